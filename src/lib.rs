@@ -1,5 +1,84 @@
-//! The worker's side of Perl's `Server::Starter`: [`server_ports`] gives a Rust server the sockets it was started with.
+//! A superdaemon for hot-deploying server programs: the four functions of Perl's `Server::Starter` 0.35 in Rust.
+//!
+//! [`start_server`] holds listening sockets and runs a worker with them. On HUP it starts the next worker, and stops the
+//! old one when, and only when, the new one has started. [`restart_server`] and [`stop_server`] talk to a running
+//! superdaemon. [`server_ports`] is for the worker: it gives a Rust server the sockets it was started with.
+//!
+//! | feature | what the crate has |
+//! |---|---|
+//! | `cli` (default) | the program `start_server`, and all of the below |
+//! | `superdaemon` | `start_server`, `restart_server`, `stop_server` |
+//! | none | `server_ports`, without any dependency |
+//!
+//! A worker:
+//!
+//! ```no_run
+//! use std::io::Write;
+//! use server_starter::{ServerSocket, server_ports};
+//!
+//! let Some(ServerSocket::Tcp(listener)) = server_ports()?.into_iter().map(|port| port.socket).next() else {
+//!     return Err("start me with --port".into());
+//! };
+//! for connection in listener.incoming() {
+//!     connection?.write_all(b"hello\n")?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod server_ports;
 
+#[cfg(feature = "superdaemon")]
+mod control;
+#[cfg(feature = "superdaemon")]
+mod daemonize;
+#[cfg(feature = "superdaemon")]
+mod envdir;
+#[cfg(feature = "superdaemon")]
+mod environment;
+#[cfg(feature = "superdaemon")]
+mod error;
+#[cfg(feature = "superdaemon")]
+mod file_id;
+#[cfg(feature = "superdaemon")]
+mod kernel;
+#[cfg(feature = "superdaemon")]
+mod listen;
+#[cfg(feature = "superdaemon")]
+mod log_target;
+#[cfg(feature = "superdaemon")]
+mod options;
+#[cfg(feature = "superdaemon")]
+mod perl;
+#[cfg(feature = "superdaemon")]
+mod pid_file;
+#[cfg(feature = "superdaemon")]
+mod port_spec;
+#[cfg(feature = "superdaemon")]
+mod signals;
+#[cfg(feature = "superdaemon")]
+mod start;
+#[cfg(feature = "superdaemon")]
+mod status_file;
+#[cfg(feature = "superdaemon")]
+mod stderr;
+#[cfg(feature = "superdaemon")]
+mod stop_signal;
+#[cfg(feature = "superdaemon")]
+mod supervisor;
+#[cfg(feature = "superdaemon")]
+mod sys;
+
 pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports};
+
+#[cfg(feature = "superdaemon")]
+pub use {
+    control::{restart_server, stop_server},
+    error::Error,
+    options::Options,
+    start::start_server,
+    stop_signal::StopSignal,
+};
+
+#[cfg(feature = "superdaemon")]
+#[doc(hidden)]
+pub use perl::is_true as is_perl_true;

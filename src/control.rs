@@ -1,0 +1,68 @@
+//! `--restart` and `--stop`: clients of a running superdaemon, ours or the original.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use crate::error::Error;
+use crate::pid_file::ForeignPidFile;
+use crate::status_file::generations;
+use crate::stderr::say;
+
+/// How often the status file is looked at.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left.
+///
+/// # Errors
+/// If a file can't be read, if no worker has started yet, or if the superdaemon is not alive or doesn't survive the
+/// restart.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// server_starter::restart_server(Path::new("/run/app.pid"), Path::new("/run/app.status"))?;
+/// # Ok::<(), server_starter::Error>(())
+/// ```
+pub fn restart_server(pid_file: &Path, status_file: &Path) -> Result<(), Error> {
+    const SENTENCE: &[u8] = b"failed to send SIGHUP to the server process:";
+    // ORDER: all is known before anything is sent (P5).
+    let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true))?;
+    let newest = generations(status_file)?.pop();
+    let awaited =
+        newest.ok_or_else(|| Error::rule(&[b"no active process found in the status file"]))?.saturating_add(1);
+    superdaemon.kill(Signal::SIGHUP, SENTENCE)?;
+    loop {
+        // ORDER: looked at first, as a superdaemon may die just after it has finished.
+        let alive = superdaemon.is_locked();
+        // Any later generation will do: the awaited one may have failed, or somebody else restarted too (`restart-ends`).
+        if matches!(generations(status_file)?[..], [generation] if generation >= awaited) {
+            return Ok(());
+        }
+        if !alive {
+            return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
+        }
+        sleep(POLL_INTERVAL);
+    }
+}
+
+/// Stops the superdaemon that owns `pid_file` and waits for its end.
+///
+/// # Errors
+/// If the pid file can't be opened for reading and writing, or if the superdaemon isn't alive.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// server_starter::stop_server(Path::new("/run/app.pid"))?;
+/// # Ok::<(), server_starter::Error>(())
+/// ```
+pub fn stop_server(pid_file: &Path) -> Result<(), Error> {
+    let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true).write(true))?;
+    let own_pid = std::process::id().to_string();
+    say([b"stop_server (pid:", own_pid.as_bytes(), b") stopping now (pid:", superdaemon.text(), b")..."].concat());
+    superdaemon.kill(Signal::SIGTERM, b"failed to send SIGTERM to the server process:")?;
+    superdaemon.wait_for_lock()
+}

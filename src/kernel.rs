@@ -1,0 +1,179 @@
+//! The seam between the supervisor and the system: all that the life cycle needs of the outside, and the real thing.
+//! Tests put a simulated world with a virtual clock in its place.
+
+use std::collections::VecDeque;
+use std::ffi::{CString, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::alarm;
+
+use crate::envdir;
+use crate::environment::{Environment, Variables};
+use crate::error::Error;
+use crate::signals::{LaunchState, Received, SignalPipe};
+use crate::status_file::StatusFile;
+use crate::stderr;
+use crate::stop_signal::StopSignal;
+use crate::sys::{self, CStringArray, Fork, Pid, WaitStatus, c_string};
+
+/// What a supervisor does to the world, and how it learns of it.
+pub(crate) trait Kernel {
+    /// Starts a worker. A worker that cannot run its program is a worker that dies.
+    fn spawn(&mut self, environment: &Environment) -> Result<Pid, Errno>;
+
+    /// Sends a signal. That it fails means nothing: the worker is dead, and its death will be told.
+    fn kill(&mut self, worker: Pid, signal: &StopSignal);
+
+    /// Waits until a signal has been received or a child can be reaped. With `tick`, ALRM is received after one second.
+    fn wait(&mut self, tick: bool);
+
+    /// Reaps any dead child, of those that exist; never waits.
+    fn reap(&mut self) -> Option<(Pid, WaitStatus)>;
+
+    /// Reaps `worker` if it is dead; never waits.
+    fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus>;
+
+    /// Sleeps; ends early when a signal is received. Deaths of workers don't wake it.
+    fn sleep(&mut self, time: Duration);
+
+    /// The time since some moment in the past; no clock that can be set.
+    fn clock(&self) -> Duration;
+
+    /// The signals that have been received and not been acted on, oldest first.
+    fn received(&mut self) -> &mut VecDeque<Received>;
+
+    /// What the envdir holds now.
+    fn read_envdir(&mut self, path: &[u8]) -> Variables;
+
+    /// Replaces the content of the status file, if there is one.
+    fn write_status(&mut self, content: &[u8]) -> Result<(), Error>;
+
+    /// Writes one line to standard error.
+    fn say(&mut self, line: &[u8]);
+}
+
+/// The system as it is.
+pub(crate) struct System<'a> {
+    program: Vec<CString>,
+    arguments: CStringArray,
+    directory: Option<CString>,
+    launch: &'a LaunchState,
+    pipe: SignalPipe,
+    received: VecDeque<Received>,
+    status_file: Option<StatusFile>,
+    origin: Instant,
+}
+
+impl<'a> System<'a> {
+    pub(crate) fn new(
+        program: &[OsString],
+        directory: Option<&Path>,
+        status_file: Option<StatusFile>,
+        pipe: SignalPipe,
+        launch: &'a LaunchState,
+    ) -> Self {
+        let program: Vec<_> = program.iter().map(|argument| c_string(argument.as_bytes())).collect();
+        Self {
+            arguments: program.iter().cloned().collect(),
+            program,
+            directory: directory.map(|path| c_string(path.as_os_str().as_bytes())),
+            launch,
+            pipe,
+            received: VecDeque::new(),
+            status_file,
+            origin: Instant::now(),
+        }
+    }
+
+    /// The child's way to the worker's program. If that fails, the child leaves without touching what belongs to the
+    /// superdaemon (`failed-child`): message and status are all there is of it.
+    fn exec(&self, environment: &CStringArray) -> ! {
+        if let Some(directory) = &self.directory
+            && let Err(errno) = nix::unistd::chdir(directory.as_c_str())
+        {
+            sys::say_errno([b"failed to chdir:", directory.as_bytes(), b":"], errno);
+            sys::exit_now((errno as i32).to_le_bytes()[0]);
+        }
+        let errno = sys::exec(&self.arguments, environment);
+        sys::say_errno([b"failed to exec ", self.program[0].as_bytes(), b":"], errno);
+        sys::exit_now(255)
+    }
+}
+
+impl Kernel for System<'_> {
+    fn spawn(&mut self, environment: &Environment) -> Result<Pid, Errno> {
+        // ORDER: everything that allocates happens before the fork.
+        let environment = environment.to_c();
+        let blocked = self.launch.block_all();
+        match sys::fork()? {
+            Fork::Parent(pid) => Ok(pid),
+            Fork::Child => {
+                blocked.restore_in_child();
+                self.exec(&environment)
+            }
+        }
+    }
+
+    fn kill(&mut self, worker: Pid, signal: &StopSignal) {
+        let target = if signal.is_for_process_group() { -worker } else { worker };
+        let _ = sys::kill(target, signal.number());
+    }
+
+    fn wait(&mut self, tick: bool) {
+        // A real alarm, as in the original: where ALRM is blocked, there are no ticks (LIFE-007).
+        if tick {
+            alarm::set(1);
+        }
+        while self.received().is_empty() && !sys::has_dead_child() {
+            self.pipe.wait(None);
+        }
+        if tick {
+            alarm::cancel();
+        }
+    }
+
+    fn reap(&mut self) -> Option<(Pid, WaitStatus)> {
+        sys::reap(-1)
+    }
+
+    fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus> {
+        sys::reap(worker).map(|(_, status)| status)
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        let deadline = Instant::now() + time;
+        // ORDER: counted without a look at the pipe, as the supervisor has not seen what came in since its own look.
+        let known = self.received.len();
+        while self.received().len() == known {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.pipe.wait(Some(left));
+        }
+    }
+
+    fn clock(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn received(&mut self) -> &mut VecDeque<Received> {
+        self.received.extend(self.pipe.read());
+        &mut self.received
+    }
+
+    fn read_envdir(&mut self, path: &[u8]) -> Variables {
+        envdir::read(path)
+    }
+
+    fn write_status(&mut self, content: &[u8]) -> Result<(), Error> {
+        self.status_file.as_mut().map_or(Ok(()), |file| file.write(content))
+    }
+
+    fn say(&mut self, line: &[u8]) {
+        stderr::say(line);
+    }
+}

@@ -1,0 +1,71 @@
+//! The program `start_server`.
+
+// Rust's own start-up would open /dev/null on closed standard descriptors and ignore PIPE, and so hide what the program was
+// launched with, which workers and loggers inherit. So the program starts where a C program does.
+#![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code))]
+
+mod cli;
+mod getopt_long;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use server_starter::{Error, restart_server, start_server, stop_server};
+
+use cli::Action;
+
+fn run(arguments: Vec<OsString>) -> Result<(), Error> {
+    match cli::parse(arguments)? {
+        Action::Help(text) => print_help(&text),
+        Action::Version => return print_version(),
+        Action::Restart { pid_file, status_file } => restart_server(&pid_file, &status_file)?,
+        Action::Stop { pid_file } => stop_server(&pid_file)?,
+        Action::Start(options) => start_server(&options)?,
+    }
+    Ok(())
+}
+
+/// What the program is compatible with; its own version is in the help.
+fn print_version() -> Result<(), Error> {
+    print("0.35\n").map_err(|error| Error::Stdout { errno: error.raw_os_error().unwrap_or(0) })
+}
+
+/// That nobody can read it is no error (P3).
+fn print_help(text: &str) {
+    let _ = print(text);
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
+
+fn end(result: Result<(), Error>) -> u8 {
+    let Err(error) = result else { return 0 };
+    let mut message = error.message();
+    message.push(b'\n');
+    let _ = io::stderr().write_all(&message);
+    error.exit_code()
+}
+
+#[cfg(not(test))]
+mod entry {
+    #![allow(unsafe_code, clippy::similar_names)]
+
+    use std::ffi::{CStr, OsStr, c_char, c_int};
+    use std::os::unix::ffi::OsStrExt;
+
+    /// What the C library calls.
+    #[unsafe(no_mangle)]
+    extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+        let argument = |index| {
+            // SAFETY: argv holds argc C strings, which nobody changes.
+            let argument = unsafe { CStr::from_ptr(*argv.add(index)) };
+            OsStr::from_bytes(argument.to_bytes()).to_owned()
+        };
+        let arguments = (1..usize::try_from(argc).unwrap_or(0)).map(argument).collect();
+        c_int::from(super::end(super::run(arguments)))
+    }
+}

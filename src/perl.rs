@@ -1,0 +1,98 @@
+//! What a text means to Perl: which texts are false, and which number a text is. Users see both rules in the
+//! environment variables and in `--signal-on-*` (F2, F4, LIFE-157, LIFE-162).
+
+/// Perl's truth: everything but the empty text and `0`. So `00`, `0.0` and `false` are true.
+#[must_use]
+pub fn is_true(text: &[u8]) -> bool {
+    !matches!(text, b"" | b"0")
+}
+
+/// The number at the beginning of `text`, after white space; 0 where there is none.
+pub(crate) fn number(text: &[u8]) -> f64 {
+    let text = trim_start(text);
+    let mut end = usize::from(matches!(text.first(), Some(b'+' | b'-')));
+    if let Some(special) = infinite_or_nan(&text[end..]) {
+        return if text[0] == b'-' { -special } else { special };
+    }
+    end += digits(&text[end..]);
+    if text.get(end) == Some(&b'.') {
+        end += 1 + digits(&text[end + 1..]);
+    }
+    if let Some(b'e' | b'E') = text.get(end) {
+        let sign = usize::from(matches!(text.get(end + 1), Some(b'+' | b'-')));
+        match digits(&text[end + 1 + sign..]) {
+            0 => {}
+            exponent => end += 1 + sign + exponent,
+        }
+    }
+    // What is left is a decimal literal, or a lone sign or point, which Perl takes for 0.
+    str::from_utf8(&text[..end]).ok().and_then(|literal| literal.parse().ok()).unwrap_or(0.0)
+}
+
+fn infinite_or_nan(text: &[u8]) -> Option<f64> {
+    let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    if begins(b"inf") {
+        Some(f64::INFINITY)
+    } else if begins(b"nan") {
+        Some(f64::NAN)
+    } else {
+        None
+    }
+}
+
+fn digits(text: &[u8]) -> usize {
+    text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// Perl's `\s` for bytes: ASCII white space with the vertical tab.
+pub(crate) fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || byte == b'\x0b'
+}
+
+pub(crate) fn trim_start(text: &[u8]) -> &[u8] {
+    &text[text.iter().take_while(|&&byte| is_space(byte)).count()..]
+}
+
+pub(crate) fn trim_end(text: &[u8]) -> &[u8] {
+    &text[..text.len() - text.iter().rev().take_while(|&&byte| is_space(byte)).count()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truth() {
+        for text in ["00", "0.0", "false", " ", "1"] {
+            assert!(is_true(text.as_bytes()), "{text:?}");
+        }
+        assert!(!is_true(b"") && !is_true(b"0"));
+    }
+
+    #[test]
+    fn numbers() {
+        let table: &[(&str, f64)] = &[
+            ("", 0.0),
+            ("abc", 0.0),
+            ("-", 0.0),
+            (".", 0.0),
+            ("0x2", 0.0),
+            ("3x", 3.0),
+            (" 2", 2.0),
+            ("1\r", 1.0),
+            ("2.5", 2.5),
+            (".5", 0.5),
+            ("5.", 5.0),
+            ("1e0", 1.0),
+            ("1e", 1.0),
+            ("1E+2x", 100.0),
+            ("+9", 9.0),
+            ("-0.5", -0.5),
+            ("-inf", f64::NEG_INFINITY),
+        ];
+        for &(text, value) in table {
+            assert_eq!(number(text.as_bytes()).to_bits(), value.to_bits(), "{text:?}");
+        }
+        assert!(number(b"nan").is_nan());
+    }
+}

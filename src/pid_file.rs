@@ -1,0 +1,183 @@
+//! The pid file: it holds the pid of the superdaemon, and its lock tells that the superdaemon is alive.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::Signal;
+
+use crate::error::Error;
+use crate::file_id::FileId;
+use crate::stderr::say;
+use crate::sys::{self, Pid};
+
+/// The pid file of this superdaemon, locked as long as this lives.
+pub(crate) struct PidFile {
+    path: PathBuf,
+    lock: Flock<File>,
+}
+
+impl PidFile {
+    /// Whether `path` could be a pid file, as far as that can be told without opening it (`special-files`).
+    pub(crate) fn check(path: &Path) -> Result<(), Error> {
+        match fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(cannot_open(path, Errno::EINVAL)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the lock, without a message (LIFE-098), then writes the pid. Only then (`pid-lock-first`): as long as
+    /// another superdaemon has the lock, the file is its own.
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        let lock = loop {
+            Self::check(path)?;
+            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+            let file = file.map_err(|error| cannot_open(path, error))?;
+            let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| cannot_lock(path, errno))?;
+            // The one that had the lock may have removed the file meanwhile.
+            if lock.metadata().is_ok_and(|metadata| FileId::of(path) == Some(FileId::from(&metadata))) {
+                break lock;
+            }
+        };
+        // QUIRK: that the disk is full is not noticed (LIFE-092).
+        let _ = lock.set_len(0);
+        let _ = (&*lock).write_all(format!("{}\n", std::process::id()).as_bytes());
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// Removes the file if it is still ours; the lock stays.
+    pub(crate) fn remove(&self) {
+        let name = self.path.as_os_str().as_bytes();
+        let removed = match (fs::metadata(&self.path), self.lock.metadata()) {
+            (Ok(there), Ok(ours)) if FileId::from(&there) == FileId::from(&ours) => fs::remove_file(&self.path),
+            (Ok(_), _) => Ok(()),
+            (Err(error), _) => Err(error),
+        };
+        if let Err(error) = removed {
+            say(Error::system(&[b"failed to unlink file:", name, b":"], error).message());
+        }
+    }
+}
+
+/// The pid file of a superdaemon that is to be told something.
+pub(crate) struct ForeignPidFile {
+    path: PathBuf,
+    file: File,
+    text: Vec<u8>,
+}
+
+impl ForeignPidFile {
+    /// Opens the file, for reading or also for writing, and reads its first line.
+    pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, Error> {
+        let file = options.open(path);
+        let file =
+            file.map_err(|error| Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], error))?;
+        let mut text = Vec::new();
+        let _ = BufReader::new(&file).read_until(b'\n', &mut text);
+        if text.last() == Some(&b'\n') {
+            text.pop();
+        }
+        Ok(Self { path: path.to_owned(), file, text })
+    }
+
+    /// The first line, as it is.
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Sends a signal to the superdaemon. `sentence` is the original's, up to the reason.
+    pub(crate) fn kill(&self, signal: Signal, sentence: &[u8]) -> Result<(), Error> {
+        let pid = parse_pid(&self.text).ok_or_else(|| Error::rule(&[b"Can't kill a non-numeric process ID"]))?;
+        // Whoever has the pid now, it isn't a superdaemon with this pid file (`stale-pid`).
+        let alive = if self.is_locked() { Ok(pid) } else { Err(Errno::ESRCH) };
+        alive
+            .and_then(|pid| sys::kill(pid.ok_or(Errno::ESRCH)?, signal as i32))
+            .map_err(|errno| Error::system(&[sentence], errno))
+    }
+
+    /// Whether the superdaemon is alive: whether somebody has the lock.
+    pub(crate) fn is_locked(&self) -> bool {
+        // A shared lock, so that two that ask at once don't take each other for the superdaemon.
+        self.file.try_clone().is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
+    }
+
+    /// Waits until the superdaemon is gone.
+    pub(crate) fn wait_for_lock(self) -> Result<(), Error> {
+        Flock::lock(self.file, FlockArg::LockExclusive).map(drop).map_err(|(_, errno)| cannot_lock(&self.path, errno))
+    }
+}
+
+/// A positive decimal number, as Perl reads it: with white space around it and a plus sign, if need be (P5). `Some(None)`
+/// for a number that is no pid of any process.
+#[expect(clippy::option_option, reason = "what is no number at all has a message of its own")]
+fn parse_pid(text: &[u8]) -> Option<Option<Pid>> {
+    let text = text.trim_ascii();
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) || digits.iter().all(|&byte| byte == b'0') {
+        return None;
+    }
+    Some(str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()))
+}
+
+fn cannot_open(path: &Path, error: impl Into<std::io::Error>) -> Error {
+    Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b": "], error)
+}
+
+fn cannot_lock(path: &Path, errno: Errno) -> Error {
+    Error::system(&[b"flock failed(", path.as_os_str().as_bytes(), b"): "], errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pids() {
+        for text in ["1234", " 1234 ", "1234\r", "+1234", "0001234"] {
+            assert_eq!(parse_pid(text.as_bytes()), Some(Some(1234)), "{text:?}");
+        }
+        for text in ["4294967295", "99999999999999999999"] {
+            assert_eq!(parse_pid(text.as_bytes()), Some(None), "{text:?}");
+        }
+        for text in ["", " ", "0", "-0", "-1", "abc", "12x", "0x10", "1e3", "1_000", "NaN", "Inf", "\u{ff}12"] {
+            assert_eq!(parse_pid(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_lock_tells_whether_the_superdaemon_is_alive() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        fs::write(&path, "99999\nrest").unwrap();
+        let own = PidFile::create(&path).unwrap();
+        let foreign = ForeignPidFile::open(&path, OpenOptions::new().read(true)).unwrap();
+        assert_eq!(foreign.text(), std::process::id().to_string().as_bytes());
+        assert!(foreign.is_locked());
+        own.remove();
+        assert!(!path.exists() && foreign.is_locked());
+        drop(own);
+        assert!(!foreign.is_locked());
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let own = PidFile::create(&path).unwrap();
+        fs::rename(&path, dir.path().join("moved")).unwrap();
+        fs::write(&path, "theirs").unwrap();
+        own.remove();
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_fifo_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(PidFile::create(&path).map(drop).unwrap_err().exit_code(), 22);
+    }
+}

@@ -1,0 +1,179 @@
+//! The signals of the superdaemon: handlers that write one byte to a pipe which the loop reads, and what workers get
+//! instead of them.
+//!
+//! Signals are never blocked while waiting, as a worker would inherit the mask, and there is no thread.
+
+#![allow(unsafe_code)]
+
+use std::io::{self, PipeReader, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, IntoRawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use libc::c_int;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+
+/// The signals that the original catches (X5), and the one that tells of a dead child.
+const CAUGHT: [Signal; 5] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGALRM, Signal::SIGTERM, Signal::SIGCHLD];
+
+/// The end of the pipe that the handler writes to.
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+
+/// What the signals did at launch, for the programs that are started: they inherit it.
+pub(crate) struct LaunchState {
+    mask: SigSet,
+    floating_point: SigAction,
+}
+
+impl LaunchState {
+    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and an
+    /// ignored CHLD, with which no child could be waited for, is default.
+    pub(crate) fn take_over() -> Self {
+        let mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
+        let floating_point = set_action(Signal::SIGFPE, SigHandler::SigIgn);
+        if action(Signal::SIGCHLD) == libc::SIG_IGN {
+            set_action(Signal::SIGCHLD, SigHandler::SigDfl);
+        }
+        Self { mask, floating_point }
+    }
+
+    /// In a child that is no worker: it gets the signals as they were at launch. Async-signal-safe.
+    pub(crate) fn restore_floating_point(&self) {
+        // SAFETY: the disposition is the one the process had; a handler it was not, as none survives exec.
+        let _ = unsafe { sigaction(Signal::SIGFPE, &self.floating_point) };
+    }
+
+    /// Blocks all signals until the fork is over on both sides, so that none is handled by a handler of the superdaemon in
+    /// the child, where nobody would read it (LIFE-080).
+    pub(crate) fn block_all(&self) -> Blocked<'_> {
+        let mut unblocked = SigSet::empty();
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut unblocked));
+        Blocked { launch: self, unblocked }
+    }
+}
+
+/// Signals are blocked as long as this lives.
+pub(crate) struct Blocked<'a> {
+    launch: &'a LaunchState,
+    unblocked: SigSet,
+}
+
+impl Blocked<'_> {
+    /// In the child: everything as at launch, except that the caught signals are default even if they were ignored
+    /// (LIFE-005). A signal that came in since the fork acts now. Async-signal-safe.
+    pub(crate) fn restore_in_child(self) {
+        for signal in CAUGHT {
+            set_action(signal, SigHandler::SigDfl);
+        }
+        self.launch.restore_floating_point();
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.launch.mask), None);
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.unblocked), None);
+    }
+}
+
+/// Ignores PIPE from now on. Workers inherit that (LIFE-004).
+pub(crate) fn ignore_broken_pipes() {
+    set_action(Signal::SIGPIPE, SigHandler::SigIgn);
+}
+
+/// A signal that the loop acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// Start a new worker, then stop the old ones.
+    Hup,
+    /// Stop all workers with TERM.
+    Int,
+    /// Stop all workers.
+    Term,
+    /// Wake up: read the envdir again, see whether it is time for an automatic restart.
+    Alrm,
+}
+
+/// The reading end of the pipe.
+pub(crate) struct SignalPipe(PipeReader);
+
+impl SignalPipe {
+    /// Installs the handlers, whatever the signals did at launch (LIFE-005: `nohup` has no effect).
+    pub(crate) fn install() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        for end in [reader.as_fd(), writer.as_fd()] {
+            // A full pipe must not block the handler, an empty one not the loop.
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        WAKE.store(writer.into_raw_fd(), Ordering::Relaxed);
+        for signal in CAUGHT {
+            set_action(signal, SigHandler::Handler(write_to_pipe));
+        }
+        // The mask stays as it was at launch (LIFE-007), but a death that is not told would never be seen: the original
+        // waits in wait(2), which needs no CHLD.
+        let mut child = SigSet::empty();
+        child.add(Signal::SIGCHLD);
+        child.thread_unblock()?;
+        Ok(Self(reader))
+    }
+
+    /// Waits until a signal comes, at most `timeout`.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        // Rounded up, as a shorter wait would not be the whole of it.
+        let milliseconds = timeout.map(|time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+        let timeout =
+            milliseconds.map_or(PollTimeout::NONE, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX));
+        let _ = poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout);
+    }
+
+    /// The signals that have come in, in their order, without CHLD. Does not block.
+    pub(crate) fn read(&mut self) -> Vec<Received> {
+        let mut received = Vec::new();
+        let mut bytes = [0; 256];
+        while let Ok(count @ 1..) = self.0.read(&mut bytes) {
+            received.extend(bytes[..count].iter().filter_map(|&byte| match c_int::from(byte) {
+                libc::SIGHUP => Some(Received::Hup),
+                libc::SIGINT => Some(Received::Int),
+                libc::SIGTERM => Some(Received::Term),
+                libc::SIGALRM => Some(Received::Alrm),
+                _ => None,
+            }));
+            if count < bytes.len() {
+                break;
+            }
+        }
+        received
+    }
+}
+
+/// The handler.
+extern "C" fn write_to_pipe(signal: c_int) {
+    let errno = Errno::last_raw();
+    let byte = signal.to_le_bytes()[0];
+    // SAFETY: write(2) is async-signal-safe, and the byte lives until it returns.
+    unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
+    Errno::set_raw(errno);
+}
+
+fn set_action(signal: Signal, handler: SigHandler) -> SigAction {
+    // ORDER: all signals are blocked in the handler, so that signals that come at once are queued in ascending number, as
+    // perl does (LIFE-068); without that the kernel would nest the handlers, and the last would be first.
+    // No SA_RESTART: a signal ends the wait for the lock of the pid file (LIFE-097).
+    let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::all());
+    // SAFETY: the only handler ever given does nothing but async-signal-safe calls.
+    unsafe { sigaction(signal, &action) }.unwrap_or(action)
+}
+
+fn action(signal: Signal) -> libc::sighandler_t {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null pointer changes nothing; all-zero is a valid structure if the call fails.
+    unsafe {
+        libc::sigaction(signal as c_int, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction
+    }
+}

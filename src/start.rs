@@ -1,0 +1,92 @@
+//! `start_server` itself: everything is checked, opened and bound in the original's order, then the supervisor runs.
+
+use std::time::Duration;
+
+use crate::daemonize::daemonize;
+use crate::envdir;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::kernel::System;
+use crate::listen::ListenPlan;
+use crate::log_target::LogTarget;
+use crate::options::Options;
+use crate::pid_file::PidFile;
+use crate::signals::{LaunchState, SignalPipe, ignore_broken_pipes};
+use crate::status_file::StatusFile;
+use crate::stderr::say;
+use crate::supervisor::{LifeCycle, Supervisor};
+use crate::sys;
+
+/// Runs a superdaemon until TERM or INT stops it and its workers have ended.
+///
+/// It takes the process over: signal handlers, standard descriptors, with `daemonize` the process itself. The process
+/// must have no other thread.
+///
+/// # Errors
+/// If something can't be opened or bound; no worker has been started then. After the first worker has been started,
+/// nothing is an error any more.
+///
+/// ```no_run
+/// use server_starter::{Options, start_server};
+///
+/// let mut options = Options::new(vec!["plackup".into(), "-s".into(), "Starlet".into(), "app.psgi".into()]);
+/// options.ports = vec!["127.0.0.1:8080".into()];
+/// options.status_file = Some("/run/app.status".into());
+/// start_server(&options)?;
+/// # Ok::<(), server_starter::Error>(())
+/// ```
+pub fn start_server(options: &Options) -> Result<(), Error> {
+    if options.program.is_empty() {
+        return Err(Error::rule(&[b"server program not specified"]));
+    }
+    sys::open_standard_descriptors();
+    let launch = LaunchState::take_over();
+
+    let mut environment = Environment::inherited(options);
+    if let Some(path) = environment.get("ENVDIR") {
+        let variables = envdir::read(path);
+        environment.keep_envdir(variables);
+    }
+    let log = options.log_file.as_deref().map(|option| LogTarget::open(option, &environment, &launch));
+    let mut log = log.transpose()?;
+    say(format!("start_server (pid:{}) starting now...", std::process::id()));
+
+    // All that can be known before anything is bound or removed.
+    let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog)?;
+    options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
+    let status_file = options.status_file.as_deref().map(StatusFile::new).transpose()?;
+
+    if let Some(log) = &mut log {
+        log.keep_clear_of(&plan)?;
+    }
+    let listeners = plan.listen()?;
+    environment.set("SERVER_STARTER_PORT", listeners.variable());
+    ignore_broken_pipes();
+    log.map_or(Ok(()), LogTarget::move_into_place)?;
+    let launcher = options.daemonize.then(|| daemonize(listeners.use_stdin())).transpose()?;
+
+    // The launcher of a daemon has none of these: it dies of signals as any program does.
+    let pipe = SignalPipe::install().map_err(|error| Error::system(&[b"pipe failed:"], error))?;
+    let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose();
+    if let Some(launcher) = launcher {
+        launcher.release(&pid_file);
+    }
+    let pid_file = pid_file?;
+
+    let life_cycle = LifeCycle {
+        interval: Duration::from_secs(options.interval.into()),
+        signal_on_hup: options.signal_on_hup.clone(),
+        signal_on_term: options.signal_on_term.clone(),
+    };
+    let system = System::new(&options.program, options.dir.as_deref(), status_file, pipe, &launch);
+    let system = Supervisor::new(system, life_cycle, environment).run();
+
+    // ORDER: pid file, sockets, status file (U8); its lock is the last thing that --stop waits for (`lock-released-last`).
+    if let Some(file) = &pid_file {
+        file.remove();
+    }
+    drop(listeners);
+    drop(system);
+    drop(pid_file);
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The status file: a line `GENERATION:PID` for each worker that is alive or has not been reaped. Replaced as a whole, so
+//! that a reader never sees half of it.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::file_id::FileId;
+
+/// The status file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
+pub(crate) struct StatusFile {
+    path: PathBuf,
+    written: Option<FileId>,
+}
+
+impl StatusFile {
+    /// Finds out, without changing anything, whether the file could be written (`status-errors`, `special-files`).
+    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
+        let file = Self { path: path.to_owned(), written: None };
+        let temporary = file.temporary();
+        create(&temporary)?;
+        let _ = fs::remove_file(&temporary);
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Err(file.cannot_rename(&temporary, Errno::EISDIR)),
+            Ok(metadata) if !metadata.is_file() => {
+                Err(Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], Errno::EINVAL))
+            }
+            _ => Ok(file),
+        }
+    }
+
+    /// Puts `content` in the place of the file. After an error, the old one is still there.
+    pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
+        let temporary = self.temporary();
+        let mut file = create(&temporary)?;
+        let written = file.write_all(content).and_then(|()| file.metadata());
+        let renamed = match &written {
+            Ok(_) => fs::rename(&temporary, &self.path).map_err(|error| self.cannot_rename(&temporary, error)),
+            Err(error) => Err(Error::system(
+                &[b"failed to write temporary file:", temporary.as_os_str().as_bytes(), b":"],
+                Errno::from_raw(error.raw_os_error().unwrap_or(0)),
+            )),
+        };
+        match renamed {
+            Ok(()) => self.written = written.ok().as_ref().map(FileId::from),
+            Err(_) => drop(fs::remove_file(&temporary)),
+        }
+        renamed
+    }
+
+    /// `FILE.PID`, as the original names it.
+    fn temporary(&self) -> PathBuf {
+        let mut name: OsString = self.path.clone().into();
+        name.push(format!(".{}", std::process::id()));
+        name.into()
+    }
+
+    fn cannot_rename(&self, temporary: &Path, error: impl Into<std::io::Error>) -> Error {
+        let (from, to) = (temporary.as_os_str().as_bytes(), self.path.as_os_str().as_bytes());
+        Error::system(&[b"failed to rename ", from, b" to ", to, b":"], error)
+    }
+}
+
+impl Drop for StatusFile {
+    fn drop(&mut self) {
+        if self.written.is_some() && FileId::of(&self.path) == self.written {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn create(temporary: &Path) -> Result<File, Error> {
+    File::create(temporary).map_err(|error| {
+        Error::system(&[b"failed to create temporary file:", temporary.as_os_str().as_bytes(), b":"], error)
+    })
+}
+
+/// The generations in the status file at `path`, ascending. Lines that do not start with `DIGITS:` don't count.
+pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
+    let content = fs::read(path)
+        .map_err(|error| Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], error))?;
+    let mut generations: Vec<u64> = content.split(|&byte| byte == b'\n').filter_map(generation).collect();
+    generations.sort_unstable();
+    generations.dedup();
+    Ok(generations)
+}
+
+fn generation(line: &[u8]) -> Option<u64> {
+    let digits = &line[..line.iter().position(|&byte| byte == b':')?];
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    is_number.then(|| str::from_utf8(digits).ok()?.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_lines_that_begin_with_a_number_and_a_colon_count() {
+        let table: &[(&str, &[u64])] = &[
+            ("", &[]),
+            ("1:100\n", &[1]),
+            ("10:3\n9:4\n", &[9, 10]),
+            ("foo\n007:1\n3:2\n", &[3, 7]),
+            (":1\n 3:4\n5\n", &[]),
+            ("2:1\n2:3", &[2]),
+        ];
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status");
+        for &(content, expected) in table {
+            fs::write(&path, content).unwrap();
+            assert_eq!(generations(&path), Ok(expected.to_vec()), "{content:?}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_replaced_and_goes_with_its_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status");
+        let mut file = StatusFile::new(&path).unwrap();
+        assert!(!path.exists());
+        file.write(b"1:100\n").unwrap();
+        file.write(b"1:100\n2:101\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"1:100\n2:101\n");
+        drop(file);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("status"), dir.path().join("other"));
+        let mut file = StatusFile::new(&path).unwrap();
+        fs::write(&other, "theirs").unwrap();
+        file.write(b"1:100\n").unwrap();
+        fs::rename(&other, &path).unwrap();
+        drop(file);
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_failed_update_keeps_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status");
+        let mut file = StatusFile::new(&path).unwrap();
+        file.write(b"1:100\n").unwrap();
+        fs::create_dir(file.temporary()).unwrap();
+        assert_eq!(file.write(b"2:101\n").unwrap_err().exit_code(), 21);
+        assert_eq!(fs::read(&path).unwrap(), b"1:100\n");
+    }
+
+    #[test]
+    fn what_cannot_be_a_status_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let code = |path: &Path| StatusFile::new(path).map(drop).unwrap_err().exit_code();
+        assert_eq!((code(&fifo), code(dir.path()), code(&dir.path().join("no/status"))), (22, 21, 2));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,244 @@
+//! System calls that the `nix` crate leaves out or offers in another shape, as small safe functions.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::mem::MaybeUninit;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use libc::{c_char, c_int};
+use nix::errno::Errno;
+
+/// A process id.
+pub(crate) type Pid = libc::pid_t;
+
+/// A status as wait(2) gives it: `256 * code` of an exit, the signal's number (with 128 for a core dump) of a death by
+/// signal. This, not the exit code, is what messages show (E4).
+pub(crate) type WaitStatus = c_int;
+
+/// A null-terminated array of C strings, as exec wants it.
+pub(crate) struct CStringArray {
+    /// Owns what `pointers` point to.
+    _strings: Vec<CString>,
+    pointers: Vec<*const c_char>,
+}
+
+impl FromIterator<CString> for CStringArray {
+    fn from_iter<I: IntoIterator<Item = CString>>(strings: I) -> Self {
+        let strings: Vec<CString> = strings.into_iter().collect();
+        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
+        Self { _strings: strings, pointers }
+    }
+}
+
+/// What a C program would see of `bytes`: all up to the first NUL.
+pub(crate) fn c_string(bytes: &[u8]) -> CString {
+    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    CString::new(&bytes[..end]).unwrap_or_default()
+}
+
+/// Which side of a fork the program is on.
+pub(crate) enum Fork {
+    Parent(Pid),
+    Child,
+}
+
+/// fork(2). The program has one thread, so the child may do what the parent may.
+pub(crate) fn fork() -> Result<Fork, Errno> {
+    // SAFETY: no other thread can hold a lock that the child would wait for.
+    match Errno::result(unsafe { libc::fork() })? {
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+/// Leaves a forked process without running anything that belongs to the one it was forked from.
+pub(crate) fn exit_now(code: u8) -> ! {
+    // SAFETY: _exit(2) has no preconditions.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
+
+/// execvp(3) with `environment`, whose PATH is searched. Returns only when that fails. Async-signal-safe.
+pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errno {
+    unsafe extern "C" {
+        static mut environ: *const *const c_char;
+    }
+    // SAFETY: both arrays end in a null pointer and live until the call returns. execvp(3), unlike execvpe(3), takes PATH
+    // from `environ` itself; nobody reads the old value any more, as the process ends if exec fails.
+    unsafe {
+        environ = environment.pointers.as_ptr();
+        libc::execvp(arguments.pointers[0], arguments.pointers.as_ptr());
+    }
+    Errno::last()
+}
+
+/// execl(3) of `/bin/sh -c command`, otherwise like [`exec`].
+pub(crate) fn exec_shell(command: &CStr, environment: &CStringArray) -> Errno {
+    let arguments = [c"sh".as_ptr(), c"-c".as_ptr(), command.as_ptr(), ptr::null()];
+    // SAFETY: as in `exec`.
+    unsafe { libc::execve(c"/bin/sh".as_ptr(), arguments.as_ptr(), environment.pointers.as_ptr()) };
+    Errno::last()
+}
+
+/// Writes `parts` and the text of `errno` as one line to fd 2. Async-signal-safe: for a child that cannot exec.
+pub(crate) fn say_errno(parts: [&[u8]; 3], errno: Errno) {
+    let reason = strerror(errno);
+    let iovec = |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let line = [iovec(parts[0]), iovec(parts[1]), iovec(parts[2]), iovec(reason.as_bytes()), iovec(b"\n")];
+    // SAFETY: the five entries point to slices that live until the call returns, and writev(2) only reads them.
+    unsafe { libc::writev(libc::STDERR_FILENO, line.as_ptr(), 5) };
+}
+
+/// The text of an errno: see [`strerror`].
+pub(crate) struct ErrnoText([c_char; 128]);
+
+impl ErrnoText {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        // SAFETY: `strerror` has filled the buffer with a NUL-terminated string.
+        unsafe { CStr::from_ptr(self.0.as_ptr()) }.to_bytes()
+    }
+}
+
+/// The system's text for `errno`, always in English as the program never calls setlocale(3) (X7). `Errno::desc` words 26
+/// of them differently.
+pub(crate) fn strerror(errno: Errno) -> ErrnoText {
+    let mut text = [0; 128];
+    // SAFETY: the buffer is as long as said; the call ends what it writes with a NUL, also when it has to cut.
+    unsafe { libc::strerror_r(errno as c_int, text.as_mut_ptr(), text.len()) };
+    ErrnoText(text)
+}
+
+/// kill(2) with any signal number, also those that have no name.
+pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<(), Errno> {
+    // SAFETY: kill(2) touches no memory of ours.
+    Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// Whether a child has ended and not been reaped.
+pub(crate) fn has_dead_child() -> bool {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid(2) writes at most the structure; where no child is dead, its si_pid stays the zero it was set to.
+    unsafe { libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), flags) == 0 && info.assume_init().si_pid() != 0 }
+}
+
+/// waitpid(2) without blocking: `pid`, or any child for -1, if it has ended.
+pub(crate) fn reap(pid: Pid) -> Option<(Pid, WaitStatus)> {
+    let mut status = 0;
+    // SAFETY: the status is writable.
+    let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
+    (reaped > 0).then_some((reaped, status))
+}
+
+/// Waits until the child `pid` has ended.
+pub(crate) fn wait_for(pid: Pid) {
+    // SAFETY: a null pointer says that the status is not wanted.
+    while unsafe { libc::waitpid(pid, ptr::null_mut(), 0) } == -1 && Errno::last() == Errno::EINTR {}
+}
+
+/// dup2(2): `fd` becomes `target`, without close-on-exec. Whatever was at `target` is closed.
+pub(crate) fn move_to(fd: OwnedFd, target: RawFd) -> Result<OwnedFd, Errno> {
+    if fd.as_raw_fd() == target {
+        return Ok(fd);
+    }
+    // SAFETY: the caller gives up what is at `target`; from here on the new descriptor is the only owner of that number.
+    unsafe {
+        Errno::result(libc::dup2(fd.as_raw_fd(), target))?;
+        Ok(OwnedFd::from_raw_fd(target))
+    }
+}
+
+/// dup2(2) of `fd` onto a standard descriptor (0, 1 or 2), which nobody owns.
+pub(crate) fn copy_to_standard(fd: &impl AsRawFd, standard: RawFd) -> Result<(), Errno> {
+    // SAFETY: the standard descriptors are never owned by a value that closes them.
+    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), standard) }).map(drop)
+}
+
+/// Moves `fd` to the lowest free number from `minimum` on. `flag` says whether it is closed on exec.
+pub(crate) fn move_above(fd: OwnedFd, minimum: RawFd, flag: CloseOnExec) -> Result<OwnedFd, Errno> {
+    let command = match flag {
+        CloseOnExec::Yes => libc::F_DUPFD_CLOEXEC,
+        CloseOnExec::No => libc::F_DUPFD,
+    };
+    // SAFETY: F_DUPFD makes a new descriptor, which nobody else owns.
+    let moved = unsafe { OwnedFd::from_raw_fd(Errno::result(libc::fcntl(fd.as_raw_fd(), command, minimum))?) };
+    drop(fd);
+    Ok(moved)
+}
+
+/// Whether a descriptor is closed when a program is executed.
+#[derive(Clone, Copy)]
+pub(crate) enum CloseOnExec {
+    Yes,
+    No,
+}
+
+/// Whether `fd` is the number of an open descriptor.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD only looks.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there.
+pub(crate) fn open_standard_descriptors() {
+    for standard in 0..=2 {
+        if !is_open(standard) {
+            // SAFETY: the path is a C string. open(2) takes the lowest free number, which is `standard`.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
+}
+
+/// listen(2) with any backlog; `nix` accepts only some.
+pub(crate) fn listen(socket: &OwnedFd, backlog: c_int) -> Result<(), Errno> {
+    // SAFETY: listen(2) touches no memory of ours.
+    Errno::result(unsafe { libc::listen(socket.as_raw_fd(), backlog) }).map(drop)
+}
+
+/// bind(2) of a unix socket to `path`, which may fill all of `sun_path` (108 bytes on Linux) and is then not terminated.
+pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
+    // SAFETY: all-zero is a valid sockaddr_un.
+    let mut address: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
+    if path.is_empty() {
+        return Err(Errno::ENOENT);
+    }
+    if path.len() > address.sun_path.len() {
+        return Err(Errno::ENAMETOOLONG);
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "AF_UNIX is 1")]
+    {
+        address.sun_family = libc::AF_UNIX as libc::sa_family_t;
+    }
+    for (to, &from) in address.sun_path.iter_mut().zip(path) {
+        *to = from.cast_signed();
+    }
+    let length = u32::try_from(size_of_val(&address)).unwrap_or(0);
+    // SAFETY: the address is a sockaddr_un of the length given.
+    Errno::result(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
+}
+
+/// gethostbyname(3), the original's way from a name to an address (S7): IPv4 only, the first address only, and
+/// `127.1` and the like are addresses. getaddrinfo(3) differs in all three.
+///
+/// # Errors
+/// errno as the call left it; 0 if the name does not exist.
+pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
+    unsafe extern "C" {
+        fn gethostbyname(name: *const c_char) -> *const libc::hostent;
+    }
+    Errno::clear();
+    // SAFETY: the name is a C string, and the program has one thread. For an AF_INET entry, h_addr_list points to a list of
+    // pointers to 4 bytes each; it ends in a null pointer.
+    unsafe {
+        let Some(entry) = gethostbyname(name.as_ptr()).as_ref() else {
+            return Err(Errno::last_raw());
+        };
+        let first = *entry.h_addr_list;
+        if entry.h_addrtype != libc::AF_INET || first.is_null() {
+            return Err(0);
+        }
+        Ok(Ipv4Addr::from(*first.cast::<[u8; 4]>()))
+    }
+}
