@@ -11,6 +11,8 @@ mod getopt_long;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
+use nix::errno::Errno;
+use nix::unistd::write;
 use server_starter::{Error, restart_server, start_server, stop_server};
 
 use cli::Action;
@@ -28,7 +30,7 @@ fn run(arguments: Vec<OsString>) -> Result<(), Error> {
 
 /// What the program is compatible with; its own version is in the help.
 fn print_version() -> Result<(), Error> {
-    print("0.35\n").map_err(|error| Error::Stdout { errno: error.raw_os_error().unwrap_or(0) })
+    print("0.35\n").map_err(|errno| Error::Stdout { errno: errno as i32 })
 }
 
 /// That nobody can read it is no error (P3).
@@ -36,10 +38,17 @@ fn print_help(text: &str) {
     let _ = print(text);
 }
 
-fn print(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+/// The standard library's stdout would take a closed descriptor for a success.
+fn print(text: &str) -> Result<(), Errno> {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match write(io::stdout(), rest) {
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 fn end(result: Result<(), Error>) -> u8 {

@@ -1,0 +1,73 @@
+//! The two ways to run a scenario: `compare` wants equal transcripts, `both` hands out what each side saw.
+
+mod http;
+mod names;
+mod perl_noise;
+mod ports;
+mod process;
+mod programs;
+mod scenario;
+mod transcript;
+mod workers;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread;
+
+use programs::Programs;
+pub use scenario::Scenario;
+pub use transcript::Transcript;
+use transcript::diff;
+
+/// What one program did with a scenario.
+pub struct Outcome<T> {
+    pub transcript: Transcript,
+    /// What the scenario returned, or the message of its panic.
+    pub result: Result<T, String>,
+}
+
+/// Runs `scenario` on both programs and fails unless their transcripts are equal.
+///
+/// `cargo test NAME -- --nocapture` shows the transcript of a scenario that passes.
+pub fn compare(scenario: impl Fn(&mut Scenario) + Sync) {
+    let (original, ours) = both(scenario);
+    let both_ended = original.result.is_ok() && ours.result.is_ok();
+    assert!(both_ended && original.transcript.0 == ours.transcript.0, "{}", failure(&original, &ours));
+    println!("{}", original.transcript.0);
+}
+
+/// Runs `scenario` on both programs at the same time: (original, ours).
+pub fn both<T: Send>(scenario: impl Fn(&mut Scenario) -> T + Sync) -> (Outcome<T>, Outcome<T>) {
+    let programs = Programs::find();
+    thread::scope(|scope| {
+        let original = scope.spawn(|| run(&programs.original, &programs.ours, &scenario));
+        let ours = run(&programs.ours, &programs.original, &scenario);
+        (original.join().expect("a panic of the scenario is caught in its thread"), ours)
+    })
+}
+
+/// Both transcripts and their difference.
+pub fn failure<T>(original: &Outcome<T>, ours: &Outcome<T>) -> String {
+    let side = |name: &str, outcome: &Outcome<T>| {
+        let verdict = outcome.result.as_ref().err().map_or(String::new(), |message| format!("!!! {message}\n"));
+        format!("===== {name}\n{}{verdict}", outcome.transcript.0)
+    };
+    format!(
+        "{}{}===== difference (- original, + ours)\n{}",
+        side("original", original),
+        side("ours", ours),
+        diff(&original.transcript.0, &ours.transcript.0),
+    )
+}
+
+fn run<T>(program: &Path, other: &Path, scenario: impl Fn(&mut Scenario) -> T) -> Outcome<T> {
+    let mut run = Scenario::new(program, other);
+    let result = catch_unwind(AssertUnwindSafe(|| scenario(&mut run))).map_err(|panic| message_of(&*panic));
+    Outcome { transcript: run.finish(), result }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("the scenario panicked").to_owned()
+}

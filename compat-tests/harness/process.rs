@@ -1,0 +1,78 @@
+//! A process the harness started, its output, and the end of every process a scenario leaves behind.
+
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+
+use nix::errno::Errno;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+use super::transcript::text_of;
+
+pub struct Process {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` in a process group of its own, with its output in two files below `records`.
+    ///
+    /// Files, because no thread has to read them and an orphan that still holds them keeps nobody waiting.
+    pub fn start(command: &mut Command, records: &Path, name: &str) -> Self {
+        let stdout = records.join(format!("{name}.stdout"));
+        let stderr = records.join(format!("{name}.stderr"));
+        let append = |path: &Path| File::options().create(true).append(true).open(path).expect("a record file");
+        command.stdin(Stdio::null()).stdout(append(&stdout)).stderr(append(&stderr)).process_group(0);
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Self { child, stdout, stderr }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().expect("a pid is positive")
+    }
+
+    pub fn stdout(&self) -> String {
+        text_of(&fs::read(&self.stdout).unwrap_or_default())
+    }
+
+    pub fn stderr(&self) -> String {
+        text_of(&fs::read(&self.stderr).unwrap_or_default())
+    }
+
+    /// How it ended: `exit N` or `signal N`; None while it runs.
+    pub fn end(&mut self) -> Option<String> {
+        let status = self.child.try_wait().expect("our own process can be waited for")?;
+        Some(match status.code() {
+            Some(code) => format!("exit {code}"),
+            None => format!("signal {}", status.signal().unwrap_or_default()),
+        })
+    }
+}
+
+/// `name` is without `SIG`. A process that is gone already is none of the harness's business.
+pub fn send(pid: i32, name: &str) {
+    let signal = Signal::from_str(&format!("SIG{name}")).expect("a signal's name");
+    match signal::kill(Pid::from_raw(pid), signal) {
+        Ok(()) | Err(Errno::ESRCH) => (),
+        Err(error) => panic!("kill -{name} {pid}: {error}"),
+    }
+}
+
+pub fn is_asleep(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
+}
+
+/// The processes whose working directory is `dir` or below it. `dir` is a scenario's own temporary directory, so they
+/// are the scenario's: also workers of workers and daemons, whose pids nobody told us.
+pub fn running_in(dir: &Path) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    entries
+        .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir)))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}

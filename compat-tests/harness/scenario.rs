@@ -1,0 +1,487 @@
+//! What a scenario can do to one program and wait for. Everything it does goes into the transcript; nothing in it
+//! sleeps: each wait ends with what it waits for, or fails at the deadline.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::unistd::{Pid, getsid};
+use tempfile::TempDir;
+
+use super::http;
+use super::names::Names;
+use super::ports::Port;
+use super::process::{Process, is_asleep, running_in, send};
+use super::transcript::{Transcript, text_of};
+use super::workers::Worker;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(5);
+
+/// What a command that has ended said, with symbols for values.
+pub struct Output {
+    pub end: String,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A command that `Scenario::begin` has started.
+#[must_use = "a command that was begun has to be ended"]
+pub struct Begun(usize);
+
+pub struct Scenario {
+    program: PathBuf,
+    other: PathBuf,
+    /// Holds `dir` and, beside it, the records: outputs and the probe's reports.
+    top: TempDir,
+    /// The working directory of everything, and the only place that arguments may name: as root the original removes
+    /// whatever is at the paths it gets.
+    dir: PathBuf,
+    ports: [Port; 3],
+    env: BTreeMap<OsString, OsString>,
+    /// Shell commands run before the program, such as `umask 027`.
+    prelude: String,
+    superdaemons: Vec<Process>,
+    commands: Vec<Process>,
+    /// The daemon's pid and its session's.
+    daemon: Option<(i32, i32)>,
+    requested_fds: Vec<String>,
+    /// How many lines of a stream, and of a generation's report, have been waited for.
+    lines_seen: HashMap<PathBuf, usize>,
+    reports_seen: HashMap<usize, usize>,
+    steps: String,
+    deadline: Instant,
+}
+
+impl Scenario {
+    pub fn new(program: &Path, other: &Path) -> Self {
+        let top = tempfile::tempdir().expect("a temporary directory");
+        let dir = top.path().join("dir");
+        fs::create_dir(&dir).expect("the scenario's directory");
+        Self {
+            program: program.to_owned(),
+            other: other.to_owned(),
+            dir,
+            top,
+            ports: std::array::from_fn(|_| Port::claim()),
+            env: std::env::var_os("PATH").into_iter().map(|path| ("PATH".into(), path)).collect(),
+            prelude: String::new(),
+            superdaemons: Vec::new(),
+            commands: Vec::new(),
+            daemon: None,
+            requested_fds: Vec::new(),
+            lines_seen: HashMap::new(),
+            reports_seen: HashMap::new(),
+            steps: String::new(),
+            deadline: Instant::now() + DEADLINE,
+        }
+    }
+
+    // --- setting the stage
+
+    /// For everything started from now on. Without it, the environment is only PATH.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.env.insert(name.into(), self.expand(value));
+    }
+
+    /// Shell commands for everything started from now on, such as `umask 077`.
+    pub fn prelude(&mut self, shell: &str) {
+        shell.clone_into(&mut self.prelude);
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn write(&mut self, name: &str, content: &str) {
+        fs::write(self.path(name), self.expand(content).as_bytes()).expect("a file of the scenario");
+    }
+
+    pub fn mkdir(&mut self, name: &str) {
+        fs::create_dir(self.path(name)).expect("a directory of the scenario");
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        fs::remove_file(self.path(name)).expect("a file to remove");
+    }
+
+    /// What a superdaemon that was killed leaves behind.
+    pub fn stale_socket(&mut self, name: &str) {
+        drop(UnixListener::bind(self.path(name)).expect("a unix socket"));
+    }
+
+    // --- running programs
+
+    /// Starts the superdaemon. `$DIR`, `$PORT`, `$PORT2`, `$PORT3`, `$FIXTURES` are expanded; `$PROBE` as a whole
+    /// argument is the probe worker's command.
+    pub fn start(&mut self, args: &[&str]) {
+        let ports = args.iter().filter_map(|arg| arg.strip_prefix("--port=")?.rsplit_once('='));
+        self.requested_fds = ports.map(|(_, fd)| fd.to_owned()).collect();
+        let _ = writeln!(self.steps, "$ start_server {}", args.join(" "));
+        let name = format!("superdaemon{}", self.superdaemons.len() + 1);
+        let mut command = self.command(&self.program, args.iter().map(|arg| arg.as_bytes()));
+        self.superdaemons.push(Process::start(&mut command, self.top.path(), &name));
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&mut self, args: &[&str]) -> Output {
+        let command = self.begin(args);
+        self.end(command)
+    }
+
+    /// Like `run`, with the other one of the two programs.
+    pub fn run_other(&mut self, args: &[&str]) -> Output {
+        let command = self.begin_program(&self.other.clone(), args);
+        self.end(command)
+    }
+
+    /// Like `run`, with arguments that are any bytes.
+    pub fn run_bytes(&mut self, args: &[Vec<u8>]) -> Output {
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let command = self.begin_program(&self.program.clone(), &args);
+        self.end(command)
+    }
+
+    pub fn begin(&mut self, args: &[&str]) -> Begun {
+        self.begin_program(&self.program.clone(), args)
+    }
+
+    fn begin_program<A: AsRef<[u8]>>(&mut self, program: &Path, args: &[A]) -> Begun {
+        let shown: Vec<String> = args.iter().map(|arg| text_of(arg.as_ref())).collect();
+        let _ = writeln!(self.steps, "$ start_server {}", shown.join(" "));
+        let name = format!("command{}", self.commands.len() + 1);
+        let mut command = self.command(program, args.iter().map(AsRef::as_ref));
+        self.commands.push(Process::start(&mut command, self.top.path(), &name));
+        Begun(self.commands.len() - 1)
+    }
+
+    pub fn is_running(&mut self, Begun(index): &Begun) -> bool {
+        self.commands[*index].end().is_none()
+    }
+
+    /// Like `run`, but what it says stays out of the transcript.
+    pub fn run_unrecorded(&mut self, args: &[&str]) -> Output {
+        let length = self.steps.len();
+        let output = self.run(args);
+        self.steps.truncate(length);
+        output
+    }
+
+    /// Waits for the end of a command.
+    pub fn end(&mut self, Begun(index): Begun) -> Output {
+        let mut ended = None;
+        self.wait("the end of the command", |s| {
+            ended = s.commands[index].end();
+            ended.is_some()
+        });
+        let (names, command) = (self.names(), &self.commands[index]);
+        let output = Output {
+            end: ended.unwrap_or_default(),
+            stdout: names.apply(&command.stdout()),
+            stderr: names.apply(&command.stderr()),
+        };
+        let _ = writeln!(self.steps, "{}{}-> {}", output.stdout, output.stderr, output.end);
+        output
+    }
+
+    fn command<'a>(&self, program: &Path, args: impl Iterator<Item = &'a [u8]>) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(format!("{}\nexec \"$0\" \"$@\"", self.prelude)).arg(program);
+        for arg in args {
+            if arg == b"$PROBE" {
+                command.arg("perl").arg(fixture("probe.pl")).arg(self.reports());
+            } else {
+                command.arg(self.expand(OsStr::from_bytes(arg)));
+            }
+        }
+        command.env_clear().envs(&self.env).current_dir(&self.dir);
+        command
+    }
+
+    /// Sends a signal (a name without `SIG`) to the superdaemon when it is at rest: the original loses one that comes
+    /// just before it starts to wait (the divergence `never-drop-term`).
+    pub fn signal(&mut self, name: &str) {
+        self.wait("the superdaemon to rest", |s| is_asleep(s.superdaemon()));
+        let _ = writeln!(self.steps, "signal {name}");
+        send(self.superdaemon(), name);
+    }
+
+    /// Sends a signal to the worker of a generation.
+    pub fn signal_worker(&mut self, generation: usize, name: &str) {
+        let _ = writeln!(self.steps, "signal {name} to worker {generation}");
+        send(self.worker(generation).pid, name);
+    }
+
+    /// From now on the process whose pid this file names is the superdaemon.
+    pub fn adopt_daemon(&mut self, pid_file: &str) {
+        self.wait("a pid file", |s| fs::read_to_string(s.path(pid_file)).is_ok_and(|pid| pid.ends_with('\n')));
+        let pid = fs::read_to_string(self.path(pid_file)).expect("the pid file is there");
+        let pid = pid.trim().parse().expect("a pid");
+        let session = getsid(Some(Pid::from_raw(pid))).expect("the daemon runs");
+        self.daemon = Some((pid, session.as_raw()));
+    }
+
+    // --- waiting
+
+    /// Waits until the worker of this generation runs and has reported.
+    pub fn wait_worker(&mut self, generation: usize) {
+        self.wait_report(generation, "ready");
+    }
+
+    /// Waits for a line of a worker's report, such as `got TERM`, that comes after those already waited for.
+    pub fn wait_report(&mut self, generation: usize, line: &str) {
+        let seen = self.reports_seen.get(&generation).copied().unwrap_or(0);
+        let mut found = None;
+        self.wait(&format!("worker {generation}: {line}"), |s| {
+            let mut workers = s.workers().into_iter().filter(|worker| worker.generation == generation.to_string());
+            found = workers.next_back().and_then(|worker| worker.lines.iter().skip(seen).position(|said| said == line));
+            found.is_some()
+        });
+        self.reports_seen.insert(generation, seen + found.unwrap_or(0) + 1);
+    }
+
+    /// Waits for a line of the superdaemon's stderr that contains `text` and comes after those already waited for.
+    pub fn wait_line(&mut self, text: &str) {
+        let path = self.top.path().join(format!("superdaemon{}.stderr", self.superdaemons.len()));
+        self.wait_line_of(&path, text);
+    }
+
+    /// Like `wait_line`, of a log file.
+    pub fn wait_line_in(&mut self, file: &str, text: &str) {
+        self.wait_line_of(&self.path(file), text);
+    }
+
+    fn wait_line_of(&mut self, path: &Path, text: &str) {
+        let seen = self.lines_seen.get(path).copied().unwrap_or(0);
+        let mut found = None;
+        self.wait(&format!("line {text:?}"), |s| {
+            let content = s.names().apply(&text_of(&fs::read(path).unwrap_or_default()));
+            found =
+                content.split_inclusive('\n').skip(seen).position(|line| line.ends_with('\n') && line.contains(text));
+            found.is_some()
+        });
+        self.lines_seen.insert(path.to_owned(), seen + found.unwrap_or(0) + 1);
+    }
+
+    /// Waits until a file's content is `content`, with symbols for values.
+    pub fn wait_file(&mut self, name: &str, content: &str) {
+        self.wait(&format!("{name} = {content:?}"), |s| {
+            fs::read(s.path(name)).is_ok_and(|bytes| s.names().apply(&text_of(&bytes)) == content)
+        });
+    }
+
+    pub fn wait_no_file(&mut self, name: &str) {
+        self.wait(&format!("no file {name}"), |s| fs::symlink_metadata(s.path(name)).is_err());
+    }
+
+    /// Waits for the superdaemon's end.
+    pub fn wait_exit(&mut self) -> String {
+        let mut ended = None;
+        self.wait("the superdaemon's end", |s| {
+            let process = s.superdaemons.last_mut().expect("a superdaemon was started");
+            ended = process.end();
+            ended.is_some() && s.daemon.is_none_or(|(daemon, _)| !running_in(&s.dir).contains(&daemon))
+        });
+        let end = ended.unwrap_or_default();
+        let _ = writeln!(self.steps, "-> {end}");
+        end
+    }
+
+    /// Waits for the answer to `GET /` of a listener: `$PORT` or the name of a unix socket.
+    pub fn http_get(&mut self, listener: &str) -> String {
+        let mut answer = String::new();
+        self.wait(&format!("answer of {listener}"), |s| {
+            answer = s.body(listener).unwrap_or_default();
+            !answer.is_empty()
+        });
+        let _ = write!(self.steps, "{answer}");
+        self.names().apply(&answer)
+    }
+
+    /// Waits until the answer of a listener begins with `text`.
+    pub fn wait_http(&mut self, listener: &str, text: &str) {
+        self.wait(&format!("answer {text:?} of {listener}"), |s| {
+            s.body(listener).is_some_and(|body| body.starts_with(text))
+        });
+    }
+
+    fn wait(&mut self, what: &str, mut is_there: impl FnMut(&mut Self) -> bool) {
+        let _ = writeln!(self.steps, "wait for {what}");
+        let mut rounds = 0;
+        while !is_there(self) {
+            rounds += 1;
+            // Looked at before the condition: what the last process did must still be seen.
+            let nothing_runs = rounds % 50 == 0 && self.nothing_runs();
+            assert!(
+                !nothing_runs || is_there(self),
+                "everything has ended, and so nothing will come of the wait for {what}"
+            );
+            assert!(Instant::now() < self.deadline, "deadline passed in the wait for {what}");
+            thread::sleep(POLL);
+        }
+    }
+
+    /// An ending process loses its working directory before its end can be waited for, so both are looked at.
+    fn nothing_runs(&mut self) -> bool {
+        let mut started = self.superdaemons.iter_mut().chain(&mut self.commands);
+        started.all(|process| process.end().is_some()) && running_in(&self.dir).is_empty()
+    }
+
+    // --- looking
+
+    /// A file's content, with symbols for values; it goes into the transcript.
+    pub fn show(&mut self, name: &str) -> String {
+        let content = text_of(&fs::read(self.path(name)).unwrap_or_else(|error| error.to_string().into()));
+        let _ = writeln!(self.steps, "--- {name}\n{content}---");
+        self.names().apply(&content)
+    }
+
+    /// The files of the scenario's directory, with type and mode; they go into the transcript.
+    pub fn ls(&mut self) -> String {
+        let mut lines: Vec<String> = Vec::new();
+        for entry in fs::read_dir(&self.dir).expect("the scenario's directory").flatten() {
+            let metadata = entry.metadata().expect("metadata of a file");
+            let kind = match metadata.file_type() {
+                kind if kind.is_dir() => "dir",
+                kind if kind.is_socket() => "socket",
+                kind if kind.is_file() => "file",
+                _ => "other",
+            };
+            let mode = metadata.permissions().mode() & 0o7777;
+            lines.push(format!("{} {kind} {mode:04o}\n", text_of(entry.file_name().as_bytes())));
+        }
+        lines.sort();
+        let listing = lines.concat();
+        let _ = write!(self.steps, "$ ls\n{listing}");
+        self.names().apply(&listing)
+    }
+
+    /// A variable of a worker's environment, with symbols for values (but not for fds).
+    pub fn worker_env(&self, generation: usize, name: &str) -> Option<String> {
+        self.worker(generation).env(name).map(|value| self.names().apply(value))
+    }
+
+    /// The first of the scenario's ports, `$PORT`.
+    pub fn port(&self) -> u16 {
+        self.ports[0].number
+    }
+
+    // --- the end
+
+    /// Ends everything that still runs, and gives the transcript.
+    pub fn finish(mut self) -> Transcript {
+        let running = running_in(&self.dir);
+        let left = self.workers().into_iter().filter(|worker| running.contains(&worker.pid));
+        let left: Vec<String> = left.map(|worker| format!("worker {}\n", worker.generation)).collect();
+        let _ = writeln!(self.steps, "===== left running\n{}===== left files", left.concat());
+        self.ls();
+        let names = self.names();
+        // A process may be starting another one just now, so it takes more than one look.
+        for pid in
+            std::iter::repeat_with(|| running_in(&self.dir)).take(1000).take_while(|pids| !pids.is_empty()).flatten()
+        {
+            send(pid, "KILL");
+        }
+        let mut observed = self.steps.clone();
+        for superdaemon in &mut self.superdaemons {
+            superdaemon.end();
+            let _ = write!(observed, "===== stderr\n{}", superdaemon.stderr());
+            let _ = write!(observed, "===== stdout\n{}", superdaemon.stdout());
+        }
+        let requested_fds: Vec<&str> = self.requested_fds.iter().map(String::as_str).collect();
+        for worker in self.workers() {
+            let _ = write!(observed, "===== worker {}\n{}", worker.generation, worker.describe(&requested_fds));
+        }
+        Transcript::new(&observed, &names)
+    }
+
+    // --- what is known
+
+    fn superdaemon(&self) -> i32 {
+        let started = || self.superdaemons.last().expect("a superdaemon was started").pid();
+        self.daemon.map_or_else(started, |(daemon, _)| daemon)
+    }
+
+    fn reports(&self) -> PathBuf {
+        self.top.path().join("reports")
+    }
+
+    fn workers(&self) -> Vec<Worker> {
+        Worker::read_all(&self.reports())
+    }
+
+    fn worker(&self, generation: usize) -> Worker {
+        let workers = self.workers().into_iter();
+        let mut of_generation = workers.filter(|worker| worker.generation == generation.to_string());
+        of_generation.next_back().expect("the worker has reported")
+    }
+
+    fn names(&self) -> Names {
+        let mut names = Names::default();
+        names.text(self.dir.to_str().expect("a temporary path is UTF-8"), "$DIR");
+        names.text(self.top.path().to_str().expect("a temporary path is UTF-8"), "$TOP");
+        names.number(&self.ports[0].number, "$PORT");
+        names.number(&self.ports[1].number, "$PORT2");
+        names.number(&self.ports[2].number, "$PORT3");
+        let numbered = |letter: char, number: usize| {
+            if number == 0 { format!("<{letter}>") } else { format!("<{letter}{}>", number + 1) }
+        };
+        for (number, process) in self.superdaemons.iter().enumerate() {
+            names.number(&process.pid(), numbered('S', number));
+        }
+        for (number, process) in self.commands.iter().enumerate() {
+            names.number(&process.pid(), numbered('C', number));
+        }
+        if let Some((daemon, session)) = self.daemon {
+            names.number(&daemon, "<D>");
+            names.number(&session, "<session of D>");
+        }
+        for worker in self.workers() {
+            names.number(&worker.pid, format!("<W{}>", worker.generation));
+        }
+        // A worker that is no probe, or never got as far as reporting, is known by its announcement.
+        let announcements = self.superdaemons.iter().map(Process::stderr).collect::<String>();
+        let announced = announcements.lines().filter_map(|line| line.strip_prefix("starting new worker "));
+        for (generation, pid) in (1..).zip(announced) {
+            if !names.knows(pid) {
+                names.number(&pid, format!("<W{generation}>"));
+            }
+        }
+        names
+    }
+
+    fn body(&self, listener: &str) -> Option<String> {
+        let body = match listener {
+            "$PORT" => http::body_from_port(self.port()),
+            path => http::body_from_socket(&self.path(path)),
+        };
+        body.ok()
+    }
+
+    fn expand(&self, text: impl AsRef<OsStr>) -> OsString {
+        let text = text.as_ref();
+        let Some(utf8) = text.to_str() else {
+            return OsString::from_vec(text.as_bytes().to_vec());
+        };
+        let dir = self.dir.to_str().expect("a temporary path is UTF-8");
+        // `$PORT` is a prefix of the others, so it comes last.
+        utf8.replace("$DIR", dir)
+            .replace("$FIXTURES", fixture("").to_str().expect("the repository's path is UTF-8"))
+            .replace("$PORT2", &self.ports[1].number.to_string())
+            .replace("$PORT3", &self.ports[2].number.to_string())
+            .replace("$PORT", &self.ports[0].number.to_string())
+            .into()
+    }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("perl-fixtures").join(name)
+}

@@ -1,0 +1,62 @@
+//! The programs people run: Plack and `Net::Server` servers as workers.
+
+use crate::harness::{Scenario, compare};
+
+const APP: &str = "$FIXTURES/app.psgi";
+/// Deployment, because development writes an access log, with times in it.
+const STARLET: [&str; 8] = ["plackup", "-E", "deployment", "-s", "Starlet", "--max-workers=2", "-a", APP];
+/// Starman's own log has times in it.
+const STARMAN: &str = "exec plackup -E deployment -s Starman --workers=2 -a $FIXTURES/app.psgi 2>starman.log";
+
+/// Version 1 is served; version 2 after a HUP; nobody after a TERM.
+fn deploy(s: &mut Scenario, listener: &str, options: &[&str], program: &[&str]) {
+    s.write("version", "1\n");
+    s.start(&[options, &["--status-file=st", "--"], program].concat());
+    s.wait_http(listener, "version 1\n");
+    s.wait_file("st", "1:<W1>\n");
+    s.write("version", "2\n");
+    s.signal("HUP");
+    s.wait_line("old worker <W1> died");
+    s.wait_http(listener, "version 2\n");
+    s.wait_file("st", "2:<W2>\n");
+    s.signal("TERM");
+    s.wait_exit();
+}
+
+#[test]
+fn starlet() {
+    compare(|s| deploy(s, "$PORT", &["--port=$PORT"], &STARLET));
+}
+
+#[test]
+fn starlet_on_a_unix_socket() {
+    compare(|s| deploy(s, "app.sock", &["--path=app.sock"], &STARLET));
+}
+
+#[test]
+fn starman() {
+    // Its manual asks for QUIT: on TERM it drops the requests it is working on.
+    compare(|s| deploy(s, "$PORT", &["--signal-on-hup=QUIT", "--port=$PORT"], &["sh", "-c", STARMAN]));
+}
+
+#[test]
+fn net_server() {
+    compare(|s| deploy(s, "$PORT", &["--port=$PORT"], &["perl", "$FIXTURES/ss_prefork.pl"]));
+}
+
+#[test]
+fn starlet_daemon() {
+    compare(|s| {
+        s.write("version", "1\n");
+        let files = ["--log-file=log", "--pid-file=pid", "--status-file=st"];
+        s.start(&[&["--daemonize", "--port=$PORT"], &files[..], &["--"], &STARLET].concat());
+        s.adopt_daemon("pid");
+        s.wait_http("$PORT", "version 1\n");
+        s.wait_line_in("st", "1:");
+        s.write("version", "2\n");
+        s.run(&["--restart", "--pid-file=pid", "--status-file=st"]);
+        s.wait_http("$PORT", "version 2\n");
+        s.run(&["--stop", "--pid-file=pid"]);
+        s.wait_exit();
+    });
+}

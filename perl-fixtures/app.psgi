@@ -1,0 +1,8 @@
+# Answers with what the file `version` contained when the app was loaded, and with the pid of who answers.
+use strict;
+use warnings;
+
+open my $file, "<", "version" or die "version: $!";
+chomp(my $version = <$file>);
+
+sub { return [ 200, [ "Content-Type" => "text/plain" ], [ "version $version\npid $$\n" ] ] };
