@@ -1,4 +1,4 @@
-//! The command line: every option is declared here, once. Names, kinds and help come from the declaration.
+//! The command line of `start_server`: every option is declared here, once. Names, kinds and help come from the declaration.
 
 use std::any::TypeId;
 use std::env;
@@ -7,9 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use server_starter::{Error, Options, StopSignal, is_perl_true};
 
-use crate::getopt_long::{Kind, Spec, canonical};
+use crate::error::Error;
+use crate::getopt_long::{self, Kind, Spec};
+use crate::options::Options;
+use crate::perl;
+use crate::stop_signal::StopSignal;
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -34,10 +37,22 @@ pub enum Action {
     Start(Box<Options>),
 }
 
-/// Parses the arguments, without the program's name. The order of the checks is part of the interface (P1).
+/// The arguments with each option spelled out as `--name` or `--name=value` in front of a `--`, and the words behind it.
+/// `posixly_correct`: whether `POSIXLY_CORRECT` is set.
+///
+/// # Errors
+/// All mistakes, with the words of Perl's `Getopt::Long`.
+pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<OsString>, Error> {
+    getopt_long::canonical(arguments, &specs(&command()), posixly_correct)
+}
+
+/// What the arguments, without the program's name, ask for. The order of the checks is part of the interface (P1).
+///
+/// # Errors
+/// The original's messages for a command line that can't be parsed or isn't complete, and for a signal that there isn't.
 pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
+    let arguments = canonical(arguments, env::var_os("POSIXLY_CORRECT").is_some())?;
     let mut command = command();
-    let arguments = canonical(arguments, &specs(&command), env::var_os("POSIXLY_CORRECT").is_some())?;
     // The arguments are canonical, so nothing is left that clap could object to.
     let mut matches =
         command.try_get_matches_from_mut(arguments).map_err(|error| Error::Usage(error.to_string().into_bytes()))?;
@@ -97,7 +112,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
 
 /// The value of an option; an empty one and `0` mean that it is not given (F4).
 fn given(matches: &mut ArgMatches, name: &str) -> Option<OsString> {
-    matches.remove_one::<OsString>(name).filter(|value| is_perl_true(value.as_bytes()))
+    matches.remove_one::<OsString>(name).filter(|value| perl::is_true(value.as_bytes()))
 }
 
 fn path(matches: &mut ArgMatches, name: &str) -> Option<PathBuf> {
@@ -135,7 +150,9 @@ fn flag(name: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue)
 }
 
-fn command() -> Command {
+/// The declarations: the source of the help text, and of whatever else is made from them.
+#[must_use]
+pub fn command() -> Command {
     Command::new("start_server")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Keeps a server program running and replaces it without losing a connection")

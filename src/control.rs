@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::pid_file::ForeignPidFile;
 use crate::status_file::generations;
 use crate::stderr::say;
+use crate::sys;
 
 /// How often the status file is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -29,6 +30,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// ```
 pub fn restart_server(pid_file: &Path, status_file: &Path) -> Result<(), Error> {
     const SENTENCE: &[u8] = b"failed to send SIGHUP to the server process:";
+    sys::open_standard_descriptors();
     // ORDER: all is known before anything is sent (P5).
     let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true))?;
     let newest = generations(status_file)?.pop();
@@ -37,7 +39,7 @@ pub fn restart_server(pid_file: &Path, status_file: &Path) -> Result<(), Error> 
     superdaemon.kill(Signal::SIGHUP, SENTENCE)?;
     loop {
         // ORDER: looked at first, as a superdaemon may die just after it has finished.
-        let alive = superdaemon.is_locked();
+        let alive = superdaemon.is_alive();
         // Any later generation will do: the awaited one may have failed, or somebody else restarted too (`restart-ends`).
         if matches!(generations(status_file)?[..], [generation] if generation >= awaited) {
             return Ok(());
@@ -60,6 +62,7 @@ pub fn restart_server(pid_file: &Path, status_file: &Path) -> Result<(), Error> 
 /// # Ok::<(), server_starter::Error>(())
 /// ```
 pub fn stop_server(pid_file: &Path) -> Result<(), Error> {
+    sys::open_standard_descriptors();
     let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true).write(true))?;
     let own_pid = std::process::id().to_string();
     say([b"stop_server (pid:", own_pid.as_bytes(), b") stopping now (pid:", superdaemon.text(), b")..."].concat());

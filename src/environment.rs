@@ -1,20 +1,22 @@
 //! The environment that workers get: what the superdaemon inherited, the options that are exported, the envdir, and the
 //! variables of the protocol. A value; the environment of this process is never changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::options::Options;
 use crate::perl;
-use crate::sys::{CStringArray, c_string};
+use crate::sys::{self, CStringArray, c_string};
 
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// Two layers, since the original undoes what it read from the envdir at every wake-up, but never what it read at start
+/// What is set over what was inherited is in two layers, since the original undoes what it read from the envdir at every wake-up, but never what it read at start
 /// (LIFE-135, LIFE-137).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
+    /// `NAME=VALUE`, in the order and the form of the launch.
+    inherited: Vec<Vec<u8>>,
     base: Variables,
     envdir: Variables,
 }
@@ -22,8 +24,7 @@ pub struct Environment {
 impl Environment {
     /// The environment of this process with the variables of `options`. Options win over what is inherited (LIFE-010).
     pub(crate) fn inherited(options: &Options) -> Self {
-        let pairs = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
-        let mut environment = Self { base: pairs.collect(), envdir: Variables::new() };
+        let mut environment = Self { inherited: without_repetitions(sys::environment()), ..Self::default() };
         if let Some(envdir) = &options.envdir {
             environment.set("ENVDIR", envdir.clone().into_vec());
         }
@@ -49,7 +50,13 @@ impl Environment {
 
     /// The value that a worker would see.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
-        self.envdir.get(name.as_bytes()).or_else(|| self.base.get(name.as_bytes())).map(Vec::as_slice)
+        let inherited =
+            || self.inherited.iter().find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+        self.get_set(name.as_bytes()).or_else(inherited)
+    }
+
+    fn get_set(&self, name: &[u8]) -> Option<&[u8]> {
+        self.envdir.get(name).or_else(|| self.base.get(name)).map(Vec::as_slice)
     }
 
     /// Whether the variable is set and true to Perl.
@@ -72,12 +79,37 @@ impl Environment {
         self.envdir.clear();
     }
 
-    /// `NAME=VALUE` for exec. A name may hold a `=`, and a value ends at its first NUL (LIFE-133).
+    /// `NAME=VALUE` for exec: what was inherited keeps its place. A name from the envdir may hold a `=`, and a value ends at
+    /// its first NUL (LIFE-133).
     pub(crate) fn to_c(&self) -> CStringArray {
-        let shadowed = |name: &Vec<u8>| self.envdir.contains_key(name);
-        let base = self.base.iter().filter(|(name, _)| !shadowed(name));
-        base.chain(&self.envdir).map(|(name, value)| assignment(name, value)).collect()
+        self.entries().collect()
     }
+
+    fn entries(&self) -> impl Iterator<Item = CString> {
+        let changed = move |entry: &Vec<u8>| match name_of(entry).and_then(|name| Some((name, self.get_set(name)?))) {
+            Some((name, value)) => assignment(name, value),
+            None => c_string(entry),
+        };
+        let names: BTreeSet<&[u8]> = self.inherited.iter().filter_map(|entry| name_of(entry)).collect();
+        let is_new = move |name: &Vec<u8>| !names.contains(name.as_slice());
+        let base = self.base.iter().filter(|&(name, _)| !self.envdir.contains_key(name));
+        let new = base.chain(&self.envdir).filter(move |&(name, _)| is_new(name));
+        let new = new.map(|(name, value)| assignment(name, value));
+        self.inherited.iter().map(changed).chain(new)
+    }
+}
+
+/// None for an entry that is no variable; it is passed on all the same.
+fn name_of(entry: &[u8]) -> Option<&[u8]> {
+    let equals = entry.iter().position(|&byte| byte == b'=').filter(|&equals| equals > 0)?;
+    Some(&entry[..equals])
+}
+
+/// Of a variable that is there more than once, perl takes the first.
+fn without_repetitions(mut entries: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut names = BTreeSet::new();
+    entries.retain(|entry| name_of(entry).is_none_or(|name| names.insert(name.to_vec())));
+    entries
 }
 
 fn assignment(name: &[u8], value: &[u8]) -> CString {
@@ -101,12 +133,26 @@ mod tests {
 
     #[test]
     fn a_file_that_was_there_at_start_is_never_undone() {
-        let mut environment = Environment { base: variables(&[("FOO", "orig")]), ..Environment::default() };
+        let mut environment = Environment { inherited: vec![b"FOO=orig".to_vec()], ..Environment::default() };
         environment.keep_envdir(variables(&[("FOO", "start")]));
         environment.replace_envdir(variables(&[("FOO", "later"), ("NEW", "n")]));
         assert_eq!((environment.get("FOO"), environment.get("NEW")), (Some(&b"later"[..]), Some(&b"n"[..])));
         environment.replace_envdir(Variables::new());
         assert_eq!((environment.get("FOO"), environment.get("NEW")), (Some(&b"start"[..]), None));
+    }
+
+    #[test]
+    fn what_was_inherited_keeps_its_place_and_its_form() {
+        let inherited = ["Z=1", "DUP=first", "NOEQ", "=lead", "DUP=second", "A=", "NEW"].map(Into::into);
+        let mut environment = Environment {
+            inherited: without_repetitions(inherited.into()),
+            base: variables(&[("NEW", "n"), ("Z", "2")]),
+            ..Environment::default()
+        };
+        environment.replace_envdir(variables(&[("A", "b\0c"), ("NEW", "e"), ("X", "")]));
+        let expected = [c"Z=2", c"DUP=first", c"NOEQ", c"=lead", c"A=b", c"NEW", c"NEW=e", c"X="];
+        assert!(environment.entries().eq(expected.map(CString::from)));
+        assert_eq!((environment.get("DUP"), environment.get("NOEQ")), (Some(&b"first"[..]), None));
     }
 
     #[test]

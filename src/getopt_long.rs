@@ -4,20 +4,20 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use server_starter::Error;
+use crate::error::Error;
 
 /// An option that can be given.
 #[derive(Clone, Copy, Debug)]
-pub struct Spec<'a> {
+pub(crate) struct Spec<'a> {
     /// Its full name, in lower case.
-    pub name: &'a str,
+    pub(crate) name: &'a str,
     /// What it takes.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Nothing.
     Flag,
     /// Any text.
@@ -31,7 +31,11 @@ pub enum Kind {
 ///
 /// # Errors
 /// [`Error::Usage`] with a line for each mistake, in the order of the arguments (G17).
-pub fn canonical(arguments: Vec<OsString>, specs: &[Spec], posixly_correct: bool) -> Result<Vec<OsString>, Error> {
+pub(crate) fn canonical(
+    arguments: Vec<OsString>,
+    specs: &[Spec],
+    posixly_correct: bool,
+) -> Result<Vec<OsString>, Error> {
     let mut arguments = arguments.into_iter().map(OsString::into_vec);
     let grammar = Grammar { specs, posixly_correct };
     let (mut options, mut words, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());

@@ -27,6 +27,11 @@
 
 mod server_ports;
 
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+mod getopt_long;
+
 #[cfg(feature = "superdaemon")]
 mod control;
 #[cfg(feature = "superdaemon")]
@@ -75,10 +80,7 @@ pub use {
     control::{restart_server, stop_server},
     error::Error,
     options::Options,
+    port_spec::{Host, PortSpec, TargetFd},
     start::start_server,
     stop_signal::StopSignal,
 };
-
-#[cfg(feature = "superdaemon")]
-#[doc(hidden)]
-pub use perl::is_true as is_perl_true;

@@ -79,8 +79,9 @@ impl<'a> ListenPlan<'a> {
     fn check_variable(&self) -> Result<(), Error> {
         let names = self.ports.iter().map(|port| port.name.len());
         let names = names.chain(self.paths.iter().map(|path| path.as_os_str().len()));
+        // Each with its `=` and the `;` in front of it, which the first one does not have.
         let entries: usize = names.zip(3..).map(|(name, fd): (usize, usize)| name + 2 + fd.to_string().len()).sum();
-        check_length(entries)
+        check_length(entries.saturating_sub(1))
     }
 
     /// Moves `fd` to where neither the numbers that the listeners will get nor those they are wanted at reach it.
@@ -92,9 +93,8 @@ impl<'a> ListenPlan<'a> {
         if clear == own { Ok(fd) } else { sys::move_above(fd, clear, CloseOnExec::Yes) }
     }
 
-    /// Binds all of it: the ports in their order, then the paths in theirs (S5).
-    pub(crate) fn listen(&self) -> Result<Listeners, Error> {
-        let mut listeners = Listeners::default();
+    /// Binds all of it, up to the first error: the ports in their order, then the paths in theirs (S5).
+    pub(crate) fn listen(&self, listeners: &mut Listeners) -> Result<(), Error> {
         for port in &self.ports {
             listeners.entries.push(self.listen_to_port(port)?);
         }
@@ -103,8 +103,7 @@ impl<'a> ListenPlan<'a> {
             listeners.files.extend(SocketFile::of(path));
             listeners.entries.push(Listener::new(path.as_os_str().as_bytes(), fd));
         }
-        check_length(listeners.variable().len())?;
-        Ok(listeners)
+        check_length(listeners.variable().len())
     }
 
     fn listen_to_port(&self, port: &PortSpec) -> Result<Listener, Error> {

@@ -45,14 +45,13 @@ impl LogTarget {
     }
 
     /// Moves standard output and standard error to the log. From here on, nobody waits for its command.
-    pub(crate) fn move_into_place(mut self) -> Result<(), Error> {
-        let fd = self.fd.take();
+    pub(crate) fn move_into_place(&mut self) -> Result<(), Error> {
         for (standard, name) in [(1, b"STDOUT"), (2, b"STDERR")] {
-            let Some(fd) = &fd else { continue };
+            let Some(fd) = &self.fd else { continue };
             sys::copy_to_standard(fd, standard)
                 .map_err(|errno| Error::system(&[b"failed to dup ", name, b" to file: "], errno))?;
         }
-        self.command = None;
+        (self.fd, self.command) = (None, None);
         Ok(())
     }
 }

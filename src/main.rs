@@ -2,30 +2,26 @@
 
 // Rust's own start-up would open /dev/null on closed standard descriptors and ignore PIPE, and so hide what the program was
 // launched with, which workers and loggers inherit. So the program starts where a C program does.
-#![cfg_attr(not(test), no_main)]
-#![cfg_attr(test, allow(dead_code))]
-
-mod cli;
-mod getopt_long;
+#![no_main]
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 
 use nix::errno::Errno;
 use nix::unistd::write;
+use server_starter::cli::{self, Action};
 use server_starter::{Error, restart_server, start_server, stop_server};
 
-use cli::Action;
-
-fn run(arguments: Vec<OsString>) -> Result<(), Error> {
+/// The exit code, or an error that has not been said yet.
+fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
     match cli::parse(arguments)? {
         Action::Help(text) => print_help(&text),
-        Action::Version => return print_version(),
+        Action::Version => print_version()?,
         Action::Restart { pid_file, status_file } => restart_server(&pid_file, &status_file)?,
         Action::Stop { pid_file } => stop_server(&pid_file)?,
-        Action::Start(options) => start_server(&options)?,
+        Action::Start(options) => return Ok(start_server(&options).map_or_else(|error| error.exit_code(), |()| 0)),
     }
-    Ok(())
+    Ok(0)
 }
 
 /// What the program is compatible with; its own version is in the help.
@@ -51,15 +47,15 @@ fn print(text: &str) -> Result<(), Errno> {
     Ok(())
 }
 
-fn end(result: Result<(), Error>) -> u8 {
-    let Err(error) = result else { return 0 };
-    let mut message = error.message();
-    message.push(b'\n');
-    let _ = io::stderr().write_all(&message);
-    error.exit_code()
+fn end(result: Result<u8, Error>) -> u8 {
+    result.unwrap_or_else(|error| {
+        let mut message = error.message();
+        message.push(b'\n');
+        let _ = io::stderr().write_all(&message);
+        error.exit_code()
+    })
 }
 
-#[cfg(not(test))]
 mod entry {
     #![allow(unsafe_code, clippy::similar_names)]
 

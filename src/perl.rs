@@ -9,12 +9,22 @@ pub fn is_true(text: &[u8]) -> bool {
 
 /// The number at the beginning of `text`, after white space; 0 where there is none.
 pub(crate) fn number(text: &[u8]) -> f64 {
+    numeric_prefix(text).map_or(0.0, |(number, _)| number)
+}
+
+/// Whether `text` is a number and nothing else, but for white space around it.
+pub(crate) fn looks_like_number(text: &[u8]) -> bool {
+    numeric_prefix(text).is_some_and(|(_, rest)| trim_start(rest).is_empty())
+}
+
+/// The number that `text` begins with, and what follows it.
+fn numeric_prefix(text: &[u8]) -> Option<(f64, &[u8])> {
     let text = trim_start(text);
-    let mut end = usize::from(matches!(text.first(), Some(b'+' | b'-')));
-    if let Some(special) = infinite_or_nan(&text[end..]) {
-        return if text[0] == b'-' { -special } else { special };
+    let sign = usize::from(matches!(text.first(), Some(b'+' | b'-')));
+    if let Some((special, length)) = infinite_or_nan(&text[sign..]) {
+        return Some((if text[0] == b'-' { -special } else { special }, &text[sign + length..]));
     }
-    end += digits(&text[end..]);
+    let mut end = sign + digits(&text[sign..]);
     if text.get(end) == Some(&b'.') {
         end += 1 + digits(&text[end + 1..]);
     }
@@ -25,19 +35,16 @@ pub(crate) fn number(text: &[u8]) -> f64 {
             exponent => end += 1 + sign + exponent,
         }
     }
-    // What is left is a decimal literal, or a lone sign or point, which Perl takes for 0.
-    str::from_utf8(&text[..end]).ok().and_then(|literal| literal.parse().ok()).unwrap_or(0.0)
+    let (literal, rest) = text.split_at(end);
+    // A lone sign or point is no number, to Rust as to Perl.
+    Some((str::from_utf8(literal).ok()?.parse().ok()?, rest))
 }
 
-fn infinite_or_nan(text: &[u8]) -> Option<f64> {
-    let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    if begins(b"inf") {
-        Some(f64::INFINITY)
-    } else if begins(b"nan") {
-        Some(f64::NAN)
-    } else {
-        None
-    }
+/// The value, and the length of its name.
+fn infinite_or_nan(text: &[u8]) -> Option<(f64, usize)> {
+    let names = [("infinity", f64::INFINITY), ("inf", f64::INFINITY), ("nan", f64::NAN)];
+    let begins = |name: &str| text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()));
+    names.into_iter().find(|(name, _)| begins(name)).map(|(name, value)| (value, name.len()))
 }
 
 fn digits(text: &[u8]) -> usize {
@@ -94,5 +101,15 @@ mod tests {
             assert_eq!(number(text.as_bytes()).to_bits(), value.to_bits(), "{text:?}");
         }
         assert!(number(b"nan").is_nan());
+    }
+
+    #[test]
+    fn what_looks_like_a_number() {
+        for text in ["12", " 12 ", "+12", "-12", "1e3", "32700.7", "\x0b12\x0b", "12\r", "Inf", "-infinity", "NaN"] {
+            assert!(looks_like_number(text.as_bytes()), "{text:?}");
+        }
+        for text in ["", " ", "abc", "12x", "0x10", "1_000", "\0", "-", "info"] {
+            assert!(!looks_like_number(text.as_bytes()), "{text:?}");
+        }
     }
 }

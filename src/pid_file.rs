@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -11,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::error::Error;
 use crate::file_id::FileId;
+use crate::perl::{looks_like_number, trim_end, trim_start};
 use crate::stderr::say;
 use crate::sys::{self, Pid};
 
@@ -24,7 +26,7 @@ impl PidFile {
     /// Whether `path` could be a pid file, as far as that can be told without opening it (`special-files`).
     pub(crate) fn check(path: &Path) -> Result<(), Error> {
         match fs::metadata(path) {
-            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(cannot_open(path, Errno::EINVAL)),
+            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(cannot_open(path, Errno::ENXIO)),
             _ => Ok(()),
         }
     }
@@ -90,16 +92,22 @@ impl ForeignPidFile {
 
     /// Sends a signal to the superdaemon. `sentence` is the original's, up to the reason.
     pub(crate) fn kill(&self, signal: Signal, sentence: &[u8]) -> Result<(), Error> {
-        let pid = parse_pid(&self.text).ok_or_else(|| Error::rule(&[b"Can't kill a non-numeric process ID"]))?;
-        // Whoever has the pid now, it isn't a superdaemon with this pid file (`stale-pid`).
-        let alive = if self.is_locked() { Ok(pid) } else { Err(Errno::ESRCH) };
-        alive
-            .and_then(|pid| sys::kill(pid.ok_or(Errno::ESRCH)?, signal as i32))
-            .map_err(|errno| Error::system(&[sentence], errno))
+        if !looks_like_number(&self.text) {
+            return Err(Error::rule(&[b"Can't kill a non-numeric process ID"]));
+        }
+        // Whoever has the pid now, without the lock it is no superdaemon with this pid file (`stale-pid`).
+        let pid = parse_pid(&self.text).filter(|_| self.is_locked()).ok_or(Errno::ESRCH);
+        pid.and_then(|pid| sys::kill(pid, signal as i32)).map_err(|errno| Error::system(&[sentence], errno))
     }
 
-    /// Whether the superdaemon is alive: whether somebody has the lock.
-    pub(crate) fn is_locked(&self) -> bool {
+    /// Whether the superdaemon that was there when the file was opened is alive: whether somebody has the lock, and the
+    /// pid is still the same.
+    pub(crate) fn is_alive(&self) -> bool {
+        let mut text = vec![0; self.text.len()];
+        self.is_locked() && self.file.read_exact_at(&mut text, 0).is_ok() && text == self.text
+    }
+
+    fn is_locked(&self) -> bool {
         // A shared lock, so that two that ask at once don't take each other for the superdaemon.
         self.file.try_clone().is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
     }
@@ -110,16 +118,13 @@ impl ForeignPidFile {
     }
 }
 
-/// A positive decimal number, as Perl reads it: with white space around it and a plus sign, if need be (P5). `Some(None)`
-/// for a number that is no pid of any process.
-#[expect(clippy::option_option, reason = "what is no number at all has a message of its own")]
-fn parse_pid(text: &[u8]) -> Option<Option<Pid>> {
-    let text = text.trim_ascii();
+/// A positive decimal number, with white space around it and a plus sign, if need be (P5). Not all that is a number to Perl
+/// is a pid.
+fn parse_pid(text: &[u8]) -> Option<Pid> {
+    let text = trim_end(trim_start(text));
     let digits = text.strip_prefix(b"+").unwrap_or(text);
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) || digits.iter().all(|&byte| byte == b'0') {
-        return None;
-    }
-    Some(str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()))
+    let pid = digits.iter().all(u8::is_ascii_digit).then(|| str::from_utf8(digits).ok()?.parse().ok())?;
+    pid.filter(|&pid| pid > 0)
 }
 
 fn cannot_open(path: &Path, error: impl Into<std::io::Error>) -> Error {
@@ -136,13 +141,10 @@ mod tests {
 
     #[test]
     fn pids() {
-        for text in ["1234", " 1234 ", "1234\r", "+1234", "0001234"] {
-            assert_eq!(parse_pid(text.as_bytes()), Some(Some(1234)), "{text:?}");
+        for text in ["1234", " 1234 ", "1234\r", "+1234", "0001234", "\x0b1234\x0b"] {
+            assert_eq!(parse_pid(text.as_bytes()), Some(1234), "{text:?}");
         }
-        for text in ["4294967295", "99999999999999999999"] {
-            assert_eq!(parse_pid(text.as_bytes()), Some(None), "{text:?}");
-        }
-        for text in ["", " ", "0", "-0", "-1", "abc", "12x", "0x10", "1e3", "1_000", "NaN", "Inf", "\u{ff}12"] {
+        for text in ["", "0", "-0", "-1", "12x", "1e3", "1234.0", "NaN", "Inf", "4294967295", "99999999999999999999"] {
             assert_eq!(parse_pid(text.as_bytes()), None, "{text:?}");
         }
     }
@@ -155,11 +157,11 @@ mod tests {
         let own = PidFile::create(&path).unwrap();
         let foreign = ForeignPidFile::open(&path, OpenOptions::new().read(true)).unwrap();
         assert_eq!(foreign.text(), std::process::id().to_string().as_bytes());
-        assert!(foreign.is_locked());
+        assert!(foreign.is_alive());
         own.remove();
-        assert!(!path.exists() && foreign.is_locked());
+        assert!(!path.exists() && foreign.is_alive());
         drop(own);
-        assert!(!foreign.is_locked());
+        assert!(!foreign.is_alive());
     }
 
     #[test]
@@ -178,6 +180,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(PidFile::create(&path).map(drop).unwrap_err().exit_code(), 22);
+        assert_eq!(PidFile::create(&path).map(drop).unwrap_err().exit_code(), 6);
     }
 }

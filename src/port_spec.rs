@@ -11,20 +11,25 @@ use crate::perl::{is_space, trim_end, trim_start};
 
 /// One `--port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PortSpec {
+pub struct PortSpec {
     /// Its key in `SERVER_STARTER_PORT`: the text as typed, trimmed and with the brackets put right.
-    pub(crate) name: Vec<u8>,
-    pub(crate) host: Host,
-    pub(crate) port: u16,
-    pub(crate) is_udp: bool,
-    pub(crate) target: Option<TargetFd>,
+    pub name: Vec<u8>,
+    /// Where to bind.
+    pub host: Host,
+    /// The number of the port; 0 lets the system choose.
+    pub port: u16,
+    /// Whether it is a UDP port, not a TCP port.
+    pub is_udp: bool,
+    /// Where workers want to find the socket.
+    pub target: Option<TargetFd>,
 }
 
 /// Where to bind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Host {
+pub enum Host {
     /// No host was given: 0.0.0.0.
     Any,
+    /// An IPv6 address; never also IPv4.
     V6(Ipv6Addr),
     /// A name or an IPv4 address in any of the forms of gethostbyname(3).
     Named(Vec<u8>),
@@ -32,14 +37,30 @@ pub(crate) enum Host {
 
 /// The `=FD` of a port: the descriptor that the worker shall find the socket at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TargetFd {
-    pub(crate) number: RawFd,
+pub struct TargetFd {
+    /// The descriptor.
+    pub number: RawFd,
     /// As typed; `SERVER_STARTER_PORT` keeps leading zeros.
-    pub(crate) text: Vec<u8>,
+    pub text: Vec<u8>,
 }
 
 impl PortSpec {
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, Error> {
+    /// Parses the value of a `--port`.
+    ///
+    /// # Errors
+    /// The original's messages for what is no port, what is no IPv6 address though it has a colon, and what can't be the
+    /// number of a descriptor.
+    ///
+    /// ```
+    /// use server_starter::{Host, PortSpec};
+    ///
+    /// let spec = PortSpec::parse(b"[::1]:u8080=5")?;
+    /// assert_eq!(spec.name, b"[::1]:8080");
+    /// assert!(spec.is_udp && matches!(spec.host, Host::V6(_)));
+    /// assert!(PortSpec::parse(b"http").is_err());
+    /// # Ok::<(), server_starter::Error>(())
+    /// ```
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let invalid = || Error::rule(&[b"invalid ``port'' value:", text]);
         if let Some(bare) = Tail::parse(text) {
             return Ok(Self {

@@ -23,6 +23,9 @@ const CAUGHT: [Signal; 5] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGALRM, Si
 /// The end of the pipe that the handler writes to.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
+/// A TERM or INT that found the pipe full.
+static OVERFLOW: AtomicI32 = AtomicI32::new(0);
+
 /// What the signals did at launch, for the programs that are started: they inherit it.
 pub(crate) struct LaunchState {
     mask: SigSet,
@@ -99,6 +102,19 @@ pub(crate) enum Received {
     Alrm,
 }
 
+impl Received {
+    /// None for CHLD, which only wakes.
+    fn from_number(signal: c_int) -> Option<Self> {
+        match signal {
+            libc::SIGHUP => Some(Self::Hup),
+            libc::SIGINT => Some(Self::Int),
+            libc::SIGTERM => Some(Self::Term),
+            libc::SIGALRM => Some(Self::Alrm),
+            _ => None,
+        }
+    }
+}
+
 /// The reading end of the pipe.
 pub(crate) struct SignalPipe(PipeReader);
 
@@ -133,16 +149,10 @@ impl SignalPipe {
 
     /// The signals that have come in, in their order, without CHLD. Does not block.
     pub(crate) fn read(&mut self) -> Vec<Received> {
-        let mut received = Vec::new();
+        let mut received: Vec<_> = Received::from_number(OVERFLOW.swap(0, Ordering::Relaxed)).into_iter().collect();
         let mut bytes = [0; 256];
         while let Ok(count @ 1..) = self.0.read(&mut bytes) {
-            received.extend(bytes[..count].iter().filter_map(|&byte| match c_int::from(byte) {
-                libc::SIGHUP => Some(Received::Hup),
-                libc::SIGINT => Some(Received::Int),
-                libc::SIGTERM => Some(Received::Term),
-                libc::SIGALRM => Some(Received::Alrm),
-                _ => None,
-            }));
+            received.extend(bytes[..count].iter().filter_map(|&byte| Received::from_number(byte.into())));
             if count < bytes.len() {
                 break;
             }
@@ -156,7 +166,11 @@ extern "C" fn write_to_pipe(signal: c_int) {
     let errno = Errno::last_raw();
     let byte = signal.to_le_bytes()[0];
     // SAFETY: write(2) is async-signal-safe, and the byte lives until it returns.
-    unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
+    let written = unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
+    // The pipe holds 65,536 signals that nobody has read yet. Of those beyond, a shutdown must not be lost.
+    if written != 1 && matches!(signal, libc::SIGTERM | libc::SIGINT) {
+        OVERFLOW.store(signal, Ordering::Relaxed);
+    }
     Errno::set_raw(errno);
 }
 

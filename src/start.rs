@@ -7,7 +7,7 @@ use crate::envdir;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::kernel::System;
-use crate::listen::ListenPlan;
+use crate::listen::{ListenPlan, Listeners};
 use crate::log_target::LogTarget;
 use crate::options::Options;
 use crate::pid_file::PidFile;
@@ -23,8 +23,8 @@ use crate::sys;
 /// must have no other thread.
 ///
 /// # Errors
-/// If something can't be opened or bound; no worker has been started then. After the first worker has been started,
-/// nothing is an error any more.
+/// If something can't be opened or bound; no worker has been started then. The error has been said on standard error, as
+/// everything that the superdaemon has to say. After the first worker has been started, nothing is an error any more.
 ///
 /// ```no_run
 /// use server_starter::{Options, start_server};
@@ -36,57 +36,80 @@ use crate::sys;
 /// # Ok::<(), server_starter::Error>(())
 /// ```
 pub fn start_server(options: &Options) -> Result<(), Error> {
-    if options.program.is_empty() {
-        return Err(Error::rule(&[b"server program not specified"]));
-    }
     sys::open_standard_descriptors();
-    let launch = LaunchState::take_over();
-
-    let mut environment = Environment::inherited(options);
-    if let Some(path) = environment.get("ENVDIR") {
-        let variables = envdir::read(path);
-        environment.keep_envdir(variables);
+    let mut resources = Resources::default();
+    let result = resources.run(options);
+    // ORDER: said before the socket files are removed and before the log command is waited for (L7), which may take for ever.
+    if let Err(error) = &result {
+        say(error.message());
     }
-    let log = options.log_file.as_deref().map(|option| LogTarget::open(option, &environment, &launch));
-    let mut log = log.transpose()?;
-    say(format!("start_server (pid:{}) starting now...", std::process::id()));
+    result
+}
 
-    // All that can be known before anything is bound or removed.
-    let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog)?;
-    options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
-    let status_file = options.status_file.as_deref().map(StatusFile::new).transpose()?;
+/// What has to be given back, also after an error.
+#[derive(Default)]
+struct Resources {
+    log: Option<LogTarget>,
+    listeners: Listeners,
+}
 
-    if let Some(log) = &mut log {
-        log.keep_clear_of(&plan)?;
+impl Resources {
+    fn run(&mut self, options: &Options) -> Result<(), Error> {
+        if options.program.is_empty() {
+            return Err(Error::rule(&[b"server program not specified"]));
+        }
+        let launch = LaunchState::take_over();
+
+        let mut environment = Environment::inherited(options);
+        if let Some(path) = environment.get("ENVDIR") {
+            let variables = envdir::read(path);
+            environment.keep_envdir(variables);
+        }
+        if let Some(option) = &options.log_file {
+            self.log = Some(LogTarget::open(option, &environment, &launch)?);
+        }
+        say(format!("start_server (pid:{}) starting now...", std::process::id()));
+
+        // All that can be known before anything is bound or removed.
+        let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog)?;
+        options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
+        let status_file = options.status_file.as_deref().map(StatusFile::new).transpose()?;
+
+        if let Some(log) = &mut self.log {
+            log.keep_clear_of(&plan)?;
+        }
+        plan.listen(&mut self.listeners)?;
+        environment.set("SERVER_STARTER_PORT", self.listeners.variable());
+        ignore_broken_pipes();
+        if let Some(log) = &mut self.log {
+            log.move_into_place()?;
+        }
+        let launcher = options.daemonize.then(|| daemonize(self.listeners.use_stdin())).transpose()?;
+
+        // The launcher of a daemon has no handlers: it dies of signals as any program does.
+        let pipe = SignalPipe::install().map_err(|error| Error::system(&[b"pipe failed:"], error))?;
+        let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose();
+        if let Some(launcher) = launcher {
+            launcher.release(&pid_file);
+        }
+        let pid_file = pid_file?;
+
+        let life_cycle = LifeCycle {
+            interval: Duration::from_secs(options.interval.into()),
+            signal_on_hup: options.signal_on_hup.clone(),
+            signal_on_term: options.signal_on_term.clone(),
+        };
+        let system = System::new(&options.program, options.dir.as_deref(), status_file, pipe, &launch);
+        let system = Supervisor::new(system, life_cycle, environment).run();
+
+        // ORDER: pid file, sockets, status file (U8); its lock is the last thing, which --stop waits for
+        // (`lock-released-last`).
+        if let Some(file) = &pid_file {
+            file.remove();
+        }
+        self.listeners = Listeners::default();
+        drop(system);
+        drop(pid_file);
+        Ok(())
     }
-    let listeners = plan.listen()?;
-    environment.set("SERVER_STARTER_PORT", listeners.variable());
-    ignore_broken_pipes();
-    log.map_or(Ok(()), LogTarget::move_into_place)?;
-    let launcher = options.daemonize.then(|| daemonize(listeners.use_stdin())).transpose()?;
-
-    // The launcher of a daemon has none of these: it dies of signals as any program does.
-    let pipe = SignalPipe::install().map_err(|error| Error::system(&[b"pipe failed:"], error))?;
-    let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose();
-    if let Some(launcher) = launcher {
-        launcher.release(&pid_file);
-    }
-    let pid_file = pid_file?;
-
-    let life_cycle = LifeCycle {
-        interval: Duration::from_secs(options.interval.into()),
-        signal_on_hup: options.signal_on_hup.clone(),
-        signal_on_term: options.signal_on_term.clone(),
-    };
-    let system = System::new(&options.program, options.dir.as_deref(), status_file, pipe, &launch);
-    let system = Supervisor::new(system, life_cycle, environment).run();
-
-    // ORDER: pid file, sockets, status file (U8); its lock is the last thing that --stop waits for (`lock-released-last`).
-    if let Some(file) = &pid_file {
-        file.remove();
-    }
-    drop(listeners);
-    drop(system);
-    drop(pid_file);
-    Ok(())
 }

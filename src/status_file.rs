@@ -1,9 +1,10 @@
 //! The status file: a line `GENERATION:PID` for each worker that is alive or has not been reaped. Replaced as a whole, so
 //! that a reader never sees half of it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -27,15 +28,17 @@ impl StatusFile {
         let _ = fs::remove_file(&temporary);
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Err(file.cannot_rename(&temporary, Errno::EISDIR)),
-            Ok(metadata) if !metadata.is_file() => {
-                Err(Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], Errno::EINVAL))
-            }
+            Ok(metadata) if !metadata.is_file() => Err(cannot_open(path, Errno::ENXIO)),
             _ => Ok(file),
         }
     }
 
-    /// Puts `content` in the place of the file. After an error, the old one is still there.
+    /// Puts `content` in the place of the file, unless that is somebody else's by now (`own-files-only`). After an error, the
+    /// old one is still there.
     pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
+        if self.is_taken_over() {
+            return Ok(());
+        }
         let temporary = self.temporary();
         let mut file = create(&temporary)?;
         let written = file.write_all(content).and_then(|()| file.metadata());
@@ -53,6 +56,14 @@ impl StatusFile {
         renamed
     }
 
+    /// Whether there is a file, not the one that was written last. (A directory isn't somebody's status file: the error that it
+    /// leads to is worth a message.)
+    fn is_taken_over(&self) -> bool {
+        self.written.is_some()
+            && !self.path.is_dir()
+            && FileId::of(&self.path).is_some_and(|id| Some(id) != self.written)
+    }
+
     /// `FILE.PID`, as the original names it.
     fn temporary(&self) -> PathBuf {
         let mut name: OsString = self.path.clone().into();
@@ -60,7 +71,7 @@ impl StatusFile {
         name.into()
     }
 
-    fn cannot_rename(&self, temporary: &Path, error: impl Into<std::io::Error>) -> Error {
+    fn cannot_rename(&self, temporary: &Path, error: impl Into<io::Error>) -> Error {
         let (from, to) = (temporary.as_os_str().as_bytes(), self.path.as_os_str().as_bytes());
         Error::system(&[b"failed to rename ", from, b" to ", to, b":"], error)
     }
@@ -74,26 +85,38 @@ impl Drop for StatusFile {
     }
 }
 
+/// Only a regular file is written to, also under the temporary name.
 fn create(temporary: &Path) -> Result<File, Error> {
-    File::create(temporary).map_err(|error| {
+    let file = match fs::symlink_metadata(temporary) {
+        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(Errno::ENXIO.into()),
+        _ => File::create(temporary),
+    };
+    file.map_err(|error| {
         Error::system(&[b"failed to create temporary file:", temporary.as_os_str().as_bytes(), b":"], error)
     })
 }
 
+fn cannot_open(path: &Path, error: impl Into<io::Error>) -> Error {
+    Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], error)
+}
+
 /// The generations in the status file at `path`, ascending. Lines that do not start with `DIGITS:` don't count.
 pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
-    let content = fs::read(path)
-        .map_err(|error| Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], error))?;
-    let mut generations: Vec<u64> = content.split(|&byte| byte == b'\n').filter_map(generation).collect();
+    let mut file = File::open(path).map_err(|error| cannot_open(path, error))?;
+    let mut content = Vec::new();
+    // QUIRK: what can be opened but not read, a directory, is like an empty file.
+    let _ = file.read_to_end(&mut content);
+    // The same generation twice counts once, but `7` and `007` are two.
+    let texts: BTreeSet<&[u8]> = content.split(|&byte| byte == b'\n').filter_map(generation).collect();
+    let numbers = texts.into_iter().map(|text| str::from_utf8(text).ok().and_then(|digits| digits.parse().ok()));
+    let mut generations: Vec<u64> = numbers.map(|number| number.unwrap_or(u64::MAX)).collect();
     generations.sort_unstable();
-    generations.dedup();
     Ok(generations)
 }
 
-fn generation(line: &[u8]) -> Option<u64> {
+fn generation(line: &[u8]) -> Option<&[u8]> {
     let digits = &line[..line.iter().position(|&byte| byte == b':')?];
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    is_number.then(|| str::from_utf8(digits).ok()?.parse().ok())?
+    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some(digits)
 }
 
 #[cfg(test)]
@@ -109,6 +132,7 @@ mod tests {
             ("foo\n007:1\n3:2\n", &[3, 7]),
             (":1\n 3:4\n5\n", &[]),
             ("2:1\n2:3", &[2]),
+            ("7:1\n007:3", &[7, 7]),
         ];
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("status");
@@ -139,8 +163,21 @@ mod tests {
         fs::write(&other, "theirs").unwrap();
         file.write(b"1:100\n").unwrap();
         fs::rename(&other, &path).unwrap();
+        file.write(b"2:101\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
         drop(file);
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_file_that_was_removed_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status");
+        let mut file = StatusFile::new(&path).unwrap();
+        file.write(b"1:100\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        file.write(b"2:101\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2:101\n");
     }
 
     #[test]
@@ -160,7 +197,12 @@ mod tests {
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let code = |path: &Path| StatusFile::new(path).map(drop).unwrap_err().exit_code();
-        assert_eq!((code(&fifo), code(dir.path()), code(&dir.path().join("no/status"))), (22, 21, 2));
+        assert_eq!((code(&fifo), code(dir.path()), code(&dir.path().join("no/status"))), (6, 21, 2));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+
+        let path = dir.path().join("status");
+        let mut file = StatusFile::new(&path).unwrap();
+        nix::unistd::mkfifo(&file.temporary(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(file.write(b"1:100\n").unwrap_err().exit_code(), 6);
     }
 }

@@ -11,6 +11,10 @@ use std::ptr;
 use libc::{c_char, c_int};
 use nix::errno::Errno;
 
+unsafe extern "C" {
+    static mut environ: *const *const c_char;
+}
+
 /// A process id.
 pub(crate) type Pid = libc::pid_t;
 
@@ -20,7 +24,7 @@ pub(crate) type WaitStatus = c_int;
 
 /// A null-terminated array of C strings, as exec wants it.
 pub(crate) struct CStringArray {
-    /// Owns what `pointers` point to.
+    /// What `pointers` point to.
     _strings: Vec<CString>,
     pointers: Vec<*const c_char>,
 }
@@ -31,6 +35,20 @@ impl FromIterator<CString> for CStringArray {
         let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
         Self { _strings: strings, pointers }
     }
+}
+
+/// The environment of this process as it is: with entries that are no variables and ones that are there twice.
+pub(crate) fn environment() -> Vec<Vec<u8>> {
+    let mut entries = Vec::new();
+    // SAFETY: `environ` points to a null-terminated array of C strings, which only this thread could change.
+    unsafe {
+        let mut entry = environ;
+        while let Some(string) = entry.as_ref().filter(|string| !string.is_null()) {
+            entries.push(CStr::from_ptr(*string).to_bytes().to_vec());
+            entry = entry.add(1);
+        }
+    }
+    entries
 }
 
 /// What a C program would see of `bytes`: all up to the first NUL.
@@ -62,9 +80,6 @@ pub(crate) fn exit_now(code: u8) -> ! {
 
 /// execvp(3) with `environment`, whose PATH is searched. Returns only when that fails. Async-signal-safe.
 pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errno {
-    unsafe extern "C" {
-        static mut environ: *const *const c_char;
-    }
     // SAFETY: both arrays end in a null pointer and live until the call returns. execvp(3), unlike execvpe(3), takes PATH
     // from `environ` itself; nobody reads the old value any more, as the process ends if exec fails.
     unsafe {
