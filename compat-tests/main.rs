@@ -5,4 +5,7 @@
 
 mod divergences;
 mod harness;
+mod lives;
+mod random;
 mod scenarios;
+mod volume;

@@ -24,7 +24,12 @@ pub struct Environment {
 impl Environment {
     /// The environment of this process with the variables of `options`. Options win over what is inherited (LIFE-010).
     pub(crate) fn inherited(options: &Options) -> Self {
-        let mut environment = Self { inherited: without_repetitions(sys::environment()), ..Self::default() };
+        Self { inherited: without_repetitions(sys::environment()), ..Self::of_options(options) }
+    }
+
+    /// The variables of `options` alone.
+    pub(crate) fn of_options(options: &Options) -> Self {
+        let mut environment = Self::default();
         if let Some(envdir) = &options.envdir {
             environment.set("ENVDIR", envdir.clone().into_vec());
         }
@@ -85,7 +90,7 @@ impl Environment {
         self.entries().collect()
     }
 
-    fn entries(&self) -> impl Iterator<Item = CString> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = CString> {
         let changed = move |entry: &Vec<u8>| match name_of(entry).and_then(|name| Some((name, self.get_set(name)?))) {
             Some((name, value)) => assignment(name, value),
             None => c_string(entry),

@@ -60,6 +60,8 @@ mod pid_file;
 mod port_spec;
 #[cfg(feature = "superdaemon")]
 mod signals;
+#[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
+pub mod simulation;
 #[cfg(feature = "superdaemon")]
 mod start;
 #[cfg(feature = "superdaemon")]

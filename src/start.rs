@@ -1,7 +1,5 @@
 //! `start_server` itself: everything is checked, opened and bound in the original's order, then the supervisor runs.
 
-use std::time::Duration;
-
 use crate::daemonize::daemonize;
 use crate::envdir;
 use crate::environment::Environment;
@@ -94,13 +92,8 @@ impl Resources {
         }
         let pid_file = pid_file?;
 
-        let life_cycle = LifeCycle {
-            interval: Duration::from_secs(options.interval.into()),
-            signal_on_hup: options.signal_on_hup.clone(),
-            signal_on_term: options.signal_on_term.clone(),
-        };
         let system = System::new(&options.program, options.dir.as_deref(), status_file, pipe, &launch);
-        let system = Supervisor::new(system, life_cycle, environment).run();
+        let system = Supervisor::new(system, LifeCycle::of(options), environment).run();
 
         // ORDER: pid file, sockets, status file (U8); its lock is the last thing, which --stop waits for
         // (`lock-released-last`).

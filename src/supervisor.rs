@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::options::Options;
 use crate::perl;
 use crate::signals::Received;
 use crate::stop_signal::StopSignal;
@@ -18,6 +19,16 @@ pub(crate) struct LifeCycle {
     pub(crate) interval: Duration,
     pub(crate) signal_on_hup: StopSignal,
     pub(crate) signal_on_term: StopSignal,
+}
+
+impl LifeCycle {
+    pub(crate) fn of(options: &Options) -> Self {
+        Self {
+            interval: Duration::from_secs(options.interval.into()),
+            signal_on_hup: options.signal_on_hup.clone(),
+            signal_on_term: options.signal_on_term.clone(),
+        }
+    }
 }
 
 /// Keeps one worker running, and replaces it on request.

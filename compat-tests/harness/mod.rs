@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
 
-use programs::Programs;
+pub use programs::Programs;
 pub use scenario::Scenario;
 pub use transcript::Transcript;
 use transcript::diff;

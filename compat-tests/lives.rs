@@ -1,0 +1,376 @@
+//! Random lives in virtual time: the trace of ours equals that of the original, patched by the differences on purpose and by
+//! nothing else. `schedules.md` describes both texts.
+//!
+//! `SIM_CASES` and `SIM_SEED` choose other lives, `SIM_SCHEDULE=FILE` one from a file. A failure prints the seed, and the
+//! shortest schedule found that still shows the difference.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use server_starter::simulation::live;
+
+use crate::random::{Random, setting};
+
+/// The rows of the table of differences that concern the life cycle. Each is a patch of the original.
+const PATCHES: [&str; 6] =
+    ["never-drop-term", "term-first", "whole-interval", "alive-after-delay", "status-errors", "fork-failure"];
+const SEED: u64 = 1;
+const CASES: u64 = 10_000;
+const BATCH: usize = 500;
+
+#[test]
+fn random_lives_are_equal() {
+    let (seed, cases) = (setting("SIM_SEED", SEED), setting("SIM_CASES", CASES));
+    // One for each core; a batch at a time, so that a failure is seen early.
+    thread::scope(|scope| {
+        for half in 0..2 {
+            scope.spawn(move || {
+                let mut random = Random::new(seed * 2 + half);
+                let mut left = usize::try_from(cases / 2).expect("a number of cases");
+                while left > 0 {
+                    let count = left.min(BATCH);
+                    left -= count;
+                    let schedules: Vec<String> = (0..count).map(|_| random_schedule(&mut random)).collect();
+                    if let Some(different) = first_difference(&schedules, &PATCHES) {
+                        panic!("SIM_SEED={seed}\n{}", show(&shrink(&different, &PATCHES), &PATCHES));
+                    }
+                    for schedule in &schedules {
+                        check_invariants(schedule);
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Without any one of the patches, the lives differ: so every row of the table is true, and is seen.
+#[test]
+fn every_patch_is_needed() {
+    let seed = setting("SIM_SEED", SEED);
+    thread::scope(|scope| {
+        for left_out in PATCHES {
+            scope.spawn(move || {
+                let patches: Vec<&str> = PATCHES.into_iter().filter(|&patch| patch != left_out).collect();
+                let mut random = Random::new(seed);
+                let batches = (0..usize::try_from(CASES).expect("a number of cases") / BATCH)
+                    .map(|_| (0..BATCH).map(|_| random_schedule(&mut random)).collect::<Vec<_>>());
+                let found = batches.into_iter().find_map(|schedules| first_difference(&schedules, &patches));
+                assert!(found.is_some(), "{CASES} lives don't show {left_out}");
+            });
+        }
+    });
+}
+
+/// Those in `schedules/`, or the one that is asked for.
+#[test]
+fn written_lives_are_equal() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("compat-tests/schedules");
+    let files = match std::env::var_os("SIM_SCHEDULE") {
+        Some(file) => vec![file.into()],
+        None => fs::read_dir(directory).expect("schedules").flatten().map(|entry| entry.path()).collect(),
+    };
+    for file in files {
+        let schedule = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let shown = show(&schedule, &PATCHES);
+        println!("{shown}");
+        assert!(first_difference(&[schedule], &PATCHES).is_none(), "{}\n{shown}", file.display());
+    }
+}
+
+// --- comparing
+
+/// What the original, with these patches, does with each of the schedules.
+fn of_original(schedules: &[String], patches: &[&str]) -> Vec<String> {
+    let program = format!("{}/perl-fixtures/simulated_kernel.pl", env!("CARGO_MANIFEST_DIR"));
+    let mut perl = Command::new("perl");
+    let mut perl = perl.arg(program).args(patches).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("perl");
+    // Without empty lines, which end a schedule.
+    let paragraph = |schedule: &String| {
+        schedule.lines().filter(|line| !line.trim().is_empty()).fold(String::new(), |text, line| text + line + "\n")
+    };
+    let text: String = schedules.iter().map(|schedule| paragraph(schedule) + "\n").collect();
+    let mut input = perl.stdin.take().expect("it is a pipe");
+    let writer = thread::spawn(move || input.write_all(text.as_bytes()));
+    let output = perl.wait_with_output().expect("the traces");
+    writer.join().expect("no panic").expect("perl reads all schedules");
+    let traces = String::from_utf8(output.stdout).expect("a trace is ASCII");
+    let traces: Vec<String> =
+        traces.split_terminator("\n\n").map(|trace| format!("{}\n", trace.trim_start())).collect();
+    assert_eq!(traces.len(), schedules.len(), "perl has not lived all lives");
+    traces
+}
+
+fn first_difference(schedules: &[String], patches: &[&str]) -> Option<String> {
+    let theirs = of_original(schedules, patches);
+    schedules
+        .iter()
+        .zip(theirs)
+        .find(|(schedule, theirs)| live(schedule) != *theirs)
+        .map(|(schedule, _)| schedule.clone())
+}
+
+/// Leaves out line after line, as long as the traces still differ.
+fn shrink(schedule: &str, patches: &[&str]) -> String {
+    let mut lines: Vec<String> = schedule.lines().map(str::to_owned).collect();
+    loop {
+        let without = |index: usize| {
+            let kept = lines.iter().enumerate().filter(|&(other, _)| other != index);
+            kept.map(|(_, line)| format!("{line}\n")).collect::<Vec<_>>().concat()
+        };
+        let shorter: Vec<String> = (0..lines.len()).map(without).collect();
+        match first_difference(&shorter, patches) {
+            Some(different) => lines = different.lines().map(str::to_owned).collect(),
+            None => return lines.join("\n") + "\n",
+        }
+    }
+}
+
+/// The schedule, and both traces side by side.
+fn show(schedule: &str, patches: &[&str]) -> String {
+    let original = of_original(&[schedule.to_owned()], patches).concat();
+    let ours = live(schedule);
+    let width = original.lines().map(str::len).max().unwrap_or(0).max("original".len());
+    let mut shown = vec![format!("{schedule}\n  {:width$}  ours\n", "original")];
+    let (mut left, mut right) = (original.lines(), ours.lines());
+    loop {
+        let (theirs, ours) = match (left.next(), right.next()) {
+            (None, None) => return shown.concat(),
+            (theirs, ours) => (theirs.unwrap_or(""), ours.unwrap_or("")),
+        };
+        shown.push(format!("{} {theirs:width$}  {ours}\n", if theirs == ours { ' ' } else { '|' }));
+    }
+}
+
+// --- schedules
+
+/// Biased to trouble: moments that coincide or nearly do, storms, workers that die at a boundary.
+fn random_schedule(random: &mut Random) -> String {
+    let interval = [0, 1, 1, 1, 2, 3][random.below(6)];
+    let mut lines = vec![format!("interval {interval}")];
+    let is_automatic = random.once_in(4);
+    let has_envdir = random.once_in(5);
+    if random.once_in(2) {
+        lines.push(format!("kill-old-delay {}", random.below(5)));
+    }
+    if is_automatic {
+        lines.push("enable-auto-restart".into());
+        lines.push(format!("auto-restart-interval {}", 1 + random.below(5)));
+    }
+    if !random.once_in(5) {
+        lines.push("status-file".into());
+    }
+    if random.once_in(5) {
+        lines.push(format!("signal-on-hup {}", random.choose(&["USR1", "QUIT"])));
+        lines.push(format!("signal-on-term {}", random.choose(&["USR1", "QUIT"])));
+    }
+    lines.push(format!("last-pid {}", random.choose(&["0", "7", "8", "96", "100", "997", "9998"])));
+    if has_envdir {
+        lines.push(format!("envdir{}", random_variables(random)));
+    }
+    for generation in 1..=9 {
+        lines.extend(random_worker(random, generation, interval));
+    }
+    let moments = random_moments(random, interval);
+    for &moment in &moments {
+        let time = text_of(moment);
+        match random.below(14) {
+            0 => lines.push(format!("at {time} TERM")),
+            1 => lines.push(format!("at {time} INT")),
+            2 => lines.push(format!("at {time} ALRM")),
+            3 => {
+                lines.push(format!("at {time} child {} {}", 500_000 + lines.len(), random.choose(&["0", "9", "1792"])));
+            }
+            4 if has_envdir => lines.push(format!("at {time} envdir{}", random_variables(random))),
+            5 if random.once_in(4) => lines.push(format!("at {time} disk {}", random.choose(&["full", "free"]))),
+            6 => lines.extend(
+                (0..2 + random.below(5)).map(|n| format!("at {} HUP", text_of(moment + n * [1, 50, 1000][n % 3]))),
+            ),
+            _ => lines.push(format!("at {time} HUP")),
+        }
+    }
+    if random.once_in(100) {
+        // Generations with two and three digits.
+        lines.extend((0..10 + random.below(100)).map(|n| format!("at {} HUP", text_of(20_000 + 10 * n))));
+    }
+    // In the end, with enough time for everything that is queued.
+    lines.push(format!(
+        "at {} {}",
+        if is_automatic || has_envdir { "60" } else { "9999" },
+        random.choose(&["TERM", "TERM", "INT"])
+    ));
+    lines.iter().map(|line| format!("{line}\n")).collect::<Vec<_>>().concat()
+}
+
+fn random_variables(random: &mut Random) -> String {
+    let choices = [
+        "KILL_OLD_DELAY=0",
+        "KILL_OLD_DELAY=1",
+        "KILL_OLD_DELAY=2.5",
+        "KILL_OLD_DELAY=0.5",
+        "KILL_OLD_DELAY=-1",
+        "ENABLE_AUTO_RESTART=1",
+        "ENABLE_AUTO_RESTART=0",
+        "AUTO_RESTART_INTERVAL=2",
+        "AUTO_RESTART_INTERVAL=0",
+        "FOO=1",
+        "FOO=2",
+    ];
+    let chosen: BTreeMap<&str, &str> =
+        (0..random.below(4)).filter_map(|_| random.choose(&choices).split_once('=')).collect();
+    chosen.iter().map(|(name, value)| format!(" {name}={value}")).collect::<Vec<_>>().concat()
+}
+
+fn random_worker(random: &mut Random, generation: usize, interval: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    if random.once_in(3) {
+        let boundary = interval * 1000 + 1000 * random.below(3);
+        let after = [0, 1, boundary.saturating_sub(1), boundary, boundary + 1, random.below(4000)][random.below(6)];
+        let status = random.choose(&["0", "256", "9", "139", "65280"]);
+        lines.push(format!("worker {generation} dies {} {status}", text_of(after)));
+    }
+    if random.once_in(12) {
+        lines.push(format!("worker {generation} deaf"));
+        lines.push(format!("worker {generation} dies {} 9", random.below(90)));
+    } else if random.once_in(3) {
+        lines.push(format!("worker {generation} slow {}", text_of([1, 500, 1000, 3000][random.below(4)])));
+    }
+    if random.once_in(25) {
+        lines.push(format!("no-fork {generation}"));
+    }
+    lines
+}
+
+fn random_moments(random: &mut Random, interval: usize) -> Vec<usize> {
+    let mut moments: Vec<usize> = Vec::new();
+    for _ in 0..random.below(9) {
+        let anchor = match moments.last() {
+            Some(&last) if random.once_in(2) => last + interval * 1000 * random.below(3),
+            _ => 500 * random.below(30),
+        };
+        let moment = (anchor + random.below(3)).saturating_sub(1);
+        moments.push(moment.max(1));
+    }
+    moments
+}
+
+/// `2.5` are 2500 milliseconds.
+fn milliseconds(text: &str) -> u64 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    format!("{whole}{fraction:0<3}").parse().expect("a time")
+}
+
+/// 2500 milliseconds are `2.5`.
+fn text_of(milliseconds: usize) -> String {
+    format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
+}
+
+// --- what must be true of ours, whatever the original does
+
+/// What the lines of a trace say so far.
+#[derive(Default)]
+struct Model<'a> {
+    generations: HashMap<&'a str, &'a str>,
+    newest: &'a str,
+    /// When that one ends by itself.
+    newest_dies: Option<u64>,
+    /// Accepted; as long as the newest worker is being started there is none.
+    current: Option<&'a str>,
+    old: BTreeSet<&'a str>,
+    ended: BTreeSet<&'a str>,
+    killed: Vec<&'a str>,
+    hups: usize,
+    is_shutting_down: bool,
+}
+
+fn check_invariants(schedule: &str) {
+    let trace = live(schedule);
+    let fail = |line: &str, what: &str| panic!("{what}: {line}\n{schedule}\n{trace}");
+    let stops = schedule.lines().filter_map(|line| line.strip_suffix(" TERM").or(line.strip_suffix(" INT")));
+    let stops: Vec<u64> = stops.filter_map(|line| line.strip_prefix("at ")).map(milliseconds).collect();
+    let first_stop = stops.iter().min().copied();
+    let mut model = Model::default();
+    for line in trace.lines() {
+        let (time, said) = line.split_once(' ').expect("a time");
+        let now = milliseconds(time);
+        let words: Vec<&str> = said.split(' ').collect();
+        if !said.starts_with("kill ") {
+            model.killed.clear();
+        }
+        match words[..] {
+            ["fork", pid, ..] => {
+                let generation = words.iter().find_map(|word| word.strip_prefix("SERVER_STARTER_GENERATION="));
+                model.generations.insert(pid, generation.expect("a worker has a generation"));
+                model.newest = pid;
+                let dies = format!("worker {} dies ", model.generations[pid]);
+                let after = schedule.lines().filter_map(|line| line.strip_prefix(&dies)?.split(' ').next()).next_back();
+                model.newest_dies = after.map(|after| now + milliseconds(after));
+            }
+            ["received", "HUP,", ..] | ["autorestart", ..] => {
+                model.hups += usize::from(words[0] == "received");
+                model.old.extend(model.current.take().or(Some(model.newest)).filter(|pid| !model.ended.contains(pid)));
+            }
+            ["received", _, "sending", ..] => {
+                model.is_shutting_down = true;
+                model.old.extend(model.current.take().or(Some(model.newest)).filter(|pid| !model.ended.contains(pid)));
+            }
+            ["new", "worker", pid, "seems", ..] | ["worker" | "old", pid, ..] if pid != "is" && pid != "worker" => {
+                if !model.ended.insert(pid) {
+                    fail(line, "reaped twice");
+                }
+                model.current = model.current.filter(|&current| current != pid);
+                model.old.remove(pid);
+            }
+            ["old", "worker", pid, ..] => {
+                model.ended.insert(pid);
+                model.old.remove(pid);
+            }
+            ["kill", _, pid] => {
+                if model.killed.contains(&pid) {
+                    fail(line, "killed twice in one restart");
+                }
+                // A stop that is queued is as good as acted on.
+                let is_stopping = first_stop.is_some_and(|stop| stop <= now);
+                let is_dead = model.newest_dies.is_some_and(|death| death < now) || model.ended.contains(model.newest);
+                if !is_stopping && (pid == model.newest || is_dead) {
+                    fail(line, "killed without a successor");
+                }
+                model.killed.push(pid);
+            }
+            ["status", ..] => {
+                if !model.is_shutting_down && model.current.is_none() && !model.ended.contains(model.newest) {
+                    model.current = Some(model.newest);
+                }
+                let alive = model.old.iter().chain(&model.current).map(|pid| (model.generations[pid], *pid));
+                let expected: BTreeSet<(&str, &str)> = alive.collect();
+                if !words[1..]
+                    .iter()
+                    .copied()
+                    .eq(expected.iter().map(|(generation, pid)| format!("{generation}:{pid}")))
+                {
+                    fail(line, "not what the status file should hold");
+                }
+            }
+            _ => {}
+        }
+    }
+    match trace.lines().next_back().and_then(|line| line.split_once(' ')).map_or("", |(_, end)| end) {
+        "exit 0" => {
+            for pid in model.generations.keys().filter(|pid| !model.ended.contains(*pid)) {
+                fail(pid, "not reaped");
+            }
+        }
+        "waits for ever" if schedule.contains(" deaf\n") => {}
+        // The only way to spin without a pause.
+        "forks for ever" if schedule.starts_with("interval 0\n") => {}
+        end => fail(end, "does not end"),
+    }
+    let hups: BTreeSet<&str> = schedule.lines().filter(|line| line.ends_with(" HUP")).collect();
+    let is_patient = schedule.contains("\nat 9999 ");
+    if stops.len() == 1 && is_patient && trace.contains(" exiting\n") && model.hups != hups.len() {
+        fail(&format!("{} of {}", model.hups, hups.len()), "HUPs lost");
+    }
+}

@@ -1,0 +1,295 @@
+//! The life cycle in a simulated world with a virtual clock: a [`Kernel`] that follows a schedule and writes a trace of all
+//! that can be observed. The original runs in the same world (`perl-fixtures/simulated_kernel.pl`); the format of both
+//! texts is described in `compat-tests/schedules.md`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt::Write;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::environment::{Environment, Variables};
+use crate::error::Error;
+use crate::kernel::Kernel;
+use crate::options::Options;
+use crate::signals::Received;
+use crate::stop_signal::StopSignal;
+use crate::supervisor::{LifeCycle, Supervisor};
+use crate::sys::{Pid, WaitStatus};
+
+/// After so many workers a life that doesn't end is cut off.
+const MOST_FORKS: usize = 300;
+
+/// Runs the life that `schedule` describes, and gives its trace.
+///
+/// # Panics
+/// If a line is none of a schedule.
+#[must_use]
+pub fn live(schedule: &str) -> String {
+    let mut options = Options::new(vec!["worker".into()]);
+    let mut world = World { last_pid: 100, ..World::default() };
+    for line in schedule.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        world.read(line, &mut options).unwrap_or_else(|| panic!("no line of a schedule: {line}"));
+    }
+    let mut environment = Environment::of_options(&options);
+    environment.keep_envdir(world.envdir.clone());
+    environment.set("SERVER_STARTER_PORT", Vec::new());
+    let mut world = Supervisor::new(world, LifeCycle::of(&options), environment).run();
+    world.note("exit 0");
+    world.trace
+}
+
+/// How the worker of a generation behaves.
+#[derive(Clone, Copy, Default)]
+struct Worker {
+    /// Ends by itself so long after its start, with this status.
+    dies: Option<(u64, WaitStatus)>,
+    is_deaf: bool,
+    /// How long it takes to stop.
+    slow: u64,
+}
+
+enum Event {
+    Signal(Received),
+    Death(Pid, WaitStatus),
+    Envdir(Variables),
+    Disk { is_full: bool },
+}
+
+/// Times are in milliseconds.
+#[derive(Default)]
+struct World {
+    now: u64,
+    /// By time and by the order in which they were scheduled.
+    events: BTreeMap<(u64, usize), Event>,
+    scheduled: usize,
+    /// When the tick is due.
+    alarm: Option<u64>,
+    received: VecDeque<Received>,
+    dead: VecDeque<(Pid, WaitStatus)>,
+    alive: BTreeMap<Pid, Worker>,
+    workers: HashMap<u64, Worker>,
+    unforkable: BTreeSet<u64>,
+    last_pid: Pid,
+    forks: usize,
+    has_status_file: bool,
+    is_full: bool,
+    envdir: Variables,
+    trace: String,
+    is_over: bool,
+}
+
+impl World {
+    /// None if the line isn't one of a schedule.
+    fn read(&mut self, line: &str, options: &mut Options) -> Option<()> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let signal = |text: &str| StopSignal::parse(text.as_bytes()).ok();
+        match words[..] {
+            ["interval", seconds] => options.interval = seconds.parse().ok()?,
+            ["kill-old-delay", seconds] => options.kill_old_delay = Some(seconds.parse().ok()?),
+            ["enable-auto-restart"] => options.enable_auto_restart = true,
+            ["auto-restart-interval", seconds] => options.auto_restart_interval = Some(seconds.parse().ok()?),
+            ["signal-on-hup", text] => options.signal_on_hup = signal(text)?,
+            ["signal-on-term", text] => options.signal_on_term = signal(text)?,
+            ["status-file"] => self.has_status_file = true,
+            ["envdir", ref pairs @ ..] => {
+                options.envdir = Some("e".into());
+                self.envdir = variables(pairs)?;
+            }
+            ["last-pid", pid] => self.last_pid = pid.parse().ok()?,
+            ["worker", generation, ref behaviour @ ..] => {
+                let worker = self.workers.entry(generation.parse().ok()?).or_default();
+                match behaviour {
+                    ["dies", after, status] => worker.dies = Some((milliseconds(after)?, status.parse().ok()?)),
+                    ["deaf"] => worker.is_deaf = true,
+                    ["slow", time] => worker.slow = milliseconds(time)?,
+                    _ => return None,
+                }
+            }
+            ["no-fork", generation] => drop(self.unforkable.insert(generation.parse().ok()?)),
+            ["at", time, ref what @ ..] => {
+                let event = match what {
+                    ["HUP"] => Event::Signal(Received::Hup),
+                    ["INT"] => Event::Signal(Received::Int),
+                    ["TERM"] => Event::Signal(Received::Term),
+                    ["ALRM"] => Event::Signal(Received::Alrm),
+                    ["envdir", pairs @ ..] => Event::Envdir(variables(pairs)?),
+                    ["disk", state @ ("full" | "free")] => Event::Disk { is_full: *state == "full" },
+                    ["child", pid, status] => {
+                        let pid = pid.parse().ok()?;
+                        self.alive.insert(pid, Worker::default());
+                        Event::Death(pid, status.parse().ok()?)
+                    }
+                    _ => return None,
+                };
+                self.schedule(milliseconds(time).filter(|&time| time > 0)?, event);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    fn schedule(&mut self, at: u64, event: Event) {
+        self.scheduled += 1;
+        self.events.insert((at, self.scheduled), event);
+    }
+
+    fn note(&mut self, line: &str) {
+        if !self.is_over {
+            writeln!(self.trace, "{} {line}", seconds(self.now)).expect("a String takes everything");
+        }
+    }
+
+    /// Lets happen what is due at the next moment, but not after `end`. False if there is nothing.
+    fn step(&mut self, end: Option<u64>) -> bool {
+        let event = self.events.first_key_value().map(|(&(at, _), _)| at);
+        let Some(next) = event.into_iter().chain(self.alarm).min().filter(|&next| end.is_none_or(|end| next <= end))
+        else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        let mut signals = Vec::new();
+        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            match entry.remove() {
+                Event::Signal(signal) => signals.push(signal),
+                Event::Envdir(variables) => self.envdir = variables,
+                Event::Disk { is_full } => self.is_full = is_full,
+                Event::Death(pid, status) => {
+                    if self.alive.remove(&pid).is_some() {
+                        self.dead.push_back((pid, status));
+                    }
+                }
+            }
+        }
+        if self.alarm.is_some_and(|alarm| alarm <= self.now) {
+            self.alarm = None;
+            signals.push(Received::Alrm);
+        }
+        // As from the real pipe: ascending, and of the same signal at the same moment only one.
+        signals.sort_by_key(|signal| match signal {
+            Received::Hup => 1,
+            Received::Int => 2,
+            Received::Alrm => 14,
+            Received::Term => 15,
+        });
+        signals.dedup();
+        self.received.extend(signals);
+        true
+    }
+
+    /// What doesn't come to an end by itself is brought to it, without a trace.
+    fn end(&mut self, why: &str) {
+        assert!(!self.is_over, "does not end, although all workers have ended:\n{}", self.trace);
+        self.note(why);
+        self.is_over = true;
+        self.received.push_back(Received::Term);
+        self.dead.extend(std::mem::take(&mut self.alive).into_keys().map(|pid| (pid, 0)));
+    }
+}
+
+impl Kernel for World {
+    fn spawn(&mut self, environment: &Environment) -> Result<Pid, Errno> {
+        self.forks += 1;
+        if self.forks > MOST_FORKS {
+            self.end("forks for ever");
+        }
+        let generation = environment.get("SERVER_STARTER_GENERATION").and_then(|text| str::from_utf8(text).ok());
+        let generation = generation.and_then(|text| text.parse().ok()).expect("every worker has a generation");
+        if self.is_over || self.unforkable.contains(&generation) {
+            return Err(Errno::EAGAIN);
+        }
+        self.last_pid += 1;
+        let pid = self.last_pid;
+        let worker = self.workers.get(&generation).copied().unwrap_or_default();
+        self.alive.insert(pid, worker);
+        let variables: BTreeSet<_> = environment.entries().collect();
+        let variables: Vec<_> = variables.iter().map(|entry| entry.to_string_lossy()).collect();
+        self.note(&format!("fork {pid} {}", variables.join(" ")));
+        if let Some((after, status)) = worker.dies {
+            self.schedule(self.now + after, Event::Death(pid, status));
+        }
+        Ok(pid)
+    }
+
+    fn kill(&mut self, pid: Pid, signal: &StopSignal) {
+        self.note(&format!("kill {} {pid}", String::from_utf8_lossy(signal.text())));
+        if let Some(worker) = self.alive.get(&pid).filter(|worker| !worker.is_deaf) {
+            self.schedule(self.now + worker.slow, Event::Death(pid, signal.number()));
+        }
+    }
+
+    fn wait(&mut self, tick: bool) {
+        self.alarm = tick.then_some(self.now + 1000);
+        self.step(Some(self.now));
+        while self.received.is_empty() && self.dead.is_empty() {
+            if !self.step(None) {
+                self.end("waits for ever");
+            }
+        }
+        self.alarm = None;
+    }
+
+    fn reap(&mut self) -> Option<(Pid, WaitStatus)> {
+        self.step(Some(self.now));
+        self.dead.pop_front()
+    }
+
+    fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus> {
+        self.step(Some(self.now));
+        let index = self.dead.iter().position(|&(pid, _)| pid == worker)?;
+        self.dead.remove(index).map(|(_, status)| status)
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        let end = self.now + u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2);
+        let known = self.received.len();
+        while self.step(Some(end)) {
+            if self.received.len() > known {
+                return;
+            }
+        }
+        self.now = end;
+    }
+
+    fn clock(&self) -> Duration {
+        Duration::from_millis(self.now)
+    }
+
+    fn received(&mut self) -> &mut VecDeque<Received> {
+        &mut self.received
+    }
+
+    fn read_envdir(&mut self, _path: &[u8]) -> Variables {
+        self.envdir.clone()
+    }
+
+    fn write_status(&mut self, content: &[u8]) -> Result<(), Error> {
+        if self.has_status_file && self.is_full {
+            return Err(Error::system(&[b"failed to rename st.S to st:"], Errno::ENOSPC));
+        }
+        if self.has_status_file {
+            self.note(["status", &String::from_utf8_lossy(content).replace('\n', " ")].join(" ").trim_end());
+        }
+        Ok(())
+    }
+
+    fn say(&mut self, line: &[u8]) {
+        self.note(&String::from_utf8_lossy(line));
+    }
+}
+
+fn variables(pairs: &[&str]) -> Option<Variables> {
+    pairs.iter().map(|pair| pair.split_once('=').map(|(name, value)| (name.into(), value.into()))).collect()
+}
+
+/// `2.5` is 2500.
+fn milliseconds(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    Some(whole.parse::<u64>().ok()? * 1000 + format!("{fraction:0<3}").parse::<u64>().ok()?)
+}
+
+/// 2500 is `2.5`.
+fn seconds(milliseconds: u64) -> String {
+    let text = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
