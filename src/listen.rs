@@ -30,9 +30,6 @@ const UNIX_BACKLOG: i32 = 5;
 /// The longest `NAME=VALUE` that Linux lets a program have, with its NUL (`MAX_ARG_STRLEN`).
 const LONGEST_VARIABLE: usize = 32 * 4096;
 
-/// The length of a socket's path that Linux takes, without a NUL (U5).
-const LONGEST_PATH: usize = 108;
-
 /// What to listen to, checked as far as that goes without opening anything.
 pub(crate) struct ListenPlan<'a> {
     ports: Vec<PortSpec>,
@@ -48,7 +45,7 @@ impl<'a> ListenPlan<'a> {
         let ports = ports.iter().map(|port| PortSpec::parse(port.as_bytes())).collect::<Result<Vec<_>, _>>()?;
         for path in paths {
             match path.as_os_str().len() {
-                1..=LONGEST_PATH => {}
+                1..=sys::LONGEST_SOCKET_PATH => {}
                 0 => return Err(cannot_listen(path, Errno::ENOENT)),
                 _ => return Err(cannot_listen(path, Errno::ENAMETOOLONG)),
             }

@@ -6,6 +6,10 @@ use nix::sys::signal::Signal;
 
 use crate::error::Error;
 use crate::perl;
+use crate::sys;
+
+/// The highest number of a signal that is no real-time signal.
+const LAST_STANDARD_SIGNAL: i32 = 31;
 
 /// The signal that asks a worker to stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,8 @@ impl StopSignal {
             #[expect(clippy::cast_possible_truncation, reason = "a float is cast with saturation")]
             Some(perl::number(name) as i32)
         };
-        match number.filter(|number| (1..=libc::SIGRTMAX()).contains(&number.saturating_abs())) {
+        let last = (*sys::real_time_signals().end()).max(LAST_STANDARD_SIGNAL);
+        match number.filter(|number| (1..=last).contains(&number.saturating_abs())) {
             Some(number) => Ok(Self { text: text.to_vec(), number: number.abs(), process_group: minus || number < 0 }),
             None => Err(Error::rule(&[b"Unrecognized signal name \"", text, b"\""])),
         }
@@ -74,17 +79,17 @@ fn by_name(name: &[u8]) -> Option<i32> {
         "IOT" => Some(libc::SIGABRT),
         "CLD" => Some(libc::SIGCHLD),
         "POLL" => Some(libc::SIGIO),
-        "RTMIN" => Some(libc::SIGRTMIN()),
-        "RTMAX" => Some(libc::SIGRTMAX()),
-        // Perl's names for the real-time signals that have none.
-        _ => match name.strip_prefix("NUM") {
-            Some(number) => {
-                let number: i32 = number.parse().ok()?;
-                let named = number == libc::SIGRTMIN() || number == libc::SIGRTMAX();
-                (number > libc::SIGSYS && !named && format!("NUM{number}") == name).then_some(number)
-            }
-            None => Signal::from_str(&format!("SIG{name}")).ok().map(|signal| signal as i32),
-        },
+        _ => real_time_by_name(name).or_else(|| Some(Signal::from_str(&format!("SIG{name}")).ok()? as i32)),
+    }
+}
+
+/// Perl's names: `RTMIN`, `RTMAX`, and `NUM32` and the like for those that have none.
+fn real_time_by_name(name: &str) -> Option<i32> {
+    let (first, last) = sys::real_time_signals().into_inner();
+    match name {
+        "RTMIN" => Some(first),
+        "RTMAX" => Some(last),
+        _ => (LAST_STANDARD_SIGNAL + 1..last).find(|&number| number != first && name == format!("NUM{number}")),
     }
 }
 

@@ -3,8 +3,9 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -212,26 +213,31 @@ pub(crate) fn listen(socket: &OwnedFd, backlog: c_int) -> Result<(), Errno> {
     Errno::result(unsafe { libc::listen(socket.as_raw_fd(), backlog) }).map(drop)
 }
 
-/// bind(2) of a unix socket to `path`, which may fill all of `sun_path` (108 bytes on Linux) and is then not terminated.
+/// How long the path of a unix socket may be: all of `sun_path`, without a NUL (U5). 108 bytes on Linux.
+pub(crate) const LONGEST_SOCKET_PATH: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path);
+
+/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used.
 pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
     // SAFETY: all-zero is a valid sockaddr_un.
     let mut address: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
-    if path.is_empty() {
-        return Err(Errno::ENOENT);
-    }
-    if path.len() > address.sun_path.len() {
-        return Err(Errno::ENAMETOOLONG);
-    }
     #[expect(clippy::cast_possible_truncation, reason = "AF_UNIX is 1")]
     {
         address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     }
     for (to, &from) in address.sun_path.iter_mut().zip(path) {
-        *to = from.cast_signed();
+        *to = c_char::from_ne_bytes([from]);
     }
-    let length = u32::try_from(size_of_val(&address)).unwrap_or(0);
+    let length = libc::socklen_t::try_from(size_of_val(&address)).unwrap_or(0);
     // SAFETY: the address is a sockaddr_un of the length given.
     Errno::result(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
+}
+
+/// The numbers of the real-time signals, where there are such.
+pub(crate) fn real_time_signals() -> RangeInclusive<c_int> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return libc::SIGRTMIN()..=libc::SIGRTMAX();
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    return RangeInclusive::new(1, 0);
 }
 
 /// gethostbyname(3), the original's way from a name to an address (S7): IPv4 only, the first address only, and
