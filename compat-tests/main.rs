@@ -3,9 +3,13 @@
 //! `START_SERVER_PERL` and `START_SERVER_RUST` put any other program in either place. With the original in both, all
 //! of `scenarios` must pass: that is how the harness itself is tested.
 
+mod coverage;
 mod divergences;
 mod harness;
+mod help;
 mod lives;
+mod mutants;
 mod random;
+mod report;
 mod scenarios;
 mod volume;

@@ -51,7 +51,7 @@ fn command_lines_of_real_processes() {
 fn ports() {
     let (seed, mut random) = seeded();
     let cases: Vec<Vec<u8>> = (0..cases()).map(|_| random_port(&mut random)).collect();
-    let answers = ask("ports.pl", &module(), cases.iter().map(|case| hex(case)));
+    let answers = ask("ports.pl", Programs::module().as_os_str(), cases.iter().map(|case| hex(case)));
     for (case, theirs) in cases.iter().zip(answers) {
         // `port-range`
         let expected = if theirs == "high" { "invalid" } else { &theirs };
@@ -83,12 +83,6 @@ fn ask(program: &str, argument: &OsStr, questions: impl Iterator<Item = String>)
     let answers: Vec<String> = String::from_utf8(output.stdout).expect("ASCII").lines().map(str::to_owned).collect();
     assert_eq!(answers.len(), questions.len(), "perl has not answered everything");
     answers
-}
-
-/// The file of the installed Perl module.
-fn module() -> OsString {
-    let output = Command::new("perl").args(["-MServer::Starter", "-e", "print $INC{'Server/Starter.pm'}"]).output();
-    OsString::from_vec(output.expect("perl").stdout)
 }
 
 #[derive(Debug)]

@@ -8,6 +8,7 @@ mod process;
 mod programs;
 mod scenario;
 mod transcript;
+mod verdict;
 mod workers;
 
 use std::any::Any;
@@ -18,7 +19,8 @@ use std::thread;
 pub use programs::Programs;
 pub use scenario::Scenario;
 pub use transcript::Transcript;
-use transcript::diff;
+use transcript::{diff, excerpt};
+pub use verdict::Verdict;
 
 /// What one program did with a scenario.
 pub struct Outcome<T> {
@@ -33,7 +35,10 @@ pub struct Outcome<T> {
 pub fn compare(scenario: impl Fn(&mut Scenario) + Sync) {
     let (original, ours) = both(scenario);
     let both_ended = original.result.is_ok() && ours.result.is_ok();
-    assert!(both_ended && original.transcript.0 == ours.transcript.0, "{}", failure(&original, &ours));
+    let are_equal = both_ended && original.transcript.0 == ours.transcript.0;
+    let verdict = if are_equal { Verdict::Equal } else { Verdict::Different };
+    verdict.record(&difference(&original, &ours));
+    assert!(are_equal, "{}", failure(&original, &ours));
     println!("{}", original.transcript.0);
 }
 
@@ -59,6 +64,14 @@ pub fn failure<T>(original: &Outcome<T>, ours: &Outcome<T>) -> String {
         side("ours", ours),
         diff(&original.transcript.0, &ours.transcript.0),
     )
+}
+
+/// Why a scenario did not come to its end, and the lines that differ.
+pub fn difference<T>(original: &Outcome<T>, ours: &Outcome<T>) -> String {
+    let reason = |mark: char, outcome: &Outcome<T>| {
+        outcome.result.as_ref().err().map_or(String::new(), |message| format!("{mark}!!! {message}\n"))
+    };
+    reason('-', original) + &reason('+', ours) + &excerpt(&diff(&original.transcript.0, &ours.transcript.0))
 }
 
 fn run<T>(program: &Path, other: &Path, scenario: impl Fn(&mut Scenario) -> T) -> Outcome<T> {

@@ -53,8 +53,9 @@ impl Names {
         while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
             let digits =
                 rest[start..].find(|c: char| !c.is_ascii_digit()).map_or(&rest[start..], |n| &rest[start..start + n]);
-            // A wait status is no pid, even where a young machine's pids are as small.
-            let known = self.numbers.get(digits).filter(|_| !rest[..start].ends_with("status:"));
+            // A wait status, or the line number in a tail of Perl's, is no pid, even where pids are as small.
+            let is_no_pid = ["status:", " line "].iter().any(|before| rest[..start].ends_with(before));
+            let known = self.numbers.get(digits).filter(|_| !is_no_pid);
             result.push_str(&rest[..start]);
             result.push_str(known.map_or(digits, String::as_str));
             rest = &rest[start + digits.len()..];

@@ -1,6 +1,6 @@
 //! TCP and UDP ports that no other scenario uses.
 
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
+use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
@@ -17,21 +17,29 @@ pub struct Port {
 }
 
 impl Port {
-    /// A free port, below the range from which the kernel picks ports of outgoing connections, and away from the pids
-    /// of this run: a pid that equals a port could not be told from it in a transcript.
+    /// A free port, outside the range from which the kernel picks ports of outgoing connections, and away from the pids of
+    /// this run: a pid that equals a port could not be told from it in a transcript. Many machines have no pids above
+    /// 32768.
     pub fn claim() -> Self {
-        let near_our_pids = (5_000..22_000).contains(&process::id());
-        let base = if near_our_pids { 22_000 } else { 10_000 };
-        let mut candidates = (0..10_000).map(|_| base + NEXT.fetch_add(1, Ordering::Relaxed) % 10_000);
+        let near_our_pids = (40_000..66_000).contains(&process::id());
+        let base = if near_our_pids { 10_000 } else { 61_000 };
+        let mut candidates = (0..4_500).map(|_| base + NEXT.fetch_add(1, Ordering::Relaxed) % 4_500);
         candidates.find_map(Self::claim_this).expect("a free port")
     }
 
     fn claim_this(number: u16) -> Option<Self> {
         let name = SocketAddr::from_abstract_name(format!("start_server-compat-{number}")).ok()?;
         let claim = UnixDatagram::bind_addr(&name).ok()?;
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).ok()?;
-        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, number)).ok()?;
-        TcpListener::bind((Ipv6Addr::LOCALHOST, number)).ok()?;
-        Some(Self { number, _claim: claim })
+        (!is_in_use(number)).then_some(Self { number, _claim: claim })
     }
+}
+
+/// Whether a socket has this port. Asked without opening one: a process that another thread has just forked would have it,
+/// too, for a moment longer.
+fn is_in_use(number: u16) -> bool {
+    ["tcp", "tcp6", "udp", "udp6"].iter().any(|table| {
+        let sockets = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();
+        let mut addresses = sockets.lines().filter_map(|line| line.split_whitespace().nth(1));
+        addresses.any(|address| address.ends_with(&format!(":{number:04X}")))
+    })
 }

@@ -1,6 +1,7 @@
 //! A process the harness started, its output, and the end of every process a scenario leaves behind.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -62,9 +63,29 @@ pub fn send(pid: i32, name: &str) {
     }
 }
 
-pub fn is_asleep(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
+/// Asleep, or stopped by a signal.
+pub fn is_at_rest(pid: i32) -> bool {
+    matches!(state(pid), Some('S' | 'T'))
+}
+
+/// Ended; its parent may not have reaped it.
+pub fn is_dead(pid: i32) -> bool {
+    matches!(state(pid), None | Some('Z' | 'X'))
+}
+
+fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// How many processes sleep in flock(2) because somebody else has the file's lock.
+pub fn wanting_lock(path: &Path) -> usize {
+    let Ok(metadata) = fs::metadata(path) else {
+        return 0;
+    };
+    let file = format!(":{} ", metadata.ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    locks.lines().filter(|line| line.contains("-> FLOCK") && line.contains(&file)).count()
 }
 
 /// The processes whose working directory is `dir` or below it. `dir` is a scenario's own temporary directory, so they

@@ -2,7 +2,8 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
+use std::process::Command;
 
 pub struct Programs {
     pub original: PathBuf,
@@ -12,8 +13,8 @@ pub struct Programs {
 impl Programs {
     /// Without the original there is nothing to compare with: that is a failure, never a skipped test.
     pub fn find() -> Self {
-        let original = env::var_os("START_SERVER_PERL").map(PathBuf::from).or_else(perl_script_in_path);
-        let ours = env::var_os("START_SERVER_RUST").map(PathBuf::from);
+        let original = program_of("START_SERVER_PERL").or_else(perl_script_in_path);
+        let ours = program_of("START_SERVER_RUST");
         Self {
             original: original.expect(
                 "the original start_server is missing: run scripts/install-oracle, install Debian's \
@@ -22,6 +23,19 @@ impl Programs {
             ours: ours.unwrap_or_else(|| env!("CARGO_BIN_EXE_start_server").into()),
         }
     }
+
+    /// The module that the original is a front end of.
+    pub fn module() -> PathBuf {
+        let perl = Command::new("perl").args(["-MServer::Starter", "-e", "print $INC{'Server/Starter.pm'}"]).output();
+        String::from_utf8(perl.expect("perl").stdout).expect("a path in UTF-8").into()
+    }
+}
+
+/// The program that a variable names, by an absolute path: scenarios run elsewhere.
+fn program_of(variable: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env::var_os(variable)?);
+    assert!(path.is_file(), "{variable}: there is no program {}", path.display());
+    Some(path::absolute(path).expect("a path that isn't empty"))
 }
 
 /// Not just any `start_server`: ours may be installed, too, and equals itself.

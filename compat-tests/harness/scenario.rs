@@ -13,13 +13,14 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Pid, getsid};
 use tempfile::TempDir;
 
 use super::http;
 use super::names::Names;
 use super::ports::Port;
-use super::process::{Process, is_asleep, running_in, send};
+use super::process::{Process, is_at_rest, is_dead, running_in, send, wanting_lock};
 use super::transcript::{Transcript, text_of};
 use super::workers::Worker;
 
@@ -54,9 +55,9 @@ pub struct Scenario {
     /// The daemon's pid and its session's.
     daemon: Option<(i32, i32)>,
     requested_fds: Vec<String>,
-    /// How many lines of a stream, and of a generation's report, have been waited for.
+    /// How many lines of a stream, and of a worker's report, have been waited for.
     lines_seen: HashMap<PathBuf, usize>,
-    reports_seen: HashMap<usize, usize>,
+    reports_seen: HashMap<i32, usize>,
     steps: String,
     deadline: Instant,
 }
@@ -111,6 +112,12 @@ impl Scenario {
 
     pub fn remove(&mut self, name: &str) {
         fs::remove_file(self.path(name)).expect("a file to remove");
+    }
+
+    /// Creates a file that somebody has locked, until the lock is dropped.
+    pub fn lock(&mut self, name: &str) -> Flock<fs::File> {
+        let file = fs::File::create(self.path(name)).expect("a file of the scenario");
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("a lock that nobody has")
     }
 
     /// What a superdaemon that was killed leaves behind.
@@ -209,7 +216,7 @@ impl Scenario {
     /// Sends a signal (a name without `SIG`) to the superdaemon when it is at rest: the original loses one that comes
     /// just before it starts to wait (the divergence `never-drop-term`).
     pub fn signal(&mut self, name: &str) {
-        self.wait("the superdaemon to rest", |s| is_asleep(s.superdaemon()));
+        self.wait("the superdaemon to rest", |s| is_at_rest(s.superdaemon()));
         let _ = writeln!(self.steps, "signal {name}");
         send(self.superdaemon(), name);
     }
@@ -218,6 +225,12 @@ impl Scenario {
     pub fn signal_worker(&mut self, generation: usize, name: &str) {
         let _ = writeln!(self.steps, "signal {name} to worker {generation}");
         send(self.worker(generation).pid, name);
+    }
+
+    /// Sends a signal to a command that was begun.
+    pub fn signal_command(&mut self, Begun(index): &Begun, name: &str) {
+        let _ = writeln!(self.steps, "signal {name} to the command");
+        send(self.commands[*index].pid(), name);
     }
 
     /// From now on the process whose pid this file names is the superdaemon.
@@ -238,14 +251,17 @@ impl Scenario {
 
     /// Waits for a line of a worker's report, such as `got TERM`, that comes after those already waited for.
     pub fn wait_report(&mut self, generation: usize, line: &str) {
-        let seen = self.reports_seen.get(&generation).copied().unwrap_or(0);
         let mut found = None;
         self.wait(&format!("worker {generation}: {line}"), |s| {
-            let mut workers = s.workers().into_iter().filter(|worker| worker.generation == generation.to_string());
-            found = workers.next_back().and_then(|worker| worker.lines.iter().skip(seen).position(|said| said == line));
+            let worker = s.workers().into_iter().rfind(|worker| worker.generation == generation.to_string());
+            found = worker.and_then(|worker| {
+                let seen = s.reports_seen.get(&worker.pid).copied().unwrap_or(0);
+                let position = worker.lines.iter().skip(seen).position(|said| said == line)?;
+                Some((worker.pid, seen + position + 1))
+            });
             found.is_some()
         });
-        self.reports_seen.insert(generation, seen + found.unwrap_or(0) + 1);
+        self.reports_seen.extend(found);
     }
 
     /// Waits for a line of the superdaemon's stderr that contains `text` and comes after those already waited for.
@@ -259,16 +275,48 @@ impl Scenario {
         self.wait_line_of(&self.path(file), text);
     }
 
+    /// Waits as `wait_line` does, or for the superdaemon's end. False if there is no such line.
+    pub fn wait_line_or_exit(&mut self, text: &str) -> bool {
+        let path = self.top.path().join(format!("superdaemon{}.stderr", self.superdaemons.len()));
+        let mut ended = false;
+        self.wait(&format!("line {text:?} or the end"), |s| {
+            // ORDER: a last line comes before the end.
+            ended = s.superdaemons.last_mut().expect("a superdaemon was started").end().is_some();
+            s.find_line(&path, text).is_some() || ended
+        });
+        let found = self.find_line(&path, text);
+        self.lines_seen.extend(found.map(|line| (path, line + 1)));
+        found.is_some()
+    }
+
+    /// Waits until the worker of a generation has ended, whether or not it was reaped.
+    pub fn wait_dead(&mut self, generation: usize) {
+        self.wait(&format!("the end of worker {generation}"), |s| {
+            let worker = s.workers().into_iter().rfind(|worker| worker.generation == generation.to_string());
+            worker.is_some_and(|worker| is_dead(worker.pid))
+        });
+    }
+
+    /// Waits until so many processes wait for the lock of a file.
+    pub fn wait_lock_is_wanted(&mut self, name: &str, by: usize) {
+        self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.path(name)) == by);
+    }
+
     fn wait_line_of(&mut self, path: &Path, text: &str) {
-        let seen = self.lines_seen.get(path).copied().unwrap_or(0);
         let mut found = None;
         self.wait(&format!("line {text:?}"), |s| {
-            let content = s.names().apply(&text_of(&fs::read(path).unwrap_or_default()));
-            found =
-                content.split_inclusive('\n').skip(seen).position(|line| line.ends_with('\n') && line.contains(text));
+            found = s.find_line(path, text);
             found.is_some()
         });
-        self.lines_seen.insert(path.to_owned(), seen + found.unwrap_or(0) + 1);
+        self.lines_seen.extend(found.map(|line| (path.to_owned(), line + 1)));
+    }
+
+    /// The number of the first line with `text`, after those already waited for.
+    fn find_line(&self, path: &Path, text: &str) -> Option<usize> {
+        let seen = self.lines_seen.get(path).copied().unwrap_or(0);
+        let content = self.names().apply(&text_of(&fs::read(path).unwrap_or_default()));
+        let mut lines = content.split_inclusive('\n').skip(seen);
+        Some(seen + lines.position(|line| line.ends_with('\n') && line.contains(text))?)
     }
 
     /// Waits until a file's content is `content`, with symbols for values.
@@ -337,6 +385,11 @@ impl Scenario {
 
     // --- looking
 
+    /// What the superdaemon has said so far, with symbols for values, and with Perl's words about itself.
+    pub fn said(&self) -> String {
+        self.names().apply(&self.superdaemons.last().map_or_else(String::new, Process::stderr))
+    }
+
     /// A file's content, with symbols for values; it goes into the transcript.
     pub fn show(&mut self, name: &str) -> String {
         let content = text_of(&fs::read(self.path(name)).unwrap_or_else(|error| error.to_string().into()));
@@ -383,7 +436,15 @@ impl Scenario {
         let left: Vec<String> = left.map(|worker| format!("worker {}\n", worker.generation)).collect();
         let _ = writeln!(self.steps, "===== left running\n{}===== left files", left.concat());
         self.ls();
+        for name in self.regular_files() {
+            self.show(&name);
+        }
         let names = self.names();
+        // ORDER: superdaemons first, which would have a word to say on the end of their workers.
+        let daemon = self.daemon.map(|(daemon, _)| daemon);
+        for pid in self.superdaemons.iter().map(Process::pid).chain(daemon).filter(|pid| running.contains(pid)) {
+            send(pid, "KILL");
+        }
         // A process may be starting another one just now, so it takes more than one look.
         for pid in
             std::iter::repeat_with(|| running_in(&self.dir)).take(1000).take_while(|pids| !pids.is_empty()).flatten()
@@ -397,7 +458,10 @@ impl Scenario {
             let _ = write!(observed, "===== stdout\n{}", superdaemon.stdout());
         }
         let requested_fds: Vec<&str> = self.requested_fds.iter().map(String::as_str).collect();
-        for worker in self.workers() {
+        let mut workers = self.workers();
+        // Of workers that start at the same time, any may report first.
+        workers.sort_by_key(|worker| worker.generation.parse::<u64>().ok());
+        for worker in workers {
             let _ = write!(observed, "===== worker {}\n{}", worker.generation, worker.describe(&requested_fds));
         }
         Transcript::new(&observed, &names)
@@ -408,6 +472,14 @@ impl Scenario {
     fn superdaemon(&self) -> i32 {
         let started = || self.superdaemons.last().expect("a superdaemon was started").pid();
         self.daemon.map_or_else(started, |(daemon, _)| daemon)
+    }
+
+    fn regular_files(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.dir).expect("the scenario's directory").flatten();
+        let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+        let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
     }
 
     fn reports(&self) -> PathBuf {
@@ -448,7 +520,8 @@ impl Scenario {
             names.number(&worker.pid, format!("<W{}>", worker.generation));
         }
         // A worker that is no probe, or never got as far as reporting, is known by its announcement.
-        let announcements = self.superdaemons.iter().map(Process::stderr).collect::<String>();
+        let log = text_of(&fs::read(self.path("log")).unwrap_or_default());
+        let announcements = self.superdaemons.iter().map(Process::stderr).chain([log]).collect::<String>();
         let announced = announcements.lines().filter_map(|line| line.strip_prefix("starting new worker "));
         for (generation, pid) in (1..).zip(announced) {
             if !names.knows(pid) {

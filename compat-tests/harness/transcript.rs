@@ -42,6 +42,24 @@ pub fn diff(left: &str, right: &str) -> String {
     result
 }
 
+/// The lines of a `diff` that differ, and three on either side of them.
+pub fn excerpt(diff: &str) -> String {
+    let lines: Vec<&str> = diff.lines().collect();
+    let differs = |line: &&str| !line.starts_with(' ');
+    let (mut result, mut left_out) = (String::new(), false);
+    for (i, line) in lines.iter().enumerate() {
+        if lines[i.saturating_sub(3)..lines.len().min(i + 4)].iter().any(differs) {
+            result.push_str(if left_out { " ...\n" } else { "" });
+            result.push_str(line);
+            result.push('\n');
+            left_out = false;
+        } else {
+            left_out = true;
+        }
+    }
+    result
+}
+
 /// Bytes as text; what isn't UTF-8 is shown as `\xNN`, so that no two different outputs look alike.
 pub fn text_of(bytes: &[u8]) -> String {
     let mut text = String::new();

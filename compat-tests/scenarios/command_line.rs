@@ -20,7 +20,7 @@ fn all_end_at_once(lines: &[&str]) {
     });
 }
 
-/// From CLI-001 on.
+/// G3 G4 G5
 #[test]
 fn abbreviations() {
     all_end_at_once(&[
@@ -47,7 +47,7 @@ fn abbreviations() {
     ]);
 }
 
-/// From CLI-052 on.
+/// G2 G6 G14
 #[test]
 fn starters() {
     all_end_at_once(&[
@@ -68,7 +68,7 @@ fn starters() {
     ]);
 }
 
-/// From CLI-089 on.
+/// G7 G8
 #[test]
 fn arguments_of_options() {
     all_end_at_once(&[
@@ -89,7 +89,7 @@ fn arguments_of_options() {
     ]);
 }
 
-/// From CLI-118 on.
+/// G9
 #[test]
 fn integers() {
     all_end_at_once(&[
@@ -106,7 +106,7 @@ fn integers() {
     ]);
 }
 
-/// From CLI-164 on.
+/// G11 G12
 #[test]
 fn flags() {
     all_end_at_once(&[
@@ -119,13 +119,13 @@ fn flags() {
     ]);
 }
 
-/// From CLI-180 on.
+/// G13
 #[test]
 fn repetition() {
     all_end_at_once(&["--interval=x --interval=4 prog", "--stop --pid-file=a --pid-file=b"]);
 }
 
-/// From CLI-185 on.
+/// G1 P1
 #[test]
 fn permutation() {
     all_end_at_once(&[
@@ -141,7 +141,7 @@ fn permutation() {
     ]);
 }
 
-/// From CLI-218 on.
+/// G6 G16 G17
 #[test]
 fn several_errors_and_bytes() {
     all_end_at_once(&[
@@ -158,7 +158,7 @@ fn several_errors_and_bytes() {
     ]);
 }
 
-/// From CLI-239 on.
+/// G15
 #[test]
 fn posixly_correct() {
     all_end_at_once(&[
@@ -171,7 +171,7 @@ fn posixly_correct() {
     ]);
 }
 
-/// From CLI-255 on.
+/// P1 P2 P4 LIFE-126
 #[test]
 fn precedence() {
     all_end_at_once(&[
@@ -187,7 +187,7 @@ fn precedence() {
     ]);
 }
 
-/// `--version` says what we are compatible with; `--help` says other words, so only its contract can be compared.
+/// P3: `--version` says what we are compatible with; `--help` says other words, so only its contract can be compared.
 #[test]
 fn help() {
     compare(|s| {

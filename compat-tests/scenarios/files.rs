@@ -1,61 +1,13 @@
-//! Logs, pid files, directories, environments and daemons.
+//! Pid files, status files and directories.
+
+use std::fs::File;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 
 use crate::harness::compare;
 
-#[test]
-fn log_file() {
-    compare(|s| {
-        s.write("log", "what was there before\n");
-        s.start(&["--log-file=log", "--port=$PORT", "--", "$PROBE", "say=hello"]);
-        s.wait_worker(1);
-        s.signal_worker(1, "USR2");
-        s.wait_line_in("log", "hello");
-        s.signal("HUP");
-        s.wait_line_in("log", "old worker <W1> died");
-        s.wait_worker(2);
-        s.signal("TERM");
-        s.wait_exit();
-        s.show("log");
-    });
-}
-
-#[test]
-fn log_through_a_shell_command() {
-    compare(|s| {
-        s.start(&["--log-file=| cat > out", "--pid-file=pid", "--", "$PROBE", "say=hello"]);
-        s.wait_worker(1);
-        s.signal_worker(1, "USR2");
-        s.wait_line_in("out", "hello");
-        s.signal("TERM");
-        s.wait_exit();
-        s.wait_line_in("out", "exiting");
-        s.show("out");
-    });
-}
-
-#[test]
-fn log_through_a_command_of_words() {
-    compare(|s| {
-        s.start(&["--log-file= |tee  out ", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
-        s.wait_line_in("out", "exiting");
-        s.show("out");
-    });
-}
-
-#[test]
-fn logs_that_cannot_be_opened() {
-    compare(|s| {
-        s.mkdir("directory");
-        s.run(&["--log-file=directory", "--port=$PORT", "--", "$PROBE"]);
-        s.run(&["--log-file=no/such/dir/log", "--port=80x", "--", "$PROBE"]);
-        s.run(&["--log-file=|no-such-command", "--", "$PROBE"]);
-        s.run(&["--log-file=directory", "--pid-file=pid", "--status-file=st", "--path=app.sock", "--", "$PROBE"]);
-    });
-}
-
+/// X2 X3 LIFE-089
 #[test]
 fn pid_file_that_cannot_be_opened() {
     compare(|s| {
@@ -65,6 +17,7 @@ fn pid_file_that_cannot_be_opened() {
     });
 }
 
+/// LIFE-088
 #[test]
 fn modes_of_files() {
     compare(|s| {
@@ -78,6 +31,7 @@ fn modes_of_files() {
     });
 }
 
+/// F4 L2
 #[test]
 fn false_names_mean_no_file() {
     compare(|s| {
@@ -90,6 +44,7 @@ fn false_names_mean_no_file() {
     });
 }
 
+/// D2 LIFE-016
 #[test]
 fn dir_is_the_workers_only() {
     compare(|s| {
@@ -103,120 +58,131 @@ fn dir_is_the_workers_only() {
     });
 }
 
+/// LIFE-084: the socket is still in use by the worker that is left. Nothing of the first superdaemon is touched.
 #[test]
-fn envdir() {
+fn second_start_after_a_crash() {
     compare(|s| {
-        s.mkdir("env");
-        s.write("env/CHANGED", "old\nand a second line\n");
-        s.write("env/REMOVED", "still there\n");
-        s.write("env/EMPTY", "");
-        s.write("env/BLANK", "\n");
-        s.write("env/.HIDDEN", "x\n");
-        s.write("env/INHERITED", "from the envdir");
-        s.env("INHERITED", "from outside");
-        s.env("EMPTY", "from outside");
-        s.start(&["--envdir=env", "--status-file=st", "--", "$PROBE"]);
+        let options = ["--port=$PORT", "--path=app.sock", "--pid-file=pid", "--status-file=st", "--", "$PROBE"];
+        s.start(&options);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
-        s.write("env/CHANGED", "new\n");
-        s.write("env/ADDED", "added = $DIR \n");
-        s.remove("env/REMOVED");
-        s.signal("HUP");
-        s.wait_worker(2);
-        s.wait_file("st", "2:<W2>\n");
-        s.remove("env/ADDED");
-        s.signal("HUP");
-        s.wait_worker(3);
-        s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
+        s.signal("KILL");
         s.wait_exit();
+        s.run(&options);
+        s.ls();
     });
 }
 
+/// LIFE-085 U2: what the first one removes at its end is the divergence `own-files-only`.
 #[test]
-fn envdir_that_is_missing() {
+fn second_superdaemon_with_the_same_socket() {
     compare(|s| {
-        s.start(&["--envdir=no/such/dir", "--", "$PROBE"]);
+        s.start(&["--path=app.sock", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.start(&["--path=app.sock", "--", "$PROBE"]);
         s.wait_worker(1);
         s.signal("TERM");
         s.wait_exit();
     });
 }
 
+/// LIFE-087: the pid file keeps its mode, the status file is a new one.
 #[test]
-fn envdir_and_kill_old_delay_from_the_environment() {
+fn files_of_an_earlier_run() {
     compare(|s| {
-        s.mkdir("env");
-        s.write("env/FOO", "bar\n");
-        s.env("ENVDIR", "env");
-        s.env("KILL_OLD_DELAY", "1");
-        s.start(&["--status-file=st", "--", "$PROBE"]);
+        s.write("pid", "99999999999\nsecond line\n");
+        s.write("st", "1:99999\n7:88888\n");
+        s.prelude("chmod 600 pid st");
+        s.start(&["--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
         s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
-        s.signal("HUP");
-        s.wait_line("sleeping 1 secs before killing old workers");
-        s.wait_worker(2);
-        s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
-    });
-}
-
-#[test]
-fn automatic_restart_from_the_environment() {
-    compare(|s| {
-        s.env("ENABLE_AUTO_RESTART", "1");
-        s.env("AUTO_RESTART_INTERVAL", "4");
-        s.env("KILL_OLD_DELAY", "0");
-        s.start(&["--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
-        s.wait_worker(1);
-        s.wait_line("autorestart triggered (interval=4)");
-        s.wait_worker(2);
-        s.wait_report(1, "got TERM");
-        s.signal_worker(1, "KILL");
-        s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
-    });
-}
-
-#[test]
-fn options_overwrite_the_environment() {
-    compare(|s| {
-        for name in ["ENVDIR", "ENABLE_AUTO_RESTART", "KILL_OLD_DELAY", "AUTO_RESTART_INTERVAL"] {
-            s.env(name, "0");
-        }
-        let options = ["--envdir=.", "--enable-auto-restart", "--kill-old-delay=0_7", "--auto-restart-interval=+90"];
-        s.start(&[&options[..], &["--", "$PROBE"]].concat());
-        s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
-    });
-}
-
-#[test]
-fn daemon() {
-    compare(|s| {
-        s.start(&[
-            "--daemonize",
-            "--log-file=log",
-            "--pid-file=pid",
-            "--status-file=st",
-            "--path=app.sock",
-            "--port=$PORT",
-            "--",
-            "$PROBE",
-        ]);
-        s.adopt_daemon("pid");
-        s.wait_worker(1);
-        s.wait_file("pid", "<D>\n");
+        s.wait_file("pid", "<S>\n");
         s.wait_file("st", "1:<W1>\n");
         s.ls();
-        s.run(&["--restart", "--pid-file=pid", "--status-file=st"]);
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-094 LIFE-095: files that somebody deletes or writes to; the pid file is not looked at again, and removed all the same.
+#[test]
+fn files_that_somebody_changes() {
+    compare(|s| {
+        s.start(&["--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.remove("st");
+        s.write("pid", "foo\n");
+        s.signal("HUP");
         s.wait_worker(2);
         s.wait_file("st", "2:<W2>\n");
-        s.run(&["--stop", "--pid-file=pid"]);
+        s.remove("st");
+        s.show("pid");
+        s.signal("TERM");
         s.wait_exit();
-        s.show("log");
+    });
+}
+
+/// X2: a pid file that somebody deletes.
+#[test]
+fn pid_file_that_somebody_deletes() {
+    compare(|s| {
+        s.start(&["--pid-file=pid", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.remove("pid");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-098: no worker before the lock is got; X2 LIFE-097: while it waits, any signal it knows ends it.
+#[test]
+fn lock_of_another_program() {
+    compare(|s| {
+        let lock = s.lock("pid");
+        for signal in ["TERM", "HUP", "INT", "ALRM", "QUIT"] {
+            s.start(&["--pid-file=pid", "--path=app.sock", "--status-file=st", "--", "$PROBE"]);
+            s.wait_lock_is_wanted("pid", 1);
+            s.signal(signal);
+            s.wait_exit();
+            s.ls();
+        }
+        s.start(&["--pid-file=pid", "--", "$PROBE"]);
+        s.wait_lock_is_wanted("pid", 1);
+        drop(lock);
+        s.wait_worker(1);
+        s.wait_file("pid", "<S6>\n");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-099: the lock is flock(2)'s, exclusive, and the superdaemon's alone.
+#[test]
+fn kind_of_lock() {
+    compare(|s| {
+        s.start(&["--pid-file=pid", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("pid", "<S>\n");
+        let file = File::open(s.path("pid")).expect("a pid file");
+        let (file, errno) = Flock::lock(file, FlockArg::LockSharedNonblock).expect_err("a lock that is held");
+        assert_eq!(errno, Errno::EWOULDBLOCK);
+        s.signal("KILL");
+        s.wait_exit();
+        assert!(Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok(), "the worker doesn't hold it");
+    });
+}
+
+/// LIFE-100
+#[test]
+fn one_file_for_pid_and_status() {
+    compare(|s| {
+        s.start(&["--pid-file=same", "--status-file=same", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("same", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_file("same", "2:<W2>\n");
+        s.signal("TERM");
+        s.wait_exit();
     });
 }

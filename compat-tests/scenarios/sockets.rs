@@ -11,16 +11,19 @@ fn listen(s: &mut Scenario, options: &[&str]) {
     s.wait_exit();
 }
 
+/// LIFE-008
 #[test]
 fn no_listener() {
     compare(|s| listen(s, &[]));
 }
 
+/// S1 S2 S7 S10 E1
 #[test]
 fn tcp() {
     compare(|s| listen(s, &["--port=$PORT", "--port=127.0.0.1:$PORT2", "--port=localhost:$PORT3"]));
 }
 
+/// S10
 #[test]
 fn udp() {
     compare(|s| listen(s, &["--port=u$PORT", "--port=127.0.0.1:u$PORT2"]));
@@ -31,16 +34,19 @@ fn tcp_and_udp_on_one_port() {
     compare(|s| listen(s, &["--port=$PORT", "--port=u$PORT"]));
 }
 
+/// S6
 #[test]
 fn ipv6() {
     compare(|s| listen(s, &["--port=[::1]:$PORT", "--port=::1:u$PORT", "--port=[::]:$PORT2", "--port=0.0.0.0:$PORT2"]));
 }
 
+/// S2
 #[test]
 fn names_with_blanks_and_brackets() {
     compare(|s| listen(s, &["--port= $PORT ", "--port=[ ::1]: $PORT2 ", "--port=[127.0.0.1]:$PORT3"]));
 }
 
+/// S5 S11 U1 U7
 #[test]
 fn several_in_order() {
     compare(|s| {
@@ -48,11 +54,13 @@ fn several_in_order() {
     });
 }
 
+/// S12
 #[test]
 fn requested_fds() {
     compare(|s| listen(s, &["--port=$PORT=7", "--port=127.0.0.1:$PORT2 =009", "--port=u$PORT3"]));
 }
 
+/// S12
 #[test]
 fn listener_on_stdin() {
     compare(|s| listen(s, &["--port=$PORT=0"]));
@@ -63,16 +71,19 @@ fn listener_on_stdout() {
     compare(|s| listen(s, &["--port=$PORT=1"]));
 }
 
+/// S16
 #[test]
 fn backlog() {
     compare(|s| listen(s, &["--backlog=7", "--port=$PORT", "--port=u$PORT2", "--path=app.sock"]));
 }
 
+/// S16
 #[test]
 fn backlog_of_zero_is_the_default() {
     compare(|s| listen(s, &["--backlog=0", "--port=$PORT"]));
 }
 
+/// U9
 #[test]
 fn unix_socket_ignores_the_umask() {
     compare(|s| {
@@ -81,6 +92,7 @@ fn unix_socket_ignores_the_umask() {
     });
 }
 
+/// U2
 #[test]
 fn stale_unix_socket_is_replaced() {
     compare(|s| {
@@ -89,6 +101,7 @@ fn stale_unix_socket_is_replaced() {
     });
 }
 
+/// S10
 #[test]
 fn listeners_stay_open_over_a_restart() {
     compare(|s| {
@@ -102,6 +115,7 @@ fn listeners_stay_open_over_a_restart() {
     });
 }
 
+/// S8 X1 U8
 #[test]
 fn port_in_use() {
     compare(|s| {
@@ -118,6 +132,7 @@ fn port_in_use() {
     });
 }
 
+/// S8 U4 U10
 #[test]
 fn places_that_cannot_be_bound() {
     compare(|s| {
@@ -129,6 +144,7 @@ fn places_that_cannot_be_bound() {
     });
 }
 
+/// S3 S6
 #[test]
 fn invalid_ports() {
     compare(|s| {
@@ -142,5 +158,36 @@ fn invalid_ports() {
         {
             s.run(&["--port", port, "--", "$PROBE"]);
         }
+    });
+}
+
+/// S13
+#[test]
+fn fd_that_is_out_of_range() {
+    compare(|s| {
+        s.run(&["--port=$PORT=99999999", "--path=app.sock", "--", "$PROBE"]);
+        s.run(&["--port=$PORT=2147483647", "--", "$PROBE"]);
+    });
+}
+
+/// U7: names are taken as they are.
+#[test]
+fn odd_names_of_sockets() {
+    compare(|s| {
+        s.mkdir("dir");
+        listen(s, &["--path=a b=c", "--path=@name", "--path=x;y", "--path=./dir/../z", "--path=0"]);
+    });
+}
+
+/// U8: sockets stay if there is nobody to remove them.
+#[test]
+fn sockets_of_a_killed_superdaemon() {
+    compare(|s| {
+        s.start(&["--path=app.sock", "--path=second.sock", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.remove("second.sock");
+        s.signal("KILL");
+        s.wait_exit();
+        s.ls();
     });
 }

@@ -1,0 +1,208 @@
+//! The automatic restart, and the variables that it goes by.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::compare;
+
+/// LIFE-158 LIFE-162
+#[test]
+fn automatic_restart_from_the_environment() {
+    compare(|s| {
+        s.env("ENABLE_AUTO_RESTART", "1");
+        s.env("AUTO_RESTART_INTERVAL", "4");
+        s.env("KILL_OLD_DELAY", "0");
+        s.start(&["--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
+        s.wait_worker(1);
+        s.wait_line("autorestart triggered (interval=4)");
+        s.wait_worker(2);
+        s.wait_report(1, "got TERM");
+        s.signal_worker(1, "KILL");
+        s.wait_line("old worker <W1> died");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// F5 LIFE-010
+#[test]
+fn options_overwrite_the_environment() {
+    compare(|s| {
+        for name in ["ENVDIR", "ENABLE_AUTO_RESTART", "KILL_OLD_DELAY", "AUTO_RESTART_INTERVAL"] {
+            s.env(name, "0");
+        }
+        let options = ["--envdir=.", "--enable-auto-restart", "--kill-old-delay=0_7", "--auto-restart-interval=+90"];
+        s.start(&[&options[..], &["--", "$PROBE"]].concat());
+        s.wait_worker(1);
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-011: the default of the interval is in the environment from the first wake-up on.
+#[test]
+fn default_of_the_auto_restart_interval() {
+    compare(|s| {
+        s.start(&["--enable-auto-restart", "--kill-old-delay=0", "--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_line("old worker <W1> died");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-013 F5: zero is a value.
+#[test]
+fn zeros() {
+    compare(|s| {
+        s.env("KILL_OLD_DELAY", "2");
+        s.env("AUTO_RESTART_INTERVAL", "7");
+        s.start(&["--kill-old-delay=0", "--auto-restart-interval=0", "--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_line("old worker <W1> died");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-162: neither `0` nor nothing enables it. Another superdaemon's failing workers tell the time meanwhile.
+#[test]
+fn what_does_not_enable_it() {
+    compare(|s| {
+        s.env("AUTO_RESTART_INTERVAL", "1");
+        s.env("KILL_OLD_DELAY", "0");
+        s.env("ENABLE_AUTO_RESTART", "0");
+        s.start(&["--pid-file=pid", "--status-file=first", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.env("ENABLE_AUTO_RESTART", "");
+        s.start(&["--auto-restart-interval=1", "--", "$PROBE"]);
+        s.wait_worker(1);
+        let clock = "[ $SERVER_STARTER_GENERATION = 4 ] || exit; kill -TERM $PPID; exec sleep 1000";
+        s.run_unrecorded(&["--", "sh", "-c", clock]);
+        s.signal("TERM");
+        s.wait_exit();
+        s.run(&["--stop", "--pid-file=pid"]);
+        s.wait_no_file("first");
+    });
+}
+
+/// LIFE-160: while an old worker stays, only after the double time. LIFE-165: an interval that is longer. LIFE-162: `00` is true.
+#[test]
+fn forced_auto_restart() {
+    compare(|s| {
+        s.env("ENABLE_AUTO_RESTART", "00");
+        let options = ["--interval=2", "--auto-restart-interval=1", "--kill-old-delay=0", "--signal-on-hup=USR1"];
+        s.start(&[&options[..], &["--", "$PROBE", "ign=USR1,TERM"]].concat());
+        s.wait_line("autorestart triggered (interval=1)");
+        s.wait_worker(2);
+        s.wait_report(1, "got USR1");
+        s.wait_line("autorestart triggered (forced, interval=1)");
+        s.wait_worker(3);
+        s.signal("TERM");
+        s.wait_line("received TERM, sending TERM to all workers:<W1>,<W2>,<W3>");
+        for generation in 1..=3 {
+            s.wait_report(generation, "got TERM");
+            s.signal_worker(generation, "QUIT");
+            s.wait_line(&format!("worker <W{generation}> died, status:0"));
+        }
+        s.wait_exit();
+    });
+}
+
+/// LIFE-159: five seconds, if nothing is said; the next restart is due by then.
+#[test]
+fn default_of_the_kill_old_delay() {
+    compare(|s| {
+        s.start(&["--enable-auto-restart", "--auto-restart-interval=4", "--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_line("autorestart triggered (interval=4)");
+        s.wait_worker(2);
+        s.wait_line("sleeping 5 secs before killing old workers");
+        let delay = Instant::now();
+        s.wait_line("killing old workers");
+        assert!(delay.elapsed() >= Duration::from_secs(4), "five seconds of the clock");
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_line("autorestart triggered (interval=4)");
+        s.wait_worker(3);
+        s.wait_line("sleeping 5 secs before killing old workers");
+        s.signal("KILL");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-161: a HUP sets the clock back. Another superdaemon's failing workers tell the time before it.
+#[test]
+fn hup_sets_the_clock_back() {
+    compare(|s| {
+        let clock = "[ $SERVER_STARTER_GENERATION = 3 ] || exit; kill -TERM $PPID; exec sleep 1000";
+        let options = ["--enable-auto-restart", "--auto-restart-interval=6", "--kill-old-delay=0", "--status-file=st"];
+        s.start(&[&options[..], &["--", "$PROBE"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.run_unrecorded(&["--", "sh", "-c", clock]);
+        let hup = Instant::now();
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_line("old worker <W1> died");
+        s.wait_line("autorestart triggered (interval=6)");
+        assert!(hup.elapsed() >= Duration::from_secs(6), "an interval and six seconds of the clock");
+        s.wait_worker(3);
+        s.wait_line("old worker <W2> died");
+        s.wait_file("st", "3:<W3>\n");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-158 LIFE-164: the new worker fails, and the old one goes on. LIFE-142: enabled by the envdir's files of the start.
+#[test]
+fn auto_restart_whose_worker_fails() {
+    compare(|s| {
+        s.mkdir("env");
+        for (name, value) in [("ENABLE_AUTO_RESTART", "false"), ("AUTO_RESTART_INTERVAL", "4"), ("KILL_OLD_DELAY", "0")]
+        {
+            s.write(&format!("env/{name}"), &format!("{value}\n"));
+        }
+        let worker = "[ $SERVER_STARTER_GENERATION = 2 ] && exit 1; exec \"$@\"";
+        s.start(&["--envdir=env", "--status-file=st", "--", "sh", "-c", worker, "sh", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_line("autorestart triggered (interval=4)");
+        s.wait_line("new worker <W2> seems to have failed to start, exit status:256");
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_worker(3);
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_file("st", "3:<W3>\n");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-142: enabled by a file that comes later, it needs something else to wake it. `0.0` is true, and a number.
+#[test]
+fn auto_restart_from_the_envdir() {
+    compare(|s| {
+        s.mkdir("env");
+        s.env("KILL_OLD_DELAY", "0");
+        s.start(&["--envdir=env", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.write("env/AUTO_RESTART_INTERVAL", "0.0\n");
+        s.write("env/ENABLE_AUTO_RESTART", "1\n");
+        s.signal("ALRM");
+        s.wait_line("autorestart triggered (interval=0.0)");
+        s.wait_worker(2);
+        s.wait_report(1, "got TERM");
+        s.wait_file("st", "1:<W1>\n2:<W2>\n");
+        s.remove("env/ENABLE_AUTO_RESTART");
+        s.signal_worker(1, "USR1");
+        s.wait_line("old worker <W1> died");
+        s.wait_file("st", "2:<W2>\n");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}

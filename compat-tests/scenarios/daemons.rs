@@ -1,0 +1,100 @@
+//! `--daemonize`.
+
+use crate::harness::compare;
+
+/// LIFE-125 U8
+#[test]
+fn daemon() {
+    compare(|s| {
+        s.start(&[
+            "--daemonize",
+            "--log-file=log",
+            "--pid-file=pid",
+            "--status-file=st",
+            "--path=app.sock",
+            "--port=$PORT",
+            "--",
+            "$PROBE",
+        ]);
+        s.adopt_daemon("pid");
+        s.wait_worker(1);
+        s.wait_file("pid", "<D>\n");
+        s.wait_file("st", "1:<W1>\n");
+        s.ls();
+        s.run(&["--restart", "--pid-file=pid", "--status-file=st"]);
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        s.run(&["--stop", "--pid-file=pid"]);
+        s.wait_exit();
+        s.show("log");
+    });
+}
+
+/// LIFE-127: with relative names and a umask.
+#[test]
+fn daemon_with_a_umask() {
+    compare(|s| {
+        s.prelude("umask 027");
+        let files = ["--log-file=log", "--pid-file=pid", "--status-file=st", "--path=app.sock"];
+        s.start(&[&["--daemonize"], &files[..], &["--", "$PROBE"]].concat());
+        s.adopt_daemon("pid");
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.ls();
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-132: standard input is kept if it is a listener.
+#[test]
+fn daemon_with_a_listener_on_stdin() {
+    for port in ["--port=$PORT=0", "--port=$PORT=10"] {
+        compare(|s| {
+            s.start(&["--daemonize", "--log-file=log", "--pid-file=pid", port, "--", "$PROBE"]);
+            s.adopt_daemon("pid");
+            s.wait_worker(1);
+            s.signal("TERM");
+            s.wait_exit();
+        });
+    }
+}
+
+/// LIFE-128: errors before the fork.
+#[test]
+fn daemon_that_cannot_start() {
+    compare(|s| {
+        s.run(&["--daemonize", "--log-file=no/such/dir/log", "--pid-file=pid", "--", "$PROBE"]);
+        s.run(&["--daemonize", "--log-file=log", "--port=192.0.2.1:$PORT", "--pid-file=pid", "--", "$PROBE"]);
+    });
+}
+
+/// LIFE-129
+#[test]
+fn daemon_whose_worker_fails() {
+    compare(|s| {
+        let options = ["--daemonize", "--log-file=log", "--pid-file=pid", "--interval=2", "--status-file=st"];
+        s.start(&[&options[..], &["--", "$PROBE", "G1=exit=1"]].concat());
+        s.adopt_daemon("pid");
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-131: what the launcher does meanwhile is the divergence `daemonize-ready`.
+#[test]
+fn daemon_that_waits_for_a_lock() {
+    compare(|s| {
+        let lock = s.lock("pid");
+        s.start(&["--daemonize", "--log-file=log", "--pid-file=pid", "--", "$PROBE"]);
+        s.wait_lock_is_wanted("pid", 1);
+        s.show("log");
+        drop(lock);
+        s.adopt_daemon("pid");
+        s.wait_worker(1);
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}

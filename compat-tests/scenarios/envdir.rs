@@ -1,0 +1,216 @@
+//! The environment that workers get: `--envdir`, and what of it the superdaemon itself obeys.
+
+use std::fs;
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use crate::harness::{Scenario, compare};
+
+/// A HUP that leads to this generation, without an interval.
+fn restart(s: &mut Scenario, generation: usize) {
+    s.signal("HUP");
+    s.wait_line(&format!("old worker <W{}> died", generation - 1));
+    s.wait_worker(generation);
+}
+
+/// LIFE-134 LIFE-135 LIFE-136
+#[test]
+fn envdir() {
+    compare(|s| {
+        s.mkdir("env");
+        s.write("env/CHANGED", "old\nand a second line\n");
+        s.write("env/REMOVED", "still there\n");
+        s.write("env/EMPTY", "");
+        s.write("env/BLANK", "\n");
+        s.write("env/.HIDDEN", "x\n");
+        s.write("env/INHERITED", "from the envdir");
+        s.env("INHERITED", "from outside");
+        s.env("EMPTY", "from outside");
+        s.start(&["--envdir=env", "--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.write("env/CHANGED", "new\n");
+        s.write("env/ADDED", "added = $DIR \n");
+        s.remove("env/REMOVED");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        s.remove("env/ADDED");
+        s.signal("HUP");
+        s.wait_worker(3);
+        s.wait_file("st", "3:<W3>\n");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-012
+#[test]
+fn envdir_that_is_missing() {
+    compare(|s| {
+        s.start(&["--envdir=no/such/dir", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-009
+#[test]
+fn envdir_and_kill_old_delay_from_the_environment() {
+    compare(|s| {
+        s.mkdir("env");
+        s.write("env/FOO", "bar\n");
+        s.env("ENVDIR", "env");
+        s.env("KILL_OLD_DELAY", "1");
+        s.start(&["--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_line("sleeping 1 secs before killing old workers");
+        s.wait_worker(2);
+        s.wait_line("old worker <W1> died");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-135 LIFE-137 LIFE-138: what was there at the start is what a file that goes, or becomes empty, falls back to. LIFE-139:
+/// a death makes it be read, too; a failing start does not.
+#[test]
+fn envdir_falls_back_to_the_start() {
+    compare(|s| {
+        s.mkdir("env");
+        for name in ["GOES", "EMPTIED"] {
+            s.write(&format!("env/{name}"), "start\n");
+            s.env(name, "from outside");
+        }
+        s.start(&["--envdir=env", "--interval=2", "--status-file=st", "--", "$PROBE", "G3=exit=1"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.write("env/GOES", "later\n");
+        s.write("env/EMPTIED", "later\n");
+        s.signal_worker(1, "USR1");
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        s.remove("env/GOES");
+        s.write("env/EMPTIED", "");
+        s.signal("HUP");
+        s.wait_dead(3);
+        s.write("env/GOES", "while a start fails\n");
+        s.wait_worker(4);
+        s.wait_line("old worker <W2> died");
+        s.wait_file("st", "4:<W4>\n");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-144: an envdir that names another one, LIFE-145: PATH for the program's search, LIFE-146: directories that come and go.
+#[test]
+fn envdirs_that_change() {
+    compare(|s| {
+        s.mkdir("bin");
+        s.prelude("printf '#!/bin/sh\\nexec \"$@\"\\n' > bin/prog; chmod +x bin/prog");
+        s.write("file", "no directory\n");
+        s.env("ENVDIR", "first");
+        s.mkdir("first");
+        s.write("first/PATH", &format!("$DIR/bin:{}\n", std::env::var("PATH").unwrap_or_default()));
+        s.write("first/FOO", "first\n");
+        s.mkdir("first/DIRECTORY");
+        std::os::unix::fs::symlink("nowhere", s.path("first/DANGLING")).expect("a link");
+        std::os::unix::fs::symlink("../file", s.path("first/LINK")).expect("a link");
+        s.start(&["--interval=0", "--", "prog", "$PROBE"]);
+        s.wait_worker(1);
+        s.write("first/ENVDIR", "second\n");
+        restart(s, 2);
+        s.mkdir("second");
+        s.write("second/FOO", "second\n");
+        s.write("second/BAR", "second\n");
+        restart(s, 3);
+        s.remove("first/ENVDIR");
+        restart(s, 4);
+        s.write("first/ENVDIR", "file\n");
+        restart(s, 5);
+        restart(s, 6);
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-146: read as soon as it is there.
+#[test]
+fn envdir_that_comes_and_goes() {
+    compare(|s| {
+        s.start(&["--envdir=env", "--interval=0", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.mkdir("env");
+        s.write("env/FOO", "bar\n");
+        restart(s, 2);
+        fs::rename(s.path("env"), s.path("away")).expect("to rename a directory");
+        restart(s, 3);
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-147: as much as the system takes.
+#[test]
+fn long_values() {
+    compare(|s| {
+        s.mkdir("env");
+        s.write("env/LONG", &"x".repeat(100_000));
+        s.start(&["--envdir=env", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-148: nothing happens before somebody writes to it.
+#[test]
+fn fifo_in_the_envdir() {
+    compare(|s| {
+        s.mkdir("env");
+        mkfifo(&s.path("env/FIFO"), Mode::S_IRWXU).expect("a fifo");
+        s.start(&["--envdir=env", "--pid-file=pid", "--", "$PROBE"]);
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-141: the delay from the envdir wins over the option, and goes when its file goes.
+#[test]
+fn kill_old_delay_in_the_envdir() {
+    compare(|s| {
+        s.mkdir("env");
+        s.start(&["--envdir=env", "--kill-old-delay=0", "--interval=0", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.write("env/KILL_OLD_DELAY", "1\n");
+        restart(s, 2);
+        s.remove("env/KILL_OLD_DELAY");
+        restart(s, 3);
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-157: the texts that `KILL_OLD_DELAY` may be; the pause is less than a second where it can be.
+const DELAYS: [&str; 18] =
+    ["0", "00", "0.0", "0 ", "0.5", "1e0", " 1", "1\r", "-1", "-0.5", "abc", "", "0x2", "1x", "+1", ".5", "1_0", "0e9"];
+
+#[test]
+fn texts_of_the_kill_old_delay() {
+    compare(|s| {
+        s.mkdir("env");
+        s.start(&["--envdir=env", "--interval=0", "--", "$PROBE"]);
+        s.wait_worker(1);
+        for (delay, generation) in DELAYS.iter().zip(2..) {
+            s.write("env/KILL_OLD_DELAY", &format!("{delay}\n"));
+            restart(s, generation);
+        }
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}

@@ -1,0 +1,210 @@
+//! Signals to the superdaemon: which ones it knows, what becomes of those that come at other times, and what it sends on.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::compare;
+
+const FILES: [&str; 3] = ["--pid-file=pid", "--status-file=st", "--path=app.sock"];
+
+/// LIFE-071: what kills the superdaemon leaves its worker and its files.
+#[test]
+fn signals_that_kill_the_superdaemon() {
+    compare(|s| {
+        s.prelude("ulimit -c 0");
+        for signal in ["QUIT", "USR1", "USR2", "SEGV", "ABRT", "VTALRM", "IO", "PWR", "KILL"] {
+            s.start(&[&["--interval=100"], &FILES[..], &["--", "$PROBE"]].concat());
+            s.wait_worker(1);
+            s.signal(signal);
+            s.wait_exit();
+            s.signal_worker(1, "TERM");
+            s.wait_dead(1);
+            s.ls();
+        }
+    });
+}
+
+/// LIFE-071
+#[test]
+fn signals_that_mean_nothing() {
+    compare(|s| {
+        s.start(&[&FILES[..], &["--", "$PROBE"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        for signal in ["CHLD", "PIPE", "FPE", "WINCH", "URG", "CONT", "ALRM"] {
+            s.signal(signal);
+        }
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-072: the interval goes on while the superdaemon is stopped, and these signals don't end it.
+#[test]
+fn signals_that_do_not_end_the_interval() {
+    compare(|s| {
+        let start = Instant::now();
+        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        for signal in ["STOP", "CONT", "CHLD", "WINCH"] {
+            s.signal(signal);
+        }
+        s.wait_file("st", "1:<W1>\n");
+        assert!(start.elapsed() >= Duration::from_secs(2), "the whole interval");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-054: signals that are pending at the same time are one.
+#[test]
+fn hups_while_the_superdaemon_is_stopped() {
+    compare(|s| {
+        s.start(&["--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("STOP");
+        for _ in 0..5 {
+            s.signal("HUP");
+        }
+        s.signal("CONT");
+        s.wait_worker(2);
+        s.wait_line("old worker <W1> died");
+        s.wait_file("st", "2:<W2>\n");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-047 LIFE-048 LIFE-050 LIFE-051 LIFE-055: each HUP leads to a restart, also one that comes in an interval. (When the
+/// worker of that interval is taken for started is another matter: the divergence `whole-interval`.)
+#[test]
+fn hups_in_intervals() {
+    compare(|s| {
+        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE", "ign=TERM"]);
+        s.wait_worker(1);
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.signal("HUP");
+        s.wait_worker(3);
+        s.wait_line("new worker is now running, sending TERM to old workers:<W1>,<W2>");
+        for generation in [1, 1, 2] {
+            s.wait_report(generation, "got TERM");
+        }
+        s.wait_file("st", "1:<W1>\n2:<W2>\n3:<W3>\n");
+        for generation in 1..=3 {
+            s.signal_worker(generation, "KILL");
+            s.wait_line(&format!("worker <W{generation}> died"));
+        }
+        s.wait_worker(4);
+        s.signal("TERM");
+        s.wait_report(4, "got TERM");
+        s.signal_worker(4, "USR1");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-075
+#[test]
+fn int_ends_the_first_interval() {
+    compare(|s| {
+        s.start(&["--interval=100", "--signal-on-term=QUIT", "--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.signal("INT");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-076: further signals change nothing.
+#[test]
+fn signals_during_the_shutdown() {
+    compare(|s| {
+        s.start(&["--status-file=st", "--", "$PROBE", "ign=TERM"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("TERM");
+        s.wait_report(1, "got TERM");
+        for signal in ["TERM", "HUP", "INT", "ALRM"] {
+            s.signal(signal);
+        }
+        s.wait_file("st", "1:<W1>\n");
+        s.signal_worker(1, "USR1");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-077: all get the signal, and the status file tells who is left.
+#[test]
+fn shutdown_with_an_old_worker() {
+    compare(|s| {
+        s.start(&["--signal-on-term=USR1", "--status-file=st", "--", "$PROBE", "G1=ign=TERM,USR1"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_report(1, "got TERM");
+        s.wait_file("st", "1:<W1>\n2:<W2>\n");
+        s.signal("TERM");
+        s.wait_line("worker <W2> died, status:0");
+        s.wait_report(1, "got USR1");
+        s.wait_file("st", "1:<W1>\n");
+        s.signal_worker(1, "KILL");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-018: a worker that is stopped has not failed, and nothing but its end ends the shutdown.
+#[test]
+fn worker_that_is_stopped() {
+    compare(|s| {
+        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.signal_worker(1, "STOP");
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("TERM");
+        s.wait_line("received TERM");
+        s.wait_file("st", "1:<W1>\n");
+        s.signal_worker(1, "CONT");
+        s.wait_exit();
+    });
+}
+
+/// Stops a superdaemon with each of these as the signal for its worker.
+fn stop_with(names: &[&str]) {
+    compare(|s| {
+        s.prelude("ulimit -c 0");
+        for name in names {
+            s.start(&["--interval=100", "--signal-on-term", name, "--", "$PROBE"]);
+            s.wait_worker(1);
+            s.signal("TERM");
+            s.wait_exit();
+        }
+    });
+}
+
+/// F2 LIFE-043 LIFE-044: how they may be written, and how they are shown.
+#[test]
+fn spellings_of_signals() {
+    stop_with(&["usr1", "SIGUSR2", "sigQuit", "SIGSIGINT", "0", "", "10", "012", "+1", "1.5", "3e0"]);
+}
+
+/// F2
+#[test]
+fn names_of_signals() {
+    stop_with(&["KILL", "STKFLT", "IOT", "POLL", "PROF", "PWR", "NUM35", "SIGRTMIN", "RTMAX", "VTALRM", "XCPU"]);
+}
+
+/// F2 LIFE-044: the same for HUP; a number is shown as it is given.
+#[test]
+fn number_of_a_signal_for_hup() {
+    compare(|s| {
+        s.start(&["--signal-on-hup=10", "--signal-on-term=0", "--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_line("sending 10 to old workers:<W1>");
+        s.wait_line("old worker <W1> died");
+        s.signal("TERM");
+        s.wait_exit();
+    });
+}
