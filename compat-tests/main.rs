@@ -9,6 +9,7 @@ mod harness;
 mod help;
 mod lives;
 mod mutants;
+mod packaging;
 mod random;
 mod report;
 mod scenarios;

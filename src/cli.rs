@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use crate::error::Error;
 use crate::getopt_long::{self, Kind, Spec};
@@ -57,7 +57,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
     let mut matches =
         command.try_get_matches_from_mut(arguments).map_err(|error| Error::Usage(error.to_string().into_bytes()))?;
     if matches.get_flag("help") {
-        return Ok(Action::Help(command.render_long_help().to_string()));
+        return Ok(Action::Help(command.render_help().to_string()));
     }
     if matches.get_flag("version") {
         return Ok(Action::Version);
@@ -150,99 +150,206 @@ fn flag(name: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue)
 }
 
-/// The declarations: the source of the help text, and of whatever else is made from them.
+/// The declarations: the source of the help text, the man page and the shell completions. `help` is for a terminal of
+/// 80 columns, `long_help` for the man page.
 #[must_use]
 pub fn command() -> Command {
     Command::new("start_server")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Keeps a server program running and replaces it without losing a connection")
+        .about("keeps a server program running and replaces it without losing a connection")
         .long_about(
-            "Keeps a server program running and replaces it without losing a connection.\n\n\
-             start_server opens the listening sockets and runs PROGRAM, the worker, with them. Send it a HUP to deploy: it \
-             starts a new worker, waits until that has started, and then stops the old one. Send it a TERM to stop. The \
-             worker finds its sockets by the variable SERVER_STARTER_PORT: NAME=FD, joined by \";\".",
+            "start_server opens listeners and runs PROGRAM with them: the worker. Send it a HUP to deploy: it starts a new \
+             worker, waits until that has started, and only then stops the old one; the listeners stay open all the \
+             time. If the new worker fails, the old one goes on. Send it a TERM to stop.\n\n\
+             This is a drop-in replacement for the program of the same name in Perl's Server::Starter 0.35.",
         )
         .override_usage(
             "start_server [OPTIONS] -- PROGRAM [ARGUMENTS]...\n       \
              start_server --restart --pid-file=FILE --status-file=FILE\n       \
              start_server --stop --pid-file=FILE",
         )
-        .help_template("{name} {version}, compatible with Server::Starter 0.35\n\n{about-with-newline}\nUsage: {usage}\n\n{all-args}{after-help}\n")
+        .help_template(HELP_TEMPLATE)
         .after_help(AFTER_HELP)
+        // Lines are broken by hand.
+        .term_width(0)
         .no_binary_name(true)
         .args_override_self(true)
         .disable_help_flag(true)
         .disable_version_flag(true)
         .next_help_heading("Listening")
-        .arg(
-            text("port", "[HOST:]PORT[=FD]")
-                .action(ArgAction::Append)
-                .help("Listen to a TCP port, or with \"u\" in front of PORT to a UDP port; may be repeated")
-                .long_help(
-                    "Listen to a TCP port, or with \"u\" in front of PORT (u443) to a UDP port; may be repeated. Without \
-                     HOST, the port is bound on all IPv4 addresses. An IPv6 address is put in brackets: [::1]:8080. With \
-                     =FD, workers find the socket at that descriptor.",
-                ),
-        )
-        .arg(
-            text("path", "FILE")
-                .action(ArgAction::Append)
-                .help("Listen to a unix socket; may be repeated")
-                .long_help("Listen to a unix socket; may be repeated. A socket that is there already is replaced."),
-        )
-        .arg(integer("backlog", "N").help("How many connections may wait to be accepted [default: 4096]"))
+        .args(listening())
         .next_help_heading("Workers")
-        .arg(text("dir", "DIR").help("The working directory of workers"))
-        .arg(
-            text("envdir", "DIR")
-                .help("A directory of environment variables, one a file; read again at each restart")
-                .long_help(
-                    "A directory of environment variables: each file names one, its first line is the value. It is read at \
-                     start, and again whenever something happens, so that a restart brings new values to the new worker.",
-                ),
-        )
-        .arg(
-            integer("interval", "SECONDS")
-                .help("A worker has started if it lives so long; one that fails is tried again [default: 1]"),
-        )
-        .arg(text("signal-on-hup", "SIGNAL").help("What stops the old workers in a restart [default: TERM]"))
-        .arg(text("signal-on-term", "SIGNAL").help("What stops the workers on TERM; on INT it is always TERM [default: TERM]"))
+        .args(workers())
         .next_help_heading("Restarts")
-        .arg(
-            integer("kill-old-delay", "SECONDS")
-                .help("How long old workers go on after a new one has started [default: 0; 5 with --enable-auto-restart]"),
-        )
-        .arg(flag("enable-auto-restart").help("Restart regularly"))
-        .arg(integer("auto-restart-interval", "SECONDS").help("How long after the last restart that is [default: 360]"))
+        .args(restarts())
         .next_help_heading("Running")
-        .arg(text("pid-file", "FILE").help("Write the pid of the superdaemon to FILE, and lock it"))
-        .arg(text("status-file", "FILE").help("Keep a line GENERATION:PID for each worker in FILE"))
-        .arg(
-            text("log-file", "FILE")
-                .help("Append standard output and standard error to FILE, or pipe them to a command: \"| cmd args\"")
-        )
-        .arg(flag("daemonize").help("Run in the background; needs --log-file"))
+        .args(running())
         .next_help_heading("Instead of starting")
-        .arg(flag("restart").help("Restart the running superdaemon's workers and wait until only the new one is left"))
-        .arg(flag("stop").help("Stop the running superdaemon and wait for its end"))
-        .arg(flag("help").help("Print this help"))
-        .arg(flag("version").help("Print the version of Server::Starter that this program is compatible with"))
+        .args(instead_of_starting())
         .arg(Arg::new("program").num_args(0..).value_parser(value_parser!(OsString)).hide(true))
 }
 
+fn listening() -> [Arg; 3] {
+    [
+        text("port", "[HOST:]PORT[=FD]")
+            .action(ArgAction::Append)
+            .help("Listen to a TCP port, or to a UDP port: uPORT;\nworkers find it at FD; may be repeated")
+            .long_help(
+                "Listen to a TCP port, or with u in front of PORT (u443, [::1]:u443) to a UDP port. May be repeated; \
+                 without it there is no port. HOST is a name, an IPv4 address, or an IPv6 address in brackets, which \
+                 takes no IPv4. Without HOST, the port is bound on all IPv4 addresses. PORT is a number up to 65535; 0 \
+                 lets the system choose. With =FD, workers find the listener at that descriptor, otherwise at the \
+                 lowest free one from 3 on.",
+            ),
+        text("path", "FILE")
+            .value_hint(ValueHint::FilePath)
+            .action(ArgAction::Append)
+            .help("Listen to a unix socket; may be repeated")
+            .long_help(
+                "Listen to a unix stream socket, which everybody may connect to (mode 0777) who gets at its directory. \
+                 May be repeated; without it there is no unix socket. A socket that is there already is removed, with \
+                 a warning; anything else that is there is an error. The socket is removed at the end.",
+            ),
+        integer("backlog", "N").help("How many connections may wait [default: 4096]").long_help(
+            "How many connections may wait at each listener to be accepted. Default: 4096, also for 0. The system \
+                 may have a lower limit (on Linux, net.core.somaxconn).",
+        ),
+    ]
+}
+
+fn workers() -> [Arg; 5] {
+    [
+        text("dir", "DIR").value_hint(ValueHint::DirPath).help("The working directory of workers").long_help(
+            "The working directory of workers. PROGRAM may be relative to it; nothing else is. Default: the \
+                 directory that start_server is started in.",
+        ),
+        text("envdir", "DIR")
+            .value_hint(ValueHint::DirPath)
+            .help("Variables for workers, each in a file of its\nname; read again for each new worker")
+            .long_help(
+                "A directory of environment variables for workers: each file names one, its first line is the value. \
+                 Empty files and names that start with a point are passed over. It is read at start, and again \
+                 whenever something happens (a signal, a death, a tick of the automatic restart), so that each new \
+                 worker gets its current values. What was there at start stays set when its file is removed; what came \
+                 later goes with its file. SERVER_STARTER_PORT and SERVER_STARTER_GENERATION are ignored in it. \
+                 Default: none. Variable: ENVDIR.",
+            ),
+        integer("interval", "SECS")
+            .help("A worker that lives so long has started; one\nthat doesn't is tried again [default: 1]")
+            .long_help(
+                "A worker that is alive after so many seconds has started. One that has died by then is reported and \
+                 the next one is started at once, for ever; meanwhile the workers that there are go on. Default: 1. \
+                 With 0 a worker is looked at as soon as it is there, which tells little about it.",
+            ),
+        text("signal-on-hup", "SIGNAL").help("What stops old workers in a restart\n[default: TERM]").long_help(
+            "What the old workers get in a restart: the name of a signal, in any case and with or without SIG, or \
+                 its number. With - in front, it goes to the process group of the worker. Default: TERM.",
+        ),
+        text("signal-on-term", "SIGNAL")
+            .help("What stops workers on TERM; on INT it is TERM\n[default: TERM]")
+            .long_help(
+                "What all workers get when the superdaemon receives TERM, in the same form. Default: TERM. On INT, \
+                 they always get TERM.",
+            ),
+    ]
+}
+
+fn restarts() -> [Arg; 3] {
+    [
+        integer("kill-old-delay", "SECS")
+            .help("How long old workers go on when a new one\nhas started\n[default: 0; 5 with --enable-auto-restart]")
+            .long_help(
+                "How many seconds the old workers go on, beside the new one, when that has started. If the new one \
+                 dies meanwhile, it is replaced before they are stopped. Default: 0, or 5 with automatic restarts. \
+                 Variable: KILL_OLD_DELAY.",
+            ),
+        flag("enable-auto-restart").help("Restart regularly").long_help(
+            "Restart regularly, as if by HUP. Default: off. Variable: ENABLE_AUTO_RESTART; any value but the empty \
+                 one and 0 means on.",
+        ),
+        integer("auto-restart-interval", "SECS").help("So long after the last one [default: 360]").long_help(
+            "How many seconds after the last worker has started an automatic restart is due. While an old worker \
+                 is left, it waits until twice that time has passed. Default: 360. Variable: AUTO_RESTART_INTERVAL.",
+        ),
+    ]
+}
+
+fn running() -> [Arg; 4] {
+    [
+        text("pid-file", "FILE")
+            .value_hint(ValueHint::FilePath)
+            .help("Holds the pid of the superdaemon, which locks it")
+            .long_help(
+                "A file for the pid of the superdaemon, which keeps it locked. If another superdaemon has it, this one \
+                 waits, without a word, for the other's end. An empty FILE or 0 mean none, which is the default.",
+            ),
+        text("status-file", "FILE")
+            .value_hint(ValueHint::FilePath)
+            .help("Holds a line GENERATION:PID for each worker")
+            .long_help(
+                "A file with a line for each worker that runs. An empty FILE or 0 mean none, which is the default.",
+            ),
+        text("log-file", "FILE")
+            .value_hint(ValueHint::FilePath)
+            .help("Append stdout and stderr to FILE, or pipe them to\na command: \"|COMMAND\"")
+            .long_help(
+                "Append standard output and standard error, of the superdaemon and of the workers, to FILE, or pipe \
+                 them to a command: \"| cronolog /var/log/app.%Y%m%d\". The file is never opened again and a command \
+                 that has ended is not started again, so a log that is rotated by renaming needs such a command. An \
+                 empty FILE or 0 mean none: both stay as they are, which is the default.",
+            ),
+        flag("daemonize").help("Run in the background; needs --log-file").long_help(
+            "Run in the background, in a session of its own; needs --log-file. The command in the foreground ends \
+                 when the pid file is written, or with the error that prevented it; it doesn't wait for the first \
+                 worker. Default: off.",
+        ),
+    ]
+}
+
+fn instead_of_starting() -> [Arg; 4] {
+    [
+        flag("restart").help("Restart the workers and wait until only the new one is left").long_help(
+            "Send HUP to the superdaemon of --pid-file, and wait until the --status-file shows a new worker and no \
+                 other. There is no limit to that: as long as new workers fail, it waits. It is an error if the \
+                 superdaemon isn't running, dies meanwhile, or has not started its first worker.",
+        ),
+        flag("stop").help("Stop the superdaemon and wait for its end").long_help(
+            "Send TERM to the superdaemon of --pid-file and wait for its end. It is an error if it isn't running.",
+        ),
+        flag("help").help("Print this help").long_help("Print a summary of this page."),
+        flag("version")
+            .help("Print 0.35, the version of Server::Starter that it replaces")
+            .long_help("Print 0.35, the version of Server::Starter that this program is compatible with."),
+    ]
+}
+
+const HELP_TEMPLATE: &str = "\
+{name} {version}, compatible with Server::Starter 0.35
+
+It {about}:
+it opens listeners and runs PROGRAM with them, the worker. On HUP it starts a
+new worker, waits until that has started, and only then stops the old one.
+
+Usage: {usage}
+
+{all-args}{after-help}
+";
+
 const AFTER_HELP: &str = "\
-Options may be abbreviated and stand anywhere before \"--\"; what follows it is the program's.
+Times are in seconds (SECS). Options may be abbreviated.
 
 Environment:
   ENVDIR, ENABLE_AUTO_RESTART, AUTO_RESTART_INTERVAL, KILL_OLD_DELAY
-                            Like the options of these names, which win if both are given. From the envdir,
-                            they win over the options.
+             Like the options of these names. The option wins over the variable,
+             and a file in the envdir wins over both
 
 Signals:
-  HUP                       Start a new worker, then stop the old ones
-  TERM, INT                 Stop all workers, then exit
+  HUP        Start a new worker, then stop the old one
+  TERM, INT  Stop all workers, then exit
 
 Examples:
-  start_server --port=8080 --pid-file=app.pid --status-file=app.status -- plackup -s Starlet app.psgi
+  start_server --port=8080 --pid-file=app.pid --status-file=app.status -- \\
+      plackup -s Starlet app.psgi
   start_server --restart --pid-file=app.pid --status-file=app.status
+  start_server --stop --pid-file=app.pid
 ";

@@ -1,0 +1,129 @@
+//! What is shipped beside the program is current, and works with it. `scripts/test-package` tests the Debian package.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use server_starter::cli::{self, Action};
+
+#[expect(dead_code, reason = "its main() writes the files")]
+#[path = "../examples/generate_docs.rs"]
+mod generate_docs;
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+/// Fails if the program says anything.
+fn is_silent(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{command:?}: {}\n{said}", output.status);
+}
+
+#[test]
+fn generated_files_are_current() {
+    for (name, current) in generate_docs::files().unwrap() {
+        let path = examples().join("packaging").join(name);
+        let there = fs::read(&path).unwrap_or_default();
+        assert!(there == current, "{} is not current: run scripts/docs", path.display());
+    }
+}
+
+#[test]
+fn man_page_is_free_of_warnings_and_names_every_option() {
+    let page = examples().join("packaging/start_server.1");
+    let text = fs::read_to_string(&page).unwrap();
+    for option in cli::command().get_arguments().filter_map(|arg| arg.get_long()) {
+        let entry = format!(".TP\n\\fB\\-\\-{}\\fR", option.replace('-', "\\-"));
+        assert!(text.contains(&entry), "--{option} is missing");
+    }
+    is_silent(Command::new("groff").args(["-man", "-ww", "-Tutf8"]).arg(&page));
+}
+
+#[test]
+fn help_fits_a_terminal_of_80_columns() {
+    let help = cli::command().render_help().to_string();
+    for line in help.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+}
+
+#[test]
+fn bash_completes_options() {
+    let script = r#"
+        source "$1"
+        COMP_WORDS=(start_server --kill)
+        COMP_CWORD=1
+        _start_server start_server --kill start_server
+        echo "${COMPREPLY[*]}"
+    "#;
+    let file = examples().join("packaging/completions/start_server.bash");
+    let output = Command::new("bash").args(["-c", script, "bash"]).arg(file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "--kill-old-delay\n");
+}
+
+/// The command lines of a unit file, each with its directive.
+fn command_lines(unit: &str) -> Vec<(&str, Vec<OsString>)> {
+    let settings = unit.lines().filter_map(|line| line.split_once('='));
+    let settings = settings.filter(|(directive, _)| directive.starts_with("Exec"));
+    settings
+        .map(|(directive, words)| (directive, words.split_ascii_whitespace().map(OsString::from).collect()))
+        .collect()
+}
+
+#[test]
+fn unit_files_run_and_reload_the_same_superdaemon() {
+    for name in ["app.service", "app-forking.service"] {
+        let unit = fs::read_to_string(examples().join("systemd").join(name)).unwrap();
+        let mut directives = Vec::new();
+        let mut files = Vec::new();
+        for (directive, words) in command_lines(&unit) {
+            assert_eq!(words[0], "/usr/bin/start_server", "{name}");
+            files.push(match cli::parse(words[1..].to_vec()).unwrap() {
+                Action::Start(options) => {
+                    assert_eq!(options.daemonize, unit.contains("Type=forking"), "{name}");
+                    (options.pid_file, options.status_file)
+                }
+                Action::Restart { pid_file, status_file } => (Some(pid_file), Some(status_file)),
+                Action::Stop { pid_file } => (Some(pid_file), Some("/run/app/status".into())),
+                other => panic!("{name}: {other:?}"),
+            });
+            directives.push(directive);
+        }
+        assert!(directives.starts_with(&["ExecStart", "ExecReload"]), "{name}: {directives:?}");
+        assert!(files.iter().all(|of_command| *of_command == files[0]), "{name}: {files:?}");
+        if let Some(file) = unit.lines().find_map(|line| line.strip_prefix("PIDFile=")) {
+            assert_eq!(files[0].0.as_deref(), Some(Path::new(file)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn unit_files_are_accepted_by_systemd() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["app.service", "app-forking.service"] {
+        let unit = fs::read_to_string(examples().join("systemd").join(name)).unwrap();
+        let unit = unit.replace("/usr/bin/start_server", env!("CARGO_BIN_EXE_start_server"));
+        let copy = dir.path().join(name);
+        fs::write(&copy, unit).unwrap();
+        is_silent(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy));
+    }
+}
+
+#[test]
+fn the_image_runs_a_superdaemon() {
+    let file = fs::read_to_string(examples().join("docker/Dockerfile")).unwrap();
+    let words = |instruction| {
+        let list = file.lines().find_map(|line| line.strip_prefix(instruction)).expect(instruction);
+        let words = list.trim().trim_start_matches('[').trim_end_matches(']').split(", ");
+        words.map(|word| word.trim_matches('"').to_owned()).collect::<Vec<_>>()
+    };
+    let words = [words("ENTRYPOINT"), words("CMD")].concat();
+    assert_eq!(words[0], "start_server");
+    match cli::parse(words[1..].iter().map(OsString::from).collect()).unwrap() {
+        Action::Start(options) => assert_eq!(options.program[0], "plackup"),
+        other => panic!("{other:?}"),
+    }
+}

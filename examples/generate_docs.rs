@@ -1,0 +1,273 @@
+//! Writes what is made from the declaration of the command line, the man page and the shell completions, into a directory:
+//! `cargo run --example generate_docs examples/packaging`. A test checks that what is there is current.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::ValueHint;
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let directory = env::args_os().nth(1).ok_or("usage: generate_docs DIRECTORY")?;
+    for (name, content) in files()? {
+        let path = Path::new(&directory).join(name);
+        fs::create_dir_all(path.parent().ok_or("no directory")?)?;
+        fs::write(path, content)?;
+    }
+    Ok(())
+}
+
+/// The files, by their names in the directory.
+pub(crate) fn files() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    Ok(vec![
+        ("start_server.1".into(), man_page()?),
+        ("completions/start_server.bash".into(), completion(Shell::Bash)),
+        ("completions/_start_server".into(), completion(Shell::Zsh)),
+        ("completions/start_server.fish".into(), completion(Shell::Fish)),
+    ])
+}
+
+fn completion(shell: Shell) -> Vec<u8> {
+    let signals = ["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "WINCH"];
+    let mut command = server_starter::cli::command()
+        // zsh takes the colon of [HOST:]PORT for one of its own.
+        .mut_arg("port", |arg| arg.value_name("PORT"))
+        .mut_arg("signal-on-hup", |arg| arg.value_parser(signals))
+        .mut_arg("signal-on-term", |arg| arg.value_parser(signals))
+        .mut_arg("program", |arg| arg.trailing_var_arg(true).value_hint(ValueHint::CommandWithArguments))
+        .mut_args(|arg| match arg.get_help().map(|help| help.to_string().replace('\n', " ")) {
+            Some(help) => arg.help(help),
+            None => arg,
+        });
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, "start_server", &mut text);
+    text
+}
+
+fn man_page() -> io::Result<Vec<u8>> {
+    let command = server_starter::cli::command();
+    // In the place of a date, which would make it another page every day.
+    let version = format!("start_server {}", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).title("START_SERVER").date(version).source("").manual("");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    section("OPTIONS", OPTIONS).to_writer(&mut page)?;
+    man.render_options_section(&mut page)?;
+    for (title, parts) in SECTIONS {
+        section(title, parts).to_writer(&mut page)?;
+    }
+    let mut page = String::from_utf8(page).map_err(io::Error::other)?;
+    // The groups of options are parts of one section.
+    for heading in command.get_arguments().filter_map(|arg| arg.get_help_heading()) {
+        page =
+            page.replace(&format!(".SH {}\n", quoted(&heading.to_uppercase())), &format!(".SS {}\n", quoted(heading)));
+    }
+    // Each piece begins with the same definitions.
+    let (definitions, rest) = page.split_at(page.find(".TH").unwrap_or(0));
+    Ok([definitions, &rest.replace(definitions, "")].concat().into())
+}
+
+/// As an argument of a control line.
+fn quoted(text: &str) -> String {
+    if text.contains(' ') { format!("\"{text}\"") } else { text.to_owned() }
+}
+
+/// A part of a section of the man page.
+enum Part {
+    Text(&'static str),
+    /// What is explained, and the explanation.
+    Item(&'static str, &'static str),
+    /// Lines as they are typed.
+    Code(&'static str),
+}
+use Part::{Code, Item, Text};
+
+fn section(title: &str, parts: &[Part]) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", [title]);
+    for part in parts {
+        match part {
+            Text(text) => roff.control("PP", []).text([roman(*text)]),
+            Item(name, text) => roff.control("TP", []).text([bold(*name)]).text([roman(*text)]),
+            Code(lines) => {
+                roff.control("PP", []).control("RS", ["4"]).control("nf", []);
+                for line in lines.lines() {
+                    roff.text([roman(line)]);
+                }
+                roff.control("fi", []).control("RE", [])
+            }
+        };
+    }
+    roff
+}
+
+const OPTIONS: &[Part] = &[
+    Text(
+        "Options may be abbreviated as long as that is unambiguous, written in any case and with one dash, and stand \
+         before or between the words of PROGRAM; what follows \"--\" is PROGRAM. The value follows after = or as the \
+         next argument. Of an option that is given twice, the last one counts; --port and --path add up. SECS and N \
+         are whole numbers. If POSIXLY_CORRECT is set, options end at the first word that is none, and are not \
+         abbreviated.",
+    ),
+    Text(
+        "Where a variable is named: the option wins over the variable of the environment, and a file of that name in \
+         the envdir wins over both.",
+    ),
+];
+
+const SECTIONS: &[(&str, &[Part])] = &[
+    (
+        "SIGNALS",
+        &[
+            Item(
+                "HUP",
+                "Restart: start a new worker, wait --interval seconds, and if it is alive then, wait --kill-old-delay \
+                 seconds and send the old workers the signal of --signal-on-hup. Old workers may take the time they \
+                 need. HUPs that come meanwhile wait, and each leads to a restart of its own, unless several come at \
+                 the same moment.",
+            ),
+            Item(
+                "TERM, INT",
+                "Shutdown: on TERM, send all workers the signal of --signal-on-term, on INT always TERM; wait for \
+                 their end, however long that takes, and exit. A shutdown goes before everything that waits. Further \
+                 signals mean nothing by then.",
+            ),
+            Item("ALRM", "Read the envdir, and look whether an automatic restart is due."),
+        ],
+    ),
+    (
+        "FILES",
+        &[
+            Text(
+                "Relative names are relative to the directory that start_server is started in, never to --dir. The pid \
+                 file, the sockets and the status file are removed at the end, unless they have been replaced by \
+                 somebody else.",
+            ),
+            Item(
+                "pid file",
+                "The pid in decimal and a newline. The superdaemon holds an exclusive lock on it, flock(2), all its \
+                 life, so a file that isn't locked is a stale one. The lock is the last thing that is given up.",
+            ),
+            Item(
+                "status file",
+                "A line GENERATION:PID for each worker, the current one and old ones that have not ended, sorted as \
+                 strings (10: comes before 9:). It appears when the first worker has started, and is always replaced \
+                 as a whole, by renaming FILE.PID, PID being that of the superdaemon.",
+            ),
+            Item("log file", "Opened for appending once, and created if need be. What is said is not dated."),
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &[
+            Text("start_server reads these variables, and so do its workers, since they inherit all variables."),
+            Item("ENVDIR", "Like --envdir."),
+            Item("ENABLE_AUTO_RESTART", "Like --enable-auto-restart, unless it is empty or 0."),
+            Item("AUTO_RESTART_INTERVAL", "Like --auto-restart-interval, in seconds."),
+            Item("KILL_OLD_DELAY", "Like --kill-old-delay, in seconds."),
+            Item(
+                "PATH",
+                "Where PROGRAM is looked for if its name has no slash: the PATH that the worker gets, so that a file \
+                 PATH in the envdir counts.",
+            ),
+            Text("It sets these for workers:"),
+            Item(
+                "SERVER_STARTER_PORT",
+                "NAME=FD for each listener, joined by semicolons: all --port in their order, then all --path. NAME is \
+                 what was given: 8080, 127.0.0.1:8080, [::1]:8080 (without the u of a UDP port), or the file of a \
+                 socket, which may hold a =, so FD follows the last one. Empty if there are no listeners.",
+            ),
+            Item(
+                "SERVER_STARTER_GENERATION",
+                "Which attempt to start a worker this is, counted from 1. Attempts that fail count, too.",
+            ),
+        ],
+    ),
+    (
+        "EXIT STATUS",
+        &[
+            Item(
+                "0",
+                "All workers have ended after TERM or INT, whatever their own status was; --restart or --stop has \
+                 succeeded; --help or --version has been printed; with --daemonize, the superdaemon is running.",
+            ),
+            Item("1", "The options are wrong: each mistake is reported. Or the version could not be printed."),
+            Item(
+                "255",
+                "An error without a number of the system's: there is no PROGRAM, an option lacks another one that it \
+                 needs, a port is no port, there is no such signal.",
+            ),
+            Item(
+                "errno",
+                "The number of the system's error, for any other error. On Linux: 2 no such file or directory, 3 no \
+                 such process (--restart, --stop: the superdaemon isn't running), 13 permission denied, 98 address \
+                 already in use.",
+            ),
+            Text(
+                "Errors occur at start only, before the first worker. A worker that fails never ends the superdaemon. \
+                 Statuses of workers in messages are those of wait(2): 256 is exit code 1, 9 is signal KILL.",
+            ),
+        ],
+    ),
+    (
+        "THE WORKER",
+        &[
+            Text("PROGRAM has three duties:"),
+            Item(
+                "take its listeners",
+                "from SERVER_STARTER_PORT. They are open and listening, in blocking mode. All workers share them, so \
+                 that a flag such as O_NONBLOCK, once set, is set for the other workers too; start_server itself \
+                 changes nothing about them after start.",
+            ),
+            Item("fail early", "If it can't serve, it exits within --interval seconds of its start."),
+            Item(
+                "end gracefully",
+                "On TERM, or the signal that was chosen, it accepts no more connections, finishes what it has begun, \
+                 and exits. It is asked once and never killed.",
+            ),
+            Text(
+                "Standard input, output and error are those of the superdaemon: with --log-file, output and error go \
+                 to the log; with --daemonize, input is /dev/null. SIGPIPE is ignored. PROGRAM must stay in the \
+                 foreground: a parent that exits is a worker that has died. When a current worker dies, the next one \
+                 is started at once.",
+            ),
+        ],
+    ),
+    (
+        "EXAMPLES",
+        &[
+            Text("Serve a Plack application:"),
+            Code(
+                "start_server --port=8080 --pid-file=app.pid --status-file=app.status -- \\\n    \
+                 plackup -s Starlet app.psgi",
+            ),
+            Text("Deploy, and go on when only the new worker is left; then stop:"),
+            Code(
+                "start_server --restart --pid-file=app.pid --status-file=app.status\n\
+                 start_server --stop --pid-file=app.pid",
+            ),
+            Text("Run in the background, on one address only, a server that ends gracefully on QUIT:"),
+            Code(
+                "start_server --daemonize --log-file=app.log --pid-file=app.pid \\\n    \
+                 --port=127.0.0.1:8080 --signal-on-hup=QUIT --signal-on-term=QUIT -- \\\n    \
+                 starman --workers 4 app.psgi",
+            ),
+        ],
+    ),
+    (
+        "DIFFERENCES",
+        &[Text(
+            "Whatever can be observed is as in Server::Starter 0.35, except for what is listed in README.md (installed \
+             in /usr/share/doc/start-server) under \"Differences from the original\".",
+        )],
+    ),
+    ("SEE ALSO", &[Text("start_server(1p), Server::Starter(3pm), plackup(1p), systemd.service(5)")]),
+];

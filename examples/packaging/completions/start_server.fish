@@ -1,0 +1,33 @@
+complete -c start_server -l path -d 'Listen to a unix socket; may be repeated' -r -F
+complete -c start_server -l backlog -d 'How many connections may wait [default: 4096]' -r
+complete -c start_server -l dir -d 'The working directory of workers' -r -f -a "(__fish_complete_directories)"
+complete -c start_server -l envdir -d 'Variables for workers, each in a file of its name; read again for each new worker' -r -f -a "(__fish_complete_directories)"
+complete -c start_server -l interval -d 'A worker that lives so long has started; one that doesn\'t is tried again [default: 1]' -r
+complete -c start_server -l kill-old-delay -d 'How long old workers go on when a new one has started [default: 0; 5 with --enable-auto-restart]' -r
+complete -c start_server -l auto-restart-interval -d 'So long after the last one [default: 360]' -r
+complete -c start_server -l pid-file -d 'Holds the pid of the superdaemon, which locks it' -r -F
+complete -c start_server -l status-file -d 'Holds a line GENERATION:PID for each worker' -r -F
+complete -c start_server -l log-file -d 'Append stdout and stderr to FILE, or pipe them to a command: "|COMMAND"' -r -F
+complete -c start_server -l port -d 'Listen to a TCP port, or to a UDP port: uPORT; workers find it at FD; may be repeated' -r
+complete -c start_server -l signal-on-hup -d 'What stops old workers in a restart [default: TERM]' -r -f -a "HUP\t''
+INT\t''
+QUIT\t''
+KILL\t''
+USR1\t''
+USR2\t''
+TERM\t''
+WINCH\t''"
+complete -c start_server -l signal-on-term -d 'What stops workers on TERM; on INT it is TERM [default: TERM]' -r -f -a "HUP\t''
+INT\t''
+QUIT\t''
+KILL\t''
+USR1\t''
+USR2\t''
+TERM\t''
+WINCH\t''"
+complete -c start_server -l enable-auto-restart -d 'Restart regularly'
+complete -c start_server -l daemonize -d 'Run in the background; needs --log-file'
+complete -c start_server -l restart -d 'Restart the workers and wait until only the new one is left'
+complete -c start_server -l stop -d 'Stop the superdaemon and wait for its end'
+complete -c start_server -l help -d 'Print this help'
+complete -c start_server -l version -d 'Print 0.35, the version of Server::Starter that it replaces'
