@@ -4,6 +4,7 @@
 //! of `scenarios` must pass: that is how the harness itself is tested.
 
 mod coverage;
+mod deployments;
 mod divergences;
 mod harness;
 mod help;

@@ -1,0 +1,457 @@
+//! Real servers, deployed again and again while clients ask without end. Each deployment runs under both programs at
+//! once. Under ours no request may be lost, and no version may answer that was retired before the client connected.
+//!
+//! `DEPLOY_HUPS=20` makes every deployment as long as the longest ones. `--nocapture` shows the figures of both
+//! programs.
+
+mod load;
+
+use std::env;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+
+use crate::harness::{Scenario, both, failure};
+use load::{Address, Client, Figures, Load};
+
+/// For each wait. Nothing depends on how long one takes, but a test that hangs has to end.
+const DEADLINE: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(10);
+
+/// Two clients that connect for each request, and two that keep their connection.
+const CLIENTS: [Client; 4] = [Client::New, Client::KeepAlive, Client::New, Client::KeepAlive];
+/// For servers that answer one request a connection.
+const NEW_CLIENTS: [Client; 4] = [Client::New; 4];
+
+const APP: &str = "$FIXTURES/versioned.psgi";
+/// With more workers than there are clients, since a connection that is kept keeps one of them busy.
+const STARLET: [&str; 9] =
+    ["plackup", "-E", "deployment", "-s", "Starlet", "--max-workers=6", "--max-keepalive-reqs=1000", "-a", APP];
+
+/// A server under load, and what has been deployed of it.
+struct Deployment<'a> {
+    s: &'a mut Scenario,
+    load: Load,
+    version: u64,
+}
+
+impl<'a> Deployment<'a> {
+    /// Version 1 answers, and the load has begun.
+    fn begin(s: &'a mut Scenario, listener: &str, clients: &[Client], options: &[&str], program: &[&str]) -> Self {
+        s.mkdir("env");
+        publish(s, "1");
+        let files = ["--pid-file=pid", "--status-file=st", "--envdir=env"];
+        let listening = if listener == "$PORT" { "--port=$PORT".to_owned() } else { format!("--path={listener}") };
+        s.start(&[&[&*listening], &files[..], options, &["--"], program].concat());
+        Self::begin_load(s, listener, clients)
+    }
+
+    fn begin_load(s: &'a mut Scenario, listener: &str, clients: &[Client]) -> Self {
+        wait(s, "the first worker", |s| generations(s).len() == 1);
+        let address = if listener == "$PORT" { Address::Port(s.port()) } else { Address::Path(s.path(listener)) };
+        let mut deployment = Self { load: Load::begin(address, clients), s, version: 1 };
+        deployment.wait_seen(1);
+        deployment
+    }
+
+    /// Deploys the next version, and waits until the one before is gone and the new one has answered.
+    fn hup(&mut self) {
+        let before = self.begin_hup();
+        self.end_hup(before);
+    }
+
+    /// The generation that answers until the new one has started.
+    fn begin_hup(&mut self) -> u64 {
+        self.publish_next();
+        wait(self.s, "the superdaemon to rest", |s| generations(s).len() == 1 && is_at_rest(superdaemon(s)));
+        let before = generations(self.s)[0];
+        send(superdaemon(self.s), Signal::SIGHUP);
+        before
+    }
+
+    fn end_hup(&mut self, before: u64) {
+        wait(self.s, "the end of the old worker", |s| generations(s).len() == 1 && generations(s)[0] > before);
+        self.load.retire_before(self.version);
+        self.wait_seen(self.version);
+    }
+
+    fn publish_next(&mut self) {
+        self.version += 1;
+        publish(self.s, &self.version.to_string());
+    }
+
+    fn wait_seen(&mut self, version: u64) {
+        let load = &self.load;
+        wait(self.s, &format!("an answer of version {version}; so far {}", load.figures()), |_| load.has_seen(version));
+    }
+
+    /// Ends the load, then the superdaemon.
+    fn end(self) -> Figures {
+        let figures = self.load.end();
+        let superdaemon = superdaemon(self.s);
+        wait(self.s, "the superdaemon to rest", |_| is_at_rest(superdaemon));
+        send(superdaemon, Signal::SIGTERM);
+        wait(self.s, "the superdaemon's end", |_| matches!(state(superdaemon), None | Some('Z')));
+        assert_eq!(self.s.wait_exit(), "exit 0");
+        assert_eq!(figures.versions.len() as u64, self.version, "versions that have answered: {:?}", figures.versions);
+        figures
+    }
+}
+
+// --- what a deployment consists of
+
+/// As an environment for those who read it from the superdaemon, and as a file.
+fn publish(s: &mut Scenario, version: &str) {
+    s.write("env/VERSION", &format!("{version}\n"));
+    s.write("version", &format!("{version}\n"));
+}
+
+/// Of the workers that run: from the status file, or where there is none, from the log.
+fn generations(s: &Scenario) -> Vec<u64> {
+    if let Ok(status) = fs::read_to_string(s.path("st")) {
+        return status.lines().filter_map(|line| line.split_once(':')?.0.parse().ok()).collect();
+    }
+    let log = fs::read_to_string(s.path("log")).unwrap_or_default();
+    let count = |text: &str| log.lines().filter(|line| line.starts_with(text)).count() as u64;
+    (count("old worker ") + 1..=count("starting new worker ")).collect()
+}
+
+fn superdaemon(s: &Scenario) -> i32 {
+    let pid = fs::read_to_string(s.path("pid")).expect("the pid file");
+    pid.trim().parse().expect("a pid")
+}
+
+fn send(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).expect("the superdaemon runs");
+}
+
+/// The original loses a signal that comes just before it starts to wait.
+fn is_at_rest(pid: i32) -> bool {
+    state(pid) == Some('S')
+}
+
+fn state(pid: i32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Not the scenario's own wait, which has one deadline for all that a scenario does.
+fn wait(s: &mut Scenario, what: &str, mut is_there: impl FnMut(&mut Scenario) -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_there(s) {
+        assert!(Instant::now() < deadline, "deadline passed in the wait for {what}");
+        thread::sleep(POLL);
+    }
+}
+
+fn hups(usually: u64) -> u64 {
+    env::var("DEPLOY_HUPS").map_or(usually, |hups| hups.parse().expect("DEPLOY_HUPS is a number"))
+}
+
+/// Runs a deployment under both programs, shows what became of the requests, and fails if ours lost one.
+fn zero_loss(deploy: impl Fn(&mut Scenario) -> Figures + Sync) {
+    no_loss_but(0, deploy);
+}
+
+/// As `zero_loss`, for a server that drops as many connections by itself.
+fn no_loss_but(dropped: usize, deploy: impl Fn(&mut Scenario) -> Figures + Sync) {
+    let (original, ours) = both(deploy);
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    for (program, outcome) in [("original", &original), ("ours", &ours)] {
+        match &outcome.result {
+            Ok(figures) => println!("{name}: {program}: {figures}"),
+            Err(message) => println!("{name}: {program}: {message}"),
+        }
+    }
+    let is_lossless =
+        |figures: &Figures| figures.lost.is_empty() && figures.stale.is_empty() && figures.dropped.len() <= dropped;
+    assert!(ours.result.as_ref().is_ok_and(is_lossless), "{}", failure(&original, &ours));
+}
+
+fn deploy_often(listener: &str, clients: &[Client], usually: u64, options: &[&str], program: &[&str]) {
+    zero_loss(|s| hups_under_load(s, listener, clients, hups(usually), options, program));
+}
+
+fn hups_under_load(
+    s: &mut Scenario,
+    listener: &str,
+    clients: &[Client],
+    hups: u64,
+    options: &[&str],
+    program: &[&str],
+) -> Figures {
+    let mut deployment = Deployment::begin(s, listener, clients, options, program);
+    for _ in 0..hups {
+        deployment.hup();
+    }
+    deployment.end()
+}
+
+// --- Perl servers
+
+#[test]
+fn starlet() {
+    deploy_often("$PORT", &CLIENTS, 20, &[], &STARLET);
+}
+
+#[test]
+fn starlet_on_a_unix_socket() {
+    deploy_often("app.sock", &CLIENTS, 5, &[], &STARLET);
+}
+
+#[test]
+fn starlet_with_a_kill_old_delay() {
+    deploy_often("$PORT", &CLIENTS, 5, &["--kill-old-delay=1"], &STARLET);
+}
+
+/// An old worker takes seconds to finish: it is left alone until it has.
+#[test]
+fn starlet_with_slow_requests() {
+    let clients = [Client::Slow, Client::New, Client::Slow, Client::KeepAlive];
+    deploy_often("$PORT", &clients, 5, &[], &STARLET);
+}
+
+// QUIT for all the others: on TERM they drop the requests they are working on. On a unix socket none of them answers,
+// whichever program it is from: Net::Server takes every peer for one of TCP, and Twiggy every listener.
+
+/// The processes of a `Net::Server` that is to leave get a HUP, and then end at once unless they know of a connection.
+/// But that is noted only when `accept` has returned (`connected` in `Net::Server::PreFork::run_child`). So a process
+/// in which the HUP comes in between drops what it has just accepted, under either program: at each restart one
+/// connection per process at most. (Seen with a HUP handler that lists its sockets: for each dropped connection one
+/// handler, within `IO::Socket::accept`, had the listener and a second one.)
+fn deploy_net_server(clients: &[Client], processes: u64, program: &[&str]) {
+    let hups = hups(5);
+    let dropped = usize::try_from(processes * hups).expect("a small number");
+    no_loss_but(dropped, |s| hups_under_load(s, "$PORT", clients, hups, &["--signal-on-hup=QUIT"], program));
+}
+
+#[test]
+fn starman() {
+    let program = ["starman", "-E", "deployment", "--workers=6", "--error-log=/dev/null", APP];
+    deploy_net_server(&CLIENTS, 6, &program);
+}
+
+#[test]
+fn net_server() {
+    deploy_net_server(&NEW_CLIENTS, 8, &["perl", "$FIXTURES/versioned_prefork.pl"]);
+}
+
+#[test]
+fn twiggy() {
+    let program = ["plackup", "-E", "deployment", "-s", "Twiggy", "-a", APP];
+    deploy_often("$PORT", &CLIENTS, 5, &["--signal-on-hup=QUIT"], &program);
+}
+
+// --- Rust servers
+
+#[test]
+fn rust_on_std() {
+    deploy_often("$PORT", &NEW_CLIENTS, 5, &[], &[example("hello_std")]);
+}
+
+#[test]
+fn rust_on_hyper() {
+    deploy_often("$PORT", &CLIENTS, 20, &[], &[example("hello_hyper")]);
+}
+
+#[test]
+fn rust_with_slow_requests() {
+    let clients = [Client::Slow, Client::New, Client::Slow, Client::KeepAlive];
+    deploy_often("$PORT", &clients, 5, &[], &[example("hello_hyper")]);
+}
+
+/// Who has connected to the old worker in time is answered by it, even when asking only after it was told to leave.
+fn deploy_before_a_late_request(program: &str) {
+    zero_loss(|s| {
+        let mut deployment = Deployment::begin(s, "$PORT", &NEW_CLIENTS, &[], &[program]);
+        let mut late = TcpStream::connect((Ipv4Addr::LOCALHOST, deployment.s.port())).expect("a connection");
+        let accepted = deployment.load.figures().answered;
+        let load = &deployment.load;
+        // More than the requests that are under way: one of them has connected after `late`, and so `late` was
+        // accepted.
+        wait(deployment.s, "later answers", |_| load.figures().answered > accepted + NEW_CLIENTS.len() as u64);
+        let before = deployment.begin_hup();
+        deployment.wait_seen(2);
+        wait(deployment.s, "two generations", |s| generations(s) == [before, before + 1]);
+        late.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("an open connection");
+        let mut answer = String::new();
+        late.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.ends_with("version 1\n"), "{answer:?}");
+        deployment.end_hup(before);
+        deployment.end()
+    });
+}
+
+#[test]
+fn rust_on_std_and_a_late_request() {
+    deploy_before_a_late_request(example("hello_std"));
+}
+
+#[test]
+fn rust_on_hyper_and_a_late_request() {
+    deploy_before_a_late_request(example("hello_hyper"));
+}
+
+/// The path of an example. `cargo test --test compat` builds none, so they are built here.
+fn example(name: &str) -> &'static str {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    let directory = DIRECTORY.get_or_init(|| {
+        let target = Path::new(env!("CARGO_BIN_EXE_start_server")).parent().expect("the profile's directory");
+        let profile = if target.ends_with("debug") { "dev" } else { "release" };
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--examples", "--all-features", "--profile", profile, "--target-dir"]);
+        cargo.arg(target.parent().expect("the target directory")).current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(cargo.status().expect("cargo").success(), "{cargo:?}");
+        target.join("examples")
+    });
+    directory.join(name).into_os_string().into_string().expect("a path in UTF-8").leak()
+}
+
+// --- other ways to deploy
+
+/// Restarts that nobody asks for, every two seconds: a new version is there when it is.
+#[test]
+fn automatic_restarts() {
+    zero_loss(|s| {
+        let options = ["--enable-auto-restart", "--auto-restart-interval=2", "--kill-old-delay=1"];
+        let mut deployment = Deployment::begin(s, "$PORT", &CLIENTS, &options, &STARLET);
+        for _ in 0..hups(4) {
+            let before = *generations(deployment.s).last().expect("a generation");
+            deployment.publish_next();
+            let version = deployment.version;
+            deployment.wait_seen(version);
+            // The next generation may have read the version before.
+            wait(deployment.s, "the end of the old workers", |s| {
+                generations(s).len() == 1 && generations(s)[0] > before + 1
+            });
+            deployment.load.retire_before(version);
+        }
+        deployment.end()
+    });
+}
+
+/// The new version ends at once, again and again, until one comes that works. The old one goes on answering.
+#[test]
+fn version_that_crashes_at_start() {
+    // The shell looks for the version, because within one restart the superdaemon reads its envdir only once.
+    let shell = "read VERSION <version; export VERSION; [ $VERSION != crash ] || exit 1; exec ";
+    let program = format!("{shell} {}", STARLET.join(" "));
+    zero_loss(|s| {
+        // Long enough for a shell to end, on any machine.
+        let program = ["sh", "-c", &program];
+        let mut deployment = Deployment::begin(s, "$PORT", &CLIENTS, &["--interval=5"], &program);
+        let before = generations(deployment.s)[0];
+        publish(deployment.s, "crash");
+        wait(deployment.s, "the superdaemon to rest", |s| is_at_rest(superdaemon(s)));
+        send(superdaemon(deployment.s), Signal::SIGHUP);
+        wait(deployment.s, "two failed starts", |s| s.said().matches("seems to have failed to start").count() >= 2);
+        assert_eq!(generations(deployment.s), [before], "the old worker goes on");
+        deployment.publish_next();
+        deployment.end_hup(before);
+        deployment.end()
+    });
+}
+
+// --- h2o
+
+/// h2o starts the superdaemon, by its path below `H2O_ROOT`, and is its worker.
+#[test]
+fn h2o() {
+    zero_loss(|s| {
+        s.mkdir("env");
+        configure_h2o(s, "1");
+        s.prelude(
+            "mkdir -p h2o/share && cp -r /usr/share/h2o h2o/share/ && ln -sf \"$0\" h2o/share/h2o/start_server; \
+             exec env H2O_ROOT=$PWD/h2o h2o --mode=master --conf=h2o.conf",
+        );
+        s.start(&[]);
+        let mut deployment = Deployment::begin_load(s, "$PORT", &CLIENTS);
+        for _ in 0..hups(5) {
+            let next = (deployment.version + 1).to_string();
+            configure_h2o(deployment.s, &next);
+            deployment.hup();
+        }
+        let arguments = fs::read(format!("/proc/{}/cmdline", superdaemon(deployment.s))).expect("the superdaemon runs");
+        assert!(String::from_utf8_lossy(&arguments).contains("h2o/share/h2o/start_server"), "h2o has started ours");
+        deployment.end()
+    });
+}
+
+fn configure_h2o(s: &mut Scenario, version: &str) {
+    // As root it would become nobody, who may not read the directory; and who isn't root must not name a user.
+    let user = if Uid::effective().is_root() { "user: root\n" } else { "" };
+    s.mkdir(&format!("version-{version}"));
+    s.write(&format!("version-{version}/index.html"), &format!("version {version}\n"));
+    s.write(
+        "h2o.conf",
+        &format!(
+            "{user}listen:\n  host: 127.0.0.1\n  port: $PORT\npid-file: pid\nerror-log: log\n\
+             hosts:\n  default:\n    paths:\n      /:\n        file.dir: $DIR/version-{version}\n"
+        ),
+    );
+}
+
+// --- scripts
+
+/// An init script, with a log that is rotated by a command; both are run unchanged by either program.
+const INIT: &str = r"
+case $1 in
+start)
+    start_server --daemonize --port=$PORT --pid-file=pid --status-file=st --envdir=env --log-file='| sh rotate' \
+        -- plackup -E deployment -s Starlet --max-workers=6 --max-keepalive-reqs=1000 -a $FIXTURES/versioned.psgi
+    ;;
+deploy) start_server --restart --pid-file=pid --status-file=st ;;
+stop) start_server --stop --pid-file=pid ;;
+esac
+";
+/// A line goes to the log of the day, which a file names.
+const ROTATE: &str = "while read -r line; do read -r day <day; echo \"$line\" >>log.$day; done\n";
+
+#[test]
+fn init_script() {
+    zero_loss(|s| {
+        s.mkdir("env");
+        publish(s, "1");
+        s.write("init", INIT);
+        s.write("rotate", ROTATE);
+        s.write("day", "1\n");
+        s.prelude("mkdir -p bin; ln -sf \"$0\" bin/start_server; export PATH=\"$PWD/bin:$PATH\"; exec sh init \"$@\"");
+        run_script(s, "start");
+        let mut deployment = Deployment::begin_load(s, "$PORT", &CLIENTS);
+        for day in 2..=3 {
+            deployment.publish_next();
+            deployment.s.write("day", &format!("{day}\n"));
+            run_script(deployment.s, "deploy");
+            assert_eq!(
+                generations(deployment.s),
+                [day],
+                "--restart waits for the new worker, and for the old one's end"
+            );
+            deployment.load.retire_before(deployment.version);
+            deployment.wait_seen(day);
+        }
+        let figures = deployment.load.end();
+        run_script(s, "stop");
+        for (day, text) in [(1, "starting new worker"), (2, "received HUP"), (3, "received HUP"), (3, "exiting")] {
+            // The last lines may be on their way to the log.
+            wait(s, &format!("{text:?} in the log of day {day}"), |s| {
+                fs::read_to_string(s.path(&format!("log.{day}"))).is_ok_and(|log| log.contains(text))
+            });
+        }
+        figures
+    });
+}
+
+fn run_script(s: &mut Scenario, what: &str) {
+    let command = s.begin(&[what]);
+    wait(s, &format!("the end of {what}"), |s| !s.is_running(&command));
+    assert_eq!(s.end(command).end, "exit 0", "{what}");
+}

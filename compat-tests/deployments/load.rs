@@ -1,0 +1,266 @@
+//! The load: a few clients that ask without a pause worth mentioning, and note each request that was not answered as it
+//! should have been.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// Between two requests of a client: enough requests to meet every moment of a restart, and a machine that still
+/// answers.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How often a client uses a connection. Starman closes none that is used all the time, not even when it is to leave.
+const REQUESTS_OF_A_CONNECTION: u64 = 50;
+/// An answer that takes longer is lost. No server is that slow, but one that hangs is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Clone)]
+pub enum Address {
+    Port(u16),
+    Path(PathBuf),
+}
+
+/// How a client asks.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Client {
+    /// Each request on a connection of its own.
+    New,
+    /// Many requests on one connection, as long as the worker keeps it open.
+    KeepAlive,
+    /// As `New`, for what takes the worker two seconds.
+    Slow,
+}
+
+/// What became of the requests.
+#[derive(Clone, Default)]
+pub struct Figures {
+    pub answered: u64,
+    /// Of these, on a connection that was kept.
+    pub on_kept: u64,
+    /// Requests on a kept connection that was closed before a byte of the answer came. That is how a kept connection
+    /// ends, and a client asks again on a new one (RFC 9112, 9.3.1). Such a request isn't lost, unless the second try
+    /// is.
+    pub asked_again: u64,
+    /// Why, of each that got no answer or not all of it, except for those in `dropped`.
+    pub lost: Vec<String>,
+    /// Why, of each that was the first on a connection which the worker then closed without a byte of the answer.
+    pub dropped: Vec<String>,
+    /// Answers of a version that was retired before the connection was made.
+    pub stale: Vec<String>,
+    pub versions: BTreeSet<u64>,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answers of {} versions, {} of them ", self.answered, self.versions.len(), self.on_kept)?;
+        write!(f, "on kept connections, {} asked again, {} lost, ", self.asked_again, self.lost.len())?;
+        write!(f, "{} dropped, {} stale", self.dropped.len(), self.stale.len())?;
+        let bad = self.lost.iter().chain(&self.dropped).chain(&self.stale);
+        bad.take(5).try_for_each(|what| write!(f, "\n    {what}"))
+    }
+}
+
+/// The clients, until `end`.
+pub struct Load {
+    shared: Arc<Shared>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    address: Address,
+    is_over: AtomicBool,
+    /// All versions before this one are retired.
+    oldest: AtomicU64,
+    figures: Mutex<Figures>,
+}
+
+impl Load {
+    pub fn begin(address: Address, clients: &[Client]) -> Self {
+        let shared = Shared {
+            address,
+            is_over: AtomicBool::new(false),
+            oldest: AtomicU64::new(0),
+            figures: Mutex::new(Figures::default()),
+        };
+        let shared = Arc::new(shared);
+        let begin = |&client: &Client| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.ask(client))
+        };
+        Self { clients: clients.iter().map(begin).collect(), shared }
+    }
+
+    /// No worker of a version before this one is left.
+    pub fn retire_before(&self, version: u64) {
+        self.shared.oldest.store(version, SeqCst);
+    }
+
+    pub fn figures(&self) -> Figures {
+        self.shared.figures.lock().expect("no client panics with the figures").clone()
+    }
+
+    pub fn has_seen(&self, version: u64) -> bool {
+        self.figures().versions.contains(&version)
+    }
+
+    /// Lets every client finish its request.
+    pub fn end(mut self) -> Figures {
+        self.shared.is_over.store(true, SeqCst);
+        for client in self.clients.drain(..) {
+            client.join().expect("a client does not panic");
+        }
+        self.figures()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, SeqCst);
+    }
+}
+
+impl Shared {
+    fn ask(&self, client: Client) {
+        let path = if client == Client::Slow { "/slow" } else { "/" };
+        let keep = client == Client::KeepAlive;
+        let mut kept: Option<Connection> = None;
+        while !self.is_over.load(SeqCst) {
+            let mut is_again = false;
+            let outcome = loop {
+                let mut connection = match kept.take().map_or_else(|| self.connect(), Ok) {
+                    Ok(connection) => connection,
+                    Err(error) => break Err(Failure { was_silent: false, error }),
+                };
+                match connection.ask(path, keep) {
+                    Ok(answer) => break Ok((connection, answer)),
+                    Err(Failure { was_silent: true, .. }) if connection.requests > 1 => is_again = true,
+                    Err(failure) => break Err(failure),
+                }
+            };
+            let mut figures = self.figures.lock().expect("no client panics with the figures");
+            figures.asked_again += u64::from(is_again);
+            match outcome {
+                Ok((connection, answer)) => {
+                    figures.answered += 1;
+                    figures.on_kept += u64::from(connection.requests > 1);
+                    figures.versions.insert(answer.version);
+                    if answer.version < connection.oldest {
+                        figures.stale.push(format!("version {} after {}", answer.version, connection.oldest));
+                    }
+                    let is_kept = keep && answer.is_kept && connection.requests < REQUESTS_OF_A_CONNECTION;
+                    kept = Some(connection).filter(|_| is_kept);
+                }
+                Err(failure) if failure.was_silent => figures.dropped.push(failure.error.to_string()),
+                Err(failure) => figures.lost.push(failure.error.to_string()),
+            }
+            drop(figures);
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn connect(&self) -> io::Result<Connection> {
+        // ORDER: what is retired after this may still answer.
+        let oldest = self.oldest.load(SeqCst);
+        let stream: Box<dyn Stream> = match &self.address {
+            Address::Port(port) => {
+                let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                Box::new(stream)
+            }
+            Address::Path(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                Box::new(stream)
+            }
+        };
+        Ok(Connection { stream, oldest, requests: 0 })
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+struct Connection {
+    stream: Box<dyn Stream>,
+    /// The oldest version that may answer.
+    oldest: u64,
+    requests: u64,
+}
+
+struct Answer {
+    version: u64,
+    is_kept: bool,
+}
+
+struct Failure {
+    /// Not a byte of the answer came: the worker has closed the connection.
+    was_silent: bool,
+    error: io::Error,
+}
+
+impl Connection {
+    fn ask(&mut self, path: &str, keep: bool) -> Result<Answer, Failure> {
+        self.requests += 1;
+        let mut answer = Vec::new();
+        self.exchange(path, keep, &mut answer).map_err(|error| {
+            // An answer that does not come in time is no connection that was closed.
+            let is_closed = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+            Failure { was_silent: answer.is_empty() && is_closed, error }
+        })
+    }
+
+    fn exchange(&mut self, path: &str, keep: bool, answer: &mut Vec<u8>) -> io::Result<Answer> {
+        let connection = if keep { "keep-alive" } else { "close" };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n");
+        self.stream.write_all(request.as_bytes())?;
+        let mut buffer = [0; 1024];
+        loop {
+            if let Some(answer) = parse(answer)? {
+                return Ok(answer);
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => {
+                    let what = format!("closed after {:?}", String::from_utf8_lossy(answer));
+                    return Err(io::Error::new(ErrorKind::UnexpectedEof, what));
+                }
+                Ok(length) => answer.extend(&buffer[..length]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => (),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// None if there is more to come.
+fn parse(answer: &[u8]) -> io::Result<Option<Answer>> {
+    let wrong = |text: &str| io::Error::new(ErrorKind::InvalidData, format!("not an answer: {text:?}"));
+    let text = str::from_utf8(answer).map_err(|_| wrong("no UTF-8"))?;
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return Ok(None);
+    };
+    let head = head.to_ascii_lowercase();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap_or_default();
+    if status.split(' ').nth(1) != Some("200") {
+        return Err(wrong(text));
+    }
+    let headers: Vec<(&str, &str)> =
+        lines.filter_map(|line| line.split_once(':')).map(|(name, value)| (name, value.trim())).collect();
+    let header = |wanted: &str| headers.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+    let length: usize = header("content-length").and_then(|length| length.parse().ok()).ok_or_else(|| wrong(text))?;
+    if body.len() < length {
+        return Ok(None);
+    }
+    let version = body.strip_prefix("version ").and_then(|version| version.trim_end().parse().ok());
+    let is_kept = match header("connection") {
+        Some(connection) => connection == "keep-alive",
+        None => status.starts_with("http/1.1"),
+    };
+    Ok(Some(Answer { version: version.ok_or_else(|| wrong(text))?, is_kept }))
+}

@@ -1,0 +1,11 @@
+# An app to be deployed while it is used. Answers with the version that was in the environment when it was loaded; for
+# /slow it takes two seconds.
+use strict;
+use warnings;
+
+my $body = "version $ENV{VERSION}\n";
+
+sub {
+    sleep 2 if $_[0]{PATH_INFO} eq "/slow";
+    return [ 200, [ "Content-Type" => "text/plain", "Content-Length" => length $body ], [$body] ];
+};
