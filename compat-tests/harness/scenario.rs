@@ -200,8 +200,12 @@ impl Scenario {
     }
 
     fn command<'a>(&self, program: &Path, args: impl Iterator<Item = &'a [u8]>) -> Command {
-        let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(format!("{}\nexec \"$0\" \"$@\"", self.prelude)).arg(program);
+        // A job in the background may ignore INT and QUIT, and a shell can't change that.
+        let mut command = Command::new("/usr/bin/env");
+        command
+            .args(["--default-signal", "/bin/sh", "-c"])
+            .arg(format!("{}\nexec \"$0\" \"$@\"", self.prelude))
+            .arg(program);
         for arg in args {
             if arg == b"$PROBE" {
                 command.arg("perl").arg(fixture("probe.pl")).arg(self.reports());
