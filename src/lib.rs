@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `cli` (default) | the program `start_server`, and all of the below |
 //! | `superdaemon` | `start_server`, `restart_server`, `stop_server` |
+//! | `simulation` | for the tests: the life cycle in a simulated world |
 //! | none | `server_ports`, without any dependency |
 //!
 //! A worker:
