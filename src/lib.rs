@@ -60,6 +60,9 @@ mod pid_file;
 #[cfg(feature = "superdaemon")]
 mod port_spec;
 #[cfg(feature = "superdaemon")]
+#[cfg_attr(not(test), expect(dead_code, reason = "--sd-notify is not wired yet"))]
+mod sd_notify;
+#[cfg(feature = "superdaemon")]
 mod signals;
 #[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
 pub mod simulation;
