@@ -51,6 +51,9 @@ mod kernel;
 mod listen;
 #[cfg(feature = "superdaemon")]
 mod log_target;
+#[cfg(all(feature = "superdaemon", target_os = "linux"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "--ready=notify is not wired yet"))]
+mod notify_sockets;
 #[cfg(feature = "superdaemon")]
 mod options;
 #[cfg(feature = "superdaemon")]

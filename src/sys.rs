@@ -232,6 +232,28 @@ pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
     Errno::result(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
 }
 
+/// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the process that sent it,
+/// which the kernel tells of a socket with `SO_PASSCRED`. Descriptors that come with it are closed.
+#[cfg(target_os = "linux")]
+pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Option<Pid>), Errno> {
+    /// Room for the credentials and nothing else: what doesn't fit, the kernel closes (unix(7)).
+    #[repr(C)]
+    struct Control {
+        header: libc::cmsghdr,
+        credentials: libc::ucred,
+    }
+    // SAFETY: all-zero is valid for all three structures.
+    let (mut control, mut message): (Control, libc::msghdr) = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }];
+    (message.msg_iov, message.msg_iovlen) = (parts.as_mut_ptr(), 1);
+    (message.msg_control, message.msg_controllen) = ((&raw mut control).cast(), size_of_val(&control) as _);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the message points to memory that is as long as it says, writable, and lives until the call returns.
+    let length = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) })?;
+    let is_known = control.header.cmsg_level == libc::SOL_SOCKET && control.header.cmsg_type == libc::SCM_CREDENTIALS;
+    Ok((length.cast_unsigned(), is_known.then_some(control.credentials.pid)))
+}
+
 /// The numbers of the real-time signals, where there are such.
 pub(crate) fn real_time_signals() -> RangeInclusive<c_int> {
     #[cfg(any(target_os = "linux", target_os = "android"))]

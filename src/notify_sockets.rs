@@ -1,0 +1,428 @@
+//! The superdaemon's side of `--ready=notify`: a socket of its own for each worker, where `sd_notify(3)` and its kin
+//! send what they have to say. Of that, only `READY=1` means something here. Linux only, as nowhere else tells the kernel
+//! who has sent a datagram.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::iter;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{self, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::{mkdtemp, unlink};
+
+use crate::error::Error;
+use crate::sys::{self, Pid};
+
+/// The directory in the temporary directory, before mkdtemp(3) makes it unique.
+const DIRECTORY: &str = "start_server.XXXXXX";
+
+/// How long the path of the temporary directory may be, so that behind it there is room for the directory, the number of a
+/// socket, and a NUL, which not every client does without.
+const LONGEST_PARENT: usize = sys::LONGEST_SOCKET_PATH - "/start_server.XXXXXX/4294967295\0".len();
+
+/// The longest message that is read. Longer ones are ignored, as by systemd.
+const LONGEST_MESSAGE: usize = 4096;
+
+/// So many messages of a worker are read at a time, that one which never stops talking has not the whole superdaemon.
+const MESSAGES_AT_A_TIME: usize = 256;
+
+/// No process has more ancestors than this.
+const MOST_ANCESTORS: usize = 10_000;
+
+/// The sockets of the workers. Dropping them removes all files.
+pub(crate) struct NotifySockets {
+    parent: PathBuf,
+    directory: PathBuf,
+    /// How many sockets there have been: the name of the last.
+    count: u32,
+    /// For the worker that is about to be started.
+    pending: Option<Socket>,
+    workers: BTreeMap<Pid, WorkerSocket>,
+}
+
+struct WorkerSocket {
+    socket: Socket,
+    is_ready: bool,
+}
+
+impl NotifySockets {
+    /// Makes the directory that holds the sockets, in `$TMPDIR`, or in /tmp if that is not set or too long for a socket's
+    /// path. Opens nothing.
+    pub(crate) fn new() -> Result<Self, Error> {
+        let wanted = path::absolute(env::temp_dir()).unwrap_or_default();
+        let fits = (1..=LONGEST_PARENT).contains(&wanted.as_os_str().len());
+        Self::within(if fits { wanted } else { "/tmp".into() })
+    }
+
+    fn within(parent: PathBuf) -> Result<Self, Error> {
+        let name = parent.as_os_str().as_bytes();
+        let directory = make_directory(&parent).map_err(|errno| {
+            Error::system(&[b"failed to make a directory for notify sockets in ", name, b":"], errno)
+        })?;
+        Ok(Self { parent, directory, count: 0, pending: None, workers: BTreeMap::new() })
+    }
+
+    /// Opens the socket of the worker that is about to be started, in the place of one that no worker was started with. The
+    /// value of the worker's `NOTIFY_SOCKET`.
+    pub(crate) fn open(&mut self) -> Result<PathBuf, Errno> {
+        self.pending = None;
+        self.count = self.count.wrapping_add(1);
+        let bound = match self.bind() {
+            // Somebody has tidied up /tmp.
+            Err(Errno::ENOENT) => {
+                self.directory = make_directory(&self.parent)?;
+                self.bind()
+            }
+            bound => bound,
+        };
+        Ok(self.pending.insert(bound?).path.clone())
+    }
+
+    fn bind(&self) -> Result<Socket, Errno> {
+        Socket::bind(self.directory.join(self.count.to_string()))
+    }
+
+    /// The worker has been started: the socket that was opened last is its.
+    pub(crate) fn assign(&mut self, worker: Pid) {
+        if let Some(socket) = self.pending.take() {
+            self.workers.insert(worker, WorkerSocket { socket, is_ready: false });
+        }
+    }
+
+    /// Reads what has come in, without waiting. Has to be called whenever there is something to read, as long as there are
+    /// workers: a full queue would block them.
+    pub(crate) fn read(&mut self) {
+        for (&worker, WorkerSocket { socket, is_ready }) in &mut self.workers {
+            for message in iter::from_fn(|| socket.receive()).take(MESSAGES_AT_A_TIME) {
+                *is_ready |= message.says_ready && message.sender.is_some_and(|sender| descends_from(sender, worker));
+            }
+        }
+    }
+
+    /// Whether `READY=1` has come from the worker or one of its descendants.
+    pub(crate) fn is_ready(&self, worker: Pid) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.is_ready)
+    }
+
+    /// The worker has been reaped: its socket goes. It does nothing for one that has none.
+    pub(crate) fn close(&mut self, worker: Pid) {
+        self.workers.remove(&worker);
+    }
+
+    /// What to poll for input.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.workers.values().map(|worker| worker.socket.fd.as_fd())
+    }
+}
+
+impl Drop for NotifySockets {
+    fn drop(&mut self) {
+        // ORDER: the directory must be empty.
+        self.pending = None;
+        self.workers.clear();
+        let _ = fs::remove_dir(&self.directory);
+    }
+}
+
+/// A directory that only its owner can list, while whoever was told a path in it can use that.
+fn make_directory(parent: &Path) -> Result<PathBuf, Errno> {
+    let directory = mkdtemp(&parent.join(DIRECTORY))?;
+    change_mode(&directory, 0o711)?;
+    Ok(directory)
+}
+
+fn change_mode(path: &Path, mode: u32) -> Result<(), Errno> {
+    fchmodat(AT_FDCWD, path, Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)
+}
+
+/// A bound socket. Dropping it removes its file.
+struct Socket {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Socket {
+    fn bind(path: PathBuf) -> Result<Self, Errno> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+        // ORDER: before anybody can send, as the kernel notes the sender when it sends.
+        setsockopt(&fd, sockopt::PassCred, &true)?;
+        sys::bind_unix(&fd, path.as_os_str().as_bytes())?;
+        let socket = Self { fd, path };
+        // A worker may be somebody else by the time it is ready.
+        change_mode(&socket.path, 0o777)?;
+        Ok(socket)
+    }
+
+    fn receive(&self) -> Option<Message> {
+        // One byte more, to see that a message is too long.
+        let mut buffer = [0; LONGEST_MESSAGE + 1];
+        let (length, sender) = sys::receive(&self.fd, &mut buffer).ok()?;
+        let text = buffer[..length].strip_suffix(b"\0").unwrap_or(&buffer[..length]);
+        let says_ready = length <= LONGEST_MESSAGE && text.split(|&byte| byte == b'\n').any(|line| line == b"READY=1");
+        Some(Message { sender, says_ready })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let _ = unlink(&self.path);
+    }
+}
+
+struct Message {
+    sender: Option<Pid>,
+    says_ready: bool,
+}
+
+/// Whether `process` is `ancestor` or one of its descendants. One that has been reaped, or was left behind by its parent,
+/// has no ancestors any more.
+fn descends_from(process: Pid, ancestor: Pid) -> bool {
+    iter::successors(Some(process), |&pid| parent_of(pid)).take(MOST_ANCESTORS).any(|pid| pid == ancestor)
+}
+
+fn parent_of(process: Pid) -> Option<Pid> {
+    parent_in(&fs::read(format!("/proc/{process}/stat")).ok()?)
+}
+
+/// From `PID (NAME) STATE PARENT ...`. The name may hold anything, what follows it holds no parenthesis.
+fn parent_in(stat: &[u8]) -> Option<Pid> {
+    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields = str::from_utf8(&stat[name_end + 1..]).ok()?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, IoSlice, Read};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    use std::os::unix::net::UnixDatagram;
+    use std::process::{Child, Command, Stdio};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use nix::poll::{PollFd, PollFlags, poll};
+    use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// This process stands for a worker in most tests: it can send and be sent for.
+    fn this_process() -> Pid {
+        Pid::try_from(std::process::id()).unwrap()
+    }
+
+    fn sockets() -> (TempDir, NotifySockets) {
+        let dir = tempfile::tempdir().unwrap();
+        let sockets = NotifySockets::within(dir.path().to_owned()).unwrap();
+        (dir, sockets)
+    }
+
+    fn open_for(sockets: &mut NotifySockets, worker: Pid) -> PathBuf {
+        let path = sockets.open().unwrap();
+        sockets.assign(worker);
+        path
+    }
+
+    fn send(path: &Path, message: &[u8]) {
+        UnixDatagram::unbound().unwrap().send_to(message, path).unwrap();
+    }
+
+    /// A child that lives until it is dropped. Its parent is no descendant of it.
+    struct Stranger(Child);
+
+    impl Stranger {
+        fn start() -> Self {
+            Self(Command::new("cat").stdin(Stdio::piped()).spawn().unwrap())
+        }
+
+        fn pid(&self) -> Pid {
+            Pid::try_from(self.0.id()).unwrap()
+        }
+    }
+
+    impl Drop for Stranger {
+        fn drop(&mut self) {
+            drop(self.0.stdin.take());
+            self.0.wait().unwrap();
+        }
+    }
+
+    /// Reads until the worker is ready.
+    fn wait_for_ready(sockets: &mut NotifySockets, worker: Pid) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !sockets.is_ready(worker) {
+            assert!(Instant::now() < deadline, "no READY=1");
+            let mut fds: Vec<_> = sockets.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            poll(&mut fds, 1000_u16).unwrap();
+            sockets.read();
+        }
+    }
+
+    #[test]
+    fn a_worker_is_ready_when_it_says_so() {
+        let (_dir, mut sockets) = sockets();
+        let worker = this_process();
+        for (message, is_ready) in [
+            (&b"READY=1"[..], true),
+            (b"READY=1\n", true),
+            (b"READY=1\0", true),
+            (b"STATUS=READY=0\nREADY=1\nMAINPID=1\n", true),
+            (b"", false),
+            (b"READY=0", false),
+            (b"READY=11", false),
+            (b"XREADY=1\nSTATUS=READY=1\nready=1", false),
+            (&[b"STATUS=".as_slice(), &[b'x'; LONGEST_MESSAGE], b"\nREADY=1"].concat(), false),
+            (&[&[b'x'; LONGEST_MESSAGE - 8], b"\nREADY=11".as_slice()].concat(), false),
+        ] {
+            let path = open_for(&mut sockets, worker);
+            send(&path, message);
+            assert!(!sockets.is_ready(worker));
+            sockets.read();
+            assert_eq!(sockets.is_ready(worker), is_ready, "{}", message.escape_ascii());
+            send(&path, b"STATUS=still here");
+            sockets.read();
+            assert_eq!(sockets.is_ready(worker), is_ready);
+            sockets.close(worker);
+            assert!(!sockets.is_ready(worker) && !path.exists());
+        }
+    }
+
+    #[test]
+    fn what_was_sent_before_the_worker_is_known_counts() {
+        let (_dir, mut sockets) = sockets();
+        let path = sockets.open().unwrap();
+        send(&path, b"READY=1");
+        sockets.read();
+        assert_eq!(sockets.fds().count(), 0);
+        sockets.assign(this_process());
+        sockets.read();
+        assert!(sockets.is_ready(this_process()));
+    }
+
+    #[test]
+    fn descendants_count_and_strangers_do_not() {
+        let (_dir, mut sockets) = sockets();
+        let stranger = Stranger::start();
+        let other = open_for(&mut sockets, stranger.pid());
+        let own = open_for(&mut sockets, this_process());
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "(perl -MIO::Socket::UNIX -e \"$SEND\" \"$OTHER\" \"$OWN\"; :); :"]);
+        shell.env("SEND", "IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $_)->send('READY=1') for @ARGV; <STDIN>");
+        shell.env("OTHER", &other).env("OWN", &own).stdin(Stdio::piped());
+        let mut shell = shell.spawn().unwrap();
+        send(&other, b"READY=1");
+        wait_for_ready(&mut sockets, this_process());
+        assert!(!sockets.is_ready(stranger.pid()));
+        drop(shell.stdin.take());
+        assert!(shell.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_name_cannot_pass_for_the_fields_that_follow_it() {
+        assert_eq!(parent_in(b"12 (sh) S 7 12 12 0 -1"), Some(7));
+        assert_eq!(parent_in(b"12 (a) R 1 (b) ( ) S 7 12 12 0 -1"), Some(7));
+        assert_eq!(parent_in(b"12 (\xff\n)) S 7 12 12 0 -1"), Some(7));
+        assert_eq!((parent_in(b""), parent_in(b"12 (sh)"), parent_in(b"12 (sh) S")), (None, None, None));
+        assert_eq!(parent_of(this_process()), Some(nix::unistd::getppid().as_raw()));
+    }
+
+    #[test]
+    fn descriptors_that_come_along_are_closed() {
+        let (_dir, mut sockets) = sockets();
+        let address = UnixAddr::new(&open_for(&mut sockets, this_process())).unwrap();
+        let (mut barrier, writer) = io::pipe().unwrap();
+        let descriptors = [writer.as_raw_fd(); 100];
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let sender = UnixDatagram::unbound().unwrap();
+        let data = [IoSlice::new(b"READY=1\nBARRIER=1")];
+        sendmsg(sender.as_raw_fd(), &data, &rights, MsgFlags::empty(), Some(&address)).unwrap();
+        drop(writer);
+        sockets.read();
+        assert!(sockets.is_ready(this_process()));
+        assert_eq!(poll(&mut [PollFd::new(barrier.as_fd(), PollFlags::POLLIN)], 10_000_u16), Ok(1));
+        assert_eq!(barrier.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_talkative_worker_is_never_blocked_for_ever() {
+        let (_dir, mut sockets) = sockets();
+        let path = open_for(&mut sockets, this_process());
+        let sender = thread::spawn(move || {
+            let socket = UnixDatagram::unbound().unwrap();
+            for _ in 0..5 * MESSAGES_AT_A_TIME {
+                socket.send_to(b"WATCHDOG=1", &path).unwrap();
+            }
+            socket.send_to(b"READY=1", &path).unwrap();
+        });
+        wait_for_ready(&mut sockets, this_process());
+        sender.join().unwrap();
+    }
+
+    #[test]
+    fn anybody_may_send_but_only_the_owner_may_look() {
+        let mut sockets = NotifySockets::new().unwrap();
+        let path = sockets.open().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o711, 0o777));
+        assert!(path.is_absolute() && fs::metadata(&path).unwrap().file_type().is_socket());
+    }
+
+    #[test]
+    fn all_files_go() {
+        let (dir, mut sockets) = sockets();
+        let is_there = |path: &Path| path.exists();
+        let never_used = sockets.open().unwrap();
+        let first = open_for(&mut sockets, 1);
+        assert!(!is_there(&never_used) && is_there(&first));
+        let second = open_for(&mut sockets, 2);
+        sockets.close(1);
+        sockets.close(3);
+        assert!(!is_there(&first) && is_there(&second) && sockets.fds().count() == 1);
+        sockets.open().unwrap();
+        drop(sockets);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_directory_that_was_removed_comes_back() {
+        let (dir, mut sockets) = sockets();
+        let path = open_for(&mut sockets, 1);
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        let path = open_for(&mut sockets, this_process());
+        send(&path, b"READY=1");
+        sockets.read();
+        assert!(sockets.is_ready(this_process()));
+        drop(sockets);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_directory_where_none_can_be_made() {
+        let error = NotifySockets::within("/nonexistent".into()).map(drop).unwrap_err();
+        let text = "failed to make a directory for notify sockets in /nonexistent:No such file or directory";
+        assert_eq!((error.to_string().as_str(), error.exit_code()), (text, 2));
+    }
+
+    #[test]
+    fn the_longest_path_leaves_room_for_a_nul() {
+        let dir = tempfile::tempdir().unwrap();
+        let filler = LONGEST_PARENT - dir.path().as_os_str().len() - 1;
+        let parent = dir.path().join("x".repeat(filler));
+        fs::create_dir(&parent).unwrap();
+        let mut sockets = NotifySockets::within(parent).unwrap();
+        sockets.count = u32::MAX - 1;
+        let path = open_for(&mut sockets, this_process());
+        assert_eq!(path.as_os_str().len() + 1, sys::LONGEST_SOCKET_PATH);
+        send(&path, b"READY=1");
+        sockets.read();
+        assert!(sockets.is_ready(this_process()));
+    }
+}
