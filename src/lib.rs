@@ -46,6 +46,9 @@ mod error;
 #[cfg(feature = "superdaemon")]
 mod file_id;
 #[cfg(feature = "superdaemon")]
+#[cfg_attr(not(test), expect(dead_code, reason = "--from-systemd is not wired yet"))]
+mod inherited_listeners;
+#[cfg(feature = "superdaemon")]
 mod kernel;
 #[cfg(feature = "superdaemon")]
 mod listen;

@@ -2,7 +2,7 @@
 //! removal of our socket files.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -11,12 +11,14 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::unlink;
 
 use crate::error::Error;
 use crate::file_id::FileId;
+use crate::inherited_listeners::InheritedListener;
 use crate::port_spec::{Host, PortSpec};
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
@@ -35,7 +37,7 @@ pub(crate) struct ListenPlan<'a> {
     ports: Vec<PortSpec>,
     paths: &'a [PathBuf],
     backlog: i32,
-    /// The descriptors that ports are wanted at.
+    /// The descriptors that ports are wanted at, and those of inherited listeners.
     targets: BTreeSet<RawFd>,
 }
 
@@ -57,8 +59,25 @@ impl<'a> ListenPlan<'a> {
             targets: BTreeSet::new(),
         };
         plan.collect_targets()?;
-        plan.check_variable()?;
+        plan.check_variable(&[])?;
         Ok(plan)
+    }
+
+    /// The plan to listen beside what was inherited.
+    #[cfg_attr(not(test), expect(dead_code, reason = "--from-systemd is not wired yet"))]
+    pub(crate) fn beside(mut self, listeners: &Listeners) -> Result<Self, Error> {
+        let inherited = &listeners.entries;
+        self.targets = inherited.iter().map(|listener| listener.fd.as_raw_fd()).collect();
+        self.collect_targets()?;
+        self.check_variable(inherited)?;
+        // The file of a socket that nobody else listens to would be removed.
+        for path in self.paths {
+            let id = FileId::of(path);
+            if id.is_some() && inherited.iter().any(|listener| listener.file() == id) {
+                return Err(Error::rule(&[b"there is a listener already at ", path.as_os_str().as_bytes()]));
+            }
+        }
+        Ok(self)
     }
 
     /// Each descriptor can hold one socket (`fd-clash`).
@@ -73,8 +92,9 @@ impl<'a> ListenPlan<'a> {
 
     /// The variable that names the listeners must fit (`env-too-big`). Counted with the descriptors they get if none but
     /// the standard ones are open.
-    fn check_variable(&self) -> Result<(), Error> {
-        let names = self.ports.iter().map(|port| port.name.len());
+    fn check_variable(&self, inherited: &[Listener]) -> Result<(), Error> {
+        let names = inherited.iter().map(|listener| listener.name.len());
+        let names = names.chain(self.ports.iter().map(|port| port.name.len()));
         let names = names.chain(self.paths.iter().map(|path| path.as_os_str().len()));
         // Each with its `=` and the `;` in front of it, which the first one does not have.
         let entries: usize = names.zip(3..).map(|(name, fd): (usize, usize)| name + 2 + fd.to_string().len()).sum();
@@ -90,8 +110,13 @@ impl<'a> ListenPlan<'a> {
         if clear == own { Ok(fd) } else { sys::move_above(fd, clear, CloseOnExec::Yes) }
     }
 
-    /// Binds all of it, up to the first error: the ports in their order, then the paths in theirs (S5).
+    /// Binds all of it, up to the first error: the ports in their order, then the paths in theirs (S5). What was inherited
+    /// comes first. From here on, programs that are executed get the listeners.
     pub(crate) fn listen(&self, listeners: &mut Listeners) -> Result<(), Error> {
+        for inherited in &listeners.entries {
+            fcntl(&inherited.fd, FcntlArg::F_SETFD(FdFlag::empty()))
+                .map_err(|errno| Error::system(&[b"failed to pass on ", &inherited.name, b":"], errno))?;
+        }
         for port in &self.ports {
             listeners.entries.push(self.listen_to_port(port)?);
         }
@@ -112,7 +137,7 @@ impl<'a> ListenPlan<'a> {
         let fd = sys::move_to(fd, target.number)
             .map_err(|errno| Error::system(&[b"dup2(2) failed(", &target.text, b"): "], errno))?;
         say([b"socket is duplicated to file descriptor ", target.text.as_slice()].concat());
-        Ok(Listener { name: port.name.clone(), fd_text: target.text.clone(), _fd: fd })
+        Ok(Listener { fd_text: target.text.clone(), ..Listener::new(&port.name, fd) })
     }
 
     /// Opens a socket; where it lands on a descriptor that another port is wanted at, it goes to the next one free.
@@ -132,13 +157,23 @@ struct Listener {
     name: Vec<u8>,
     /// Its descriptor as `SERVER_STARTER_PORT` has it.
     fd_text: Vec<u8>,
-    /// Keeps it open.
-    _fd: OwnedFd,
+    fd: OwnedFd,
 }
 
 impl Listener {
     fn new(name: &[u8], fd: OwnedFd) -> Self {
-        Self { name: name.to_vec(), fd_text: fd.as_raw_fd().to_string().into(), _fd: fd }
+        Self { name: name.to_vec(), fd_text: fd.as_raw_fd().to_string().into(), fd }
+    }
+
+    /// The file of an inherited unix socket. The manager's paths are absolute.
+    fn file(&self) -> Option<FileId> {
+        self.name.starts_with(b"/").then(|| FileId::of(Path::new(OsStr::from_bytes(&self.name)))).flatten()
+    }
+}
+
+impl From<InheritedListener> for Listener {
+    fn from(inherited: InheritedListener) -> Self {
+        Self::new(&inherited.name, inherited.fd)
     }
 }
 
@@ -160,6 +195,12 @@ impl Listeners {
     pub(crate) fn use_stdin(&self) -> bool {
         // QUIRK: the original looks at the text, so `=00` does not count (CLI-631).
         self.entries.iter().any(|entry| entry.fd_text == b"0")
+    }
+}
+
+impl From<Vec<InheritedListener>> for Listeners {
+    fn from(inherited: Vec<InheritedListener>) -> Self {
+        Self { entries: inherited.into_iter().map(Listener::from).collect(), files: Vec::new() }
     }
 }
 
@@ -256,4 +297,93 @@ fn check_length(length: usize) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::rule(&[b"too many listeners: SERVER_STARTER_PORT would be longer than the system lets a variable be"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    use nix::fcntl::fcntl;
+
+    use super::*;
+    use crate::inherited_listeners::tests::{hand_over, take_from};
+
+    /// A TCP and a unix listener of the manager, and the number of the first.
+    fn inherited(path: &Path) -> (RawFd, Listeners) {
+        let tcp = OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+        let first = hand_over([tcp, UnixListener::bind(path).unwrap().into()]);
+        (first, take_from(first, 2, Some(b"web:app")).unwrap().into())
+    }
+
+    fn plan<'a>(ports: &[&str], paths: &'a [PathBuf]) -> ListenPlan<'a> {
+        ListenPlan::new(&ports.iter().map(Into::into).collect::<Vec<_>>(), paths, 0).unwrap()
+    }
+
+    fn message<T>(result: Result<T, Error>) -> String {
+        result.map(drop).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn inherited_listeners_come_first_and_stay_the_managers() {
+        let dir = tempfile::tempdir().unwrap();
+        let (theirs, ours) = (dir.path().join("theirs"), dir.path().join("ours"));
+        let (first, mut listeners) = inherited(&theirs);
+        let is_closed_on_exec = |listener: &Listener| {
+            FdFlag::from_bits_truncate(fcntl(&listener.fd, FcntlArg::F_GETFD).unwrap()).contains(FdFlag::FD_CLOEXEC)
+        };
+        assert!(listeners.entries.iter().all(is_closed_on_exec));
+
+        let paths = [ours.clone()];
+        plan(&["127.0.0.1:0"], &paths).beside(&listeners).unwrap().listen(&mut listeners).unwrap();
+        assert!(!listeners.entries.iter().any(is_closed_on_exec));
+        let variable = String::from_utf8(listeners.variable()).unwrap();
+        let entries: Vec<_> = variable.split(';').collect();
+        assert_eq!(entries.len(), 4);
+        assert!(entries[0].starts_with("127.0.0.1:") && entries[0].ends_with(&format!("={first}")), "{variable}");
+        assert_eq!(entries[1], format!("{}={}", theirs.display(), first + 1));
+        assert!(entries[2].starts_with("127.0.0.1:0=") && entries[3].starts_with(ours.to_str().unwrap()));
+
+        assert!(ours.exists());
+        drop(listeners);
+        assert!(!ours.exists() && theirs.exists());
+        assert!(!sys::is_open(first));
+    }
+
+    #[test]
+    fn no_port_is_wanted_where_an_inherited_listener_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, listeners) = inherited(&dir.path().join("socket"));
+        let second = format!("0{}", first + 1);
+        let error = message(plan(&[&format!("0={second}")], &[]).beside(&listeners));
+        assert_eq!(error, format!("file descriptor {second} is wanted more than once"));
+        plan(&[&format!("0={}", first + 2)], &[]).beside(&listeners).unwrap();
+    }
+
+    #[test]
+    fn the_socket_file_of_an_inherited_listener_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("socket"), dir.path().join("link"));
+        let (_, listeners) = inherited(&path);
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        let same = [link.join("socket")];
+        let error = message(plan(&[], &same).beside(&listeners));
+        assert_eq!(error, format!("there is a listener already at {}", same[0].display()));
+        let other = [dir.path().join("other")];
+        plan(&[], &other).beside(&listeners).unwrap();
+    }
+
+    #[test]
+    fn inherited_listeners_count_for_the_length_of_the_variable() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, listeners) = inherited(&dir.path().join("socket"));
+        let mut paths = vec![PathBuf::from("x".repeat(100)); 1242];
+        let fits = |paths: &[PathBuf], listeners: &_| ListenPlan::new(&[], paths, 0)?.beside(listeners).map(drop);
+        while fits(&paths, &Listeners::default()).is_ok() {
+            paths.push("x".repeat(20).into());
+        }
+        paths.pop();
+        let error = message(fits(&paths, &listeners));
+        assert!(error.starts_with("too many listeners: SERVER_STARTER_PORT"), "{error}");
+    }
 }

@@ -197,6 +197,17 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
+/// Takes over the descriptor `fd`, which another program has left open for this one.
+///
+/// # Errors
+/// `EBADF` if it is not open.
+pub(crate) fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: F_GETFD only looks.
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
+    // SAFETY: it is open, and as this program has not opened it, nobody here owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there.
 pub(crate) fn open_standard_descriptors() {
     for standard in 0..=2 {
