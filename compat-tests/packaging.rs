@@ -86,7 +86,7 @@ fn unit_files_run_and_reload_the_same_superdaemon() {
                     assert_eq!(options.daemonize, unit.contains("Type=forking"), "{name}");
                     (options.pid_file, options.status_file)
                 }
-                Action::Restart { pid_file, status_file } => (Some(pid_file), Some(status_file)),
+                Action::Restart { pid_file, status_file, .. } => (Some(pid_file), Some(status_file)),
                 Action::Stop { pid_file } => (Some(pid_file), Some("/run/app/status".into())),
                 other => panic!("{name}: {other:?}"),
             });

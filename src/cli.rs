@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
 use crate::error::Error;
 use crate::getopt_long::{self, Kind, Spec};
-use crate::options::Options;
+use crate::options::{Options, Readiness};
 use crate::perl;
 use crate::stop_signal::StopSignal;
 
@@ -27,6 +27,8 @@ pub enum Action {
         pid_file: PathBuf,
         /// Holds its generations.
         status_file: PathBuf,
+        /// How many seconds it may take.
+        timeout: Option<u32>,
     },
     /// Stop the superdaemon with this file.
     Stop {
@@ -67,7 +69,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         let (Some(pid_file), Some(status_file)) = files else {
             return rule("--restart option requires --pid-file and --status-file to be set as well");
         };
-        return Ok(Action::Restart { pid_file, status_file });
+        return Ok(Action::Restart { pid_file, status_file, timeout: positive(&matches, "restart-timeout")? });
+    }
+    if matches.contains_id("restart-timeout") {
+        return rule("--restart-timeout option requires --restart to be set as well");
     }
     let (pid_file, status_file) = files;
     if matches.get_flag("stop") {
@@ -89,6 +94,20 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         let text = matches.get_one::<OsString>(name);
         text.map_or(Ok(StopSignal::default()), |text| StopSignal::parse(text.as_bytes()))
     };
+    let ready = matches.get_one::<OsString>("ready");
+    let ready = ready.map_or(Ok(Readiness::default()), |text| Readiness::parse(text.as_bytes()))?;
+    let ready_timeout = positive(&matches, "ready-timeout")?;
+    if ready_timeout.is_some() && ready == Readiness::Interval {
+        return rule("--ready-timeout option requires --ready=notify or --ready=accepting to be set as well");
+    }
+    let has_listeners = ["port", "path"].into_iter().any(|name| matches.contains_id(name));
+    if ready == Readiness::Accepting && !has_listeners && !matches.get_flag("from-systemd") {
+        return rule("--ready=accepting requires something to listen to");
+    }
+    if matches.get_flag("daemonize") && matches.get_flag("sd-notify") {
+        return rule("--sd-notify and --daemonize options can't be used together");
+    }
+    let defaults = Options::new(program);
     Ok(Action::Start(Box::new(Options {
         backlog: number("backlog").unwrap_or(0),
         // QUIRK: a negative interval is none.
@@ -106,7 +125,14 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         log_file: given(&mut matches, "log-file"),
         pid_file,
         status_file,
-        ..Options::new(program)
+        ready,
+        ready_timeout: ready_timeout.unwrap_or(defaults.ready_timeout),
+        max_start_failures: positive(&matches, "max-start-failures")?,
+        kill_timeout: positive(&matches, "kill-timeout")?,
+        sd_notify: matches.get_flag("sd-notify"),
+        from_systemd: matches.get_flag("from-systemd"),
+        listen_fds: matches.get_flag("listen-fds"),
+        ..defaults
     })))
 }
 
@@ -117,6 +143,15 @@ fn given(matches: &mut ArgMatches, name: &str) -> Option<OsString> {
 
 fn path(matches: &mut ArgMatches, name: &str) -> Option<PathBuf> {
     given(matches, name).map(PathBuf::from)
+}
+
+/// The value of one of our own numbers, all of which are more than 0.
+fn positive(matches: &ArgMatches, name: &str) -> Result<Option<u32>, Error> {
+    let Some(&number) = matches.get_one::<i32>(name) else { return Ok(None) };
+    match u32::try_from(number) {
+        Ok(number @ 1..) => Ok(Some(number)),
+        _ => Err(Error::Rule(format!("invalid ``{name}'' value:{number}").into())),
+    }
 }
 
 fn rule<T>(sentence: &str) -> Result<T, Error> {
@@ -133,7 +168,7 @@ fn specs(command: &Command) -> Vec<Spec<'_>> {
                 _ if arg.get_value_parser().type_id() == TypeId::of::<i32>() => Kind::Integer,
                 _ => Kind::Text,
             };
-            Some(Spec { name: arg.get_long()?, kind })
+            Some(Spec { name: arg.get_long()?, kind, is_own: arg.get_help_heading() == Some(OWN) })
         })
         .collect()
 }
@@ -186,6 +221,8 @@ pub fn command() -> Command {
         .args(running())
         .next_help_heading("Instead of starting")
         .args(instead_of_starting())
+        .next_help_heading(OWN)
+        .args(own())
         .arg(Arg::new("program").num_args(0..).value_parser(value_parser!(OsString)).hide(true))
 }
 
@@ -320,6 +357,60 @@ fn instead_of_starting() -> [Arg; 4] {
         flag("version")
             .help("Print 0.35, the version of Server::Starter that it replaces")
             .long_help("Print 0.35, the version of Server::Starter that this program is compatible with."),
+    ]
+}
+
+/// The heading of the options that the original doesn't have.
+const OWN: &str = "Beyond Server::Starter";
+
+fn own() -> [Arg; 8] {
+    [
+        text("ready", "WHEN")
+            .help("When a new worker has started: \"interval\", as above;\n\"notify\", it says so (sd_notify); \"accepting\", it\nwaits for connections (Linux) [default: interval]")
+            .long_help(
+                "When a new worker has started. \"interval\": when it is alive after --interval seconds. \"notify\": when it, \
+                 or one of its descendants, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
+                 \"accepting\": when it, or one of its descendants, waits for a connection at one of the listeners: \
+                 blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set. The \
+                 worker need not know of that, but the kernel must let start_server look at it, which is checked at \
+                 start. With both, a worker that dies is noticed at once, and the next one is started when \
+                 --interval seconds have passed since the start of that one. Both need Linux. Default: interval.",
+            ),
+        integer("ready-timeout", "SECS").help("One that is not ready so long after its start is\nstopped, and has failed [default: 60]").long_help(
+            "A worker that is not ready so many seconds after its start gets the signal of --signal-on-hup, and \
+             counts as a failed start; the workers that there are go on. Default: 60. Only with --ready=notify or \
+             --ready=accepting.",
+        ),
+        integer("max-start-failures", "N").help("Give a restart up after so many failed starts in a\nrow; the old worker goes on [default: for ever]").long_help(
+            "After so many failed starts in a row, give a restart up: the old worker goes on as if there had been \
+             no restart. If no worker has ever started, exit with 125. A worker that dies is replaced without any \
+             limit. Default: try for ever.",
+        ),
+        integer("kill-timeout", "SECS").help("Send KILL to workers that have not ended so long\nafter their stop signal [default: never]").long_help(
+            "Send KILL to a worker that has not ended so many seconds after its stop signal, in a restart and in a \
+             shutdown; to its process group, if the stop signal was for that. Default: never.",
+        ),
+        integer("restart-timeout", "SECS").help("How long --restart waits [default: for ever]").long_help(
+            "How many seconds --restart waits for the end of the restart. If that takes longer, --restart exits \
+             with 124, and the restart goes on. Default: for ever.",
+        ),
+        flag("sd-notify").help("Tell systemd when the first worker has started, of\nrestarts, and of the end (Type=notify)").long_help(
+            "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \
+             worker has started; RELOADING=1 on HUP, and READY=1 when that restart is over, successful or not; \
+             STOPPING=1; and in STATUS the workers. For units with Type=notify or Type=notify-reload. Workers \
+             don't get that NOTIFY_SOCKET then. Without NOTIFY_SOCKET, nobody is told. Not with --daemonize.",
+        ),
+        flag("from-systemd").help("Take over the listeners of systemd's socket units").long_help(
+            "Take over the listeners that the service manager has opened (LISTEN_FDS, see sd_listen_fds(3)). They \
+             come first in SERVER_STARTER_PORT, with the NAME that --port or --path would have given them. Workers \
+             don't get the manager's LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.",
+        ),
+        flag("listen-fds").help("Workers also get LISTEN_FDS, as from systemd").long_help(
+            "Workers also get their listeners as from systemd's socket activation: LISTEN_FDS, LISTEN_PID and \
+             LISTEN_FDNAMES, so that a PROGRAM that knows nothing of SERVER_STARTER_PORT can be used. The \
+             listeners must sit at the descriptors from 3 on: it is an error if one of these is taken, or if \
+             =FD says otherwise.",
+        ),
     ]
 }
 

@@ -3,32 +3,34 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::error::Error;
 use crate::pid_file::ForeignPidFile;
-use crate::status_file::generations;
+use crate::status_file::{FailureNote, generations};
 use crate::stderr::say;
 use crate::sys;
 
 /// How often the status file is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left.
+/// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left, if need be for
+/// ever, or for `timeout` seconds.
 ///
 /// # Errors
-/// If a file can't be read, if no worker has started yet, or if the superdaemon is not alive or doesn't survive the
-/// restart.
+/// If a file can't be read, if no worker has started yet, if the superdaemon is not alive or doesn't survive the
+/// restart, if it gives the restart up ([`Error::GivenUp`]), or if the time is over ([`Error::TimedOut`]): the restart goes
+/// on then.
 ///
 /// ```no_run
 /// # use std::path::Path;
-/// server_starter::restart_server(Path::new("/run/app.pid"), Path::new("/run/app.status"))?;
+/// server_starter::restart_server(Path::new("/run/app.pid"), Path::new("/run/app.status"), Some(60))?;
 /// # Ok::<(), server_starter::Error>(())
 /// ```
-pub fn restart_server(pid_file: &Path, status_file: &Path) -> Result<(), Error> {
+pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>) -> Result<(), Error> {
     const SENTENCE: &[u8] = b"failed to send SIGHUP to the server process:";
     sys::open_standard_descriptors();
     // ORDER: all is known before anything is sent (P5).
@@ -36,6 +38,8 @@ pub fn restart_server(pid_file: &Path, status_file: &Path) -> Result<(), Error> 
     let newest = generations(status_file)?.pop();
     let awaited =
         newest.ok_or_else(|| Error::rule(&[b"no active process found in the status file"]))?.saturating_add(1);
+    let known_failure = FailureNote::of(status_file);
+    let begin = Instant::now();
     superdaemon.kill(Signal::SIGHUP, SENTENCE)?;
     loop {
         // ORDER: looked at first, as a superdaemon may die just after it has finished.
@@ -44,8 +48,15 @@ pub fn restart_server(pid_file: &Path, status_file: &Path) -> Result<(), Error> 
         if matches!(generations(status_file)?[..], [generation] if generation >= awaited) {
             return Ok(());
         }
+        let failure = FailureNote::of(status_file);
+        if failure.is_some() && failure != known_failure {
+            return Err(Error::GivenUp(b"the restart was given up, the old worker goes on".into()));
+        }
         if !alive {
             return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
+        }
+        if let Some(seconds) = timeout.filter(|&seconds| begin.elapsed().as_secs() >= seconds.into()) {
+            return Err(Error::TimedOut { seconds });
         }
         sleep(POLL_INTERVAL);
     }

@@ -53,6 +53,12 @@ impl Environment {
         }
     }
 
+    /// Takes `name` out of what was inherited and what was set. What the envdir has stays.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.inherited.retain(|entry| name_of(entry) != Some(name.as_bytes()));
+        self.base.remove(name.as_bytes());
+    }
+
     /// The value that a worker would see.
     pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
         let inherited =
@@ -168,6 +174,16 @@ mod tests {
         environment.set("B", b"360".to_vec());
         environment.drop_envdir();
         assert_eq!((environment.get("A"), environment.get("B")), (None, Some(&b"360"[..])));
+    }
+
+    #[test]
+    fn what_is_removed_may_come_back_from_the_envdir() {
+        let inherited = vec![b"A=1".to_vec(), b"AB=2".to_vec(), b"A".to_vec()];
+        let mut environment = Environment { inherited, base: variables(&[("A", "3")]), ..Environment::default() };
+        environment.remove("A");
+        assert!(environment.entries().eq([c"AB=2", c"A"].map(CString::from)));
+        environment.replace_envdir(variables(&[("A", "4")]));
+        assert_eq!(environment.get("A"), Some(&b"4"[..]));
     }
 
     #[test]

@@ -29,6 +29,13 @@ pub enum Error {
         /// The error of the system call. Zero, a failure without a reason, is shown as nothing and exits with 255.
         errno: i32,
     },
+    /// A restart has not come to its end in time. Exit code 124, as of timeout(1).
+    TimedOut {
+        /// The limit, in seconds.
+        seconds: u32,
+    },
+    /// Too many starts have failed in a row. Exit code 125.
+    GivenUp(Vec<u8>),
 }
 
 impl Error {
@@ -44,19 +51,25 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         match self {
-            Self::Usage(sentence) | Self::Rule(sentence) | Self::System { sentence, errno: 0 } => sentence.clone(),
+            Self::Usage(sentence)
+            | Self::Rule(sentence)
+            | Self::GivenUp(sentence)
+            | Self::System { sentence, errno: 0 } => sentence.clone(),
             Self::System { sentence, errno } => with_reason(sentence, *errno),
             Self::Stdout { errno } => with_reason(b"Unable to flush stdout: ", *errno),
+            Self::TimedOut { seconds } => format!("the restart is not over after {seconds} seconds").into(),
         }
     }
 
-    /// The exit code of the program: 1, errno, or 255 where there is no errno.
+    /// The exit code of the program: 1, errno, 255 where there is no errno, and those that are our own.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Stdout { .. } => 1,
             Self::System { errno, .. } if errno & 255 != 0 => u8::try_from(errno & 255).unwrap_or(255),
             Self::Rule(_) | Self::System { .. } => 255,
+            Self::TimedOut { .. } => 124,
+            Self::GivenUp(_) => 125,
         }
     }
 }

@@ -13,6 +13,9 @@ pub(crate) struct Spec<'a> {
     pub(crate) name: &'a str,
     /// What it takes.
     pub(crate) kind: Kind,
+    /// Whether it is one of our own, which the original doesn't know. Such an option is recognised only when it is spelled
+    /// in full with two dashes: no abbreviation means it, and no message names it.
+    pub(crate) is_own: bool,
 }
 
 /// What an option takes.
@@ -122,13 +125,18 @@ impl Grammar<'_> {
 
     fn find(&self, option: &Candidate) -> Result<Spec<'_>, Vec<u8>> {
         let lower = option.name.to_ascii_lowercase();
-        if let Some(&spec) = self.specs.iter().find(|spec| spec.name.as_bytes() == lower) {
+        let is_exact = |spec: &&Spec| {
+            let is_in_full = option.starter == b"--" && spec.name.as_bytes() == option.name;
+            is_in_full || !spec.is_own && spec.name.as_bytes() == lower
+        };
+        if let Some(&spec) = self.specs.iter().find(is_exact) {
             return Ok(spec);
         }
         if self.posixly_correct {
             return Err(unknown(option, option.name));
         }
-        let mut hits: Vec<&Spec> = self.specs.iter().filter(|spec| spec.name.as_bytes().starts_with(&lower)).collect();
+        let is_meant = |spec: &&Spec| !spec.is_own && spec.name.as_bytes().starts_with(&lower);
+        let mut hits: Vec<&Spec> = self.specs.iter().filter(is_meant).collect();
         match hits[..] {
             [&spec] => Ok(spec),
             [_, ..] if !lower.is_empty() => {
@@ -167,11 +175,13 @@ mod tests {
     use super::*;
 
     const SPECS: &[Spec] = &[
-        Spec { name: "port", kind: Kind::Text },
-        Spec { name: "path", kind: Kind::Text },
-        Spec { name: "pid-file", kind: Kind::Text },
-        Spec { name: "interval", kind: Kind::Integer },
-        Spec { name: "stop", kind: Kind::Flag },
+        Spec { name: "port", kind: Kind::Text, is_own: false },
+        Spec { name: "path", kind: Kind::Text, is_own: false },
+        Spec { name: "pid-file", kind: Kind::Text, is_own: false },
+        Spec { name: "interval", kind: Kind::Integer, is_own: false },
+        Spec { name: "stop", kind: Kind::Flag, is_own: false },
+        Spec { name: "ready", kind: Kind::Text, is_own: true },
+        Spec { name: "stop-timeout", kind: Kind::Integer, is_own: true },
     ];
 
     fn parse(words: &[&str], posixly_correct: bool) -> Result<Vec<OsString>, Error> {
@@ -234,6 +244,21 @@ mod tests {
         );
         let not_utf8 = canonical(vec![OsString::from_vec(b"--\xff\xc3\x89".to_vec())], SPECS, false);
         assert_eq!(not_utf8.unwrap_err().message(), b"Unknown option: \xff\xc3\x89");
+    }
+
+    #[test]
+    fn options_of_our_own_are_spelled_in_full() {
+        accepts(
+            &["--ready", "x", "--ready=y", "--stop-timeout=5"],
+            &["--ready=x", "--ready=y", "--stop-timeout=5", "--"],
+        );
+        accepts(&["--sto"], &["--stop", "--"]);
+        refuses(
+            &["-ready=x", "--read=x", "--READY=x", "+ready", "--stop-=5", "--r"],
+            "Unknown option: ready\nUnknown option: read\nUnknown option: ready\nUnknown option: ready\n\
+             Unknown option: stop-\nUnknown option: r",
+        );
+        assert_eq!(parse(&["--ready", "x"], true).unwrap(), ["--ready=x", "--"]);
     }
 
     #[test]

@@ -15,12 +15,16 @@ use crate::sys;
 /// The descriptor of the first one (`SD_LISTEN_FDS_START`).
 pub(crate) const FIRST: RawFd = 3;
 
+/// What tells of them. It is meant for one process, not for its descendants.
+pub(crate) const VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
 /// A socket that listens, or of UDP one that is bound. Nothing about it is ever changed, and its file is never removed.
 #[derive(Debug)]
 pub(crate) struct InheritedListener {
     /// The name that `--port` or `--path` would have given it.
     pub(crate) name: Vec<u8>,
     /// The manager's name for it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "--listen-fds is not there yet"))]
     pub(crate) fd_name: Option<Vec<u8>>,
     /// Closed on exec, as long as the superdaemon is starting: the command of a log is no worker.
     pub(crate) fd: OwnedFd,

@@ -2,17 +2,18 @@
 //! Tests put a simulated world with a virtual clock in its place.
 
 use std::collections::VecDeque;
-use std::ffi::{CString, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::CString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::unistd::alarm;
 
 use crate::envdir;
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
+use crate::options::Options;
+use crate::readiness::Watch;
+use crate::sd_notify::{ServiceManager, Standing};
 use crate::signals::{LaunchState, Received, SignalPipe};
 use crate::status_file::StatusFile;
 use crate::stderr;
@@ -21,14 +22,19 @@ use crate::sys::{self, CStringArray, Fork, Pid, WaitStatus, c_string};
 
 /// What a supervisor does to the world, and how it learns of it.
 pub(crate) trait Kernel {
-    /// Starts a worker. A worker that cannot run its program is a worker that dies.
-    fn spawn(&mut self, environment: &Environment) -> Result<Pid, Errno>;
+    /// Starts a worker with `environment`, which it may add to. A worker that cannot run its program is a worker that dies.
+    fn spawn(&mut self, environment: &mut Environment) -> Result<Pid, Error>;
 
     /// Sends a signal. That it fails means nothing: the worker is dead, and its death will be told.
     fn kill(&mut self, worker: Pid, signal: &StopSignal);
 
-    /// Waits until a signal has been received or a child can be reaped. With `tick`, ALRM is received after one second.
-    fn wait(&mut self, tick: bool);
+    /// Waits until a signal has been received or a child can be reaped, but not after `deadline`, a time of the clock. With
+    /// `tick`, ALRM is received after one second.
+    fn wait(&mut self, tick: bool, deadline: Option<Duration>);
+
+    /// Waits until `worker` is ready or dead, no longer than `time`; ends early when a signal is received. Whether it is
+    /// one of both.
+    fn wait_until_ready(&mut self, worker: Pid, time: Duration) -> bool;
 
     /// Reaps any dead child, of those that exist; never waits.
     fn reap(&mut self) -> Option<(Pid, WaitStatus)>;
@@ -51,6 +57,13 @@ pub(crate) trait Kernel {
     /// Replaces the content of the status file, if there is one.
     fn write_status(&mut self, content: &[u8]) -> Result<(), Error>;
 
+    /// Tells `--restart` that a restart has been given up and which generation was its last attempt; or, with None, that a
+    /// worker has started.
+    fn note_given_up(&mut self, generation: Option<u64>);
+
+    /// Tells the service manager, if there is one.
+    fn announce(&mut self, standing: Standing);
+
     /// Writes one line to standard error.
     fn say(&mut self, line: &[u8]);
 }
@@ -64,28 +77,43 @@ pub(crate) struct System<'a> {
     pipe: SignalPipe,
     received: VecDeque<Received>,
     status_file: Option<StatusFile>,
+    /// The note that tells `--restart` of a restart that was given up.
+    failure_file: Option<StatusFile>,
+    watch: Watch,
+    manager: ServiceManager,
     origin: Instant,
 }
 
 impl<'a> System<'a> {
     pub(crate) fn new(
-        program: &[OsString],
-        directory: Option<&Path>,
+        options: &Options,
         status_file: Option<StatusFile>,
+        failure_file: Option<StatusFile>,
+        watch: Watch,
+        manager: ServiceManager,
         pipe: SignalPipe,
         launch: &'a LaunchState,
     ) -> Self {
-        let program: Vec<_> = program.iter().map(|argument| c_string(argument.as_bytes())).collect();
+        let program: Vec<_> = options.program.iter().map(|argument| c_string(argument.as_bytes())).collect();
         Self {
             arguments: program.iter().cloned().collect(),
             program,
-            directory: directory.map(|path| c_string(path.as_os_str().as_bytes())),
+            directory: options.dir.as_ref().map(|path| c_string(path.as_os_str().as_bytes())),
             launch,
             pipe,
             received: VecDeque::new(),
             status_file,
+            failure_file,
+            watch,
+            manager,
             origin: Instant::now(),
         }
+    }
+
+    /// Waits until a signal comes or a worker writes something, at most `timeout`.
+    fn pause(&mut self, timeout: Option<Duration>) {
+        self.pipe.wait(&self.watch.fds(), timeout);
+        self.watch.read();
     }
 
     /// The child's way to the worker's program. If that fails, the child leaves without touching what belongs to the
@@ -104,12 +132,21 @@ impl<'a> System<'a> {
 }
 
 impl Kernel for System<'_> {
-    fn spawn(&mut self, environment: &Environment) -> Result<Pid, Errno> {
+    fn spawn(&mut self, environment: &mut Environment) -> Result<Pid, Error> {
+        let notify_socket = self.watch.prepare();
+        let notify_socket =
+            notify_socket.map_err(|errno| Error::system(&[b"failed to open a notify socket:"], errno))?;
+        if let Some(path) = notify_socket {
+            environment.set("NOTIFY_SOCKET", path.into_os_string().into_vec());
+        }
         // ORDER: everything that allocates happens before the fork.
         let environment = environment.to_c();
         let blocked = self.launch.block_all();
-        match sys::fork()? {
-            Fork::Parent(pid) => Ok(pid),
+        match sys::fork().map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
+            Fork::Parent(pid) => {
+                self.watch.begin(pid);
+                Ok(pid)
+            }
             Fork::Child => {
                 blocked.restore_in_child();
                 self.exec(&environment)
@@ -122,25 +159,47 @@ impl Kernel for System<'_> {
         let _ = sys::kill(target, signal.number());
     }
 
-    fn wait(&mut self, tick: bool) {
+    fn wait(&mut self, tick: bool, deadline: Option<Duration>) {
         // A real alarm, as in the original: where ALRM is blocked, there are no ticks (LIFE-007).
         if tick {
             alarm::set(1);
         }
         while self.received().is_empty() && !sys::has_dead_child() {
-            self.pipe.wait(None);
+            let left = deadline.map(|deadline| deadline.saturating_sub(self.clock()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            self.pause(left);
         }
         if tick {
             alarm::cancel();
         }
     }
 
+    fn wait_until_ready(&mut self, worker: Pid, time: Duration) -> bool {
+        let begin = self.clock();
+        let known = self.received.len();
+        loop {
+            // ORDER: read before the looks, so that a death after them still wakes.
+            let is_interrupted = self.received().len() > known;
+            if sys::is_dead(worker) || self.watch.is_ready(worker) {
+                return true;
+            }
+            let waited = self.clock().saturating_sub(begin);
+            if is_interrupted || waited >= time {
+                return false;
+            }
+            let left = time.saturating_sub(waited);
+            self.pause(Some(self.watch.pause(waited).map_or(left, |pause| pause.min(left))));
+        }
+    }
+
     fn reap(&mut self) -> Option<(Pid, WaitStatus)> {
-        sys::reap(-1)
+        sys::reap(-1).inspect(|&(pid, _)| self.watch.end(pid))
     }
 
     fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus> {
-        sys::reap(worker).map(|(_, status)| status)
+        sys::reap(worker).inspect(|&(pid, _)| self.watch.end(pid)).map(|(_, status)| status)
     }
 
     fn sleep(&mut self, time: Duration) {
@@ -152,7 +211,7 @@ impl Kernel for System<'_> {
             if left.is_zero() {
                 return;
             }
-            self.pipe.wait(Some(left));
+            self.pause(Some(left));
         }
     }
 
@@ -170,7 +229,21 @@ impl Kernel for System<'_> {
     }
 
     fn write_status(&mut self, content: &[u8]) -> Result<(), Error> {
+        self.manager.send(None, &[b"workers, as GENERATION:PID: ", content.trim_ascii_end()].concat());
         self.status_file.as_mut().map_or(Ok(()), |file| file.write(content))
+    }
+
+    fn note_given_up(&mut self, generation: Option<u64>) {
+        let Some(file) = &mut self.failure_file else { return };
+        match generation {
+            // Whoever waits for the restart waits on if this fails: as long as it can't be told, it can't be told.
+            Some(generation) => drop(file.write(format!("{generation}\n").as_bytes())),
+            None => file.remove(),
+        }
+    }
+
+    fn announce(&mut self, standing: Standing) {
+        self.manager.send(Some(standing), b"");
     }
 
     fn say(&mut self, line: &[u8]) {

@@ -28,6 +28,8 @@
 
 mod server_ports;
 
+#[cfg(all(feature = "superdaemon", target_os = "linux"))]
+mod accepting;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
@@ -46,7 +48,6 @@ mod error;
 #[cfg(feature = "superdaemon")]
 mod file_id;
 #[cfg(feature = "superdaemon")]
-#[cfg_attr(not(test), expect(dead_code, reason = "--from-systemd is not wired yet"))]
 mod inherited_listeners;
 #[cfg(feature = "superdaemon")]
 mod kernel;
@@ -55,7 +56,6 @@ mod listen;
 #[cfg(feature = "superdaemon")]
 mod log_target;
 #[cfg(all(feature = "superdaemon", target_os = "linux"))]
-#[cfg_attr(not(test), expect(dead_code, reason = "--ready=notify is not wired yet"))]
 mod notify_sockets;
 #[cfg(feature = "superdaemon")]
 mod options;
@@ -66,7 +66,8 @@ mod pid_file;
 #[cfg(feature = "superdaemon")]
 mod port_spec;
 #[cfg(feature = "superdaemon")]
-#[cfg_attr(not(test), expect(dead_code, reason = "--sd-notify is not wired yet"))]
+mod readiness;
+#[cfg(feature = "superdaemon")]
 mod sd_notify;
 #[cfg(feature = "superdaemon")]
 mod signals;
@@ -91,7 +92,7 @@ pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports}
 pub use {
     control::{restart_server, stop_server},
     error::Error,
-    options::Options,
+    options::{Options, Readiness},
     port_spec::{Host, PortSpec, TargetFd},
     start::start_server,
     stop_signal::StopSignal,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,6 @@ impl<'a> ListenPlan<'a> {
     }
 
     /// The plan to listen beside what was inherited.
-    #[cfg_attr(not(test), expect(dead_code, reason = "--from-systemd is not wired yet"))]
     pub(crate) fn beside(mut self, listeners: &Listeners) -> Result<Self, Error> {
         let inherited = &listeners.entries;
         self.targets = inherited.iter().map(|listener| listener.fd.as_raw_fd()).collect();
@@ -189,6 +188,10 @@ impl Listeners {
     pub(crate) fn variable(&self) -> Vec<u8> {
         let entries = self.entries.iter().map(|entry| [&entry.name, b"=".as_slice(), &entry.fd_text].concat());
         entries.collect::<Vec<_>>().join(b";".as_slice())
+    }
+
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.entries.iter().map(|entry| entry.fd.as_fd())
     }
 
     /// Whether a listener sits on standard input.

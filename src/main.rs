@@ -17,7 +17,7 @@ fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
     match cli::parse(arguments)? {
         Action::Help(text) => print_help(&text),
         Action::Version => print_version()?,
-        Action::Restart { pid_file, status_file } => restart_server(&pid_file, &status_file)?,
+        Action::Restart { pid_file, status_file, timeout } => restart_server(&pid_file, &status_file, timeout)?,
         Action::Stop { pid_file } => stop_server(&pid_file)?,
         Action::Start(options) => return Ok(start_server(&options).map_or_else(|error| error.exit_code(), |()| 0)),
     }

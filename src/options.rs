@@ -3,10 +3,40 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::error::Error;
 use crate::stop_signal::StopSignal;
 
-/// The options of [`start_server`](crate::start_server), with the names of the original's.
+/// `--ready`: when a new worker has started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Readiness {
+    /// When it is alive after the interval, as the original has it.
+    #[default]
+    Interval,
+    /// When it says `READY=1` to its `NOTIFY_SOCKET`, as `sd_notify(3)` does.
+    Notify,
+    /// When it waits on one of the listeners, as the kernel shows it.
+    Accepting,
+}
+
+impl Readiness {
+    /// Parses the value of `--ready`.
+    ///
+    /// # Errors
+    /// For anything but `interval`, `notify` and `accepting`.
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        match text {
+            b"interval" => Ok(Self::Interval),
+            b"notify" => Ok(Self::Notify),
+            b"accepting" => Ok(Self::Accepting),
+            _ => Err(Error::rule(&[b"invalid ``ready'' value:", text])),
+        }
+    }
+}
+
+/// The options of [`start_server`](crate::start_server), with the names of the original's. Those from `ready` on are our
+/// own, and by default change nothing.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Options {
     /// The program that workers run, and its arguments. Found by the PATH of the worker's environment.
     pub program: Vec<OsString>,
@@ -43,6 +73,21 @@ pub struct Options {
     pub log_file: Option<OsString>,
     /// `--daemonize`: run in the background.
     pub daemonize: bool,
+    /// `--ready`: when a new worker has started.
+    pub ready: Readiness,
+    /// `--ready-timeout`: a worker that isn't ready after so many seconds is stopped, and its start has failed. Means
+    /// nothing to [`Readiness::Interval`].
+    pub ready_timeout: u32,
+    /// `--max-start-failures`: after so many failed starts in a row a restart is given up. None: never.
+    pub max_start_failures: Option<u32>,
+    /// `--kill-timeout`: a worker that is still alive so many seconds after its stop signal gets KILL. None: never.
+    pub kill_timeout: Option<u32>,
+    /// `--sd-notify`: tell the service manager at `NOTIFY_SOCKET` how things stand.
+    pub sd_notify: bool,
+    /// `--from-systemd`: take over the listeners that the service manager has opened.
+    pub from_systemd: bool,
+    /// `--listen-fds`: workers also get `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES`.
+    pub listen_fds: bool,
 }
 
 impl Options {
@@ -66,6 +111,13 @@ impl Options {
             pid_file: None,
             log_file: None,
             daemonize: false,
+            ready: Readiness::default(),
+            ready_timeout: 60,
+            max_start_failures: None,
+            kill_timeout: None,
+            sd_notify: false,
+            from_systemd: false,
+            listen_fds: false,
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::io::{self, PipeReader, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, IntoRawFd};
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -138,13 +138,15 @@ impl SignalPipe {
         Ok(Self(reader))
     }
 
-    /// Waits until a signal comes, at most `timeout`.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+    /// Waits until a signal comes or one of `others` can be read, at most `timeout`.
+    pub(crate) fn wait(&self, others: &[BorrowedFd], timeout: Option<Duration>) {
         // Rounded up, as a shorter wait would not be the whole of it.
         let milliseconds = timeout.map(|time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
         let timeout =
             milliseconds.map_or(PollTimeout::NONE, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX));
-        let _ = poll(&mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)], timeout);
+        let all = [self.0.as_fd()].into_iter().chain(others.iter().copied());
+        let mut all: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let _ = poll(&mut all, timeout);
     }
 
     /// The signals that have come in, in their order, without CHLD. Does not block.

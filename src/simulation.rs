@@ -11,11 +11,15 @@ use nix::errno::Errno;
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
 use crate::kernel::Kernel;
-use crate::options::Options;
+use crate::options::{Options, Readiness};
+use crate::sd_notify::Standing;
 use crate::signals::Received;
 use crate::stop_signal::StopSignal;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
+
+/// The number of the signal that nobody can be deaf to.
+const KILL: i32 = 9;
 
 /// After so many workers a life that doesn't end is cut off.
 const MOST_FORKS: usize = 300;
@@ -34,19 +38,32 @@ pub fn live(schedule: &str) -> String {
     let mut environment = Environment::of_options(&options);
     environment.keep_envdir(world.envdir.clone());
     environment.set("SERVER_STARTER_PORT", Vec::new());
-    let mut world = Supervisor::new(world, LifeCycle::of(&options), environment).run();
-    world.note("exit 0");
+    let mut supervisor = Supervisor::new(world, LifeCycle::of(&options), environment);
+    let end = match supervisor.run() {
+        Ok(()) => "exit 0".to_owned(),
+        Err(error) => format!("{error}, exit {}", error.exit_code()),
+    };
+    let mut world = supervisor.into_kernel();
+    world.note(&end);
     world.trace
 }
 
 /// How the worker of a generation behaves.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Worker {
     /// Ends by itself so long after its start, with this status.
     dies: Option<(u64, WaitStatus)>,
     is_deaf: bool,
     /// How long it takes to stop.
     slow: u64,
+    /// When it is ready, counted from its start; never for None.
+    ready: Option<u64>,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self { dies: None, is_deaf: false, slow: 0, ready: Some(0) }
+    }
 }
 
 enum Event {
@@ -58,6 +75,7 @@ enum Event {
 
 /// Times are in milliseconds.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each has a line of its own in the schedule or the trace")]
 struct World {
     now: u64,
     /// By time and by the order in which they were scheduled.
@@ -68,11 +86,16 @@ struct World {
     received: VecDeque<Received>,
     dead: VecDeque<(Pid, WaitStatus)>,
     alive: BTreeMap<Pid, Worker>,
+    /// When the newest worker is ready.
+    ready_at: Option<u64>,
     workers: HashMap<u64, Worker>,
     unforkable: BTreeSet<u64>,
     last_pid: Pid,
     forks: usize,
     has_status_file: bool,
+    has_manager: bool,
+    /// Whether a restart has been given up, and no worker has started since.
+    is_given_up: bool,
     is_full: bool,
     envdir: Variables,
     trace: String,
@@ -92,6 +115,11 @@ impl World {
             ["signal-on-hup", text] => options.signal_on_hup = signal(text)?,
             ["signal-on-term", text] => options.signal_on_term = signal(text)?,
             ["status-file"] => self.has_status_file = true,
+            ["ready", text] => options.ready = Readiness::parse(text.as_bytes()).ok()?,
+            ["ready-timeout", seconds] => options.ready_timeout = seconds.parse().ok()?,
+            ["max-start-failures", count] => options.max_start_failures = Some(count.parse().ok()?),
+            ["kill-timeout", seconds] => options.kill_timeout = Some(seconds.parse().ok()?),
+            ["sd-notify"] => self.has_manager = true,
             ["envdir", ref pairs @ ..] => {
                 options.envdir = Some("e".into());
                 self.envdir = variables(pairs)?;
@@ -103,6 +131,8 @@ impl World {
                     ["dies", after, status] => worker.dies = Some((milliseconds(after)?, status.parse().ok()?)),
                     ["deaf"] => worker.is_deaf = true,
                     ["slow", time] => worker.slow = milliseconds(time)?,
+                    ["ready", "never"] => worker.ready = None,
+                    ["ready", after] => worker.ready = Some(milliseconds(after)?),
                     _ => return None,
                 }
             }
@@ -188,7 +218,7 @@ impl World {
 }
 
 impl Kernel for World {
-    fn spawn(&mut self, environment: &Environment) -> Result<Pid, Errno> {
+    fn spawn(&mut self, environment: &mut Environment) -> Result<Pid, Error> {
         self.forks += 1;
         if self.forks > MOST_FORKS {
             self.end("forks for ever");
@@ -196,7 +226,7 @@ impl Kernel for World {
         let generation = environment.get("SERVER_STARTER_GENERATION").and_then(|text| str::from_utf8(text).ok());
         let generation = generation.and_then(|text| text.parse().ok()).expect("every worker has a generation");
         if self.is_over || self.unforkable.contains(&generation) {
-            return Err(Errno::EAGAIN);
+            return Err(Error::system(&[b"fork(2) failed:"], Errno::EAGAIN));
         }
         self.last_pid += 1;
         let pid = self.last_pid;
@@ -205,6 +235,7 @@ impl Kernel for World {
         let variables: BTreeSet<_> = environment.entries().collect();
         let variables: Vec<_> = variables.iter().map(|entry| entry.to_string_lossy()).collect();
         self.note(&format!("fork {pid} {}", variables.join(" ")));
+        self.ready_at = worker.ready.map(|after| self.now + after);
         if let Some((after, status)) = worker.dies {
             self.schedule(self.now + after, Event::Death(pid, status));
         }
@@ -213,20 +244,50 @@ impl Kernel for World {
 
     fn kill(&mut self, pid: Pid, signal: &StopSignal) {
         self.note(&format!("kill {} {pid}", String::from_utf8_lossy(signal.text())));
-        if let Some(worker) = self.alive.get(&pid).filter(|worker| !worker.is_deaf) {
+        let Some(worker) = self.alive.get(&pid) else { return };
+        if signal.number() == KILL {
+            self.schedule(self.now, Event::Death(pid, KILL));
+        } else if !worker.is_deaf {
             self.schedule(self.now + worker.slow, Event::Death(pid, signal.number()));
         }
     }
 
-    fn wait(&mut self, tick: bool) {
+    fn wait(&mut self, tick: bool, deadline: Option<Duration>) {
+        let deadline = deadline.map(whole_milliseconds);
         self.alarm = tick.then_some(self.now + 1000);
         self.step(Some(self.now));
         while self.received.is_empty() && self.dead.is_empty() {
-            if !self.step(None) {
-                self.end("waits for ever");
+            if self.step(deadline) {
+                continue;
             }
+            if let Some(deadline) = deadline {
+                self.now = self.now.max(deadline);
+                break;
+            }
+            self.end("waits for ever");
         }
         self.alarm = None;
+    }
+
+    fn wait_until_ready(&mut self, worker: Pid, time: Duration) -> bool {
+        let end = self.now + whole_milliseconds(time);
+        let known = self.received.len();
+        loop {
+            let is_dead = self.dead.iter().any(|&(pid, _)| pid == worker);
+            if is_dead || self.ready_at.is_some_and(|at| at <= self.now) {
+                return true;
+            }
+            if self.received.len() > known {
+                return false;
+            }
+            let next = self.ready_at.map_or(end, |at| at.min(end));
+            if !self.step(Some(next)) {
+                if self.now >= end {
+                    return false;
+                }
+                self.now = next;
+            }
+        }
     }
 
     fn reap(&mut self) -> Option<(Pid, WaitStatus)> {
@@ -241,7 +302,7 @@ impl Kernel for World {
     }
 
     fn sleep(&mut self, time: Duration) {
-        let end = self.now + u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2);
+        let end = self.now + whole_milliseconds(time);
         let known = self.received.len();
         while self.step(Some(end)) {
             if self.received.len() > known {
@@ -273,6 +334,21 @@ impl Kernel for World {
         Ok(())
     }
 
+    fn note_given_up(&mut self, generation: Option<u64>) {
+        match generation {
+            Some(generation) => self.note(&format!("given up {generation}")),
+            None if self.is_given_up => self.note("not given up any more"),
+            None => {}
+        }
+        self.is_given_up = generation.is_some();
+    }
+
+    fn announce(&mut self, standing: Standing) {
+        if self.has_manager {
+            self.note(&format!("manager {standing:?}"));
+        }
+    }
+
     fn say(&mut self, line: &[u8]) {
         self.note(&String::from_utf8_lossy(line));
     }
@@ -280,6 +356,10 @@ impl Kernel for World {
 
 fn variables(pairs: &[&str]) -> Option<Variables> {
     pairs.iter().map(|pair| pair.split_once('=').map(|(name, value)| (name.into(), value.into()))).collect()
+}
+
+fn whole_milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 2)
 }
 
 /// `2.5` is 2500.

@@ -4,13 +4,16 @@ use crate::daemonize::daemonize;
 use crate::envdir;
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::inherited_listeners;
 use crate::kernel::System;
 use crate::listen::{ListenPlan, Listeners};
 use crate::log_target::LogTarget;
 use crate::options::Options;
 use crate::pid_file::PidFile;
+use crate::readiness::Watch;
+use crate::sd_notify::ServiceManager;
 use crate::signals::{LaunchState, SignalPipe, ignore_broken_pipes};
-use crate::status_file::StatusFile;
+use crate::status_file::{StatusFile, failure_path};
 use crate::stderr::say;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys;
@@ -59,6 +62,14 @@ impl Resources {
         let launch = LaunchState::take_over();
 
         let mut environment = Environment::inherited(options);
+        if options.from_systemd {
+            // ORDER: before anything is opened or started, as the numbers of the descriptors are all that tells of them.
+            let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
+            self.listeners = inherited_listeners::take(pid, fds, names)?.into();
+            for name in inherited_listeners::VARIABLES {
+                environment.remove(name);
+            }
+        }
         if let Some(path) = environment.get("ENVDIR") {
             let variables = envdir::read(path);
             environment.keep_envdir(variables);
@@ -69,15 +80,24 @@ impl Resources {
         say(format!("start_server (pid:{}) starting now...", std::process::id()));
 
         // All that can be known before anything is bound or removed.
-        let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog)?;
+        let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog)?.beside(&self.listeners)?;
         options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
         let status_file = options.status_file.as_deref().map(StatusFile::new).transpose()?;
+        let failure_file = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
+        let failure_file = failure_file.map(|path| StatusFile::new(&failure_path(path))).transpose()?;
+        let mut manager = ServiceManager::default();
+        if options.sd_notify {
+            manager = ServiceManager::from_environment(environment.get("NOTIFY_SOCKET"))?;
+            // It is no worker's business what the manager thinks of the superdaemon.
+            environment.remove("NOTIFY_SOCKET");
+        }
 
         if let Some(log) = &mut self.log {
             log.keep_clear_of(&plan)?;
         }
         plan.listen(&mut self.listeners)?;
         environment.set("SERVER_STARTER_PORT", self.listeners.variable());
+        let watch = Watch::new(options.ready, &self.listeners)?;
         ignore_broken_pipes();
         if let Some(log) = &mut self.log {
             log.move_into_place()?;
@@ -92,8 +112,9 @@ impl Resources {
         }
         let pid_file = pid_file?;
 
-        let system = System::new(&options.program, options.dir.as_deref(), status_file, pipe, &launch);
-        let system = Supervisor::new(system, LifeCycle::of(options), environment).run();
+        let system = System::new(options, status_file, failure_file, watch, manager, pipe, &launch);
+        let mut supervisor = Supervisor::new(system, LifeCycle::of(options), environment);
+        let ended = supervisor.run();
 
         // ORDER: pid file, sockets, status file (U8); its lock is the last thing, which --stop waits for
         // (`lock-released-last`).
@@ -101,8 +122,8 @@ impl Resources {
             file.remove();
         }
         self.listeners = Listeners::default();
-        drop(system);
+        drop(supervisor);
         drop(pid_file);
-        Ok(())
+        ended
     }
 }

@@ -1,5 +1,5 @@
 //! The status file: a line `GENERATION:PID` for each worker that is alive or has not been reaped. Replaced as a whole, so
-//! that a reader never sees half of it.
+//! that a reader never sees half of it. And the note beside it that tells of a restart that was given up.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -56,6 +56,14 @@ impl StatusFile {
         renamed
     }
 
+    /// Removes the file, if it is still the one that was written last.
+    pub(crate) fn remove(&mut self) {
+        if self.written.is_some() && FileId::of(&self.path) == self.written {
+            let _ = fs::remove_file(&self.path);
+        }
+        self.written = None;
+    }
+
     /// Whether there is a file, not the one that was written last. (A directory isn't somebody's status file: the error that it
     /// leads to is worth a message.)
     fn is_taken_over(&self) -> bool {
@@ -79,9 +87,27 @@ impl StatusFile {
 
 impl Drop for StatusFile {
     fn drop(&mut self) {
-        if self.written.is_some() && FileId::of(&self.path) == self.written {
-            let _ = fs::remove_file(&self.path);
-        }
+        self.remove();
+    }
+}
+
+/// Where the superdaemon notes that a restart was given up, in the generation of its last attempt: `FILE.failed` beside the
+/// status file. It goes when a worker has started.
+pub(crate) fn failure_path(status_file: &Path) -> PathBuf {
+    let mut name: OsString = status_file.to_owned().into();
+    name.push(".failed");
+    name.into()
+}
+
+/// A note that a restart was given up. A later one differs from it.
+#[derive(PartialEq, Eq)]
+pub(crate) struct FailureNote(FileId, Vec<u8>);
+
+impl FailureNote {
+    /// The note that is there now.
+    pub(crate) fn of(status_file: &Path) -> Option<Self> {
+        let path = failure_path(status_file);
+        Some(Self(FileId::of(&path)?, fs::read(&path).ok()?))
     }
 }
 
@@ -153,6 +179,21 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"1:100\n2:101\n");
         drop(file);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_later_failure_has_another_note() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status");
+        let mut file = StatusFile::new(&failure_path(&path)).unwrap();
+        assert!(FailureNote::of(&path).is_none());
+        file.write(b"4\n").unwrap();
+        let first = FailureNote::of(&path);
+        assert!(first.is_some());
+        file.write(b"4\n").unwrap();
+        assert!(FailureNote::of(&path) != first);
+        file.remove();
+        assert!(FailureNote::of(&path).is_none());
     }
 
     #[test]

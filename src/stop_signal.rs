@@ -50,6 +50,11 @@ impl StopSignal {
         }
     }
 
+    /// KILL, to the same processes.
+    pub(crate) fn to_kill(&self) -> Self {
+        Self { text: b"KILL".to_vec(), number: libc::SIGKILL, process_group: self.process_group }
+    }
+
     /// As messages show it: upper case, without `SIG`.
     pub(crate) fn text(&self) -> &[u8] {
         &self.text

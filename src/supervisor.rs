@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::kernel::Kernel;
-use crate::options::Options;
+use crate::options::{Options, Readiness};
 use crate::perl;
+use crate::sd_notify::Standing;
 use crate::signals::Received;
 use crate::stop_signal::StopSignal;
 use crate::sys::{Pid, WaitStatus};
@@ -19,16 +20,39 @@ pub(crate) struct LifeCycle {
     pub(crate) interval: Duration,
     pub(crate) signal_on_hup: StopSignal,
     pub(crate) signal_on_term: StopSignal,
+    /// How long a new worker may take to become ready. None: whoever is alive after the interval has started.
+    pub(crate) ready_timeout: Option<Duration>,
+    /// How many starts may fail in a row before a restart is given up.
+    pub(crate) most_failures: Option<u32>,
+    pub(crate) kill_timeout: Option<Duration>,
 }
 
 impl LifeCycle {
     pub(crate) fn of(options: &Options) -> Self {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Self {
-            interval: Duration::from_secs(options.interval.into()),
+            interval: seconds(options.interval),
             signal_on_hup: options.signal_on_hup.clone(),
             signal_on_term: options.signal_on_term.clone(),
+            ready_timeout: (options.ready != Readiness::Interval).then(|| seconds(options.ready_timeout)),
+            most_failures: options.max_start_failures,
+            kill_timeout: options.kill_timeout.map(seconds),
         }
     }
+}
+
+/// A worker that has started.
+#[derive(Clone, Copy)]
+struct Worker {
+    pid: Pid,
+    generation: u64,
+}
+
+/// A worker that has been replaced, or will be stopped for another reason, and has not ended.
+struct OldWorker {
+    generation: u64,
+    /// When it gets KILL, and in which form.
+    kill: Option<(Duration, StopSignal)>,
 }
 
 /// Keeps one worker running, and replaces it on request.
@@ -38,9 +62,8 @@ pub(crate) struct Supervisor<K> {
     environment: Environment,
     /// Counts the attempts to start a worker.
     generation: u64,
-    current: Option<Pid>,
-    /// The workers that have been replaced and have not ended, with their generations.
-    old: BTreeMap<Pid, u64>,
+    current: Option<Worker>,
+    old: BTreeMap<Pid, OldWorker>,
     /// When the current worker had started: the end of its interval.
     last_restart: Duration,
 }
@@ -51,30 +74,41 @@ impl<K: Kernel> Supervisor<K> {
         Self { kernel, life_cycle, environment, generation: 0, current, old, last_restart: Duration::ZERO }
     }
 
-    /// Runs until TERM or INT is received and all workers have ended. Gives the kernel back, with what is still open.
-    pub(crate) fn run(mut self) -> K {
-        self.start_worker();
+    /// Runs until TERM or INT is received and all workers have ended.
+    ///
+    /// # Errors
+    /// If the first worker does not start (`--max-start-failures`); those that are left of it have ended, too.
+    pub(crate) fn run(&mut self) -> Result<(), Error> {
+        if self.start_worker(self.life_cycle.most_failures) {
+            self.kernel.announce(Standing::Ready);
+        } else if !self.is_shutdown_requested() {
+            self.wait_for_old_workers();
+            return Err(Error::GivenUp(b"giving up, no worker has started".into()));
+        }
         loop {
             self.wait();
             // ORDER: a shutdown comes first; a worker that has died isn't replaced just to be stopped (`term-first`).
             if !self.is_shutdown_requested()
                 && let Some((pid, status)) = self.kernel.reap()
             {
-                self.bury(pid, status);
+                self.bury(pid, status, None);
             }
+            self.kill_overdue();
             match self.next_request() {
                 Some(Received::Hup) => {
                     self.say("received HUP, spawning a new worker");
+                    self.kernel.announce(Standing::Reloading);
                     self.restart();
+                    self.kernel.announce(Standing::Ready);
                 }
                 Some(Received::Term) => {
                     self.shut_down("TERM", &self.life_cycle.signal_on_term.clone());
-                    return self.kernel;
+                    return Ok(());
                 }
                 Some(Received::Int) => {
                     // QUIRK: TERM, whatever --signal-on-term says (LIFE-043).
                     self.shut_down("INT", &StopSignal::default());
-                    return self.kernel;
+                    return Ok(());
                 }
                 Some(Received::Alrm) | None => {
                     if self.is_auto_restart_due() {
@@ -85,12 +119,18 @@ impl<K: Kernel> Supervisor<K> {
         }
     }
 
+    #[cfg(any(test, feature = "simulation"))]
+    pub(crate) fn into_kernel(self) -> K {
+        self.kernel
+    }
+
     /// Waits for something to happen, then reads the envdir.
     fn wait(&mut self) {
         // QUIRK: what the envdir added since the start is unknown while waiting, so it can't start the tick (LIFE-142).
         self.environment.drop_envdir();
         let tick = self.kernel.received().is_empty() && self.environment.is_true("ENABLE_AUTO_RESTART");
-        self.kernel.wait(tick);
+        let deadline = self.next_kill();
+        self.kernel.wait(tick, deadline);
         if let Some(path) = self.environment.get("ENVDIR") {
             let variables = self.kernel.read_envdir(path);
             self.environment.replace_envdir(variables);
@@ -101,56 +141,120 @@ impl<K: Kernel> Supervisor<K> {
         }
     }
 
-    /// Starts a worker, and others as long as they are dead when the interval ends. There is no current worker afterwards
-    /// only if a shutdown was requested while fork(2) kept failing.
-    fn start_worker(&mut self) {
+    /// Starts a worker, and others as long as starts fail, but no more than `most_failures`. Whether there is a current worker
+    /// now; there is none if it was given up, or if a shutdown was requested between two attempts.
+    fn start_worker(&mut self, most_failures: Option<u32>) -> bool {
+        let mut failures = 0;
         loop {
-            self.generation += 1;
-            self.environment.set("SERVER_STARTER_GENERATION", self.generation.to_string().into());
-            let pid = match self.kernel.spawn(&self.environment) {
-                Ok(pid) => pid,
-                Err(errno) => {
-                    // The workers that there are go on (`fork-failure`).
-                    self.say(Error::system(&[b"fork(2) failed:"], errno).message());
-                    self.sleep_through(self.life_cycle.interval.max(Duration::from_secs(1)));
-                    if self.is_shutdown_requested() {
-                        return;
-                    }
-                    continue;
+            let begin = self.kernel.clock();
+            let pause = match self.try_to_start() {
+                Ok(worker) => {
+                    self.accept(worker);
+                    return true;
                 }
+                Err(pause) => pause,
             };
-            self.say(format!("starting new worker {pid}"));
-            self.sleep_through(self.life_cycle.interval);
-            let dead = if self.is_shutdown_requested() { None } else { self.kernel.reap_worker(pid) };
-            let Some(status) = dead else { return self.accept(pid) };
-            self.say(format!("new worker {pid} seems to have failed to start, exit status:{status}"));
+            failures += 1;
+            if most_failures.is_some_and(|most| failures >= most) {
+                return false;
+            }
+            self.sleep_through((begin + pause).saturating_sub(self.kernel.clock()));
+            if self.is_shutdown_requested() {
+                return false;
+            }
         }
     }
 
-    fn accept(&mut self, pid: Pid) {
-        self.current = Some(pid);
+    /// One attempt to start a worker. If it fails, the next one may begin so long after this one began.
+    fn try_to_start(&mut self) -> Result<Worker, Duration> {
+        let interval = self.life_cycle.interval;
+        self.generation += 1;
+        self.environment.set("SERVER_STARTER_GENERATION", self.generation.to_string().into());
+        let pid = self.kernel.spawn(&mut self.environment).map_err(|error| {
+            // The workers that there are go on (`fork-failure`).
+            self.say(error.message());
+            interval.max(Duration::from_secs(1))
+        })?;
+        let worker = Worker { pid, generation: self.generation };
+        self.say(format!("starting new worker {pid}"));
+        let is_in_time = if let Some(timeout) = self.life_cycle.ready_timeout {
+            self.wait_until_ready(pid, timeout)
+        } else {
+            self.sleep_through(interval);
+            true
+        };
+        if self.is_shutdown_requested() {
+            return Ok(worker);
+        }
+        if let Some(status) = self.kernel.reap_worker(pid) {
+            self.say(format!("new worker {pid} seems to have failed to start, exit status:{status}"));
+            return Err(interval);
+        }
+        if is_in_time {
+            return Ok(worker);
+        }
+        let signal = self.life_cycle.signal_on_hup.clone();
+        self.say([format!("new worker {pid} is not ready in time, sending ").as_bytes(), signal.text()].concat());
+        self.retire(worker);
+        self.stop(pid, &signal);
+        self.update_status();
+        Err(interval)
+    }
+
+    /// Waits until the new worker is ready or dead, or until a shutdown is requested. False if `timeout` is over before.
+    fn wait_until_ready(&mut self, pid: Pid, timeout: Duration) -> bool {
+        let end = self.kernel.clock() + timeout;
+        while !self.is_shutdown_requested() {
+            self.kill_overdue();
+            let now = self.kernel.clock();
+            let until = self.next_kill().map_or(end, |kill| kill.min(end));
+            if self.kernel.wait_until_ready(pid, until.saturating_sub(now)) {
+                return true;
+            }
+            if now >= end {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn accept(&mut self, worker: Worker) {
+        self.current = Some(worker);
         self.last_restart = self.kernel.clock();
         self.update_status();
+        self.kernel.note_given_up(None);
     }
 
     /// Starts a new worker, and when it has started stops the old ones.
     fn restart(&mut self) {
+        let previous = self.current;
         self.retire_current();
-        self.start_worker();
-        if self.current.is_none() {
-            return;
+        if !self.start_worker(self.life_cycle.most_failures) {
+            return self.go_on_with(previous);
         }
         let signal = self.life_cycle.signal_on_hup.clone();
         let pids = self.old_pids();
         self.say([b"new worker is now running, sending ", signal.text(), b" to old workers:", &joined(&pids)].concat());
-        if self.delay_killing() {
-            // The old workers may be all that is left (`alive-after-delay`).
-            self.replace_if_dead();
+        // The old workers may be all that is left (`alive-after-delay`).
+        if self.delay_killing() && !self.replace_if_dead() {
+            return self.go_on_with(previous);
         }
         self.say("killing old workers");
         for pid in self.old_pids() {
-            self.kernel.kill(pid, &signal);
+            self.stop(pid, &signal);
         }
+    }
+
+    /// Gives a restart up. The worker that was there before is the current one again; if it has died meanwhile, the loop
+    /// will find out.
+    fn go_on_with(&mut self, previous: Option<Worker>) {
+        if self.is_shutdown_requested() {
+            return;
+        }
+        self.current = previous.filter(|worker| self.old.remove(&worker.pid).is_some());
+        self.say("giving up the restart, the old worker goes on");
+        self.update_status();
+        self.kernel.note_given_up(Some(self.generation));
     }
 
     /// Lets the old workers go on for the kill-old delay. False if there is none.
@@ -165,7 +269,7 @@ impl<K: Kernel> Supervisor<K> {
         while left > 0.0 && !self.is_shutdown_requested() {
             // QUIRK: each interruption is counted in whole seconds of the clock, at least one (LIFE-154).
             let begin = self.kernel.clock().as_secs();
-            self.kernel.sleep(Duration::from_secs_f64(left.trunc().min(f64::from(i32::MAX))));
+            self.sleep(Duration::from_secs_f64(left.trunc().min(f64::from(i32::MAX))));
             #[expect(clippy::cast_precision_loss, reason = "seconds of a sleep")]
             let slept = (self.kernel.clock().as_secs() - begin) as f64;
             left -= slept.max(1.0);
@@ -173,24 +277,24 @@ impl<K: Kernel> Supervisor<K> {
         true
     }
 
-    fn replace_if_dead(&mut self) {
-        if self.is_shutdown_requested() {
-            return;
-        }
-        if let Some(pid) = self.current
+    /// Whether the restart goes on: it does, unless there are to be no more attempts.
+    fn replace_if_dead(&mut self) -> bool {
+        if !self.is_shutdown_requested()
+            && let Some(Worker { pid, .. }) = self.current
             && let Some(status) = self.kernel.reap_worker(pid)
         {
-            self.bury(pid, status);
+            self.bury(pid, status, self.life_cycle.most_failures);
         }
+        self.current.is_some() || self.is_shutdown_requested()
     }
 
     /// Reports a dead child; a current worker is replaced. Any other child counts as an old worker, even one that never
     /// was a worker (LIFE-174).
-    fn bury(&mut self, pid: Pid, status: WaitStatus) {
-        if self.current == Some(pid) {
+    fn bury(&mut self, pid: Pid, status: WaitStatus, most_failures: Option<u32>) {
+        if self.current.is_some_and(|worker| worker.pid == pid) {
             self.current = None;
             self.say(format!("worker {pid} died unexpectedly with status:{status}, restarting"));
-            self.start_worker();
+            self.start_worker(most_failures);
         } else {
             self.say(format!("old worker {pid} died, status:{status}"));
             self.old.remove(&pid);
@@ -200,23 +304,62 @@ impl<K: Kernel> Supervisor<K> {
 
     /// Stops all workers and waits for their end, however long that takes. Further signals mean nothing (LIFE-076).
     fn shut_down(&mut self, name: &str, signal: &StopSignal) {
+        self.kernel.announce(Standing::Stopping);
         self.retire_current();
         let pids = self.old_pids();
         let sending = [b", sending ", signal.text(), b" to all workers:", &joined(&pids)].concat();
         self.say([b"received ", name.as_bytes(), &sending].concat());
         for pid in pids {
-            self.kernel.kill(pid, signal);
+            self.stop(pid, signal);
         }
+        self.wait_for_old_workers();
+        self.say("exiting");
+    }
+
+    fn wait_for_old_workers(&mut self) {
         while !self.old.is_empty() {
             self.kernel.received().clear();
-            self.kernel.wait(false);
+            let deadline = self.next_kill();
+            self.kernel.wait(false, deadline);
             if let Some((pid, status)) = self.kernel.reap() {
                 self.say(format!("worker {pid} died, status:{status}"));
                 self.old.remove(&pid);
                 self.update_status();
             }
+            self.kill_overdue();
         }
-        self.say("exiting");
+    }
+
+    /// Sends an old worker its stop signal. From the first one on, the time to KILL runs.
+    fn stop(&mut self, pid: Pid, signal: &StopSignal) {
+        self.kernel.kill(pid, signal);
+        if let Some(timeout) = self.life_cycle.kill_timeout
+            && let Some(worker) = self.old.get_mut(&pid)
+        {
+            let kill_at = self.kernel.clock() + timeout;
+            worker.kill.get_or_insert((kill_at, signal.to_kill()));
+        }
+    }
+
+    /// Sends KILL to the old workers whose time is over.
+    fn kill_overdue(&mut self) {
+        let now = self.kernel.clock();
+        let is_overdue = |worker: &mut OldWorker| worker.kill.take_if(|(at, _)| *at <= now).map(|(_, kill)| kill);
+        let overdue: Vec<_> =
+            self.old.iter_mut().filter_map(|(&pid, worker)| Some((pid, is_overdue(worker)?))).collect();
+        for (pid, kill) in overdue {
+            if let Some(status) = self.kernel.reap_worker(pid) {
+                self.bury(pid, status, None);
+            } else {
+                self.say(format!("old worker {pid} has not ended in time, sending KILL"));
+                self.kernel.kill(pid, &kill);
+            }
+        }
+    }
+
+    /// When the next worker gets KILL.
+    fn next_kill(&self) -> Option<Duration> {
+        self.old.values().filter_map(|worker| Some(worker.kill.as_ref()?.0)).min()
     }
 
     fn say(&mut self, line: impl AsRef<[u8]>) {
@@ -224,9 +367,13 @@ impl<K: Kernel> Supervisor<K> {
     }
 
     fn retire_current(&mut self) {
-        if let Some(pid) = self.current.take() {
-            self.old.insert(pid, self.generation);
+        if let Some(worker) = self.current.take() {
+            self.retire(worker);
         }
+    }
+
+    fn retire(&mut self, Worker { pid, generation }: Worker) {
+        self.old.insert(pid, OldWorker { generation, kill: None });
     }
 
     /// The whole of `time`, unless a shutdown is requested: other signals wait in the queue (`whole-interval`).
@@ -237,8 +384,21 @@ impl<K: Kernel> Supervisor<K> {
             if left.is_zero() {
                 return;
             }
-            self.kernel.sleep(left);
+            self.sleep(left);
         }
+    }
+
+    /// Until a signal is received. Workers whose time to KILL comes meanwhile get it.
+    fn sleep(&mut self, time: Duration) {
+        let end = self.kernel.clock() + time;
+        while let Some(kill) = self.next_kill().filter(|&kill| kill < end) {
+            self.kernel.sleep(kill.saturating_sub(self.kernel.clock()));
+            if self.kernel.clock() < kill {
+                return;
+            }
+            self.kill_overdue();
+        }
+        self.kernel.sleep(end.saturating_sub(self.kernel.clock()));
     }
 
     fn is_shutdown_requested(&mut self) -> bool {
@@ -282,8 +442,8 @@ impl<K: Kernel> Supervisor<K> {
 
     /// One line for each worker, sorted as strings by generation: `10:` comes before `9:` (LIFE-052).
     fn update_status(&mut self) {
-        let current = self.current.map(|pid| (self.generation, pid));
-        let old = self.old.iter().map(|(&pid, &generation)| (generation, pid));
+        let current = self.current.map(|worker| (worker.generation, worker.pid));
+        let old = self.old.iter().map(|(&pid, worker)| (worker.generation, pid));
         let mut lines: Vec<_> =
             current.into_iter().chain(old).map(|(generation, pid)| (generation.to_string(), pid)).collect();
         lines.sort_unstable();

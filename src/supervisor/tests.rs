@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::simulation::live;
+use crate::stop_signal::StopSignal;
 
 /// `schedule` and `expected` are indented as the code around them. What is said and done is compared, without the
 /// environments of the workers.
@@ -479,4 +480,297 @@ fn a_shutdown_while_fork_keeps_failing() {
 fn a_status_file_that_cannot_be_written_is_reported() {
     let parts = ["\n1 failed to rename st.S to st:No space left on device\n", "\n2 exiting\n"];
     check_contains("interval 1\nstatus-file\nat 0.5 disk full\nat 2 TERM", &parts);
+}
+
+// --- options that the original doesn't have
+
+#[test]
+fn a_worker_that_is_ready_takes_over_at_once() {
+    check(
+        "interval 5
+         ready notify
+         status-file
+         worker 1 ready 0.2
+         worker 2 ready 8
+         at 1 HUP
+         at 10 TERM",
+        "0 starting new worker 101
+         0.2 status 1:101
+         1 received HUP, spawning a new worker
+         1 starting new worker 102
+         9 status 1:101 2:102
+         9 new worker is now running, sending TERM to old workers:101
+         9 killing old workers
+         9 kill TERM 101
+         9 old worker 101 died, status:15
+         9 status 2:102
+         10 received TERM, sending TERM to all workers:102
+         10 kill TERM 102
+         10 worker 102 died, status:15
+         10 status
+         10 exiting",
+    );
+}
+
+#[test]
+fn a_worker_that_is_not_ready_in_time_is_stopped_and_the_old_one_goes_on() {
+    check(
+        "interval 1
+         ready accepting
+         ready-timeout 3
+         signal-on-hup QUIT
+         status-file
+         worker 2 ready never
+         worker 2 slow 1
+         at 1 HUP
+         at 10 TERM",
+        "0 starting new worker 101
+         0 status 1:101
+         1 received HUP, spawning a new worker
+         1 starting new worker 102
+         4 new worker 102 is not ready in time, sending QUIT
+         4 kill QUIT 102
+         4 status 1:101 2:102
+         4 starting new worker 103
+         4 status 1:101 2:102 3:103
+         4 new worker is now running, sending QUIT to old workers:101,102
+         4 killing old workers
+         4 kill QUIT 101
+         4 kill QUIT 102
+         4 old worker 101 died, status:3
+         4 status 2:102 3:103
+         5 old worker 102 died, status:3
+         5 status 3:103
+         10 received TERM, sending TERM to all workers:103
+         10 kill TERM 103
+         10 worker 103 died, status:15
+         10 status
+         10 exiting",
+    );
+}
+
+#[test]
+fn a_worker_that_dies_before_it_is_ready_is_noticed_at_once_and_replaced_after_the_interval() {
+    check(
+        "interval 2
+         ready notify
+         worker 1 ready never
+         worker 1 dies 0.5 256
+         at 5 TERM",
+        "0 starting new worker 101
+         0.5 new worker 101 seems to have failed to start, exit status:256
+         2 starting new worker 102
+         5 received TERM, sending TERM to all workers:102
+         5 kill TERM 102
+         5 worker 102 died, status:15
+         5 exiting",
+    );
+}
+
+#[test]
+fn only_a_shutdown_ends_the_wait_for_readiness() {
+    let schedule = "interval 1\nready notify\nworker 1 ready never\nat 1 HUP\nat 2 ALRM\nat 3 TERM";
+    check(
+        schedule,
+        "0 starting new worker 101
+         3 received TERM, sending TERM to all workers:101
+         3 kill TERM 101
+         3 worker 101 died, status:15
+         3 exiting",
+    );
+}
+
+#[test]
+fn a_shutdown_between_two_attempts_starts_no_other_worker() {
+    check(
+        "interval 5
+         ready notify
+         worker 1 ready never
+         worker 1 dies 0.5 256
+         at 1 TERM",
+        "0 starting new worker 101
+         0.5 new worker 101 seems to have failed to start, exit status:256
+         1 received TERM, sending TERM to all workers:
+         1 exiting",
+    );
+}
+
+#[test]
+fn a_restart_is_given_up_after_so_many_failures() {
+    check(
+        "interval 1
+         max-start-failures 2
+         status-file
+         worker 2 dies 0.5 256
+         no-fork 3
+         at 2 HUP
+         at 10 HUP
+         at 15 TERM",
+        "0 starting new worker 101
+         1 status 1:101
+         2 received HUP, spawning a new worker
+         2 starting new worker 102
+         3 new worker 102 seems to have failed to start, exit status:256
+         3 fork(2) failed:Resource temporarily unavailable
+         3 giving up the restart, the old worker goes on
+         3 status 1:101
+         3 given up 3
+         10 received HUP, spawning a new worker
+         10 starting new worker 103
+         11 status 1:101 4:103
+         11 not given up any more
+         11 new worker is now running, sending TERM to old workers:101
+         11 killing old workers
+         11 kill TERM 101
+         11 old worker 101 died, status:15
+         11 status 4:103
+         15 received TERM, sending TERM to all workers:103
+         15 kill TERM 103
+         15 worker 103 died, status:15
+         15 status
+         15 exiting",
+    );
+}
+
+#[test]
+fn a_worker_that_died_while_its_restart_failed_is_replaced_without_a_limit() {
+    check(
+        "interval 1
+         max-start-failures 1
+         worker 1 dies 2.5 9
+         worker 2 dies 0.5 256
+         worker 3 dies 0.5 256
+         at 2 HUP
+         at 6 TERM",
+        "0 starting new worker 101
+         2 received HUP, spawning a new worker
+         2 starting new worker 102
+         3 new worker 102 seems to have failed to start, exit status:256
+         3 giving up the restart, the old worker goes on
+         3 given up 2
+         3 worker 101 died unexpectedly with status:9, restarting
+         3 starting new worker 103
+         4 new worker 103 seems to have failed to start, exit status:256
+         4 starting new worker 104
+         5 not given up any more
+         6 received TERM, sending TERM to all workers:104
+         6 kill TERM 104
+         6 worker 104 died, status:15
+         6 exiting",
+    );
+}
+
+#[test]
+fn a_restart_is_given_up_in_the_delay() {
+    check_contains(
+        "interval 1
+         max-start-failures 1
+         kill-old-delay 2
+         status-file
+         worker 2 dies 2 256
+         worker 3 dies 0 256
+         at 2 HUP
+         at 10 TERM",
+        &[
+            "5 worker 102 died unexpectedly with status:256, restarting\n",
+            "6 giving up the restart, the old worker goes on\n6 status 1:101\n6 given up 3\n",
+            "10 kill TERM 101\n",
+        ],
+    );
+}
+
+#[test]
+fn without_a_first_worker_it_ends() {
+    let schedule = "interval 1
+         ready notify
+         ready-timeout 3
+         max-start-failures 2
+         worker 1 dies 0 256
+         worker 1 ready never
+         worker 2 ready never
+         worker 2 slow 2";
+    assert_eq!(
+        live(schedule).lines().filter(|line| !line.contains(" fork ")).collect::<Vec<_>>(),
+        [
+            "0 starting new worker 101",
+            "0 new worker 101 seems to have failed to start, exit status:256",
+            "1 starting new worker 102",
+            "4 new worker 102 is not ready in time, sending TERM",
+            "4 kill TERM 102",
+            "6 worker 102 died, status:15",
+            "6 giving up, no worker has started, exit 125",
+        ]
+    );
+}
+
+#[test]
+fn who_has_not_ended_in_time_is_killed() {
+    check(
+        "interval 1
+         kill-timeout 3
+         worker 1 deaf
+         worker 2 deaf
+         at 2 HUP
+         at 7 TERM",
+        "0 starting new worker 101
+         2 received HUP, spawning a new worker
+         2 starting new worker 102
+         3 new worker is now running, sending TERM to old workers:101
+         3 killing old workers
+         3 kill TERM 101
+         6 old worker 101 has not ended in time, sending KILL
+         6 kill KILL 101
+         6 old worker 101 died, status:9
+         7 received TERM, sending TERM to all workers:102
+         7 kill TERM 102
+         10 old worker 102 has not ended in time, sending KILL
+         10 kill KILL 102
+         10 worker 102 died, status:9
+         10 exiting",
+    );
+}
+
+/// In an interval, in a wait for readiness, and in a delay, which keeps its length.
+#[test]
+fn a_kill_comes_in_time_whatever_is_waited_for() {
+    let schedule = "kill-timeout 3\nworker 1 deaf\nat 2 HUP\nat 4 HUP\nat 30 TERM\n";
+    for options in ["interval 2\n", "interval 1\nready notify\nworker 3 ready 9\n"] {
+        let trace = live(&[options, schedule].concat());
+        let stopped = trace.lines().find_map(|line| line.strip_suffix(" kill TERM 101")).expect("it is stopped");
+        let killed = stopped.parse::<u64>().unwrap() + 3;
+        assert!(trace.contains(&format!("\n{killed} kill KILL 101\n")), "{trace}");
+    }
+    check_contains(
+        "interval 1\nkill-old-delay 5\nkill-timeout 1\nworker 1 deaf\nat 2 HUP\nat 8 HUP\nat 30 TERM",
+        &[
+            "8 kill TERM 101\n",
+            "9 kill KILL 101\n",
+            "9 sleeping 5 secs before killing old workers\n",
+            "14 kill TERM 102\n",
+        ],
+    );
+}
+
+#[test]
+fn who_has_ended_in_time_but_was_not_reaped_is_not_killed() {
+    let trace = live("interval 9\nkill-timeout 3\nworker 1 slow 1\nat 10 HUP\nat 12 HUP\nat 40 TERM\n");
+    assert!(trace.contains("\n22 old worker 101 died, status:15\n") && !trace.contains("KILL"), "{trace}");
+}
+
+#[test]
+fn the_group_is_killed_if_the_group_was_to_stop() {
+    let signal = StopSignal::parse(b"-QUIT").unwrap().to_kill();
+    assert!(signal.is_for_process_group() && signal.number() == libc::SIGKILL);
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    check_contains(
+        "interval 1\nsd-notify\nat 2 HUP\nat 5 TERM",
+        &[
+            "1 manager Ready\n2 received HUP, spawning a new worker\n2 manager Reloading\n",
+            "3 kill TERM 101\n3 manager Ready\n",
+            "5 manager Stopping\n",
+        ],
+    );
 }
