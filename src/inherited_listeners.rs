@@ -24,7 +24,6 @@ pub(crate) struct InheritedListener {
     /// The name that `--port` or `--path` would have given it.
     pub(crate) name: Vec<u8>,
     /// The manager's name for it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "--listen-fds is not there yet"))]
     pub(crate) fd_name: Option<Vec<u8>>,
     /// Closed on exec, as long as the superdaemon is starting: the command of a log is no worker.
     pub(crate) fd: OwnedFd,

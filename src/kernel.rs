@@ -73,6 +73,8 @@ pub(crate) struct System<'a> {
     program: Vec<CString>,
     arguments: CStringArray,
     directory: Option<CString>,
+    /// Whether workers get their pid as `LISTEN_PID`.
+    tells_pid: bool,
     launch: &'a LaunchState,
     pipe: SignalPipe,
     received: VecDeque<Received>,
@@ -99,6 +101,7 @@ impl<'a> System<'a> {
             arguments: program.iter().cloned().collect(),
             program,
             directory: options.dir.as_ref().map(|path| c_string(path.as_os_str().as_bytes())),
+            tells_pid: options.listen_fds,
             launch,
             pipe,
             received: VecDeque::new(),
@@ -140,7 +143,10 @@ impl Kernel for System<'_> {
             environment.set("NOTIFY_SOCKET", path.into_os_string().into_vec());
         }
         // ORDER: everything that allocates happens before the fork.
-        let environment = environment.to_c();
+        let mut environment = environment.to_c();
+        if self.tells_pid {
+            environment.reserve_pid("LISTEN_PID");
+        }
         let blocked = self.launch.block_all();
         match sys::fork().map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
@@ -149,6 +155,7 @@ impl Kernel for System<'_> {
             }
             Fork::Child => {
                 blocked.restore_in_child();
+                environment.put_pid();
                 self.exec(&environment)
             }
         }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use nix::unistd::unlink;
 
 use crate::error::Error;
 use crate::file_id::FileId;
-use crate::inherited_listeners::InheritedListener;
+use crate::inherited_listeners::{self, InheritedListener};
 use crate::port_spec::{Host, PortSpec};
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
@@ -39,11 +39,21 @@ pub(crate) struct ListenPlan<'a> {
     backlog: i32,
     /// The descriptors that ports are wanted at, and those of inherited listeners.
     targets: BTreeSet<RawFd>,
+    /// The descriptor behind those of inherited listeners.
+    next: RawFd,
+    /// Whether the listeners have to be side by side.
+    is_in_row: bool,
 }
 
 impl<'a> ListenPlan<'a> {
-    /// Parses all ports, so that a mistake in the last one is found before the first one is bound.
-    pub(crate) fn new(ports: &[OsString], paths: &'a [PathBuf], backlog: i32) -> Result<Self, Error> {
+    /// Parses all ports, so that a mistake in the last one is found before the first one is bound. What is planned comes
+    /// behind what was inherited.
+    pub(crate) fn new(
+        ports: &[OsString],
+        paths: &'a [PathBuf],
+        backlog: i32,
+        inherited: &Listeners,
+    ) -> Result<Self, Error> {
         let ports = ports.iter().map(|port| PortSpec::parse(port.as_bytes())).collect::<Result<Vec<_>, _>>()?;
         for path in paths {
             match path.as_os_str().len() {
@@ -52,31 +62,39 @@ impl<'a> ListenPlan<'a> {
                 _ => return Err(cannot_listen(path, Errno::ENAMETOOLONG)),
             }
         }
+        let targets: BTreeSet<RawFd> = inherited.fds().map(|fd| fd.as_raw_fd()).collect();
         let mut plan = Self {
             ports,
             paths,
             backlog: if backlog == 0 { DEFAULT_BACKLOG } else { backlog },
-            targets: BTreeSet::new(),
+            next: targets.last().map_or(inherited_listeners::FIRST, |last| last + 1),
+            targets,
+            is_in_row: false,
         };
         plan.collect_targets()?;
-        plan.check_variable(&[])?;
+        plan.check_variable(inherited)?;
+        plan.check_files(inherited)?;
         Ok(plan)
     }
 
-    /// The plan to listen beside what was inherited.
-    pub(crate) fn beside(mut self, listeners: &Listeners) -> Result<Self, Error> {
-        let inherited = &listeners.entries;
-        self.targets = inherited.iter().map(|listener| listener.fd.as_raw_fd()).collect();
-        self.collect_targets()?;
-        self.check_variable(inherited)?;
-        // The file of a socket that nobody else listens to would be removed.
-        for path in self.paths {
-            let id = FileId::of(path);
-            if id.is_some() && inherited.iter().any(|listener| listener.file() == id) {
-                return Err(Error::rule(&[b"there is a listener already at ", path.as_os_str().as_bytes()]));
+    /// The plan to put all listeners side by side, as `LISTEN_FDS` tells no more than how many there are.
+    pub(crate) fn for_listen_fds(mut self) -> Result<Self, Error> {
+        if self.next == inherited_listeners::FIRST && self.count() == 0 {
+            return Err(Error::rule(&[b"--listen-fds: there is nothing to listen to"]));
+        }
+        for (port, fd) in self.ports.iter().zip(self.next..) {
+            if let Some(target) = port.target.as_ref().filter(|target| target.number != fd) {
+                let place = format!("--listen-fds: the file descriptor of this port has to be {fd}, not ");
+                return Err(Error::rule(&[place.as_bytes(), &target.text, b":", &port.name]));
             }
         }
+        self.is_in_row = true;
         Ok(self)
+    }
+
+    /// How many listeners there will be beside the inherited ones.
+    fn count(&self) -> usize {
+        self.ports.len() + self.paths.len()
     }
 
     /// Each descriptor can hold one socket (`fd-clash`).
@@ -89,10 +107,20 @@ impl<'a> ListenPlan<'a> {
         Ok(())
     }
 
+    /// The file of an inherited socket would be removed, as one that nobody listens to.
+    fn check_files(&self, inherited: &Listeners) -> Result<(), Error> {
+        let files: Vec<FileId> = inherited.entries.iter().filter_map(Listener::file).collect();
+        let is_inherited = |path: &&PathBuf| FileId::of(path).is_some_and(|id| files.contains(&id));
+        match self.paths.iter().find(|path| !files.is_empty() && is_inherited(path)) {
+            Some(path) => Err(Error::rule(&[b"there is a listener already at ", path.as_os_str().as_bytes()])),
+            None => Ok(()),
+        }
+    }
+
     /// The variable that names the listeners must fit (`env-too-big`). Counted with the descriptors they get if none but
     /// the standard ones are open.
-    fn check_variable(&self, inherited: &[Listener]) -> Result<(), Error> {
-        let names = inherited.iter().map(|listener| listener.name.len());
+    fn check_variable(&self, inherited: &Listeners) -> Result<(), Error> {
+        let names = inherited.entries.iter().map(|listener| listener.name.len());
         let names = names.chain(self.ports.iter().map(|port| port.name.len()));
         let names = names.chain(self.paths.iter().map(|path| path.as_os_str().len()));
         // Each with its `=` and the `;` in front of it, which the first one does not have.
@@ -104,7 +132,7 @@ impl<'a> ListenPlan<'a> {
     pub(crate) fn keep_clear(&self, fd: OwnedFd) -> Result<OwnedFd, Errno> {
         let own = fd.as_raw_fd();
         let is_free = |fd: RawFd| (fd == own || !sys::is_open(fd)) && !self.targets.contains(&fd);
-        let mut numbers = (3..).filter(|&fd| is_free(fd)).skip(self.ports.len() + self.paths.len());
+        let mut numbers = (3..).filter(|&fd| is_free(fd)).skip(self.count());
         let clear = numbers.next().unwrap_or(own);
         if clear == own { Ok(fd) } else { sys::move_above(fd, clear, CloseOnExec::Yes) }
     }
@@ -116,20 +144,37 @@ impl<'a> ListenPlan<'a> {
             fcntl(&inherited.fd, FcntlArg::F_SETFD(FdFlag::empty()))
                 .map_err(|errno| Error::system(&[b"failed to pass on ", &inherited.name, b":"], errno))?;
         }
+        let mut places = self.reserve_places()?.into_iter();
         for port in &self.ports {
-            listeners.entries.push(self.listen_to_port(port)?);
+            listeners.entries.push(self.listen_to_port(port, places.next())?);
         }
         for path in self.paths {
-            let fd = self.open_at(|| listen_to_path(path, self.backlog), None)?;
+            let fd = self.open_at(|| listen_to_path(path, self.backlog), None, places.next())?;
             listeners.files.extend(SocketFile::of(path));
             listeners.entries.push(Listener::new(path.as_os_str().as_bytes(), fd));
         }
         check_length(listeners.variable().len())
     }
 
-    fn listen_to_port(&self, port: &PortSpec) -> Result<Listener, Error> {
+    /// Something that keeps the place of each listener, if they have to be side by side: looking up the name of a host may
+    /// open files and leave them open.
+    fn reserve_places(&self) -> Result<Vec<OwnedFd>, Error> {
+        let count = if self.is_in_row { self.count() } else { 0 };
+        let reserve = |fd| {
+            if sys::is_open(fd) {
+                let rule = format!("--listen-fds: file descriptor {fd} is needed for a listener, but is open already");
+                return Err(Error::rule(&[rule.as_bytes()]));
+            }
+            let place =
+                File::open("/dev/null").map_err(|error| Error::system(&[b"failed to open /dev/null:"], error))?;
+            sys::move_to(place.into(), fd).map_err(cannot_create)
+        };
+        (self.next..).take(count).map(reserve).collect()
+    }
+
+    fn listen_to_port(&self, port: &PortSpec, place: Option<OwnedFd>) -> Result<Listener, Error> {
         let target = port.target.as_ref();
-        let fd = self.open_at(|| bind_port(port, self.backlog), target.map(|target| target.number))?;
+        let fd = self.open_at(|| bind_port(port, self.backlog), target.map(|target| target.number), place)?;
         let Some(target) = target else {
             return Ok(Listener::new(&port.name, fd));
         };
@@ -139,13 +184,21 @@ impl<'a> ListenPlan<'a> {
         Ok(Listener { fd_text: target.text.clone(), ..Listener::new(&port.name, fd) })
     }
 
-    /// Opens a socket; where it lands on a descriptor that another port is wanted at, it goes to the next one free.
-    fn open_at(&self, open: impl FnOnce() -> Result<OwnedFd, Error>, own: Option<RawFd>) -> Result<OwnedFd, Error> {
+    /// Opens a socket, and puts it in its place if that was reserved. Otherwise, where it lands on a descriptor that another
+    /// port is wanted at, it goes to the next one free.
+    fn open_at(
+        &self,
+        open: impl FnOnce() -> Result<OwnedFd, Error>,
+        own: Option<RawFd>,
+        place: Option<OwnedFd>,
+    ) -> Result<OwnedFd, Error> {
         let mut fd = open()?;
+        if let Some(place) = place {
+            return sys::move_to(fd, place.into_raw_fd()).map_err(cannot_create);
+        }
         while self.targets.contains(&fd.as_raw_fd()) && own != Some(fd.as_raw_fd()) {
             let above = fd.as_raw_fd() + 1;
-            fd = sys::move_above(fd, above, CloseOnExec::No)
-                .map_err(|errno| Error::system(&[b"failed to create socket:"], errno))?;
+            fd = sys::move_above(fd, above, CloseOnExec::No).map_err(cannot_create)?;
         }
         Ok(fd)
     }
@@ -156,12 +209,14 @@ struct Listener {
     name: Vec<u8>,
     /// Its descriptor as `SERVER_STARTER_PORT` has it.
     fd_text: Vec<u8>,
+    /// The manager's name for it, if it was inherited.
+    fd_name: Option<Vec<u8>>,
     fd: OwnedFd,
 }
 
 impl Listener {
     fn new(name: &[u8], fd: OwnedFd) -> Self {
-        Self { name: name.to_vec(), fd_text: fd.as_raw_fd().to_string().into(), fd }
+        Self { name: name.to_vec(), fd_text: fd.as_raw_fd().to_string().into(), fd_name: None, fd }
     }
 
     /// The file of an inherited unix socket. The manager's paths are absolute.
@@ -172,7 +227,7 @@ impl Listener {
 
 impl From<InheritedListener> for Listener {
     fn from(inherited: InheritedListener) -> Self {
-        Self::new(&inherited.name, inherited.fd)
+        Self { fd_name: inherited.fd_name, ..Self::new(&inherited.name, inherited.fd) }
     }
 }
 
@@ -192,6 +247,17 @@ impl Listeners {
 
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.entries.iter().map(|entry| entry.fd.as_fd())
+    }
+
+    /// The value of `LISTEN_FDS`.
+    pub(crate) fn listen_fds(&self) -> Vec<u8> {
+        self.entries.len().to_string().into()
+    }
+
+    /// The value of `LISTEN_FDNAMES`: of each listener the manager's name, or the one in `SERVER_STARTER_PORT`.
+    pub(crate) fn listen_fdnames(&self) -> Vec<u8> {
+        let names = self.entries.iter().map(|entry| to_fd_name(entry.fd_name.as_ref().unwrap_or(&entry.name)));
+        names.collect::<Vec<_>>().join(b":".as_slice())
     }
 
     /// Whether a listener sits on standard input.
@@ -235,8 +301,7 @@ fn bind_port(port: &PortSpec, backlog: i32) -> Result<OwnedFd, Error> {
     let kind = if port.is_udp { SockType::Datagram } else { SockType::Stream };
     let open = || {
         // No close-on-exec: no other program than workers is started from here on.
-        let fd = socket(family, kind, SockFlag::empty(), None)
-            .map_err(|errno| Error::system(&[b"failed to create socket:"], errno))?;
+        let fd = socket(family, kind, SockFlag::empty(), None).map_err(cannot_create)?;
         let _ = setsockopt(&fd, sockopt::ReuseAddr, &true);
         Ok::<_, Error>(fd)
     };
@@ -290,6 +355,16 @@ fn listen_to_path(path: &Path, backlog: i32) -> Result<OwnedFd, Error> {
     Ok(fd)
 }
 
+/// What systemd allows: ASCII without control characters and colons, which become `_`, and no more than 255 of them.
+fn to_fd_name(name: &[u8]) -> Vec<u8> {
+    let is_allowed = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
+    name.iter().take(255).map(|&byte| if is_allowed(byte) { byte } else { b'_' }).collect()
+}
+
+fn cannot_create(errno: Errno) -> Error {
+    Error::system(&[b"failed to create socket:"], errno)
+}
+
 fn cannot_listen(path: &Path, errno: Errno) -> Error {
     Error::system(&[b"failed to listen to file ", path.as_os_str().as_bytes(), b":"], errno)
 }
@@ -319,8 +394,8 @@ mod tests {
         (first, take_from(first, 2, Some(b"web:app")).unwrap().into())
     }
 
-    fn plan<'a>(ports: &[&str], paths: &'a [PathBuf]) -> ListenPlan<'a> {
-        ListenPlan::new(&ports.iter().map(Into::into).collect::<Vec<_>>(), paths, 0).unwrap()
+    fn plan<'a>(ports: &[&str], paths: &'a [PathBuf], inherited: &Listeners) -> Result<ListenPlan<'a>, Error> {
+        ListenPlan::new(&ports.iter().map(Into::into).collect::<Vec<_>>(), paths, 0, inherited)
     }
 
     fn message<T>(result: Result<T, Error>) -> String {
@@ -338,7 +413,7 @@ mod tests {
         assert!(listeners.entries.iter().all(is_closed_on_exec));
 
         let paths = [ours.clone()];
-        plan(&["127.0.0.1:0"], &paths).beside(&listeners).unwrap().listen(&mut listeners).unwrap();
+        plan(&["127.0.0.1:0"], &paths, &listeners).unwrap().listen(&mut listeners).unwrap();
         assert!(!listeners.entries.iter().any(is_closed_on_exec));
         let variable = String::from_utf8(listeners.variable()).unwrap();
         let entries: Vec<_> = variable.split(';').collect();
@@ -358,9 +433,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first, listeners) = inherited(&dir.path().join("socket"));
         let second = format!("0{}", first + 1);
-        let error = message(plan(&[&format!("0={second}")], &[]).beside(&listeners));
+        let error = message(plan(&[&format!("0={second}")], &[], &listeners));
         assert_eq!(error, format!("file descriptor {second} is wanted more than once"));
-        plan(&[&format!("0={}", first + 2)], &[]).beside(&listeners).unwrap();
+        plan(&[&format!("0={}", first + 2)], &[], &listeners).unwrap();
     }
 
     #[test]
@@ -370,10 +445,10 @@ mod tests {
         let (_, listeners) = inherited(&path);
         std::os::unix::fs::symlink(dir.path(), &link).unwrap();
         let same = [link.join("socket")];
-        let error = message(plan(&[], &same).beside(&listeners));
+        let error = message(plan(&[], &same, &listeners));
         assert_eq!(error, format!("there is a listener already at {}", same[0].display()));
         let other = [dir.path().join("other")];
-        plan(&[], &other).beside(&listeners).unwrap();
+        plan(&[], &other, &listeners).unwrap();
     }
 
     #[test]
@@ -381,12 +456,81 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_, listeners) = inherited(&dir.path().join("socket"));
         let mut paths = vec![PathBuf::from("x".repeat(100)); 1242];
-        let fits = |paths: &[PathBuf], listeners: &_| ListenPlan::new(&[], paths, 0)?.beside(listeners).map(drop);
+        let fits = |paths: &[PathBuf], listeners: &_| plan(&[], paths, listeners).map(drop);
         while fits(&paths, &Listeners::default()).is_ok() {
             paths.push("x".repeat(20).into());
         }
         paths.pop();
         let error = message(fits(&paths, &listeners));
         assert!(error.starts_with("too many listeners: SERVER_STARTER_PORT"), "{error}");
+    }
+
+    #[test]
+    fn for_listen_fds_all_listeners_are_side_by_side() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, mut listeners) = inherited(&dir.path().join("theirs"));
+        let paths = [dir.path().join("ours")];
+        let ports = ["127.0.0.1:0", &format!("0=0{}", first + 3), "localhost:u0"];
+        let plan = plan(&ports, &paths, &listeners).unwrap().for_listen_fds().unwrap();
+        plan.listen(&mut listeners).unwrap();
+        let is_next = |(listener, fd): (&Listener, _)| listener.fd.as_raw_fd() == fd;
+        assert!(listeners.entries.iter().zip(first..).all(is_next));
+        let variable = String::from_utf8(listeners.variable()).unwrap();
+        assert!(variable.ends_with(&format!(
+            ";127.0.0.1:0={};0=0{};localhost:0={};{}={}",
+            first + 2,
+            first + 3,
+            first + 4,
+            paths[0].display(),
+            first + 5
+        )));
+        assert_eq!(listeners.listen_fds(), b"6");
+        let names = format!("web:app:127.0.0.1_0:0:localhost_0:{}", paths[0].display());
+        assert_eq!(String::from_utf8(listeners.listen_fdnames()).unwrap(), names);
+        let close_on_exec = |listener: &Listener| fcntl(&listener.fd, FcntlArg::F_GETFD).unwrap() != 0;
+        assert!(!listeners.entries.iter().any(close_on_exec));
+    }
+
+    #[test]
+    fn for_listen_fds_nothing_else_may_be_in_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, mut listeners) = inherited(&dir.path().join("theirs"));
+        let _other = sys::move_to(File::open("/dev/null").unwrap().into(), first + 4).unwrap();
+        let paths = [dir.path().join("ours")];
+        let in_row = |ports: &[&str], listeners: &_| plan(ports, &paths, listeners).unwrap().for_listen_fds();
+        let error = message(in_row(&["0", "0"], &listeners).unwrap().listen(&mut listeners));
+        let number = first + 4;
+        assert_eq!(
+            error,
+            format!("--listen-fds: file descriptor {number} is needed for a listener, but is open already")
+        );
+        assert!(!paths[0].exists() && !sys::is_open(first + 2) && listeners.entries.len() == 2);
+        in_row(&["0"], &listeners).unwrap().listen(&mut listeners).unwrap();
+    }
+
+    #[test]
+    fn for_listen_fds_a_port_is_wanted_in_its_place_or_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, listeners) = inherited(&dir.path().join("theirs"));
+        let (own, none) = (format!("0={}", first + 3), Listeners::default());
+        for (ports, is_right) in [(["0", &own], true), ([&own, "0"], false)] {
+            let plan = plan(&ports, &[], &listeners).unwrap().for_listen_fds();
+            assert_eq!(plan.is_ok(), is_right);
+        }
+        let error = message(plan(&["0", "127.0.0.1:80=3"], &[], &none).unwrap().for_listen_fds());
+        assert_eq!(error, "--listen-fds: the file descriptor of this port has to be 4, not 3:127.0.0.1:80");
+        plan(&["0=3", "0", "0=05"], &[], &none).unwrap().for_listen_fds().unwrap();
+        assert_eq!(
+            message(plan(&[], &[], &none).unwrap().for_listen_fds()),
+            "--listen-fds: there is nothing to listen to"
+        );
+        plan(&[], &[], &listeners).unwrap().for_listen_fds().unwrap();
+    }
+
+    #[test]
+    fn names_of_descriptors() {
+        assert_eq!(to_fd_name(b"[::1]:8080"), b"[__1]_8080");
+        assert_eq!(to_fd_name(b"/run/a b;=\n\x7f\xff~"), b"/run/a b;=___~");
+        assert_eq!(to_fd_name(&[b'x'; 256]).len(), 255);
     }
 }

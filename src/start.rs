@@ -80,7 +80,8 @@ impl Resources {
         say(format!("start_server (pid:{}) starting now...", std::process::id()));
 
         // All that can be known before anything is bound or removed.
-        let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog)?.beside(&self.listeners)?;
+        let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog, &self.listeners)?;
+        let plan = if options.listen_fds { plan.for_listen_fds()? } else { plan };
         options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
         let status_file = options.status_file.as_deref().map(StatusFile::new).transpose()?;
         let failure_file = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
@@ -97,6 +98,10 @@ impl Resources {
         }
         plan.listen(&mut self.listeners)?;
         environment.set("SERVER_STARTER_PORT", self.listeners.variable());
+        if options.listen_fds {
+            environment.set("LISTEN_FDS", self.listeners.listen_fds());
+            environment.set("LISTEN_FDNAMES", self.listeners.listen_fdnames());
+        }
         let watch = Watch::new(options.ready, &self.listeners)?;
         ignore_broken_pipes();
         if let Some(log) = &mut self.log {
