@@ -411,7 +411,7 @@ fn stale_pid() {
 fn restart_ends() {
     differ(
         |s| {
-            s.start(&["--interval=2", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "G2=exit=1"]);
+            s.start(&["--interval=5", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "G2=exit=1"]);
             s.wait_worker(1);
             s.wait_file("st", "1:<W1>\n");
             let restart = s.begin(&["--restart", "--pid-file=pid", "--status-file=st"]);
@@ -452,7 +452,7 @@ fn never_drop_term() {
 fn term_first() {
     differ(
         |s| {
-            s.start(&["--interval=3", "--", "$PROBE"]);
+            s.start(&["--interval=5", "--", "$PROBE"]);
             s.wait_worker(1);
             s.signal("STOP");
             s.signal("HUP");
@@ -471,7 +471,7 @@ fn term_first() {
 fn term_first_with_a_dead_worker() {
     differ(
         |s| {
-            s.start(&["--interval=3", "--", "$PROBE", "G1=exit=1"]);
+            s.start(&["--interval=5", "--", "$PROBE", "G1=exit=1"]);
             s.wait_dead(1);
             s.signal("TERM");
             s.wait_exit();
@@ -487,7 +487,7 @@ fn term_first_with_a_dead_worker() {
 fn term_first_in_a_failing_restart() {
     differ(
         |s| {
-            s.start(&["--interval=2", "--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=exit=1"]);
+            s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=exit=1"]);
             s.wait_worker(1);
             s.wait_file("st", "1:<W1>\n");
             s.signal("HUP");
@@ -506,7 +506,7 @@ fn term_first_in_a_failing_restart() {
 fn whole_interval() {
     differ(
         |s| {
-            s.start(&["--interval=2", "--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=exit=1"]);
+            s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=exit=1"]);
             s.wait_worker(1);
             s.wait_file("st", "1:<W1>\n");
             s.signal("HUP");
@@ -525,12 +525,12 @@ fn whole_interval() {
 fn alive_after_delay() {
     differ(
         |s| {
-            s.start(&["--kill-old-delay=2", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
+            s.start(&["--kill-old-delay=5", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
             s.wait_worker(1);
             s.wait_file("st", "1:<W1>\n");
             s.signal("HUP");
             s.wait_worker(2);
-            s.wait_line("sleeping 2 secs before killing old workers");
+            s.wait_line("sleeping 5 secs before killing old workers");
             s.signal_worker(2, "KILL");
             s.wait_line("starting new worker <W3>");
             s.said()

@@ -24,7 +24,7 @@ use super::process::{Process, is_at_rest, is_dead, running_in, send, wanting_loc
 use super::transcript::{Transcript, text_of};
 use super::workers::Worker;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(5);
 
 /// What a command that has ended said, with symbols for values.

@@ -127,7 +127,7 @@ fn missing_options_and_files() {
 #[test]
 fn restart_of_a_superdaemon_that_ends() {
     compare(|s| {
-        s.start(&[&["--interval=2", "--signal-on-hup=USR1"], &START[..], &["G1=ign=USR1,TERM"]].concat());
+        s.start(&[&["--interval=5", "--signal-on-hup=USR1"], &START[..], &["G1=ign=USR1,TERM"]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         let restart = s.begin(&RESTART);
@@ -145,7 +145,7 @@ fn restart_of_a_superdaemon_that_ends() {
 #[test]
 fn restart_in_the_first_interval() {
     compare(|s| {
-        s.start(&[&["--interval=3"], &START[..]].concat());
+        s.start(&[&["--interval=5"], &START[..]].concat());
         s.wait_worker(1);
         s.wait_file("pid", "<S>\n");
         s.run(&RESTART);

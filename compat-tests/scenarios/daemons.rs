@@ -73,7 +73,7 @@ fn daemon_that_cannot_start() {
 #[test]
 fn daemon_whose_worker_fails() {
     compare(|s| {
-        let options = ["--daemonize", "--log-file=log", "--pid-file=pid", "--interval=2", "--status-file=st"];
+        let options = ["--daemonize", "--log-file=log", "--pid-file=pid", "--interval=5", "--status-file=st"];
         s.start(&[&options[..], &["--", "$PROBE", "G1=exit=1"]].concat());
         s.adopt_daemon("pid");
         s.wait_worker(2);

@@ -86,7 +86,7 @@ fn envdir_falls_back_to_the_start() {
             s.write(&format!("env/{name}"), "start\n");
             s.env(name, "from outside");
         }
-        s.start(&["--envdir=env", "--interval=2", "--status-file=st", "--", "$PROBE", "G3=exit=1"]);
+        s.start(&["--envdir=env", "--interval=5", "--status-file=st", "--", "$PROBE", "G3=exit=1"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.write("env/GOES", "later\n");

@@ -95,7 +95,7 @@ fn signals_of_choice() {
 fn failing_starts_are_repeated_until_one_succeeds() {
     compare(|s| {
         // Two seconds: even on a slow machine the worker is dead when the interval ends.
-        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE", "G1=exit=7", "G2=exit=0"]);
+        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G1=exit=7", "G2=exit=0"]);
         s.wait_line("new worker <W1> seems to have failed to start, exit status:1792");
         s.wait_line("new worker <W2> seems to have failed to start, exit status:0");
         s.wait_no_file("st");
@@ -110,7 +110,7 @@ fn failing_starts_are_repeated_until_one_succeeds() {
 #[test]
 fn old_worker_stays_while_new_ones_fail() {
     compare(|s| {
-        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE", "G2=exit=3"]);
+        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G2=exit=3"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
@@ -200,7 +200,7 @@ fn term_ends_the_first_interval() {
 #[test]
 fn term_ends_the_interval_of_a_restart() {
     compare(|s| {
-        let options = ["--interval=3", "--signal-on-hup=USR1", "--status-file=st"];
+        let options = ["--interval=5", "--signal-on-hup=USR1", "--status-file=st"];
         s.start(&[&options[..], &["--", "$PROBE", "G1=ign=USR1,TERM"]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
@@ -258,7 +258,7 @@ fn ways_to_fail() {
 fn successors_that_fail() {
     compare(|s| {
         s.prelude("ulimit -c 0");
-        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE", "G2+=exit=1"]);
+        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G2+=exit=1"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.signal_worker(1, "SEGV");
@@ -275,7 +275,7 @@ fn successors_that_fail() {
 #[test]
 fn term_ends_the_interval_of_a_successor() {
     compare(|s| {
-        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE"]);
+        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.signal_worker(1, "USR1");
@@ -366,7 +366,7 @@ fn negative_interval() {
 #[test]
 fn old_worker_dies_while_new_ones_fail() {
     compare(|s| {
-        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE", "G2=exit=5"]);
+        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G2=exit=5"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
@@ -409,16 +409,16 @@ fn status_file_is_replaced() {
 #[test]
 fn hup_and_death_in_the_kill_old_delay() {
     compare(|s| {
-        s.start(&["--kill-old-delay=2", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
+        s.start(&["--kill-old-delay=5", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
         s.wait_worker(2);
-        s.wait_line("sleeping 2 secs before killing old workers");
+        s.wait_line("sleeping 5 secs before killing old workers");
         s.signal("HUP");
         s.wait_worker(3);
         s.wait_line("sending TERM to old workers:<W1>,<W2>");
-        s.wait_line("sleeping 2 secs before killing old workers");
+        s.wait_line("sleeping 5 secs before killing old workers");
         s.signal_worker(2, "KILL");
         s.wait_line("killing old workers");
         s.wait_line("old worker <W2> died, status:9");
@@ -436,13 +436,13 @@ fn hup_and_death_in_the_kill_old_delay() {
 #[test]
 fn term_in_the_kill_old_delay() {
     compare(|s| {
-        let options = ["--kill-old-delay=2", "--signal-on-hup=USR1", "--status-file=st"];
+        let options = ["--kill-old-delay=5", "--signal-on-hup=USR1", "--status-file=st"];
         s.start(&[&options[..], &["--", "$PROBE", "G1=ign=USR1,TERM"]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
         s.wait_worker(2);
-        s.wait_line("sleeping 2 secs before killing old workers");
+        s.wait_line("sleeping 5 secs before killing old workers");
         s.signal("TERM");
         s.wait_line("worker <W2> died, status:0");
         s.wait_report(1, "got TERM");

@@ -43,7 +43,7 @@ fn signals_that_mean_nothing() {
 fn signals_that_do_not_end_the_interval() {
     compare(|s| {
         let start = Instant::now();
-        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE"]);
+        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE"]);
         s.wait_worker(1);
         for signal in ["STOP", "CONT", "CHLD", "WINCH"] {
             s.signal(signal);
@@ -80,7 +80,7 @@ fn hups_while_the_superdaemon_is_stopped() {
 #[test]
 fn hups_in_intervals() {
     compare(|s| {
-        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE", "ign=TERM"]);
+        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "ign=TERM"]);
         s.wait_worker(1);
         s.signal("HUP");
         s.wait_worker(2);
@@ -156,7 +156,7 @@ fn shutdown_with_an_old_worker() {
 #[test]
 fn worker_that_is_stopped() {
     compare(|s| {
-        s.start(&["--interval=2", "--status-file=st", "--", "$PROBE"]);
+        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE"]);
         s.wait_worker(1);
         s.signal_worker(1, "STOP");
         s.wait_file("st", "1:<W1>\n");
