@@ -54,9 +54,9 @@ fn help_fits_a_terminal_of_80_columns() {
 fn bash_completes_options() {
     let script = r#"
         source "$1"
-        COMP_WORDS=(start_server --kill)
+        COMP_WORDS=(start_server --kill-o)
         COMP_CWORD=1
-        _start_server start_server --kill start_server
+        _start_server start_server --kill-o start_server
         echo "${COMPREPLY[*]}"
     "#;
     let file = examples().join("packaging/completions/start_server.bash");

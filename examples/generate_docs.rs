@@ -111,8 +111,8 @@ fn section(title: &str, parts: &[Part]) -> Roff {
 
 const OPTIONS: &[Part] = &[
     Text(
-        "Options may be abbreviated as long as that is unambiguous, written in any case and with one dash, and stand \
-         before or between the words of PROGRAM; what follows \"--\" is PROGRAM. The value follows after = or as the \
+        "Options, but not those beyond Server::Starter, may be abbreviated as long as that is unambiguous, and written in \
+         any case and with one dash. They stand before or between the words of PROGRAM; what follows \"--\" is PROGRAM. The value follows after = or as the \
          next argument. Of an option that is given twice, the last one counts; --port and --path add up. SECS and N \
          are whole numbers. If POSIXLY_CORRECT is set, options end at the first word that is none, and are not \
          abbreviated.",
@@ -162,6 +162,17 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  strings (10: comes before 9:). It appears when the first worker has started, and is always replaced \
                  as a whole, by renaming FILE.PID, PID being that of the superdaemon.",
             ),
+            Item(
+                "status file with .failed appended",
+                "Only with --max-start-failures: the generation of the last attempt of a restart that was given up. It \
+                 appears when the restart is given up, which --restart learns by it, and goes when a worker has \
+                 started.",
+            ),
+            Item(
+                "$TMPDIR/start_server.XXXXXX",
+                "Only with --ready=notify: a directory with the sockets that workers write to. Workers must be able to \
+                 reach it. Without TMPDIR, it is in /tmp.",
+            ),
             Item("log file", "Opened for appending once, and created if need be. What is said is not dated."),
         ],
     ),
@@ -189,6 +200,14 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "SERVER_STARTER_GENERATION",
                 "Which attempt to start a worker this is, counted from 1. Attempts that fail count, too.",
             ),
+            Item("NOTIFY_SOCKET", "With --ready=notify, what the worker tells that it is ready; see READINESS."),
+            Item(
+                "LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES",
+                "With --listen-fds, the same listeners as systemd hands them over, see sd_listen_fds(3): how many, from \
+                 descriptor 3 on, and for which process, which must be PROGRAM itself: it must not be started by a \
+                 wrapper that stays. The name of a listener is that of SERVER_STARTER_PORT, or systemd's own for one \
+                 that came from there, with _ for each character that is not allowed in it, above all the colon.",
+            ),
         ],
     ),
     (
@@ -200,6 +219,12 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  succeeded; --help or --version has been printed; with --daemonize, the superdaemon is running.",
             ),
             Item("1", "The options are wrong: each mistake is reported. Or the version could not be printed."),
+            Item("124", "--restart: the time of --restart-timeout is over. The restart goes on."),
+            Item(
+                "125",
+                "As many starts have failed as --max-start-failures allows: with --restart, the restart was given up and \
+                 the old worker goes on; otherwise, no worker has started, and everything has been removed.",
+            ),
             Item(
                 "255",
                 "An error without a number of the system's: there is no PROGRAM, an option lacks another one that it \
@@ -212,7 +237,7 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  already in use.",
             ),
             Text(
-                "Errors occur at start only, before the first worker. A worker that fails never ends the superdaemon. \
+                "But for --max-start-failures, errors occur at start only, before the first worker. A worker that fails never ends the superdaemon. \
                  Statuses of workers in messages are those of wait(2): 256 is exit code 1, 9 is signal KILL.",
             ),
         ],
@@ -231,13 +256,61 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "end gracefully",
                 "On TERM, or the signal that was chosen, it accepts no more connections, finishes what it has begun, \
-                 and exits. It is asked once and never killed.",
+                 and exits. It is asked once and, unless there is a --kill-timeout, never killed.",
             ),
             Text(
                 "Standard input, output and error are those of the superdaemon: with --log-file, output and error go \
                  to the log; with --daemonize, input is /dev/null. SIGPIPE is ignored. PROGRAM must stay in the \
                  foreground: a parent that exits is a worker that has died. When a current worker dies, the next one \
                  is started at once.",
+            ),
+        ],
+    ),
+    (
+        "READINESS",
+        &[
+            Text(
+                "Without --ready, a worker has started when it has lived for --interval seconds, whatever it is doing by \
+                 then. With --ready, it takes over when it is ready, be that sooner or later. A worker that dies \
+                 before is noticed at once.",
+            ),
+            Item(
+                "--ready=notify",
+                "The worker gets a NOTIFY_SOCKET of its own, the file of a unix datagram socket, and sends READY=1 to \
+                 it, by itself or through a descendant. The kernel tells who has sent it, so the sender has to exist \
+                 when the message is read, and its parents up to the worker, too: systemd-notify waits for that, \
+                 another helper that ends at once may be missed, and a process that has put itself into the \
+                 background is no descendant. Other messages mean nothing.",
+            ),
+            Item(
+                "--ready=accepting",
+                "The worker is looked at again and again, in /proc: it is ready when a thread of it, or of a descendant, \
+                 sleeps in accept(2), or in epoll_wait(2), poll(2) or select(2) with a listener in the set (of a UDP \
+                 port, also in recvfrom(2) and the like). That needs the right to trace it: the same user, or root, and \
+                 a kernel.yama.ptrace_scope of 0 or 1. Not seen are servers that open another socket (SO_REUSEPORT), \
+                 use io_uring, never wait, are programs of another word size, or have made themselves unreadable by \
+                 changing their user.",
+            ),
+            Text(
+                "A worker that isn't ready in time gets the signal of --signal-on-hup. If it ignores that, it stays, so \
+                 use --kill-timeout with it.",
+            ),
+        ],
+    ),
+    (
+        "SERVICE MANAGERS",
+        &[
+            Text(
+                "With --sd-notify, a unit can have Type=notify, and with systemd 253 or later Type=notify-reload: a reload \
+                 is over when the restart is. But systemd takes a restart that was given up for a success, so let \
+                 ExecReload run --restart where that matters. The messages come from the superdaemon itself \
+                 (NotifyAccess=main).",
+            ),
+            Text(
+                "With --from-systemd, the listeners of the unit's sockets come first in SERVER_STARTER_PORT: TCP and UDP \
+                 ports and unix stream sockets. The names are 8080 for all IPv4 addresses, 127.0.0.1:8080, [::]:8080 \
+                 (which systemd opens for IPv4, too), [::1]:8080, the file of a socket, or @ and an abstract name. \
+                 Their files are systemd's, and stay.",
             ),
         ],
     ),
@@ -254,6 +327,15 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "start_server --restart --pid-file=app.pid --status-file=app.status\n\
                  start_server --stop --pid-file=app.pid",
             ),
+            Text("Know whether a deploy has succeeded, whatever time the application takes to load:"),
+            Code(
+                "start_server --port=8080 --pid-file=app.pid --status-file=app.status \\\n    \
+                 --ready=accepting --max-start-failures=3 --kill-timeout=60 -- \\\n    \
+                 plackup -s Starlet app.psgi\n\
+                 start_server --restart --restart-timeout=120 --pid-file=app.pid --status-file=app.status",
+            ),
+            Text("Deploy a program that knows socket activation, and says itself when it is ready:"),
+            Code("start_server --port=8000 --listen-fds --ready=notify -- gunicorn app:app"),
             Text("Run in the background, on one address only, a server that ends gracefully on QUIT:"),
             Code(
                 "start_server --daemonize --log-file=app.log --pid-file=app.pid \\\n    \
@@ -269,5 +351,10 @@ const SECTIONS: &[(&str, &[Part])] = &[
              in /usr/share/doc/start-server) under \"Differences from the original\".",
         )],
     ),
-    ("SEE ALSO", &[Text("start_server(1p), Server::Starter(3pm), plackup(1p), systemd.service(5)")]),
+    (
+        "SEE ALSO",
+        &[Text(
+            "start_server(1p), Server::Starter(3pm), plackup(1p), systemd.service(5), sd_notify(3), sd_listen_fds(3)",
+        )],
+    ),
 ];

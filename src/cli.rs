@@ -347,8 +347,9 @@ fn instead_of_starting() -> [Arg; 4] {
     [
         flag("restart").help("Restart the workers and wait until only the new one is left").long_help(
             "Send HUP to the superdaemon of --pid-file, and wait until the --status-file shows a new worker and no \
-                 other. There is no limit to that: as long as new workers fail, it waits. It is an error if the \
-                 superdaemon isn't running, dies meanwhile, or has not started its first worker.",
+                 other. As long as new workers fail, it waits, unless there is a --restart-timeout or the superdaemon \
+                 has --max-start-failures. It is an error if the superdaemon isn't running, dies meanwhile, or has \
+                 not started its first worker.",
         ),
         flag("stop").help("Stop the superdaemon and wait for its end").long_help(
             "Send TERM to the superdaemon of --pid-file and wait for its end. It is an error if it isn't running.",
@@ -366,7 +367,7 @@ const OWN: &str = "Beyond Server::Starter";
 fn own() -> [Arg; 8] {
     [
         text("ready", "WHEN")
-            .help("When a new worker has started: \"interval\", as above;\n\"notify\", it says so (sd_notify); \"accepting\", it\nwaits for connections (Linux) [default: interval]")
+            .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
             .long_help(
                 "When a new worker has started. \"interval\": when it is alive after --interval seconds. \"notify\": when it, \
                  or one of its descendants, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
@@ -376,17 +377,17 @@ fn own() -> [Arg; 8] {
                  start. With both, a worker that dies is noticed at once, and the next one is started when \
                  --interval seconds have passed since the start of that one. Both need Linux. Default: interval.",
             ),
-        integer("ready-timeout", "SECS").help("One that is not ready so long after its start is\nstopped, and has failed [default: 60]").long_help(
+        integer("ready-timeout", "SECS").help("A worker that is not ready by then is stopped,\nand has failed [default: 60]").long_help(
             "A worker that is not ready so many seconds after its start gets the signal of --signal-on-hup, and \
              counts as a failed start; the workers that there are go on. Default: 60. Only with --ready=notify or \
              --ready=accepting.",
         ),
-        integer("max-start-failures", "N").help("Give a restart up after so many failed starts in a\nrow; the old worker goes on [default: for ever]").long_help(
+        integer("max-start-failures", "N").help("Give a restart up after so many failed starts\nin a row [default: never]").long_help(
             "After so many failed starts in a row, give a restart up: the old worker goes on as if there had been \
              no restart. If no worker has ever started, exit with 125. A worker that dies is replaced without any \
              limit. Default: try for ever.",
         ),
-        integer("kill-timeout", "SECS").help("Send KILL to workers that have not ended so long\nafter their stop signal [default: never]").long_help(
+        integer("kill-timeout", "SECS").help("Send KILL to a worker so long after its stop\nsignal [default: never]").long_help(
             "Send KILL to a worker that has not ended so many seconds after its stop signal, in a restart and in a \
              shutdown; to its process group, if the stop signal was for that. Default: never.",
         ),
@@ -394,13 +395,13 @@ fn own() -> [Arg; 8] {
             "How many seconds --restart waits for the end of the restart. If that takes longer, --restart exits \
              with 124, and the restart goes on. Default: for ever.",
         ),
-        flag("sd-notify").help("Tell systemd when the first worker has started, of\nrestarts, and of the end (Type=notify)").long_help(
+        flag("sd-notify").help("Tell systemd of the first worker, of restarts\nand of the end (Type=notify)").long_help(
             "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \
              worker has started; RELOADING=1 on HUP, and READY=1 when that restart is over, successful or not; \
              STOPPING=1; and in STATUS the workers. For units with Type=notify or Type=notify-reload. Workers \
              don't get that NOTIFY_SOCKET then. Without NOTIFY_SOCKET, nobody is told. Not with --daemonize.",
         ),
-        flag("from-systemd").help("Take over the listeners of systemd's socket units").long_help(
+        flag("from-systemd").help("Take over the listeners of systemd's sockets").long_help(
             "Take over the listeners that the service manager has opened (LISTEN_FDS, see sd_listen_fds(3)). They \
              come first in SERVER_STARTER_PORT, with the NAME that --port or --path would have given them. Workers \
              don't get the manager's LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.",
@@ -427,7 +428,8 @@ Usage: {usage}
 ";
 
 const AFTER_HELP: &str = "\
-Times are in seconds (SECS). Options may be abbreviated.
+Times are in seconds (SECS). Options may be abbreviated, but not those beyond
+Server::Starter.
 
 Environment:
   ENVDIR, ENABLE_AUTO_RESTART, AUTO_RESTART_INTERVAL, KILL_OLD_DELAY

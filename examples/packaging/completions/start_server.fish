@@ -8,10 +8,10 @@ complete -c start_server -l auto-restart-interval -d 'So long after the last one
 complete -c start_server -l pid-file -d 'Holds the pid of the superdaemon, which locks it' -r -F
 complete -c start_server -l status-file -d 'Holds a line GENERATION:PID for each worker' -r -F
 complete -c start_server -l log-file -d 'Append stdout and stderr to FILE, or pipe them to a command: "|COMMAND"' -r -F
-complete -c start_server -l ready -d 'When a new worker has started: "interval", as above; "notify", it says so (sd_notify); "accepting", it waits for connections (Linux) [default: interval]' -r
-complete -c start_server -l ready-timeout -d 'One that is not ready so long after its start is stopped, and has failed [default: 60]' -r
-complete -c start_server -l max-start-failures -d 'Give a restart up after so many failed starts in a row; the old worker goes on [default: for ever]' -r
-complete -c start_server -l kill-timeout -d 'Send KILL to workers that have not ended so long after their stop signal [default: never]' -r
+complete -c start_server -l ready -d 'How a new worker shows that it has started: "interval", it lives; "notify", it says so to NOTIFY_SOCKET; "accepting", it waits for connections [default: interval]' -r
+complete -c start_server -l ready-timeout -d 'A worker that is not ready by then is stopped, and has failed [default: 60]' -r
+complete -c start_server -l max-start-failures -d 'Give a restart up after so many failed starts in a row [default: never]' -r
+complete -c start_server -l kill-timeout -d 'Send KILL to a worker so long after its stop signal [default: never]' -r
 complete -c start_server -l restart-timeout -d 'How long --restart waits [default: for ever]' -r
 complete -c start_server -l port -d 'Listen to a TCP port, or to a UDP port: uPORT; workers find it at FD; may be repeated' -r
 complete -c start_server -l signal-on-hup -d 'What stops old workers in a restart [default: TERM]' -r -f -a "HUP\t''
@@ -36,6 +36,6 @@ complete -c start_server -l restart -d 'Restart the workers and wait until only 
 complete -c start_server -l stop -d 'Stop the superdaemon and wait for its end'
 complete -c start_server -l help -d 'Print this help'
 complete -c start_server -l version -d 'Print 0.35, the version of Server::Starter that it replaces'
-complete -c start_server -l sd-notify -d 'Tell systemd when the first worker has started, of restarts, and of the end (Type=notify)'
-complete -c start_server -l from-systemd -d 'Take over the listeners of systemd\'s socket units'
+complete -c start_server -l sd-notify -d 'Tell systemd of the first worker, of restarts and of the end (Type=notify)'
+complete -c start_server -l from-systemd -d 'Take over the listeners of systemd\'s sockets'
 complete -c start_server -l listen-fds -d 'Workers also get LISTEN_FDS, as from systemd'
