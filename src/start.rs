@@ -62,14 +62,8 @@ impl Resources {
         let launch = LaunchState::take_over();
 
         let mut environment = Environment::inherited(options);
-        if options.from_systemd {
-            // ORDER: before anything is opened or started, as the numbers of the descriptors are all that tells of them.
-            let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
-            self.listeners = inherited_listeners::take(pid, fds, names)?.into();
-            for name in inherited_listeners::VARIABLES {
-                environment.remove(name);
-            }
-        }
+        // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited listeners.
+        let manager = self.meet_manager(options, &mut environment)?;
         if let Some(path) = environment.get("ENVDIR") {
             let variables = envdir::read(path);
             environment.keep_envdir(variables);
@@ -86,12 +80,6 @@ impl Resources {
         let status_file = options.status_file.as_deref().map(StatusFile::new).transpose()?;
         let failure_file = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
         let failure_file = failure_file.map(|path| StatusFile::new(&failure_path(path))).transpose()?;
-        let mut manager = ServiceManager::default();
-        if options.sd_notify {
-            manager = ServiceManager::from_environment(environment.get("NOTIFY_SOCKET"))?;
-            // It is no worker's business what the manager thinks of the superdaemon.
-            environment.remove("NOTIFY_SOCKET");
-        }
 
         if let Some(log) = &mut self.log {
             log.keep_clear_of(&plan)?;
@@ -130,5 +118,23 @@ impl Resources {
         drop(supervisor);
         drop(pid_file);
         ended
+    }
+
+    /// Takes over what the service manager has opened, and where it listens itself. Both are between it and the
+    /// superdaemon: no other process gets to know of it.
+    fn meet_manager(&mut self, options: &Options, environment: &mut Environment) -> Result<ServiceManager, Error> {
+        if options.from_systemd {
+            let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
+            self.listeners = inherited_listeners::take(pid, fds, names)?.into();
+            for name in inherited_listeners::VARIABLES {
+                environment.remove(name);
+            }
+        }
+        if !options.sd_notify {
+            return Ok(ServiceManager::default());
+        }
+        let manager = ServiceManager::from_environment(environment.get("NOTIFY_SOCKET"))?;
+        environment.remove("NOTIFY_SOCKET");
+        Ok(manager)
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct Supervisor<K> {
     generation: u64,
     current: Option<Worker>,
     old: BTreeMap<Pid, OldWorker>,
-    /// When the current worker had started: the end of its interval.
+    /// When the current worker had started, or the last restart was given up.
     last_restart: Duration,
 }
 
@@ -253,6 +253,8 @@ impl<K: Kernel> Supervisor<K> {
         }
         self.current = previous.filter(|worker| self.old.remove(&worker.pid).is_some());
         self.say("giving up the restart, the old worker goes on");
+        // An automatic restart isn't due again at once.
+        self.last_restart = self.kernel.clock();
         self.update_status();
         self.kernel.note_given_up(Some(self.generation));
     }

@@ -633,6 +633,22 @@ fn a_restart_is_given_up_after_so_many_failures() {
 }
 
 #[test]
+fn an_automatic_restart_that_was_given_up_waits_for_its_time() {
+    check_contains(
+        "interval 1
+         enable-auto-restart
+         auto-restart-interval 10
+         max-start-failures 1
+         worker 2 dies 0 256
+         at 40 TERM",
+        &[
+            "11 autorestart triggered (interval=10)\n",
+            "12 giving up the restart, the old worker goes on\n12 given up 2\n22 autorestart triggered",
+        ],
+    );
+}
+
+#[test]
 fn a_worker_that_died_while_its_restart_failed_is_replaced_without_a_limit() {
     check(
         "interval 1
