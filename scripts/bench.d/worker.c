@@ -1,0 +1,40 @@
+// The worker that measures: its first act is a look at the clock. Then it finds out whether it has what it was promised, and
+// writes a line to a fifo:
+//
+//   worker PID PARENT GENERATION LISTENERS VARIABLES NANOSECONDS
+//
+// LISTENERS counts the sockets of SERVER_STARTER_PORT that do listen, VARIABLES the variables that begin with BENCH_.
+//
+//   worker FIFO [lingers]    lingers: TERM doesn't end it
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+extern char **environ;
+
+int main(int argc, char **argv) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (argc > 2) signal(SIGTERM, SIG_IGN);
+
+    int listeners = 0, variables = 0;
+    char *ports = getenv("SERVER_STARTER_PORT"), *generation = getenv("SERVER_STARTER_GENERATION"), line[200];
+    for (char *entry = ports; entry && (entry = strchr(entry, '=')); entry++) {
+        int listens = 0;
+        socklen_t size = sizeof listens;
+        getsockopt(atoi(entry + 1), SOL_SOCKET, SO_ACCEPTCONN, &listens, &size);
+        listeners += listens;
+    }
+    for (char **variable = environ; *variable; variable++) variables += !strncmp(*variable, "BENCH_", 6);
+
+    int fifo = open(argv[1], O_WRONLY), length = snprintf(line, sizeof line, "worker %d %d %s %d %d %lld\n", getpid(), getppid(),
+        generation ? generation : "none", listeners, variables, now.tv_sec * 1000000000LL + now.tv_nsec);
+    if (write(fifo, line, length) != length) return 1;
+    close(fifo);
+    for (;;) pause();
+}
