@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::options::Options;
 use crate::readiness::Watch;
 use crate::sd_notify::{ServiceManager, Standing};
-use crate::signals::{LaunchState, Received, SignalPipe};
+use crate::signals::{LaunchState, Received, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::status_file::StatusFile;
 use crate::stderr;
 use crate::stop_signal::StopSignal;
@@ -171,7 +171,7 @@ impl Kernel for System<'_> {
         if tick {
             alarm::set(1);
         }
-        while self.received().is_empty() && !sys::has_dead_child() {
+        while self.received().is_empty() && find_dead_child(sys::dead_child).is_none() {
             let left = deadline.map(|deadline| deadline.saturating_sub(self.clock()));
             if left.is_some_and(|left| left.is_zero()) {
                 break;
@@ -202,10 +202,13 @@ impl Kernel for System<'_> {
     }
 
     fn reap(&mut self) -> Option<(Pid, WaitStatus)> {
-        sys::reap(-1).inspect(|&(pid, _)| self.watch.end(pid))
+        find_dead_child(|| sys::reap(-1)).inspect(|&(pid, _)| self.watch.end(pid))
     }
 
     fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus> {
+        if !may_have_dead_child() {
+            return None;
+        }
         sys::reap(worker).inspect(|&(pid, _)| self.watch.end(pid)).map(|(_, status)| status)
     }
 

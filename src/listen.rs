@@ -316,10 +316,7 @@ fn bind_port(port: &PortSpec, backlog: i32) -> Result<OwnedFd, Error> {
         }
         host => {
             let address = match host {
-                Host::Named(name) => sys::gethostbyname(&sys::c_string(name)).map_err(|errno| Error::System {
-                    sentence: [b"failed to resolve host:", name.as_slice(), b":"].concat(),
-                    errno,
-                })?,
+                Host::Named(name) => resolve(name)?,
                 _ => Ipv4Addr::UNSPECIFIED,
             };
             let fd = open()?;
@@ -331,6 +328,15 @@ fn bind_port(port: &PortSpec, backlog: i32) -> Result<OwnedFd, Error> {
         sys::listen(&fd, backlog).map_err(|errno| Error::system(&[b"listen(2) failed:"], errno))?;
     }
     Ok(fd)
+}
+
+fn resolve(name: &[u8]) -> Result<Ipv4Addr, Error> {
+    // What is plainly an address needs no resolver, which would read its files first. The other forms (S7) are its own.
+    if let Some(address) = str::from_utf8(name).ok().and_then(|text| text.parse().ok()) {
+        return Ok(address);
+    }
+    sys::gethostbyname(&sys::c_string(name))
+        .map_err(|errno| Error::System { sentence: [b"failed to resolve host:", name, b":"].concat(), errno })
 }
 
 fn listen_to_path(path: &Path, backlog: i32) -> Result<OwnedFd, Error> {

@@ -8,14 +8,14 @@
 use std::io::{self, PipeReader, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use libc::c_int;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction, sigprocmask};
 
 /// The signals that the original catches (X5), and the one that tells of a dead child.
 const CAUGHT: [Signal; 5] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGALRM, Signal::SIGTERM, Signal::SIGCHLD];
@@ -23,8 +23,17 @@ const CAUGHT: [Signal; 5] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGALRM, Si
 /// The end of the pipe that the handler writes to.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
+/// Whether the handler has written to the pipe since it was read.
+static WRITTEN: AtomicBool = AtomicBool::new(false);
+
 /// A TERM or INT that found the pipe full.
 static OVERFLOW: AtomicI32 = AtomicI32::new(0);
+
+/// Whether a child may be dead: CHLD has come since nobody was found dead. At first it is unknown.
+static MAY_HAVE_DEAD_CHILD: AtomicBool = AtomicBool::new(true);
+
+/// Whether this is a child on its way to exec, with nobody to read the pipe.
+static IN_CHILD: AtomicBool = AtomicBool::new(false);
 
 /// What the signals did at launch, for the programs that are started: they inherit it.
 pub(crate) struct LaunchState {
@@ -67,11 +76,10 @@ pub(crate) struct Blocked<'a> {
 
 impl Blocked<'_> {
     /// In the child: everything as at launch, except that the caught signals are default even if they were ignored
-    /// (LIFE-005). A signal that came in since the fork acts now. Async-signal-safe.
+    /// (LIFE-005): that is what exec makes of them, and until then the handler does. A signal that came in since the fork
+    /// acts now. Async-signal-safe.
     pub(crate) fn restore_in_child(self) {
-        for signal in CAUGHT {
-            set_action(signal, SigHandler::SigDfl);
-        }
+        IN_CHILD.store(true, Ordering::Relaxed);
         self.launch.restore_floating_point();
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.launch.mask), None);
         std::mem::forget(self);
@@ -151,6 +159,10 @@ impl SignalPipe {
 
     /// The signals that have come in, in their order, without CHLD. Does not block.
     pub(crate) fn read(&mut self) -> Vec<Received> {
+        // Asked for all the time, so the system is asked only when there is something.
+        if !WRITTEN.swap(false, Ordering::Relaxed) {
+            return Vec::new();
+        }
         let mut received: Vec<_> = Received::from_number(OVERFLOW.swap(0, Ordering::Relaxed)).into_iter().collect();
         let mut bytes = [0; 256];
         while let Ok(count @ 1..) = self.0.read(&mut bytes) {
@@ -163,9 +175,33 @@ impl SignalPipe {
     }
 }
 
+/// Whether a child may be dead.
+pub(crate) fn may_have_dead_child() -> bool {
+    MAY_HAVE_DEAD_CHILD.load(Ordering::Relaxed)
+}
+
+/// What `look` finds of dead children, if there can be any at all: the system is asked only after a CHLD.
+pub(crate) fn find_dead_child<T>(look: impl FnOnce() -> Option<T>) -> Option<T> {
+    // ORDER: forgotten before the look, as one may die right after it.
+    if !MAY_HAVE_DEAD_CHILD.swap(false, Ordering::Relaxed) {
+        return None;
+    }
+    let found = look();
+    // Where one is dead, others may be.
+    MAY_HAVE_DEAD_CHILD.fetch_or(found.is_some(), Ordering::Relaxed);
+    found
+}
+
 /// The handler.
 extern "C" fn write_to_pipe(signal: c_int) {
+    if IN_CHILD.load(Ordering::Relaxed) {
+        return act_by_default(signal);
+    }
     let errno = Errno::last_raw();
+    if signal == libc::SIGCHLD {
+        MAY_HAVE_DEAD_CHILD.store(true, Ordering::Relaxed);
+    }
+    WRITTEN.store(true, Ordering::Relaxed);
     let byte = signal.to_le_bytes()[0];
     // SAFETY: write(2) is async-signal-safe, and the byte lives until it returns.
     let written = unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
@@ -174,6 +210,14 @@ extern "C" fn write_to_pipe(signal: c_int) {
         OVERFLOW.store(signal, Ordering::Relaxed);
     }
     Errno::set_raw(errno);
+}
+
+/// Does what a signal does to a process without a handler, at the end of the handler. Async-signal-safe.
+fn act_by_default(signal: c_int) {
+    if let Ok(signal) = Signal::try_from(signal) {
+        set_action(signal, SigHandler::SigDfl);
+        let _ = raise(signal);
+    }
 }
 
 fn set_action(signal: Signal, handler: SigHandler) -> SigAction {

@@ -68,8 +68,7 @@ impl StatusFile {
     /// leads to is worth a message.)
     fn is_taken_over(&self) -> bool {
         self.written.is_some()
-            && !self.path.is_dir()
-            && FileId::of(&self.path).is_some_and(|id| Some(id) != self.written)
+            && fs::metadata(&self.path).is_ok_and(|there| !there.is_dir() && Some(FileId::from(&there)) != self.written)
     }
 
     /// `FILE.PID`, as the original names it.
@@ -113,9 +112,12 @@ impl FailureNote {
 
 /// Only a regular file is written to, also under the temporary name.
 fn create(temporary: &Path) -> Result<File, Error> {
-    let file = match fs::symlink_metadata(temporary) {
-        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(Errno::ENXIO.into()),
-        _ => File::create(temporary),
+    let file = match File::create_new(temporary) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(temporary) {
+            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(Errno::ENXIO.into()),
+            _ => File::create(temporary),
+        },
+        file => file,
     };
     file.map_err(|error| {
         Error::system(&[b"failed to create temporary file:", temporary.as_os_str().as_bytes(), b":"], error)

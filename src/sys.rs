@@ -168,21 +168,22 @@ pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<(), Errno> {
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// Whether a child has ended and not been reaped.
-pub(crate) fn has_dead_child() -> bool {
-    is_there_a_dead(libc::P_ALL, 0)
+/// A child that has ended and not been reaped.
+pub(crate) fn dead_child() -> Option<Pid> {
+    find_dead(libc::P_ALL, 0)
 }
 
 /// Whether the child `pid` has ended and not been reaped.
 pub(crate) fn is_dead(pid: Pid) -> bool {
-    is_there_a_dead(libc::P_PID, pid.cast_unsigned())
+    find_dead(libc::P_PID, pid.cast_unsigned()).is_some()
 }
 
-fn is_there_a_dead(kind: libc::idtype_t, id: libc::id_t) -> bool {
+fn find_dead(kind: libc::idtype_t, id: libc::id_t) -> Option<Pid> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: waitid(2) writes at most the structure; where no child is dead, its si_pid stays the zero it was set to.
-    unsafe { libc::waitid(kind, id, info.as_mut_ptr(), flags) == 0 && info.assume_init().si_pid() != 0 }
+    let pid = unsafe { (libc::waitid(kind, id, info.as_mut_ptr(), flags) == 0).then(|| info.assume_init().si_pid()) };
+    pid.filter(|&pid| pid != 0)
 }
 
 /// waitpid(2) without blocking: `pid`, or any child for -1, if it has ended.
