@@ -1,12 +1,11 @@
 //! `--envdir`: a directory where each file names a variable and its first line is the value.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 
-use nix::fcntl::{OFlag, open};
+use nix::dir::Dir;
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use crate::environment::Variables;
@@ -14,28 +13,43 @@ use crate::environment::Variables;
 /// Reads the directory `path`. What is no directory is like an empty one, and what is no readable file is passed over,
 /// without a word (LIFE-146); so are names that start with a point, and empty files (LIFE-138).
 pub(crate) fn read(path: &[u8]) -> Variables {
-    let path = Path::new(OsStr::from_bytes(path));
-    let Ok(entries) = fs::read_dir(path) else {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let Ok(mut dir) = Dir::open(path, flags, Mode::empty()) else {
         return Variables::new();
     };
-    let names = entries.flatten().map(|entry| entry.file_name()).filter(|name| !name.as_bytes().starts_with(b"."));
-    names.filter_map(|name| Some((name.clone().into_vec(), first_line(&path.join(name))?))).collect()
+    let entries = dir.iter().map_while(Result::ok).map(|entry| entry.file_name().to_owned());
+    let names: Vec<CString> = entries.filter(|name| !name.as_bytes().starts_with(b".")).collect();
+    // One buffer for all: there may be thousands of files.
+    let mut buffer = [0; 8192];
+    let variable = |name: CString| first_line(&dir, &name, &mut buffer).map(|value| (name.into_bytes(), value));
+    names.into_iter().filter_map(variable).collect()
 }
 
 /// None for an empty file. May block: a fifo is waited for until a signal comes (LIFE-148), so the standard library,
 /// which would go on waiting, isn't asked to open it.
-fn first_line(path: &Path) -> Option<Vec<u8>> {
-    let file = File::from(open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?);
+fn first_line(dir: &Dir, name: &CStr, buffer: &mut [u8]) -> Option<Vec<u8>> {
+    let mut file = File::from(openat(dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?);
     let mut line = Vec::new();
-    let length = BufReader::new(file).read_until(b'\n', &mut line).ok()?;
-    if line.last() == Some(&b'\n') {
-        line.pop();
+    loop {
+        let read = match file.read(buffer) {
+            Ok(0) => return (!line.is_empty()).then_some(line),
+            Ok(count) => &buffer[..count],
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(_) => return None,
+        };
+        let end = read.iter().position(|&byte| byte == b'\n');
+        line.extend_from_slice(&read[..end.unwrap_or(read.len())]);
+        if end.is_some() {
+            return Some(line);
+        }
     }
-    (length > 0).then_some(line)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -47,12 +61,21 @@ mod tests {
         write("LINES", "one\ntwo\n");
         write("BLANK", "\n");
         write("CR", "value\r\n");
+        let long = "x".repeat(20_000);
+        write("LONG", &format!("{long}\n"));
         write("EMPTY", "");
         write(".hidden", "value\n");
         fs::create_dir(dir.path().join("DIRECTORY")).unwrap();
         std::os::unix::fs::symlink("nowhere", dir.path().join("DANGLING")).unwrap();
 
-        let pairs = [("BLANK", ""), ("CR", "value\r"), ("LINES", "one"), ("PLAIN", "value"), ("UNTERMINATED", "value")];
+        let pairs = [
+            ("BLANK", ""),
+            ("CR", "value\r"),
+            ("LINES", "one"),
+            ("LONG", &long),
+            ("PLAIN", "value"),
+            ("UNTERMINATED", "value"),
+        ];
         let expected: Variables = pairs.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         assert_eq!(read(dir.path().as_os_str().as_bytes()), expected);
     }

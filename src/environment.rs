@@ -124,7 +124,13 @@ fn without_repetitions(mut entries: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 }
 
 fn assignment(name: &[u8], value: &[u8]) -> CString {
-    c_string(&[name, b"=", value].concat())
+    let value = value.split(|&byte| byte == 0).next().unwrap_or_default();
+    // With room for the NUL, so that it becomes a C string where it is.
+    let mut entry = Vec::with_capacity(name.len() + value.len() + 2);
+    for part in [name, b"=", value] {
+        entry.extend_from_slice(part);
+    }
+    CString::new(entry).unwrap_or_default()
 }
 
 /// The hand-over to a worker is not the envdir's business (`envdir-own-names`).
