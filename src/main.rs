@@ -62,6 +62,12 @@ mod entry {
     use std::ffi::{CStr, OsStr, c_char, c_int};
     use std::os::unix::ffi::OsStrExt;
 
+    // Rust's standard library needs the unwinder of libgcc, for nothing that happens here. From the archive of it, only what
+    // is used becomes part of the program; loading the shared library would take a tenth of the whole start.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[link(name = "gcc_eh")]
+    unsafe extern "C" {}
+
     /// What the C library calls.
     #[unsafe(no_mangle)]
     extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
