@@ -241,8 +241,14 @@ pub(crate) struct Listeners {
 impl Listeners {
     /// The value of `SERVER_STARTER_PORT`: `NAME=FD`, joined by `;`. Nothing in a name is escaped (U7).
     pub(crate) fn variable(&self) -> Vec<u8> {
-        let entries = self.entries.iter().map(|entry| [&entry.name, b"=".as_slice(), &entry.fd_text].concat());
-        entries.collect::<Vec<_>>().join(b";".as_slice())
+        let mut variable = Vec::new();
+        for entry in &self.entries {
+            for part in [&entry.name, b"=".as_slice(), &entry.fd_text, b";"] {
+                variable.extend_from_slice(part);
+            }
+        }
+        variable.pop();
+        variable
     }
 
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
