@@ -140,7 +140,7 @@ fn default_of_the_kill_old_delay() {
 fn hup_sets_the_clock_back() {
     compare(|s| {
         let clock = "[ $SERVER_STARTER_GENERATION = 3 ] || exit; kill -TERM $PPID; exec sleep 1000";
-        let options = ["--enable-auto-restart", "--auto-restart-interval=6", "--kill-old-delay=0", "--status-file=st"];
+        let options = ["--enable-auto-restart", "--auto-restart-interval=10", "--kill-old-delay=0", "--status-file=st"];
         s.start(&[&options[..], &["--", "$PROBE"]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
@@ -149,8 +149,8 @@ fn hup_sets_the_clock_back() {
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("old worker <W1> died");
-        s.wait_line("autorestart triggered (interval=6)");
-        assert!(hup.elapsed() >= Duration::from_secs(6), "an interval and six seconds of the clock");
+        s.wait_line("autorestart triggered (interval=10)");
+        assert!(hup.elapsed() >= Duration::from_secs(10), "an interval and ten seconds of the clock");
         s.wait_worker(3);
         s.wait_line("old worker <W2> died");
         s.wait_file("st", "3:<W3>\n");
@@ -164,14 +164,14 @@ fn hup_sets_the_clock_back() {
 fn auto_restart_whose_worker_fails() {
     compare(|s| {
         s.mkdir("env");
-        for (name, value) in [("ENABLE_AUTO_RESTART", "false"), ("AUTO_RESTART_INTERVAL", "4"), ("KILL_OLD_DELAY", "0")]
+        for (name, value) in [("ENABLE_AUTO_RESTART", "false"), ("AUTO_RESTART_INTERVAL", "8"), ("KILL_OLD_DELAY", "0")]
         {
             s.write(&format!("env/{name}"), &format!("{value}\n"));
         }
         let worker = "[ $SERVER_STARTER_GENERATION = 2 ] && exit 1; exec \"$@\"";
         s.start(&["--envdir=env", "--status-file=st", "--", "sh", "-c", worker, "sh", "$PROBE"]);
         s.wait_worker(1);
-        s.wait_line("autorestart triggered (interval=4)");
+        s.wait_line("autorestart triggered (interval=8)");
         s.wait_line("new worker <W2> seems to have failed to start, exit status:256");
         s.wait_file("st", "1:<W1>\n");
         s.wait_worker(3);

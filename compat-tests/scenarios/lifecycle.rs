@@ -169,11 +169,11 @@ fn kill_old_delay() {
 #[test]
 fn automatic_restart() {
     compare(|s| {
-        let options = ["--enable-auto-restart", "--auto-restart-interval=4", "--kill-old-delay=1", "--status-file=st"];
+        let options = ["--enable-auto-restart", "--auto-restart-interval=10", "--kill-old-delay=1", "--status-file=st"];
         // An old worker that stays keeps off the next restart for twice the interval.
         s.start(&[&options[..], &["--", "$PROBE", "G1=ign=TERM"]].concat());
         s.wait_worker(1);
-        s.wait_line("autorestart triggered (interval=4)");
+        s.wait_line("autorestart triggered (interval=10)");
         s.wait_worker(2);
         s.wait_report(1, "got TERM");
         s.wait_file("st", "1:<W1>\n2:<W2>\n");
