@@ -5,6 +5,7 @@
 //! programs.
 
 mod load;
+mod own_options;
 
 use std::env;
 use std::fs;

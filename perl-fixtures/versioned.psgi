@@ -1,9 +1,11 @@
 # An app to be deployed while it is used. Answers with the version that was in the environment when it was loaded; for
-# /slow it takes two seconds.
+# /slow it takes two seconds. To be loaded it takes START_UP seconds.
 use strict;
 use warnings;
 
 my $body = "version $ENV{VERSION}\n";
+sleep($ENV{START_UP} || 0);
+print STDERR "version $ENV{VERSION} has started\n";
 
 sub {
     sleep 2 if $_[0]{PATH_INFO} eq "/slow";

@@ -1,10 +1,12 @@
 # A Net::Server::SS::PreFork of several workers, to be deployed while it is used. Answers with the version that was in
-# the environment when it was started, one request a connection.
+# the environment when it was started, one request a connection. Its start takes START_UP seconds.
 use strict;
 use warnings;
 use base "Net::Server::SS::PreFork";
 
 my $body = "version $ENV{VERSION}\n";
+sleep($ENV{START_UP} || 0);
+print STDERR "version $ENV{VERSION} has started\n";
 
 sub process_request {
     while (defined(my $line = <STDIN>)) {

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two requests of a client: enough requests to meet every moment of a restart, and a machine that still
 /// answers.
@@ -54,13 +54,16 @@ pub struct Figures {
     /// Answers of a version that was retired before the connection was made.
     pub stale: Vec<String>,
     pub versions: BTreeSet<u64>,
+    /// From the first attempt of a request, the connection included, to the end of its answer.
+    pub longest_wait: Duration,
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} answers of {} versions, {} of them ", self.answered, self.versions.len(), self.on_kept)?;
         write!(f, "on kept connections, {} asked again, {} lost, ", self.asked_again, self.lost.len())?;
-        write!(f, "{} dropped, {} stale", self.dropped.len(), self.stale.len())?;
+        write!(f, "{} dropped, {} stale, ", self.dropped.len(), self.stale.len())?;
+        write!(f, "longest wait {:.2} s", self.longest_wait.as_secs_f64())?;
         let bad = self.lost.iter().chain(&self.dropped).chain(&self.stale);
         bad.take(5).try_for_each(|what| write!(f, "\n    {what}"))
     }
@@ -132,6 +135,7 @@ impl Shared {
         let mut kept: Option<Connection> = None;
         while !self.is_over.load(SeqCst) {
             let mut is_again = false;
+            let begin = Instant::now();
             let outcome = loop {
                 let mut connection = match kept.take().map_or_else(|| self.connect(), Ok) {
                     Ok(connection) => connection,
@@ -143,6 +147,7 @@ impl Shared {
                     Err(failure) => break Err(failure),
                 }
             };
+            let waited = begin.elapsed();
             let mut figures = self.figures.lock().expect("no client panics with the figures");
             figures.asked_again += u64::from(is_again);
             match outcome {
@@ -150,6 +155,7 @@ impl Shared {
                     figures.answered += 1;
                     figures.on_kept += u64::from(connection.requests > 1);
                     figures.versions.insert(answer.version);
+                    figures.longest_wait = figures.longest_wait.max(waited);
                     if answer.version < connection.oldest {
                         figures.stale.push(format!("version {} after {}", answer.version, connection.oldest));
                     }

@@ -1,4 +1,5 @@
-//! The two ways to run a scenario: `compare` wants equal transcripts, `both` hands out what each side saw.
+//! The ways to run a scenario: `compare` wants equal transcripts, `both` hands out what each side saw, and `ours_alone`
+//! is for what the original doesn't have.
 
 mod http;
 mod names;
@@ -50,6 +51,15 @@ pub fn both<T: Send>(scenario: impl Fn(&mut Scenario) -> T + Sync) -> (Outcome<T
         let ours = run(&programs.ours, &programs.original, &scenario);
         (original.join().expect("a panic of the scenario is caught in its thread"), ours)
     })
+}
+
+/// Runs `scenario` on ours alone, for what the original doesn't have.
+pub fn ours_alone(scenario: impl Fn(&mut Scenario)) {
+    let programs = Programs::find();
+    let Outcome { transcript, result } = run(&programs.ours, &programs.original, scenario);
+    if let Err(message) = result {
+        panic!("{}!!! {message}", transcript.0);
+    }
 }
 
 /// Both transcripts and their difference.

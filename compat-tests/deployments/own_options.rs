@@ -1,0 +1,165 @@
+//! Options that the original doesn't have: ours alone deploys real servers with `--ready`.
+//!
+//! Versions take their time to start, and the interval is at its default. With the interval alone requests wait for a
+//! worker that isn't there yet; with the other ways of `--ready` the old one answers until the new one does. How long a
+//! request waits depends on the machine, so only a least time is checked. That none waits for a worker is seen in the
+//! log: each version says there that it has started.
+
+use std::thread;
+use std::time::Duration;
+
+use super::load::{Client, Figures};
+use super::{APP, CLIENTS, Deployment, NEW_CLIENTS, STARLET, example, hups};
+use crate::harness::{Scenario, ours_alone};
+
+const PLAIN: [&str; 2] = ["perl", "$FIXTURES/versioned_notify.pl"];
+/// Makes any program one that takes its time.
+const SLOWLY: [&str; 3] =
+    ["sh", "-c", "sleep ${START_UP:-0}; echo \"version $VERSION has started\" >&2; exec \"$0\" \"$@\""];
+
+/// What is deployed, and how.
+struct Deploys<'a> {
+    program: &'a [&'a str],
+    options: &'a [&'a str],
+    clients: &'a [Client],
+    /// How many seconds each version takes to start, except for the first.
+    start_up: u64,
+    hups: u64,
+    /// How many connections the server may drop, as it does so by itself.
+    dropped: u64,
+}
+
+impl<'a> Deploys<'a> {
+    fn of(program: &'a [&'a str], options: &'a [&'a str], start_up: u64, hups: u64) -> Self {
+        Self { program, options, clients: &CLIENTS, start_up, hups, dropped: 0 }
+    }
+
+    /// Nothing is lost, and no old worker is told to leave before the new one has started.
+    fn lose_nothing_and_wait_for_nobody(&self) {
+        ours_alone(|s| {
+            let figures = self.run(s);
+            assert_eq!(starts_and_stops(s), starts_before_stops(figures.versions.len()));
+        });
+    }
+
+    /// Nothing is lost, but requests wait for the part of the start that comes after the interval. Half of that is asked
+    /// for, since the superdaemon may be late.
+    fn lose_nothing_but_wait(&self) {
+        ours_alone(|s| {
+            let figures = self.run(s);
+            let gap = Duration::from_secs(self.start_up - 1);
+            assert!(figures.longest_wait >= gap / 2, "{figures}");
+        });
+    }
+
+    fn run(&self, s: &mut Scenario) -> Figures {
+        let mut deployment = Deployment::begin(s, "$PORT", self.clients, self.options, self.program);
+        deployment.s.write("env/START_UP", &format!("{}\n", self.start_up));
+        for _ in 0..self.hups {
+            deployment.hup();
+        }
+        let figures = deployment.end();
+        println!("{}: {figures}", thread::current().name().unwrap_or_default());
+        let are_few = figures.dropped.len() as u64 <= self.dropped;
+        assert!(figures.lost.is_empty() && figures.stale.is_empty() && are_few, "{figures}");
+        figures
+    }
+}
+
+/// The lines that tell of a version's first start (each process of a server may say so), and of the stop signal for the
+/// one before.
+fn starts_and_stops(s: &Scenario) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in s.said().lines().map(str::to_owned) {
+        if line == "killing old workers" || line.ends_with(" has started") && !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
+}
+
+fn starts_before_stops(versions: usize) -> Vec<String> {
+    let lines =
+        (1..=versions).flat_map(|version| [format!("version {version} has started"), "killing old workers".into()]);
+    // There is nobody before the first version.
+    lines.enumerate().filter(|(number, _)| *number != 1).map(|(_, line)| line).collect()
+}
+
+// --- the same deploys with each way of --ready
+
+#[test]
+fn interval_and_three_seconds() {
+    Deploys::of(&STARLET, &["--ready=interval"], 3, 1).lose_nothing_but_wait();
+}
+
+#[test]
+fn interval_and_ten_seconds() {
+    Deploys::of(&STARLET, &["--ready=interval"], 10, 1).lose_nothing_but_wait();
+}
+
+#[test]
+fn accepting_at_once() {
+    Deploys::of(&STARLET, &["--ready=accepting"], 0, hups(20)).lose_nothing_and_wait_for_nobody();
+}
+
+#[test]
+fn accepting_after_three_seconds() {
+    Deploys::of(&STARLET, &["--ready=accepting"], 3, hups(2)).lose_nothing_and_wait_for_nobody();
+}
+
+#[test]
+fn accepting_after_ten_seconds() {
+    Deploys::of(&STARLET, &["--ready=accepting"], 10, 1).lose_nothing_and_wait_for_nobody();
+}
+
+fn deploy_plain(options: &[&str], start_up: u64, hups: u64) {
+    let deploys = Deploys { clients: &NEW_CLIENTS, ..Deploys::of(&PLAIN, options, start_up, hups) };
+    deploys.lose_nothing_and_wait_for_nobody();
+}
+
+#[test]
+fn notify_at_once() {
+    deploy_plain(&["--ready=notify"], 0, hups(20));
+}
+
+#[test]
+fn notify_after_three_seconds() {
+    deploy_plain(&["--ready=notify"], 3, hups(2));
+}
+
+#[test]
+fn notify_after_ten_seconds() {
+    deploy_plain(&["--ready=notify"], 10, 1);
+}
+
+// --- other servers that know nothing of --ready
+
+/// It touches no listener before it accepts.
+#[test]
+fn accepting_plain() {
+    deploy_plain(&["--ready=accepting"], 3, 1);
+}
+
+/// On an epoll set.
+#[test]
+fn accepting_rust_on_hyper() {
+    let program = [&SLOWLY[..], &[example("hello_hyper")]].concat();
+    Deploys::of(&program, &["--ready=accepting"], 3, 1).lose_nothing_and_wait_for_nobody();
+}
+
+// For QUIT, and the connections that Net::Server drops, see `deploy_net_server`.
+
+/// Each of its processes loads the app for itself.
+#[test]
+fn accepting_starman() {
+    let program = ["starman", "-E", "deployment", "--workers=6", APP];
+    let deploys = Deploys::of(&program, &["--ready=accepting", "--signal-on-hup=QUIT"], 3, 1);
+    Deploys { dropped: 6, ..deploys }.lose_nothing_and_wait_for_nobody();
+}
+
+#[test]
+fn accepting_net_server() {
+    let program = ["perl", "$FIXTURES/versioned_prefork.pl"];
+    let deploys = Deploys::of(&program, &["--ready=accepting", "--signal-on-hup=QUIT"], 3, 1);
+    Deploys { clients: &NEW_CLIENTS, dropped: 8, ..deploys }.lose_nothing_and_wait_for_nobody();
+}

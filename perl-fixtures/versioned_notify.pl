@@ -1,0 +1,31 @@
+# A server of one process, to be deployed while it is used. Takes START_UP seconds to start, touches no listener before,
+# and tells NOTIFY_SOCKET when it is ready. Answers with the version that was in the environment, one request a
+# connection.
+use strict;
+use warnings;
+use IO::Socket::INET;
+use IO::Socket::UNIX;
+use Server::Starter qw(server_ports);
+
+my $body = "version $ENV{VERSION}\n";
+sleep($ENV{START_UP} || 0);
+
+my $is_leaving = 0;
+# An accept that begins just after TERM doesn't know of it, hence the alarms.
+$SIG{TERM} = $SIG{ALRM} = sub { $is_leaving = 1; alarm 1 };
+my ($fd) = values %{ server_ports() };
+my $listener = IO::Socket::INET->new->fdopen($fd, "r") or die "fd $fd: $!";
+
+print STDERR "version $ENV{VERSION} has started\n";
+if (my $path = $ENV{NOTIFY_SOCKET}) {
+    my $superdaemon = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $path) or die "$path: $!";
+    $superdaemon->send("READY=1\n") or die "$path: $!";
+}
+
+until ($is_leaving) {
+    my $client = $listener->accept or next;
+    while (defined(my $line = <$client>)) {
+        last if $line =~ /^\r?\n$/;
+    }
+    print $client "HTTP/1.0 200 OK\r\nContent-Length: ", length $body, "\r\n\r\n", $body;
+}
