@@ -305,15 +305,23 @@ fn rust_on_hyper_and_a_late_request() {
 fn example(name: &str) -> &'static str {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
-        let target = Path::new(env!("CARGO_BIN_EXE_start_server")).parent().expect("the profile's directory");
-        let profile = if target.ends_with("debug") { "dev" } else { "release" };
+        let is_debug = profile_directory().ends_with("debug");
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--examples", "--all-features", "--profile", profile, "--target-dir"]);
-        cargo.arg(target.parent().expect("the target directory")).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo.args(["build", "--quiet", "--examples", "--all-features"]);
+        cargo.args(["--profile", if is_debug { "dev" } else { "release" }, "--target-dir"]);
+        cargo.arg(target_directory()).current_dir(env!("CARGO_MANIFEST_DIR"));
         assert!(cargo.status().expect("cargo").success(), "{cargo:?}");
-        target.join("examples")
+        profile_directory().join("examples")
     });
     directory.join(name).into_os_string().into_string().expect("a path in UTF-8").leak()
+}
+
+fn target_directory() -> &'static Path {
+    profile_directory().parent().expect("the target directory")
+}
+
+fn profile_directory() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_start_server")).parent().expect("the profile's directory")
 }
 
 // --- other ways to deploy

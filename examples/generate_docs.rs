@@ -335,7 +335,7 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  start_server --restart --restart-timeout=120 --pid-file=app.pid --status-file=app.status",
             ),
             Text("Deploy a program that knows socket activation, and says itself when it is ready:"),
-            Code("start_server --port=8000 --listen-fds --ready=notify -- gunicorn app:app"),
+            Code("start_server --port=8000 --listen-fds --ready=notify -- gunicorn --preload app:app"),
             Text("Run in the background, on one address only, a server that ends gracefully on QUIT:"),
             Code(
                 "start_server --daemonize --log-file=app.log --pid-file=app.pid \\\n    \

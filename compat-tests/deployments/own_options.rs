@@ -1,4 +1,4 @@
-//! Options that the original doesn't have: ours alone deploys real servers with `--ready`.
+//! Options that the original doesn't have: ours alone deploys real servers with `--ready` and `--listen-fds`.
 //!
 //! Versions take their time to start, and the interval is at its default. With the interval alone requests wait for a
 //! worker that isn't there yet; with the other ways of `--ready` the old one answers until the new one does. How long a
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::load::{Client, Figures};
-use super::{APP, CLIENTS, Deployment, NEW_CLIENTS, STARLET, example, hups};
+use super::{APP, CLIENTS, Deployment, NEW_CLIENTS, STARLET, example, hups, target_directory};
 use crate::harness::{Scenario, ours_alone};
 
 const PLAIN: [&str; 2] = ["perl", "$FIXTURES/versioned_notify.pl"];
@@ -22,6 +22,7 @@ struct Deploys<'a> {
     program: &'a [&'a str],
     options: &'a [&'a str],
     clients: &'a [Client],
+    listener: &'a str,
     /// How many seconds each version takes to start, except for the first.
     start_up: u64,
     hups: u64,
@@ -31,7 +32,7 @@ struct Deploys<'a> {
 
 impl<'a> Deploys<'a> {
     fn of(program: &'a [&'a str], options: &'a [&'a str], start_up: u64, hups: u64) -> Self {
-        Self { program, options, clients: &CLIENTS, start_up, hups, dropped: 0 }
+        Self { program, options, clients: &CLIENTS, listener: "$PORT", start_up, hups, dropped: 0 }
     }
 
     /// Nothing is lost, and no old worker is told to leave before the new one has started.
@@ -53,7 +54,7 @@ impl<'a> Deploys<'a> {
     }
 
     fn run(&self, s: &mut Scenario) -> Figures {
-        let mut deployment = Deployment::begin(s, "$PORT", self.clients, self.options, self.program);
+        let mut deployment = Deployment::begin(s, self.listener, self.clients, self.options, self.program);
         deployment.s.write("env/START_UP", &format!("{}\n", self.start_up));
         for _ in 0..self.hups {
             deployment.hup();
@@ -99,7 +100,7 @@ fn interval_and_ten_seconds() {
 
 #[test]
 fn accepting_at_once() {
-    Deploys::of(&STARLET, &["--ready=accepting"], 0, hups(20)).lose_nothing_and_wait_for_nobody();
+    Deploys::of(&STARLET, &["--ready=accepting"], 0, hups(10)).lose_nothing_and_wait_for_nobody();
 }
 
 #[test]
@@ -162,4 +163,52 @@ fn accepting_net_server() {
     let program = ["perl", "$FIXTURES/versioned_prefork.pl"];
     let deploys = Deploys::of(&program, &["--ready=accepting", "--signal-on-hup=QUIT"], 3, 1);
     Deploys { clients: &NEW_CLIENTS, dropped: 8, ..deploys }.lose_nothing_and_wait_for_nobody();
+}
+
+// --- servers that know nothing of Server::Starter
+
+/// It says itself when it is ready, which with `--preload` is after the app was loaded.
+fn deploy_gunicorn(listener: &str, clients: &[Client], start_up: u64, hups: u64, concurrency: &[&str]) {
+    let python = target_directory().join("python/bin/python");
+    assert!(python.is_file(), "gunicorn is missing: run scripts/install-oracle");
+    // -B: leaves no compiled files in the repository.
+    let server =
+        [python.to_str().expect("a path in UTF-8"), "-B", "-m", "gunicorn", "--preload", "--no-control-socket"];
+    let examples = concat!("--chdir=", env!("CARGO_MANIFEST_DIR"), "/examples");
+    let program = [&server[..], concurrency, &[examples, "hello_gunicorn:app"]].concat();
+    let deploys = Deploys::of(&program, &["--listen-fds", "--ready=notify"], start_up, hups);
+    Deploys { clients, listener, ..deploys }.lose_nothing_and_wait_for_nobody();
+}
+
+#[test]
+fn gunicorn() {
+    deploy_gunicorn("$PORT", &CLIENTS, 0, hups(3), &["--threads=8"]);
+}
+
+#[test]
+fn gunicorn_after_three_seconds() {
+    deploy_gunicorn("$PORT", &CLIENTS, 3, 1, &["--threads=8"]);
+}
+
+/// With processes, each of which answers one request a connection.
+#[test]
+fn gunicorn_on_a_unix_socket() {
+    deploy_gunicorn("app.sock", &NEW_CLIENTS, 0, hups(3), &["--workers=4"]);
+}
+
+fn deploy_slowly(clients: &[Client], start_up: u64, hups: u64, program: &[&str]) {
+    let program = [&SLOWLY, program].concat();
+    let deploys = Deploys::of(&program, &["--listen-fds", "--ready=accepting"], start_up, hups);
+    Deploys { clients, ..deploys }.lose_nothing_and_wait_for_nobody();
+}
+
+#[test]
+fn node() {
+    assert!(which::which("node").is_ok(), "node is missing: run scripts/install-oracle");
+    deploy_slowly(&CLIENTS, 0, hups(5), &["node", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hello_node.js")]);
+}
+
+#[test]
+fn rust_on_listenfd() {
+    deploy_slowly(&NEW_CLIENTS, 0, hups(20), &[example("hello_listenfd")]);
 }
