@@ -71,9 +71,9 @@ static char **read_envdir(void) {
 }
 
 static void start_worker(char **program) {
-    char number[16];
-    sprintf(number, "%d", ++generation);
-    setenv("SERVER_STARTER_GENERATION", number, 1);
+    static char variable[40];
+    sprintf(variable, "SERVER_STARTER_GENERATION=%d", ++generation);
+    putenv(variable);
     char **environment = envdir ? read_envdir() : environ;
     pid_t pid = fork();
     if (pid == 0) {
