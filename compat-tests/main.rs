@@ -10,6 +10,7 @@ mod harness;
 mod help;
 mod lives;
 mod mutants;
+mod own_options;
 mod packaging;
 mod random;
 mod report;

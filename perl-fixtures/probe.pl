@@ -6,6 +6,12 @@
 #     code=N        ends with code N (instead of 0) when it gets a signal
 #     ign=SIG,...   reports these signals, and stays
 #     say=TEXT      prints TEXT to stdout and stderr when it gets USR2, and stays
+#     notify=TEXT   sends TEXT to its NOTIFY_SOCKET when it gets USR2, and stays
+#     to=NAME       sends it to the socket NAME beside that one instead
+#     chat=N        sends N messages about nothing before it
+#     accept        accepts connections and tells its generation from USR2 on, and stays
+#     child         has a child do what USR2 says
+#     now           does what USR2 says at once, too: TEXT goes to its own socket then
 #     G2=...        the behaviour is for generation 2 only; G2+=... for generation 2 and later
 #
 # Each line of a report is "PID TEXT". A start's lines are one write, so that reports of two workers don't mix.
@@ -34,6 +40,7 @@ for my $name (qw(HUP INT QUIT USR1 USR2 TERM WINCH)) {
     $SIG{$name} = sub {
         report("got $name");
         return say_it() if $name eq "USR2" && exists $behaviour{say};
+        return get_ready($behaviour{to}) if $name eq "USR2" && grep { exists $behaviour{$_} } qw(notify accept);
         leave($behaviour{code} || 0) unless $ignored{$name};
     };
 }
@@ -48,6 +55,7 @@ report(
     (map { "fd $_->[0] " . describe(@$_) } @fds),
 );
 leave($behaviour{exit}) if exists $behaviour{exit};
+get_ready() if $behaviour{now};
 report("ready");
 POSIX::sigsuspend($before) while 1;
 
@@ -61,6 +69,64 @@ sub leave {
 sub say_it {
     syswrite STDOUT, "$behaviour{say}\n";
     syswrite STDERR, "$behaviour{say}\n";
+}
+
+sub get_ready {
+    my $to = shift;
+    return in_child(\&serve) if $behaviour{accept};
+    return in_child(sub { notify($to) }) if $behaviour{child};
+    notify($to);
+    report("said $behaviour{notify}");
+}
+
+sub notify {
+    my $to = shift;
+    my $path = $ENV{NOTIFY_SOCKET};
+    $path =~ s{[^/]*$}{$to} if defined $to;
+    socket my $socket, AF_UNIX, SOCK_DGRAM, 0 or die "socket: $!";
+    for my $text (("STATUS=still here") x ($behaviour{chat} || 0), $behaviour{notify}) {
+        defined send $socket, $text, 0, pack_sockaddr_un($path) or die "$path: $!";
+    }
+}
+
+# The child lasts as long as this process does, however that ends.
+sub in_child {
+    my $work = shift;
+    pipe(my $ours, my $theirs) or die "pipe: $!";
+    my $pid = fork;
+    die "fork: $!" unless defined $pid;
+    return push @kept, $theirs if $pid;
+    close $theirs;
+    $work->($ours);
+    sysread $ours, my $nothing, 1;
+    POSIX::_exit(0);
+}
+
+# Answers requests at all listeners, until there is something to read from $end.
+sub serve {
+    my $end = shift;
+    my @listeners;
+    for my $fd ($ENV{SERVER_STARTER_PORT} =~ /=(\d+)(?:;|$)/g) {
+        open my $listener, "+<&=", $fd or die "fd $fd: $!";
+        push @listeners, $listener;
+    }
+    # Somebody else may get the connection that woke this one, which then waits in accept.
+    $SIG{ALRM} = sub { };
+    POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), POSIX::SigSet->new(POSIX::SIGALRM()));
+    while (1) {
+        my $bits = "";
+        vec($bits, fileno $_, 1) = 1 for $end, @listeners;
+        next if 0 > select $bits, undef, undef, undef;
+        return if vec $bits, fileno $end, 1;
+        for my $listener (grep { vec $bits, fileno $_, 1 } @listeners) {
+            alarm 1;
+            my $is_accepted = accept my $client, $listener;
+            alarm 0;
+            next unless $is_accepted;
+            sysread $client, my $request, 4096;
+            syswrite $client, "HTTP/1.0 200 OK\r\n\r\ngeneration $generation\n";
+        }
+    }
 }
 
 sub report {

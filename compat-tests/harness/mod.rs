@@ -43,6 +43,26 @@ pub fn compare(scenario: impl Fn(&mut Scenario) + Sync) {
     println!("{}", original.transcript.0);
 }
 
+/// Runs `scenario` on our program, whose options the original doesn't have. No worker may be left.
+pub fn ours_alone(scenario: impl Fn(&mut Scenario)) {
+    let programs = Programs::find();
+    succeed(&run(&programs.ours, &programs.original, scenario));
+}
+
+/// Runs `scenario` on the original, for what our program can do with it as the other one.
+pub fn original_alone(scenario: impl Fn(&mut Scenario)) {
+    let programs = Programs::find();
+    succeed(&run(&programs.original, &programs.ours, scenario));
+}
+
+fn succeed(Outcome { transcript: Transcript(transcript), result }: &Outcome<()>) {
+    if let Err(message) = result {
+        panic!("{transcript}!!! {message}");
+    }
+    assert!(transcript.contains("===== left running\n===== left files"), "{transcript}!!! a worker is left");
+    println!("{transcript}");
+}
+
 /// Runs `scenario` on both programs at the same time: (original, ours).
 pub fn both<T: Send>(scenario: impl Fn(&mut Scenario) -> T + Sync) -> (Outcome<T>, Outcome<T>) {
     let programs = Programs::find();
@@ -51,15 +71,6 @@ pub fn both<T: Send>(scenario: impl Fn(&mut Scenario) -> T + Sync) -> (Outcome<T
         let ours = run(&programs.ours, &programs.original, &scenario);
         (original.join().expect("a panic of the scenario is caught in its thread"), ours)
     })
-}
-
-/// Runs `scenario` on ours alone, for what the original doesn't have.
-pub fn ours_alone(scenario: impl Fn(&mut Scenario)) {
-    let programs = Programs::find();
-    let Outcome { transcript, result } = run(&programs.ours, &programs.original, scenario);
-    if let Err(message) = result {
-        panic!("{}!!! {message}", transcript.0);
-    }
 }
 
 /// Both transcripts and their difference.

@@ -93,9 +93,9 @@ impl Scenario {
         self.env.insert(name.into(), self.expand(value));
     }
 
-    /// Shell commands for everything started from now on, such as `umask 077`.
+    /// Shell commands for everything started from now on, such as `umask 077`. `$DIR` and so on are expanded.
     pub fn prelude(&mut self, shell: &str) {
-        shell.clone_into(&mut self.prelude);
+        self.prelude = self.expand(shell).into_string().expect("shell commands in UTF-8");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -146,7 +146,7 @@ impl Scenario {
 
     /// Like `run`, with the other one of the two programs.
     pub fn run_other(&mut self, args: &[&str]) -> Output {
-        let command = self.begin_program(&self.other.clone(), args);
+        let command = self.begin_other(args);
         self.end(command)
     }
 
@@ -159,6 +159,10 @@ impl Scenario {
 
     pub fn begin(&mut self, args: &[&str]) -> Begun {
         self.begin_program(&self.program.clone(), args)
+    }
+
+    pub fn begin_other(&mut self, args: &[&str]) -> Begun {
+        self.begin_program(&self.other.clone(), args)
     }
 
     fn begin_program<A: AsRef<[u8]>>(&mut self, program: &Path, args: &[A]) -> Begun {
@@ -220,7 +224,7 @@ impl Scenario {
     /// Sends a signal (a name without `SIG`) to the superdaemon when it is at rest: the original loses one that comes
     /// just before it starts to wait (the divergence `never-drop-term`).
     pub fn signal(&mut self, name: &str) {
-        self.wait("the superdaemon to rest", |s| is_at_rest(s.superdaemon()));
+        self.wait_rest();
         let _ = writeln!(self.steps, "signal {name}");
         send(self.superdaemon(), name);
     }
@@ -291,6 +295,19 @@ impl Scenario {
         let found = self.find_line(&path, text);
         self.lines_seen.extend(found.map(|line| (path, line + 1)));
         found.is_some()
+    }
+
+    /// Waits until the superdaemon sleeps: whatever has been sent to it by now, it has acted on.
+    pub fn wait_rest(&mut self) {
+        self.wait("the superdaemon to rest", |s| is_at_rest(s.superdaemon()));
+    }
+
+    /// Waits for the end of the process whose pid this file holds.
+    pub fn wait_dead_process(&mut self, file: &str) {
+        self.wait(&format!("the end of the process of {file}"), |s| {
+            let pid = fs::read_to_string(s.path(file)).expect("a file with a pid");
+            is_dead(pid.trim().parse().expect("a pid"))
+        });
     }
 
     /// Waits until the worker of a generation has ended, whether or not it was reaped.
@@ -424,6 +441,16 @@ impl Scenario {
     /// A variable of a worker's environment, with symbols for values (but not for fds).
     pub fn worker_env(&self, generation: usize, name: &str) -> Option<String> {
         self.worker(generation).env(name).map(|value| self.names().apply(value))
+    }
+
+    /// The socket at which a worker can say that it is ready.
+    pub fn notify_socket(&self, generation: usize) -> PathBuf {
+        self.worker(generation).env("NOTIFY_SOCKET").expect("a NOTIFY_SOCKET").into()
+    }
+
+    /// `text` with symbols for values.
+    pub fn with_symbols(&self, text: &str) -> String {
+        self.names().apply(text)
     }
 
     /// The first of the scenario's ports, `$PORT`.

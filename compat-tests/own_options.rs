@@ -1,0 +1,16 @@
+//! What only ours can do: the options that the original doesn't have, with real processes. Their life cycle in virtual time
+//! is in `lives.rs`.
+
+mod command_line;
+mod from_systemd;
+mod limits;
+mod readiness;
+mod sd_notify;
+
+use crate::harness::Scenario;
+
+/// Ends the superdaemon, and makes sure that it ends as it should.
+fn stop(s: &mut Scenario) {
+    s.signal("TERM");
+    assert_eq!(s.wait_exit(), "exit 0");
+}

@@ -1,0 +1,129 @@
+//! Our own options are known by their full names alone, and what can't be is refused before anything is done.
+
+use std::collections::BTreeSet;
+
+use server_starter::cli;
+
+use crate::harness::{compare, ours_alone};
+
+/// The names of our own options.
+fn own() -> Vec<String> {
+    let command = cli::command();
+    let own = command.get_arguments().filter(|arg| arg.get_help_heading() == Some("Beyond Server::Starter"));
+    own.filter_map(|arg| arg.get_long()).map(str::to_owned).collect()
+}
+
+/// Whatever isn't the full name behind two dashes means what it means to the original, and is told in the same words. Each
+/// has a value that shows in a message: the option takes none, or a number.
+#[test]
+fn nothing_but_the_full_name_is_an_option_of_ours() {
+    let names = own();
+    assert_eq!(names.len(), 8);
+    let beginnings = names.iter().flat_map(|name| (1..name.len()).map(|length| &name[..length]));
+    let beginnings: BTreeSet<&str> =
+        beginnings.filter(|&beginning| !names.iter().any(|name| name == beginning)).collect();
+    let mut options: Vec<String> = beginnings.iter().map(|beginning| format!("--{beginning}=x")).collect();
+    for name in &names {
+        let (other_case, underscores) = (name.to_uppercase(), name.replace('-', "_"));
+        let capital = format!("{}{}", &other_case[..1], &name[1..]);
+        options.extend([format!("--no-{name}"), format!("--{name}s=x"), format!("---{name}"), format!("-{name}=x")]);
+        options.extend([&other_case, &capital].map(|name| format!("--{name}=x")));
+        // The others are names of ours.
+        options.extend(name.contains('-').then(|| format!("--{underscores}=x")));
+    }
+    // With POSIXLY_CORRECT these are words.
+    options.extend(names.iter().map(|name| format!("+{name}=x")));
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    compare(|s| {
+        for _ in 0..2 {
+            s.run(&options);
+            for option in ["--l", "--li", "--r", "--res", "--k", "--m", "--f", "--s", "--sd", "-ready", "-kill-timeout"]
+            {
+                s.run(&["--version", "--bogus", option]);
+                s.run(&["--port=80x", option, "prog"]);
+            }
+            s.env("POSIXLY_CORRECT", "1");
+        }
+    });
+}
+
+/// What is said of a command line, and its exit code.
+const REFUSED: [(&[&str], &str, &str); 24] = [
+    (&["--ready="], "exit 1", "Option ready requires an argument\n"),
+    (&["--ready", ""], "exit 255", "invalid ``ready'' value:\n"),
+    (&["--ready=foo"], "exit 255", "invalid ``ready'' value:foo\n"),
+    (&["--ready=Notify"], "exit 255", "invalid ``ready'' value:Notify\n"),
+    (&["--ready=notify", "--ready=no"], "exit 255", "invalid ``ready'' value:no\n"),
+    (&["--ready=notify", "--ready-timeout=0"], "exit 255", "invalid ``ready-timeout'' value:0\n"),
+    (&["--ready=notify", "--ready-timeout=-1"], "exit 255", "invalid ``ready-timeout'' value:-1\n"),
+    (&["--ready-timeout=x"], "exit 1", "Value \"x\" invalid for option ready-timeout (number expected)\n"),
+    (&["--ready-timeout=1.5"], "exit 1", "Value \"1.5\" invalid for option ready-timeout (number expected)\n"),
+    (
+        &["--ready-timeout=5"],
+        "exit 255",
+        "--ready-timeout option requires --ready=notify or --ready=accepting to be set as well\n",
+    ),
+    (
+        &["--ready=interval", "--ready-timeout=5"],
+        "exit 255",
+        "--ready-timeout option requires --ready=notify or --ready=accepting to be set as well\n",
+    ),
+    (&["--max-start-failures=0"], "exit 255", "invalid ``max-start-failures'' value:0\n"),
+    (&["--max-start-failures=-3"], "exit 255", "invalid ``max-start-failures'' value:-3\n"),
+    (&["--max-start-failures="], "exit 1", "Option max-start-failures requires an argument\n"),
+    (&["--kill-timeout=0"], "exit 255", "invalid ``kill-timeout'' value:0\n"),
+    (&["--kill-timeout=-1"], "exit 255", "invalid ``kill-timeout'' value:-1\n"),
+    (
+        &["--kill-timeout=9999999999"],
+        "exit 1",
+        "Value \"9999999999\" invalid for option kill-timeout (number expected)\n",
+    ),
+    (&["--restart-timeout=5"], "exit 255", "--restart-timeout option requires --restart to be set as well\n"),
+    (&["--restart", "--restart-timeout=0"], "exit 255", "invalid ``restart-timeout'' value:0\n"),
+    (&["--restart", "--restart-timeout=-1"], "exit 255", "invalid ``restart-timeout'' value:-1\n"),
+    (&["--sd-notify=1"], "exit 1", "Option sd-notify does not take an argument\n"),
+    (&["--sd-notify", "--daemonize"], "exit 255", "--sd-notify and --daemonize options can't be used together\n"),
+    (&["--listen-fds=yes"], "exit 1", "Option listen-fds does not take an argument\n"),
+    (
+        &["--from-systemd"],
+        "exit 255",
+        "--from-systemd: no listeners were passed: LISTEN_PID and LISTEN_FDS are not set\n",
+    ),
+];
+
+/// A socket that a start would remove, and a pid file that it would write, are as they were.
+#[test]
+fn bad_values_are_refused_before_anything_is_done() {
+    ours_alone(|s| {
+        s.stale_socket("sock");
+        s.write("pid", "4000000\n");
+        s.write("st", "1:4000000\n");
+        let before = s.ls();
+        let files = ["--path=sock", "--pid-file=pid", "--status-file=st", "--log-file=log", "--", "$PROBE"];
+        for (options, end, complaint) in REFUSED {
+            let output = s.run(&[options, &files[..]].concat());
+            assert_eq!((output.end.as_str(), output.stderr.as_str()), (end, complaint), "{options:?}");
+        }
+        let output = s.run(&["--ready=accepting", "--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
+        assert_eq!(output.end, "exit 255");
+        assert_eq!(output.stderr, "--ready=accepting requires something to listen to\n");
+        // A log comes first, as with other mistakes that aren't the command line's.
+        s.env("NOTIFY_SOCKET", "notify");
+        let output = s.run(&["--sd-notify", "--path=sock", "--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
+        assert_eq!(output.end, "exit 255");
+        assert!(output.stderr.ends_with("NOTIFY_SOCKET is neither an absolute path nor an abstract address:notify\n"));
+        assert_eq!(s.ls(), before);
+        assert_eq!((s.show("pid"), s.show("st")), ("4000000\n".into(), "1:4000000\n".into()));
+    });
+}
+
+/// `--restart` and `--stop` ask nothing of the options that are for a start, just as with the original's.
+#[test]
+fn options_for_a_start_mean_nothing_to_other_requests() {
+    ours_alone(|s| {
+        let output =
+            s.run(&["--stop", "--pid-file=none", "--ready=foo", "--kill-timeout=0", "--sd-notify", "--daemonize"]);
+        assert_eq!(output.end, "exit 2");
+        assert!(output.stderr.starts_with("failed to open file:none:"), "{}", output.stderr);
+    });
+}

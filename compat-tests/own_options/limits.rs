@@ -1,0 +1,289 @@
+//! `--max-start-failures`, `--kill-timeout` and `--restart-timeout`: what is given up, and what goes on then.
+
+use super::stop;
+use crate::harness::{Scenario, original_alone, ours_alone};
+
+const FILES: [&str; 3] = ["--pid-file=pid", "--status-file=st", "--path=sock"];
+const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
+
+/// A worker that dies before it says that it is ready has failed, however slow the machine is.
+const UNTIL_READY: [&str; 2] = ["--ready=notify", "--interval=0"];
+const READY_AT_ONCE: [&str; 4] = ["--", "$PROBE", "notify=READY=1", "now"];
+
+/// Starts a superdaemon whose sockets for workers are below its own directory.
+fn start(s: &mut Scenario, options: &[&str], behaviours: &[&str]) {
+    s.env("TMPDIR", "$DIR");
+    s.start(&[&UNTIL_READY, &FILES[..], options, &READY_AT_ONCE, behaviours].concat());
+}
+
+// --- failed starts
+
+#[test]
+fn a_restart_is_given_up() {
+    ours_alone(|s| {
+        start(s, &["--max-start-failures=2"], &["G2=exit=1", "G3=exit=2"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let output = s.run(&RESTART);
+        assert_eq!(output.end, "exit 125");
+        assert_eq!(output.stderr, "the restart was given up, the old worker goes on\n");
+        s.wait_line("new worker <W3> seems to have failed to start, exit status:512");
+        s.wait_line("giving up the restart, the old worker goes on");
+        assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\n".into()));
+        // The old worker is the current one, not just one that is left.
+        let output = s.run(&RESTART);
+        assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""));
+        s.wait_line("new worker is now running, sending TERM to old workers:<W1>");
+        assert_eq!(s.show("st"), "4:<W4>\n");
+        assert!(!s.ls().contains("failed"), "the note goes when a worker has started");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// Each failure has a note of its own, and a note that is left at the end goes, too.
+#[test]
+fn a_restart_is_given_up_again() {
+    ours_alone(|s| {
+        start(s, &["--max-start-failures=1"], &["G2+=exit=1"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        for generation in 2..=4 {
+            assert_eq!(s.run(&RESTART).end, "exit 125");
+            assert_eq!(s.show("st.failed"), format!("{generation}\n"));
+        }
+        s.signal("HUP");
+        s.wait_file("st.failed", "5\n");
+        s.wait_file("st", "1:<W1>\n");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// With the interval alone, as the original has it. Two seconds: even on a slow machine the worker is dead when they end.
+#[test]
+fn a_restart_is_given_up_where_the_interval_decides() {
+    ours_alone(|s| {
+        let options = ["--interval=2", "--max-start-failures=2", "--", "$PROBE", "G2=exit=1", "G3=exit=2"];
+        s.start(&[&FILES[..], &options].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        assert_eq!(s.run(&RESTART).end, "exit 125");
+        assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\n".into()));
+        assert_eq!(s.run(&RESTART).end, "exit 0");
+        s.wait_file("st", "4:<W4>\n");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+#[test]
+fn a_first_start_is_given_up() {
+    for options in [&UNTIL_READY[..], &["--interval=2"]] {
+        ours_alone(|s| {
+            s.env("TMPDIR", "$DIR");
+            s.start(&[options, &FILES[..], &["--max-start-failures=2", "--", "$PROBE", "exit=9"]].concat());
+            s.wait_line("new worker <W2> seems to have failed to start, exit status:2304");
+            assert_eq!(s.wait_exit(), "exit 125");
+            assert!(s.said().ends_with("\ngiving up, no worker has started\n"), "{}", s.said());
+            assert_eq!(s.ls(), "");
+        });
+    }
+}
+
+/// A worker that is not ready in time is waited for, as it has the listeners.
+#[test]
+fn a_first_start_that_takes_too_long_is_given_up() {
+    ours_alone(|s| {
+        s.env("TMPDIR", "$DIR");
+        let options = ["--ready-timeout=2", "--max-start-failures=1", "--", "$PROBE", "ign=TERM"];
+        s.start(&[&UNTIL_READY, &FILES[..], &options].concat());
+        s.wait_worker(1);
+        s.wait_report(1, "got TERM");
+        s.wait_file("st", "1:<W1>\n");
+        s.signal_worker(1, "USR1");
+        s.wait_line("worker <W1> died, status:0");
+        assert_eq!(s.wait_exit(), "exit 125");
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// That a worker which has started dies is no restart: nothing else would serve.
+#[test]
+fn a_dead_worker_is_replaced_without_a_limit() {
+    ours_alone(|s| {
+        start(s, &["--max-start-failures=1"], &["G2=exit=1", "G3=exit=1", "G4=exit=1"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal_worker(1, "KILL");
+        for generation in 2..=4 {
+            s.wait_line(&format!("new worker <W{generation}> seems to have failed to start, exit status:256"));
+        }
+        s.wait_worker(5);
+        s.wait_file("st", "5:<W5>\n");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+// --- workers that don't end
+
+#[test]
+fn a_deaf_worker_is_killed_in_a_restart() {
+    ours_alone(|s| {
+        start(s, &["--kill-timeout=1"], &["G1=ign=TERM"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let output = s.run(&RESTART);
+        assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""));
+        s.wait_report(1, "got TERM");
+        s.wait_line("old worker <W1> has not ended in time, sending KILL");
+        s.wait_line("old worker <W1> died, status:9");
+        assert_eq!(s.show("st"), "2:<W2>\n");
+        stop(s);
+        assert!(!s.said().contains("worker <W2> has not ended"), "{}", s.said());
+    });
+}
+
+#[test]
+fn deaf_workers_are_killed_in_a_shutdown() {
+    ours_alone(|s| {
+        // Nothing but the shutdown ends the first one.
+        start(s, &["--kill-timeout=1", "--signal-on-hup=USR1"], &["ign=USR1,TERM"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("TERM");
+        s.wait_report(1, "got TERM");
+        s.wait_line("old worker <W1> has not ended in time, sending KILL");
+        s.wait_line("worker <W1> died, status:9");
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// Without the option it waits, as the original does: another worker, under a superdaemon with the option, is killed
+/// meanwhile.
+#[test]
+fn nobody_is_killed_unless_asked_for() {
+    ours_alone(|s| {
+        s.start(&["--", "$PROBE", "ign=TERM"]);
+        s.wait_worker(1);
+        s.signal("TERM");
+        s.wait_report(1, "got TERM");
+        let other = s.begin(&["--kill-timeout=1", "--", "sh", "-c", "trap '' TERM; kill -TERM $PPID; exec sleep 1000"]);
+        let output = s.end(other);
+        assert!(output.stderr.contains("has not ended in time, sending KILL"), "{}", output.stderr);
+        s.wait_rest();
+        s.signal_worker(1, "USR1");
+        s.wait_line("worker <W1> died, status:0");
+        assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
+
+/// Who is in the worker's process group, and deaf as well.
+#[test]
+fn a_group_that_was_told_to_stop_is_killed() {
+    let group = "trap '' TERM; sleep 1000 & echo $! >relative-$SERVER_STARTER_GENERATION; exec \"$@\"";
+    ours_alone(|s| {
+        let options = ["--kill-timeout=1", "--signal-on-hup=-TERM", "--signal-on-term=-TERM", "--status-file=st"];
+        let worker = ["--", "setsid", "sh", "-c", group, "sh", "$PROBE", "ign=TERM"];
+        s.start(&[&options[..], &worker].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_report(1, "got TERM");
+        s.wait_line("old worker <W1> has not ended in time, sending KILL");
+        s.wait_line("old worker <W1> died, status:9");
+        s.wait_dead_process("relative-1");
+        s.wait_file("st", "2:<W2>\n");
+        s.wait_worker(2);
+        s.signal("TERM");
+        s.wait_line("worker <W2> died, status:9");
+        s.wait_dead_process("relative-2");
+        assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
+
+// --- restarts that take long
+
+#[test]
+fn a_restart_takes_too_long_and_goes_on() {
+    ours_alone(|s| {
+        s.start(&[&UNTIL_READY, &FILES[..], &["--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let output = s.run(&[&["--restart-timeout=1"], &RESTART[..]].concat());
+        assert_eq!(output.end, "exit 124");
+        assert_eq!(output.stderr, "the restart is not over after 1 seconds\n");
+        s.wait_worker(2);
+        assert_eq!(s.show("st"), "1:<W1>\n");
+        s.signal_worker(2, "USR2");
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_file("st", "2:<W2>\n");
+        stop(s);
+    });
+}
+
+#[test]
+fn a_restart_in_time() {
+    ours_alone(|s| {
+        start(s, &[], &[]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let output = s.run(&[&["--restart-timeout=1000"], &RESTART[..]].concat());
+        assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""));
+        assert_eq!(s.show("st"), "2:<W2>\n");
+        stop(s);
+    });
+}
+
+#[test]
+fn a_restart_of_a_superdaemon_that_dies() {
+    ours_alone(|s| {
+        s.start(&[&UNTIL_READY, &FILES[..], &["--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let restart = s.begin(&[&["--restart-timeout=1000"], &RESTART[..]].concat());
+        s.wait_worker(2);
+        s.signal("KILL");
+        let output = s.end(restart);
+        assert_eq!(output.end, "exit 3");
+        assert_eq!(output.stderr, "the server process has died:No such process\n");
+        for generation in [1, 2] {
+            s.signal_worker(generation, "KILL");
+            s.wait_dead(generation);
+        }
+        let output = s.run(&[&["--restart-timeout=1"], &RESTART[..]].concat());
+        assert_eq!(output.end, "exit 3");
+        assert_eq!(output.stderr, "failed to send SIGHUP to the server process:No such process\n");
+    });
+}
+
+/// The original can't give a restart up, and so it never says so. All else is as with ours.
+#[test]
+fn restarts_of_the_original() {
+    original_alone(|s| {
+        s.start(&["--interval=2", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "G2=exit=1", "G3=ign=TERM"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let output = s.run_other(&[&["--restart-timeout=1"], &RESTART[..]].concat());
+        assert_eq!(output.end, "exit 124");
+        assert_eq!(output.stderr, "the restart is not over after 1 seconds\n");
+        s.wait_line("new worker <W2> seems to have failed to start, exit status:256");
+        s.wait_worker(3);
+        s.wait_file("st", "3:<W3>\n");
+        let restart = s.begin_other(&[&["--restart-timeout=1000"], &RESTART[..]].concat());
+        s.wait_report(3, "got TERM");
+        s.signal_worker(3, "USR1");
+        assert_eq!(s.end(restart).end, "exit 0");
+        s.wait_file("st", "4:<W4>\n");
+        let restart = s.begin_other(&[&["--restart-timeout=1000"], &RESTART[..]].concat());
+        s.wait_worker(5);
+        s.signal("KILL");
+        assert_eq!(s.end(restart).end, "exit 3");
+        for generation in [4, 5] {
+            s.signal_worker(generation, "KILL");
+            s.wait_dead(generation);
+        }
+    });
+}

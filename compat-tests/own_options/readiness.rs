@@ -1,0 +1,304 @@
+//! `--ready`: who is ready, who isn't, and what happens until then.
+
+use std::os::unix::net::UnixDatagram;
+
+use nix::unistd::Uid;
+
+use super::stop;
+use crate::harness::{Scenario, ours_alone};
+
+/// Without an interval, it is readiness alone that the superdaemon waits for.
+const NOTIFY: [&str; 7] =
+    ["--ready=notify", "--interval=0", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "notify=READY=1"];
+const ACCEPTING: [&str; 7] =
+    ["--ready=accepting", "--interval=0", "--port=$PORT", "--path=sock", "--status-file=st", "--", "$PROBE"];
+
+/// Starts a superdaemon whose sockets for workers are below its own directory, where nobody may leave a file.
+fn start(s: &mut Scenario, options: &[&str], behaviours: &[&str]) {
+    s.env("TMPDIR", "$DIR");
+    s.start(&[options, behaviours].concat());
+    s.wait_worker(1);
+}
+
+fn stop_and_leave_nothing(s: &mut Scenario) {
+    stop(s);
+    assert_eq!(s.ls(), "");
+}
+
+/// The superdaemon has done all that it had to, and this is what came of it.
+fn rests_with(s: &mut Scenario, status: &str) {
+    s.wait_rest();
+    assert_eq!(s.show("st"), status);
+}
+
+/// Has a worker say what it has to say.
+fn ask(s: &mut Scenario, generation: usize) {
+    s.signal_worker(generation, "USR2");
+    s.wait_report(generation, "said READY=1");
+}
+
+fn stranger_says_ready(s: &Scenario, generation: usize) {
+    let socket = UnixDatagram::unbound().expect("a socket");
+    socket.send_to(b"READY=1", s.notify_socket(generation)).expect("the socket takes it");
+}
+
+// --- notify
+
+#[test]
+fn a_worker_that_is_not_ready_is_no_successor() {
+    ours_alone(|s| {
+        start(s, &NOTIFY, &["G1=now"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        rests_with(s, "1:<W1>\n");
+        s.signal_worker(2, "USR2");
+        s.wait_line("new worker is now running, sending TERM to old workers:<W1>");
+        s.wait_report(1, "got TERM");
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_file("st", "2:<W2>\n");
+        stop_and_leave_nothing(s);
+    });
+}
+
+#[test]
+fn the_first_worker_has_to_be_ready_too() {
+    ours_alone(|s| {
+        start(s, &NOTIFY, &[]);
+        s.wait_rest();
+        assert!(!s.ls().contains("st "), "no worker has started");
+        s.signal_worker(1, "USR2");
+        s.wait_file("st", "1:<W1>\n");
+        stop_and_leave_nothing(s);
+    });
+}
+
+#[test]
+fn a_descendant_may_say_it() {
+    ours_alone(|s| {
+        start(s, &NOTIFY, &["child", "now"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_line("old worker <W1> died");
+        s.wait_file("st", "2:<W2>\n");
+        stop_and_leave_nothing(s);
+    });
+}
+
+/// As with a `Type=notify` unit: systemd-notify is a child of the shell that becomes the worker.
+#[test]
+fn a_shell_may_say_it() {
+    ours_alone(|s| {
+        let shell = "systemd-notify --ready --status='about to serve' && exec \"$@\"";
+        s.env("TMPDIR", "$DIR");
+        let options = ["--ready=notify", "--interval=0", "--status-file=st", "--", "sh", "-c", shell, "sh", "$PROBE"];
+        s.start(&options);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        stop_and_leave_nothing(s);
+    });
+}
+
+#[test]
+fn nobody_else_may_say_it() {
+    ours_alone(|s| {
+        start(s, &NOTIFY, &["G1=now", "G1=to=2", "G1=ign=TERM"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        stranger_says_ready(s, 2);
+        rests_with(s, "1:<W1>\n");
+        // The old generation, at the socket of the new one, and the stranger at that of the old one.
+        assert_ne!(s.notify_socket(1), s.notify_socket(2));
+        ask(s, 1);
+        rests_with(s, "1:<W1>\n");
+        stranger_says_ready(s, 1);
+        rests_with(s, "1:<W1>\n");
+        s.signal_worker(2, "USR2");
+        s.wait_file("st", "1:<W1>\n2:<W2>\n");
+        s.signal_worker(1, "USR1");
+        s.wait_file("st", "2:<W2>\n");
+        stop_and_leave_nothing(s);
+    });
+}
+
+#[test]
+fn a_worker_that_dies_before_it_is_ready_has_failed() {
+    ours_alone(|s| {
+        start(s, &NOTIFY, &["G1=now", "G2=exit=3"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_line("new worker <W2> seems to have failed to start, exit status:768");
+        s.wait_worker(3);
+        rests_with(s, "1:<W1>\n");
+        s.signal_worker(3, "KILL");
+        s.wait_line("new worker <W3> seems to have failed to start, exit status:9");
+        s.wait_worker(4);
+        rests_with(s, "1:<W1>\n");
+        s.signal_worker(4, "USR2");
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_file("st", "4:<W4>\n");
+        stop_and_leave_nothing(s);
+    });
+}
+
+/// The one that is too late is an old worker until it has ended, and gets the signal for those.
+#[test]
+fn a_worker_that_is_not_ready_in_time_has_failed() {
+    ours_alone(|s| {
+        let options = [&["--ready-timeout=5", "--signal-on-hup=QUIT"], &NOTIFY[..]].concat();
+        start(s, &options, &["G1=now", "G2=ign=QUIT", "G3+=now"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_line("new worker <W2> is not ready in time, sending QUIT");
+        s.wait_report(2, "got QUIT");
+        s.wait_worker(3);
+        s.wait_line("new worker is now running, sending QUIT to old workers:<W1>,<W2>");
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_file("st", "2:<W2>\n3:<W3>\n");
+        s.signal_worker(2, "KILL");
+        s.wait_file("st", "3:<W3>\n");
+        stop_and_leave_nothing(s);
+    });
+}
+
+/// Nothing else that a worker sends is of interest, but all of it is read at all times: a worker whose message nobody reads
+/// would stand still.
+#[test]
+fn a_talkative_worker_never_stands_still() {
+    ours_alone(|s| {
+        start(s, &NOTIFY, &["chat=1000", "ign=TERM", "G1=now"]);
+        s.wait_file("st", "1:<W1>\n");
+        ask(s, 1);
+        s.signal("HUP");
+        s.wait_worker(2);
+        ask(s, 1);
+        rests_with(s, "1:<W1>\n");
+        ask(s, 2);
+        s.wait_file("st", "1:<W1>\n2:<W2>\n");
+        ask(s, 1);
+        s.signal("TERM");
+        s.wait_report(2, "got TERM");
+        ask(s, 2);
+        ask(s, 1);
+        s.signal_worker(1, "USR1");
+        s.signal_worker(2, "USR1");
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert_eq!(s.ls(), "");
+    });
+}
+
+#[test]
+fn term_ends_the_wait_for_readiness() {
+    ours_alone(|s| {
+        // The deadline passes if the wait isn't cut short.
+        let options = [&["--ready-timeout=1000"], &NOTIFY[..]].concat();
+        start(s, &options, &[]);
+        stop_and_leave_nothing(s);
+    });
+    ours_alone(|s| {
+        let options = [&["--ready-timeout=1000"], &NOTIFY[..]].concat();
+        start(s, &options, &["G1=now"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.signal("TERM");
+        s.wait_line("received TERM, sending TERM to all workers:<W1>,<W2>");
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// A new worker's socket is its own alone, whatever socket the superdaemon was given.
+#[test]
+fn every_worker_has_a_socket_of_its_own() {
+    ours_alone(|s| {
+        s.env("NOTIFY_SOCKET", "$DIR/manager");
+        start(s, &NOTIFY, &["now"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_file("st", "2:<W2>\n");
+        let sockets = [1, 2].map(|generation| s.notify_socket(generation));
+        assert!(sockets[0] != sockets[1] && !sockets.contains(&s.path("manager")), "{sockets:?}");
+        assert!(!sockets[0].exists() && sockets[1].exists(), "it goes with its worker");
+        stop_and_leave_nothing(s);
+    });
+}
+
+// --- accepting
+
+#[test]
+fn a_worker_that_does_not_accept_is_no_successor() {
+    ours_alone(|s| {
+        start(s, &ACCEPTING, &["accept", "G1=now"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_http("$PORT", "generation 1");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_http("$PORT", "generation 1");
+        s.wait_http("sock", "generation 1");
+        assert_eq!(s.show("st"), "1:<W1>\n");
+        s.signal_worker(2, "USR2");
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_file("st", "2:<W2>\n");
+        s.wait_http("$PORT", "generation 2");
+        s.wait_http("sock", "generation 2");
+        stop_and_leave_nothing(s);
+    });
+}
+
+#[test]
+fn a_worker_that_never_accepts_is_not_ready_in_time() {
+    ours_alone(|s| {
+        let options = [&["--ready-timeout=5"], &ACCEPTING[..]].concat();
+        start(s, &options, &["G1=accept", "G1=now", "G3+=accept", "G3+=now"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_line("new worker <W2> is not ready in time, sending TERM");
+        s.wait_worker(3);
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_http("$PORT", "generation 3");
+        stop_and_leave_nothing(s);
+    });
+}
+
+/// The worker itself, in a blocking accept; it knows nothing of all this.
+#[test]
+fn a_server_as_it_is() {
+    ours_alone(|s| {
+        s.start(&[&ACCEPTING[..6], &["perl", "$FIXTURES/httpd.pl"]].concat());
+        s.wait_http("$PORT", "hello from generation 1");
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_http("$PORT", "hello from generation 2");
+        stop(s);
+    });
+}
+
+/// A process with more capabilities in its permitted set than in the effective set of the superdaemon may not be looked at.
+/// Who isn't root can't have that, but can have nothing to look at.
+#[test]
+fn a_kernel_that_does_not_let_it_look_is_told_of_at_start() {
+    ours_alone(|s| {
+        if Uid::effective().is_root() {
+            let copy = "cp \"$0\" program; chmod 755 program";
+            s.prelude(&format!("{copy}; exec setpriv --ruid=0 --euid=65534 --clear-groups ./program \"$@\""));
+        } else {
+            let hint = "echo 'no namespaces: run this as root, or allow user namespaces' >&2; exit 99";
+            let unshare = "unshare --map-root-user --mount sh -c";
+            let hide = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
+            s.prelude(&format!("{unshare} : || {{ {hint}; }}; exec {unshare} '{hide}' \"$0\" \"$@\""));
+        }
+        let output = s.run(&["--ready=accepting", "--port=$PORT", "--", "$PROBE"]);
+        let complaint =
+            "--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): failed to read /proc/";
+        assert!(output.stderr.contains(complaint) && output.end != "exit 99", "{}", output.stderr);
+        assert!(!output.stderr.contains("starting new worker"), "{}", output.stderr);
+    });
+}

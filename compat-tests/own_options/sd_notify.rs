@@ -1,0 +1,217 @@
+//! `--sd-notify`: what a service manager hears. The test plays it.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use super::stop;
+use crate::harness::{Scenario, compare, ours_alone};
+
+const START: [&str; 4] = ["--sd-notify", "--status-file=st", "--", "$PROBE"];
+
+/// The manager's socket. What is started from now on is told of it.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn at_path(s: &mut Scenario) -> Self {
+        s.env("NOTIFY_SOCKET", "$DIR/manager");
+        Self(UnixDatagram::bind(s.path("manager")).expect("a socket"))
+    }
+
+    fn at_abstract_address(s: &mut Scenario) -> Self {
+        // As unique as the scenario's directory.
+        let name = s.path("manager").display().to_string();
+        s.env("NOTIFY_SOCKET", &format!("@{name}"));
+        let address = SocketAddr::from_abstract_name(name).expect("a name that isn't too long");
+        Self(UnixDatagram::bind_addr(&address).expect("a socket"))
+    }
+
+    /// Waits for the next datagram.
+    fn hear(&self, s: &Scenario) -> String {
+        let mut buffer = [0; 4096];
+        self.0.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+        let length = self.0.recv(&mut buffer).unwrap_or_else(|error| panic!("nothing is said: {error}"));
+        s.with_symbols(std::str::from_utf8(&buffer[..length]).expect("UTF-8"))
+    }
+
+    #[track_caller]
+    fn expect(&self, s: &Scenario, messages: &[&str]) {
+        for message in messages {
+            assert_eq!(self.hear(s), *message);
+        }
+    }
+
+    fn expect_workers(&self, s: &Scenario, workers: &str) {
+        assert_eq!(self.hear(s), format!("STATUS=workers, as GENERATION:PID: {workers}\n"));
+    }
+
+    /// A restart has begun, after `begin`.
+    fn expect_reloading(&self, s: &Scenario, begin: Duration) {
+        let message = self.hear(s);
+        let time = message.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&message);
+        let time: u128 = time.trim_end().parse().expect("microseconds");
+        assert!(time >= begin.as_micros(), "{time} is before {}", begin.as_micros());
+    }
+
+    /// Nothing has been said that wasn't heard.
+    fn expect_silence(&self) {
+        self.0.set_nonblocking(true).expect("a socket");
+        let mut buffer = [0; 4096];
+        assert!(self.0.recv(&mut buffer).is_err(), "something has been said: {}", buffer.escape_ascii());
+    }
+}
+
+fn now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock").into()
+}
+
+#[test]
+fn starts_restarts_and_the_end_are_told() {
+    for open in [Manager::at_path, Manager::at_abstract_address] {
+        ours_alone(|s| {
+            let manager = open(s);
+            s.start(&START);
+            s.wait_worker(1);
+            manager.expect_workers(s, "1:<W1>");
+            manager.expect(s, &["READY=1\n"]);
+            for generation in [2, 3] {
+                let begin = now();
+                s.signal("HUP");
+                manager.expect_reloading(s, begin);
+                let (old, new) = (generation - 1, generation);
+                s.wait_worker(generation);
+                manager.expect_workers(s, &format!("{old}:<W{old}> {new}:<W{new}>"));
+                manager.expect(s, &["READY=1\n"]);
+                manager.expect_workers(s, &format!("{new}:<W{new}>"));
+            }
+            stop(s);
+            manager.expect(s, &["STOPPING=1\n"]);
+            manager.expect_workers(s, "");
+            manager.expect_silence();
+            assert_eq!(s.worker_env(1, "NOTIFY_SOCKET"), None);
+            assert_eq!(s.worker_env(3, "NOTIFY_SOCKET"), None);
+        });
+    }
+}
+
+/// Two seconds: even on a slow machine the worker is dead when the interval ends.
+#[test]
+fn ready_is_told_when_a_worker_has_started() {
+    ours_alone(|s| {
+        let manager = Manager::at_path(s);
+        s.start(&[&["--interval=2"], &START[..], &["G1=exit=1"]].concat());
+        s.wait_line("new worker <W1> seems to have failed to start");
+        manager.expect_silence();
+        s.wait_worker(2);
+        manager.0.set_nonblocking(false).expect("a socket");
+        manager.expect_workers(s, "2:<W2>");
+        manager.expect(s, &["READY=1\n"]);
+        stop(s);
+    });
+}
+
+/// A manager that waits for the end of a reload must not wait for ever.
+#[test]
+fn a_restart_that_is_given_up_is_over() {
+    ours_alone(|s| {
+        let manager = Manager::at_path(s);
+        let options = ["--ready=notify", "--max-start-failures=2"];
+        s.start(&[&options[..], &START, &["notify=READY=1", "now", "G2+=exit=1"]].concat());
+        s.wait_worker(1);
+        manager.expect_workers(s, "1:<W1>");
+        manager.expect(s, &["READY=1\n"]);
+        let begin = now();
+        s.signal("HUP");
+        manager.expect_reloading(s, begin);
+        manager.expect_workers(s, "1:<W1>");
+        manager.expect(s, &["READY=1\n"]);
+        s.wait_line("giving up the restart, the old worker goes on");
+        // What the worker said went to a socket of its own.
+        assert_ne!(s.notify_socket(1), s.path("manager"));
+        stop(s);
+        manager.expect(s, &["STOPPING=1\n"]);
+    });
+}
+
+#[test]
+fn a_first_start_that_is_given_up_is_never_ready() {
+    ours_alone(|s| {
+        let manager = Manager::at_path(s);
+        s.start(&[&["--ready=notify", "--max-start-failures=1"], &START[..], &["exit=1"]].concat());
+        assert_eq!(s.wait_exit(), "exit 125");
+        manager.expect_silence();
+    });
+}
+
+/// TERM in the interval of a restart.
+#[test]
+fn a_shutdown_ends_a_reload() {
+    ours_alone(|s| {
+        let manager = Manager::at_path(s);
+        s.start(&[&["--ready=notify"], &START[..], &["notify=READY=1", "G1=now"]].concat());
+        s.wait_worker(1);
+        manager.expect_workers(s, "1:<W1>");
+        manager.expect(s, &["READY=1\n"]);
+        let begin = now();
+        s.signal("HUP");
+        manager.expect_reloading(s, begin);
+        s.wait_worker(2);
+        stop(s);
+        let mut heard = String::new();
+        while !heard.contains("STOPPING=1\n") {
+            heard += &manager.hear(s);
+        }
+        assert!(heard.ends_with("READY=1\nSTOPPING=1\n"), "{heard}");
+    });
+}
+
+/// Whether anybody listens is the manager's business.
+#[test]
+fn a_manager_that_is_not_there_is_no_error() {
+    ours_alone(|s| {
+        s.env("NOTIFY_SOCKET", "$DIR/nobody");
+        s.start(&START);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        stop(s);
+        s.env("NOTIFY_SOCKET", "");
+        assert_eq!(s.run(&["--sd-notify", "--", "sh", "-c", "kill -TERM $PPID"]).end, "exit 0");
+    });
+}
+
+/// A manager that never reads: its queue is full in the end, and nothing waits for it.
+#[test]
+fn a_manager_that_does_not_read_is_not_waited_for() {
+    ours_alone(|s| {
+        let _manager = Manager::at_path(s);
+        s.start(&[&["--interval=0"], &START[..]].concat());
+        for generation in 1..=20 {
+            s.wait_worker(generation);
+            s.wait_file("st", &format!("{generation}:<W{generation}>\n"));
+            s.signal("HUP");
+        }
+        s.wait_worker(21);
+        s.wait_file("st", "21:<W21>\n");
+        stop(s);
+    });
+}
+
+/// Without the option, the variable is one like any other: workers have it, and the superdaemon says nothing there.
+#[test]
+fn without_the_option_it_is_no_business_of_the_superdaemon() {
+    compare(|s| {
+        let manager = Manager::at_path(s);
+        s.start(&["--status-file=st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_line("old worker <W1> died");
+        s.wait_worker(2);
+        assert_eq!(s.worker_env(2, "NOTIFY_SOCKET").as_deref(), Some("$DIR/manager"));
+        s.signal("TERM");
+        s.wait_exit();
+        manager.expect_silence();
+    });
+}
