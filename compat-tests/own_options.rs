@@ -4,6 +4,7 @@
 mod command_line;
 mod from_systemd;
 mod limits;
+mod listen_fds;
 mod readiness;
 mod sd_notify;
 

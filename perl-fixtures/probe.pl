@@ -120,7 +120,7 @@ sub serve {
         return if vec $bits, fileno $end, 1;
         for my $listener (grep { vec $bits, fileno $_, 1 } @listeners) {
             alarm 1;
-            my $is_accepted = accept my $client, $listener;
+            my $is_accepted = accept(my $client, $listener);
             alarm 0;
             next unless $is_accepted;
             sysread $client, my $request, 4096;

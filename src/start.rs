@@ -87,6 +87,10 @@ impl Resources {
         plan.listen(&mut self.listeners)?;
         environment.set("SERVER_STARTER_PORT", self.listeners.variable());
         if options.listen_fds {
+            // Some of it may be left over from another hand-over, and would be taken for a part of this one.
+            for name in inherited_listeners::VARIABLES {
+                environment.remove(name);
+            }
             environment.set("LISTEN_FDS", self.listeners.listen_fds());
             environment.set("LISTEN_FDNAMES", self.listeners.listen_fdnames());
         }

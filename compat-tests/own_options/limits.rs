@@ -60,11 +60,11 @@ fn a_restart_is_given_up_again() {
     });
 }
 
-/// With the interval alone, as the original has it. Two seconds: even on a slow machine the worker is dead when they end.
+/// With the interval alone, as the original has it. Five seconds: even on a slow machine the worker is dead when they end.
 #[test]
 fn a_restart_is_given_up_where_the_interval_decides() {
     ours_alone(|s| {
-        let options = ["--interval=2", "--max-start-failures=2", "--", "$PROBE", "G2=exit=1", "G3=exit=2"];
+        let options = ["--interval=5", "--max-start-failures=2", "--", "$PROBE", "G2=exit=1", "G3=exit=2"];
         s.start(&[&FILES[..], &options].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
@@ -79,7 +79,7 @@ fn a_restart_is_given_up_where_the_interval_decides() {
 
 #[test]
 fn a_first_start_is_given_up() {
-    for options in [&UNTIL_READY[..], &["--interval=2"]] {
+    for options in [&UNTIL_READY[..], &["--interval=5"]] {
         ours_alone(|s| {
             s.env("TMPDIR", "$DIR");
             s.start(&[options, &FILES[..], &["--max-start-failures=2", "--", "$PROBE", "exit=9"]].concat());
@@ -96,7 +96,7 @@ fn a_first_start_is_given_up() {
 fn a_first_start_that_takes_too_long_is_given_up() {
     ours_alone(|s| {
         s.env("TMPDIR", "$DIR");
-        let options = ["--ready-timeout=2", "--max-start-failures=1", "--", "$PROBE", "ign=TERM"];
+        let options = ["--ready-timeout=10", "--max-start-failures=1", "--", "$PROBE", "ign=TERM"];
         s.start(&[&UNTIL_READY, &FILES[..], &options].concat());
         s.wait_worker(1);
         s.wait_report(1, "got TERM");
@@ -131,7 +131,7 @@ fn a_dead_worker_is_replaced_without_a_limit() {
 #[test]
 fn a_deaf_worker_is_killed_in_a_restart() {
     ours_alone(|s| {
-        start(s, &["--kill-timeout=1"], &["G1=ign=TERM"]);
+        start(s, &["--kill-timeout=5"], &["G1=ign=TERM"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         let output = s.run(&RESTART);
@@ -149,7 +149,7 @@ fn a_deaf_worker_is_killed_in_a_restart() {
 fn deaf_workers_are_killed_in_a_shutdown() {
     ours_alone(|s| {
         // Nothing but the shutdown ends the first one.
-        start(s, &["--kill-timeout=1", "--signal-on-hup=USR1"], &["ign=USR1,TERM"]);
+        start(s, &["--kill-timeout=5", "--signal-on-hup=USR1"], &["ign=USR1,TERM"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.signal("TERM");
@@ -185,7 +185,7 @@ fn nobody_is_killed_unless_asked_for() {
 fn a_group_that_was_told_to_stop_is_killed() {
     let group = "trap '' TERM; sleep 1000 & echo $! >relative-$SERVER_STARTER_GENERATION; exec \"$@\"";
     ours_alone(|s| {
-        let options = ["--kill-timeout=1", "--signal-on-hup=-TERM", "--signal-on-term=-TERM", "--status-file=st"];
+        let options = ["--kill-timeout=5", "--signal-on-hup=-TERM", "--signal-on-term=-TERM", "--status-file=st"];
         let worker = ["--", "setsid", "sh", "-c", group, "sh", "$PROBE", "ign=TERM"];
         s.start(&[&options[..], &worker].concat());
         s.wait_worker(1);
@@ -263,7 +263,7 @@ fn a_restart_of_a_superdaemon_that_dies() {
 #[test]
 fn restarts_of_the_original() {
     original_alone(|s| {
-        s.start(&["--interval=2", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "G2=exit=1", "G3=ign=TERM"]);
+        s.start(&["--interval=5", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "G2=exit=1", "G3=ign=TERM"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         let output = s.run_other(&[&["--restart-timeout=1"], &RESTART[..]].concat());

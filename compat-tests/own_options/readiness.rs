@@ -149,7 +149,7 @@ fn a_worker_that_dies_before_it_is_ready_has_failed() {
 #[test]
 fn a_worker_that_is_not_ready_in_time_has_failed() {
     ours_alone(|s| {
-        let options = [&["--ready-timeout=5", "--signal-on-hup=QUIT"], &NOTIFY[..]].concat();
+        let options = [&["--ready-timeout=10", "--signal-on-hup=QUIT"], &NOTIFY[..]].concat();
         start(s, &options, &["G1=now", "G2=ign=QUIT", "G3+=now"]);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
@@ -254,7 +254,7 @@ fn a_worker_that_does_not_accept_is_no_successor() {
 #[test]
 fn a_worker_that_never_accepts_is_not_ready_in_time() {
     ours_alone(|s| {
-        let options = [&["--ready-timeout=5"], &ACCEPTING[..]].concat();
+        let options = [&["--ready-timeout=10"], &ACCEPTING[..]].concat();
         start(s, &options, &["G1=accept", "G1=now", "G3+=accept", "G3+=now"]);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");

@@ -31,7 +31,7 @@ impl Manager {
     /// Waits for the next datagram.
     fn hear(&self, s: &Scenario) -> String {
         let mut buffer = [0; 4096];
-        self.0.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+        self.0.set_read_timeout(Some(Duration::from_secs(120))).expect("a timeout");
         let length = self.0.recv(&mut buffer).unwrap_or_else(|error| panic!("nothing is said: {error}"));
         s.with_symbols(std::str::from_utf8(&buffer[..length]).expect("UTF-8"))
     }
@@ -96,12 +96,12 @@ fn starts_restarts_and_the_end_are_told() {
     }
 }
 
-/// Two seconds: even on a slow machine the worker is dead when the interval ends.
+/// Five seconds: even on a slow machine the worker is dead when the interval ends.
 #[test]
 fn ready_is_told_when_a_worker_has_started() {
     ours_alone(|s| {
         let manager = Manager::at_path(s);
-        s.start(&[&["--interval=2"], &START[..], &["G1=exit=1"]].concat());
+        s.start(&[&["--interval=5"], &START[..], &["G1=exit=1"]].concat());
         s.wait_line("new worker <W1> seems to have failed to start");
         manager.expect_silence();
         s.wait_worker(2);
