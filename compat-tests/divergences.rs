@@ -506,7 +506,7 @@ fn term_first_in_a_failing_restart() {
 fn whole_interval() {
     differ(
         |s| {
-            s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=exit=1"]);
+            s.start(&["--interval=10", "--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=exit=1"]);
             s.wait_worker(1);
             s.wait_file("st", "1:<W1>\n");
             s.signal("HUP");
