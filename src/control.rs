@@ -48,7 +48,7 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
         if matches!(generations(status_file)?[..], [generation] if generation >= awaited) {
             return Ok(());
         }
-        let failure = FailureNote::of(status_file);
+        let failure = FailureNote::of(status_file).filter(|note| note.generation() >= awaited);
         if failure.is_some() && failure != known_failure {
             return Err(Error::GivenUp(b"the restart was given up, the old worker goes on".into()));
         }

@@ -109,6 +109,9 @@ impl Resources {
         }
         let pid_file = pid_file?;
 
+        if let Some(file) = &failure_file {
+            file.remove_left_over();
+        }
         let system = System::new(options, status_file, failure_file, watch, manager, pipe, &launch);
         let mut supervisor = Supervisor::new(system, LifeCycle::of(options), environment);
         let ended = supervisor.run();

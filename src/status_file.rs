@@ -64,6 +64,11 @@ impl StatusFile {
         self.written = None;
     }
 
+    /// Removes what one that was killed has left behind.
+    pub(crate) fn remove_left_over(&self) {
+        let _ = fs::remove_file(&self.path);
+    }
+
     /// Whether there is a file, not the one that was written last. (A directory isn't somebody's status file: the error that it
     /// leads to is worth a message.)
     fn is_taken_over(&self) -> bool {
@@ -100,13 +105,18 @@ pub(crate) fn failure_path(status_file: &Path) -> PathBuf {
 
 /// A note that a restart was given up. A later one differs from it.
 #[derive(PartialEq, Eq)]
-pub(crate) struct FailureNote(FileId, Vec<u8>);
+pub(crate) struct FailureNote(FileId, u64);
 
 impl FailureNote {
-    /// The note that is there now.
+    /// The note that is there now. A file of this name that holds no generation is somebody else's.
     pub(crate) fn of(status_file: &Path) -> Option<Self> {
         let path = failure_path(status_file);
-        Some(Self(FileId::of(&path)?, fs::read(&path).ok()?))
+        Some(Self(FileId::of(&path)?, fs::read_to_string(&path).ok()?.strip_suffix('\n')?.parse().ok()?))
+    }
+
+    /// The generation of the last attempt.
+    pub(crate) fn generation(&self) -> u64 {
+        self.1
     }
 }
 
@@ -194,8 +204,13 @@ mod tests {
         assert!(first.is_some());
         file.write(b"4\n").unwrap();
         assert!(FailureNote::of(&path) != first);
+        assert_eq!(FailureNote::of(&path).map(|note| note.generation()), Some(4));
         file.remove();
         assert!(FailureNote::of(&path).is_none());
+        for content in ["", "4", "x\n", "4\n5\n", "-1\n"] {
+            fs::write(failure_path(&path), content).unwrap();
+            assert!(FailureNote::of(&path).is_none(), "{content:?}");
+        }
     }
 
     #[test]

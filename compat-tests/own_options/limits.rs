@@ -60,6 +60,84 @@ fn a_restart_is_given_up_again() {
     });
 }
 
+/// The worker that would have gone on is found dead when the restart is over, and replaced as any other.
+#[test]
+fn a_restart_is_given_up_and_the_old_worker_is_dead() {
+    ours_alone(|s| {
+        s.start(
+            &[&UNTIL_READY, &FILES[..], &["--max-start-failures=1", "--", "$PROBE", "notify=READY=1", "G1=now"]]
+                .concat(),
+        );
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.signal_worker(1, "KILL");
+        s.wait_dead(1);
+        s.signal_worker(2, "KILL");
+        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_line("worker <W1> died unexpectedly with status:9, restarting");
+        s.wait_worker(3);
+        s.signal_worker(3, "USR2");
+        s.wait_file("st", "3:<W3>\n");
+        s.wait_no_file("st.failed");
+        stop(s);
+    });
+}
+
+/// The new worker dies in the kill-old delay and can't be replaced: the old one has not been stopped yet.
+#[test]
+fn a_restart_is_given_up_in_the_kill_old_delay() {
+    ours_alone(|s| {
+        start(s, &["--max-start-failures=1", "--kill-old-delay=5"], &["G3=exit=1"]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let restart = s.begin(&RESTART);
+        s.wait_line("sleeping 5 secs before killing old workers");
+        s.wait_worker(2);
+        s.signal_worker(2, "KILL");
+        s.wait_line("worker <W2> died unexpectedly with status:9, restarting");
+        s.wait_line("giving up the restart, the old worker goes on");
+        assert_eq!(s.end(restart).end, "exit 125");
+        s.wait_rest();
+        assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\n".into()));
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// A superdaemon that was killed leaves its note; the next one removes it.
+#[test]
+fn a_note_that_is_left_over() {
+    ours_alone(|s| {
+        s.write("st.failed", "7\n");
+        start(s, &["--max-start-failures=1"], &[]);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_no_file("st.failed");
+        stop(s);
+    });
+}
+
+/// Without the option nothing is given up, and nothing tells so, whatever else has such a name.
+#[test]
+fn a_file_that_is_no_note() {
+    ours_alone(|s| {
+        s.start(&[&UNTIL_READY, &FILES[..], &["--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let restart = s.begin(&RESTART);
+        s.wait_worker(2);
+        for content in ["theirs\n", "1\n"] {
+            s.write("st.failed", content);
+        }
+        s.signal_worker(2, "USR2");
+        assert_eq!(s.end(restart).end, "exit 0");
+        stop(s);
+        assert_eq!(s.show("st.failed"), "1\n");
+    });
+}
+
 /// With the interval alone, as the original has it. Five seconds: even on a slow machine the worker is dead when they end.
 #[test]
 fn a_restart_is_given_up_where_the_interval_decides() {

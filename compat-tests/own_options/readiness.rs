@@ -213,6 +213,25 @@ fn term_ends_the_wait_for_readiness() {
     });
 }
 
+/// What is asked for while a worker is not ready waits for it.
+#[test]
+fn hup_does_not_end_the_wait_for_readiness() {
+    ours_alone(|s| {
+        start(s, &NOTIFY, &["G1=now", "G3=now"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.signal("HUP");
+        rests_with(s, "1:<W1>\n");
+        s.signal_worker(2, "USR2");
+        s.wait_line("new worker is now running, sending TERM to old workers:<W1>");
+        s.wait_line("received HUP, spawning a new worker");
+        s.wait_line("old worker <W2> died, status:0");
+        s.wait_file("st", "3:<W3>\n");
+        stop_and_leave_nothing(s);
+    });
+}
+
 /// A new worker's socket is its own alone, whatever socket the superdaemon was given.
 #[test]
 fn every_worker_has_a_socket_of_its_own() {
