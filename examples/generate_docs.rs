@@ -286,10 +286,11 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "--ready=accepting",
                 "The worker is looked at again and again, in /proc: it is ready when a thread of it, or of a descendant, \
                  sleeps in accept(2), or in epoll_wait(2), poll(2) or select(2) with a listener in the set (of a UDP \
-                 port, also in recvfrom(2) and the like). That needs the right to trace it: the same user, or root, and \
-                 a kernel.yama.ptrace_scope of 0 or 1. Not seen are servers that open another socket (SO_REUSEPORT), \
-                 use io_uring, never wait, are programs of another word size, or have made themselves unreadable by \
-                 changing their user.",
+                 port, also in recvfrom(2) and the like); or, if it never seems to wait, when it has a connection to a \
+                 listener. Of a server with many processes, the first one counts. That needs the right to trace it: the \
+                 same user, or root, and a kernel.yama.ptrace_scope of 0 or 1. Not seen are servers that open another \
+                 socket (SO_REUSEPORT), programs of another word size, and a worker that has changed its user, unless the \
+                 superdaemon has CAP_SYS_PTRACE.",
             ),
             Text(
                 "A worker that isn't ready in time gets the signal of --signal-on-hup. If it ignores that, it stays, so \

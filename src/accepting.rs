@@ -1,8 +1,11 @@
 //! `--ready=accepting`: whether a worker waits for connections, as /proc shows it. Linux only.
 //!
 //! Of a thread that sleeps in a system call, the kernel tells which call that is and its arguments. If they name a listener,
-//! or a set that has one in it, the worker is ready. Nothing about a worker changes by being looked at.
+//! or a set that has one in it, the worker is ready. One that has so much to do that it never waits for more is ready when
+//! it has a connection to a listener. Nothing about a worker changes by being looked at.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, RawFd};
@@ -15,6 +18,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::fstat;
 
+use crate::connections::Connections;
 use crate::error::Error;
 use crate::sys::{self, Fork, Pid};
 
@@ -28,6 +32,9 @@ const LEVELS: u8 = 2;
 pub(crate) struct Accepting {
     /// What the kernel calls their sockets. Descriptors of workers may have any numbers.
     inodes: Vec<ino_t>,
+    connections: Connections,
+    /// Sockets of workers that are no connections to listeners. They never become such, so they are looked up only once.
+    others: RefCell<HashSet<ino_t>>,
     /// Whether the kernel lists the children of a process. (`CONFIG_PROC_CHILDREN`)
     lists_children: bool,
 }
@@ -39,19 +46,46 @@ impl Accepting {
     /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it never
     /// seems to accept.
     pub(crate) fn new(listeners: impl IntoIterator<Item = impl AsFd>) -> Result<Self, Error> {
-        let inodes = listeners.into_iter().map(|listener| fstat(listener).map(|stat| stat.st_ino));
-        let inodes = inodes.collect::<Result<_, _>>().map_err(|errno| Error::system(&[b"fstat failed:"], errno))?;
+        let listeners: Vec<_> = listeners.into_iter().collect();
+        let inodes = listeners.iter().map(|listener| fstat(listener).map(|stat| stat.st_ino));
+        let inodes: Vec<_> =
+            inodes.collect::<Result<_, _>>().map_err(|errno| Error::system(&[b"fstat failed:"], errno))?;
         try_to_look()?;
-        Ok(Self { inodes, lists_children: Path::new("/proc/thread-self/children").exists() })
+        Ok(Self {
+            connections: Connections::to(&listeners, &inodes),
+            inodes,
+            others: RefCell::default(),
+            lists_children: Path::new("/proc/thread-self/children").exists(),
+        })
     }
 
-    /// Whether `worker` or one of its descendants waits on one of the listeners right now. That is one look, and a thread that
-    /// just runs isn't seen to wait: the caller repeats it.
+    /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one. That is
+    /// one look, and a process may just be doing something else: the caller repeats it.
     pub(crate) fn is_accepting(&self, worker: Pid) -> bool {
-        self.family(worker).into_iter().flat_map(threads).any(|thread| {
+        let family = self.family(worker);
+        family.iter().any(|&process| self.is_waiting(process)) || self.have_accepted(&family)
+    }
+
+    fn is_waiting(&self, process: Pid) -> bool {
+        threads(process).any(|thread| {
             let awaited = awaited(&thread).unwrap_or_default();
             awaited.into_iter().any(|fd| self.is_listener(&thread, fd, LEVELS))
         })
+    }
+
+    /// Whether one of the processes has a connection to a listener.
+    fn have_accepted(&self, processes: &[Pid]) -> bool {
+        let mut others = self.others.borrow_mut();
+        let all = processes.iter().flat_map(|&process| sockets_of(process));
+        let new: HashSet<_> = all.filter(|inode| !self.inodes.contains(inode) && !others.contains(inode)).collect();
+        if new.is_empty() {
+            return false;
+        }
+        let is_there = self.connections.have_one_of(&new);
+        if !is_there {
+            others.extend(new);
+        }
+        is_there
     }
 
     /// `worker` and its descendants, as far as they are found while processes come and go.
@@ -76,11 +110,9 @@ impl Accepting {
     /// Whether `fd` of `thread` is a listener, or an epoll set with one in it. Of sets, so many levels are looked into.
     fn is_listener(&self, thread: &Path, fd: RawFd, levels: u8) -> bool {
         let Ok(target) = fs::read_link(thread.join(format!("fd/{fd}"))) else { return false };
-        let Some(target) = target.to_str() else { return false };
-        if let Some(inode) = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
-            return inode.parse().is_ok_and(|inode| self.inodes.contains(&inode));
-        }
-        levels > 0 && target == "anon_inode:[eventpoll]" && self.epoll_set_has_listener(thread, fd, levels - 1)
+        let is_epoll_set = target == Path::new("anon_inode:[eventpoll]");
+        socket_inode(&target).is_some_and(|inode| self.inodes.contains(&inode))
+            || is_epoll_set && levels > 0 && self.epoll_set_has_listener(thread, fd, levels - 1)
     }
 
     fn epoll_set_has_listener(&self, thread: &Path, fd: RawFd, levels: u8) -> bool {
@@ -172,6 +204,16 @@ fn processes_and_parents() -> Vec<(Pid, Pid)> {
 fn parent(stat: &[u8]) -> Option<Pid> {
     let stat = String::from_utf8_lossy(stat);
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+/// From where the link of a descriptor points to: `socket:[INODE]`.
+fn socket_inode(target: &Path) -> Option<ino_t> {
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+fn sockets_of(process: Pid) -> impl Iterator<Item = ino_t> {
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    descriptors.filter_map(|descriptor| socket_inode(&fs::read_link(descriptor.path()).ok()?))
 }
 
 // --- system calls
@@ -332,6 +374,8 @@ mod tests {
     use std::io::{BufRead, BufReader};
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixListener;
+    use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
     use std::thread::{self, JoinHandle};
     use std::time::{Duration, Instant};
@@ -355,14 +399,19 @@ mod tests {
         Pid::try_from(std::process::id()).unwrap()
     }
 
-    /// A Perl program that has a listener as its standard input. Killed and reaped when it goes.
+    /// A Perl program that has a listener as its standard input. Killed with all that it has forked, and reaped, when it
+    /// goes.
     struct Worker(Child);
 
     impl Worker {
         fn start(code: &str, stdin: impl Into<OwnedFd>, stdout: impl Into<Stdio>) -> Self {
             let mut perl = Command::new("perl");
             // Should the test be killed, it ends by itself.
-            perl.arg("-e").arg(format!("alarm 300; {code}")).stdin(Stdio::from(stdin.into())).stdout(stdout);
+            perl.arg("-e")
+                .arg(format!("alarm 300; {code}"))
+                .stdin(Stdio::from(stdin.into()))
+                .stdout(stdout)
+                .process_group(0);
             Self(perl.spawn().expect("perl"))
         }
 
@@ -373,8 +422,10 @@ mod tests {
 
     impl Drop for Worker {
         fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
+            if let Ok(None) = self.0.try_wait() {
+                let _ = sys::kill(-self.pid(), libc::SIGKILL);
+                let _ = self.0.wait();
+            }
         }
     }
 
@@ -510,7 +561,7 @@ mod tests {
     fn another_socket() {
         let (listener, other) = (listener(), listener());
         let stdout = Stdio::from(OwnedFd::from(other.try_clone().unwrap()));
-        let worker = Worker::start("accept C, STDOUT; accept C, STDIN", listener.try_clone().unwrap(), stdout);
+        let worker = Worker::start("accept C, STDOUT; close C; accept C, STDIN", listener.try_clone().unwrap(), stdout);
         let accepting = Accepting::new([&listener]).unwrap();
         let accepting_other = Accepting::new([&other]).unwrap();
         let both = Accepting::new([&listener, &other]).unwrap();
@@ -535,6 +586,46 @@ mod tests {
         let call = || fs::read_to_string(format!("/proc/{}/syscall", worker.pid())).unwrap();
         wait_until("a worker that sleeps", || call() != "running\n");
         assert!(!accepting.is_accepting(worker.pid()));
+    }
+
+    /// It never waits on the listener, but has connections: two to others of its own, then one to the listener.
+    fn sees_connection(listener: impl Into<OwnedFd>, connect: impl Fn()) {
+        let listener = listener.into();
+        let accepting = Accepting::new([&listener]).unwrap();
+        let code = "use Socket; use Fcntl; fcntl STDIN, F_SETFL, O_NONBLOCK; \
+                    socket S, AF_INET, SOCK_STREAM, 0; listen S, 1; \
+                    socket D, AF_INET, SOCK_STREAM, 0; connect D, getsockname S; accept E, S or die $!; \
+                    socket U, AF_UNIX, SOCK_STREAM, 0; bind U, pack_sockaddr_un qq{\\0worker $$}; listen U, 1; \
+                    socket V, AF_UNIX, SOCK_STREAM, 0; connect V, getsockname U; accept W, U or die $!; \
+                    $| = 1; print qq{here\\n}; 1 until accept C, STDIN; sleep";
+        let mut worker = Worker::start(code, listener.try_clone().unwrap(), Stdio::piped());
+        BufReader::new(worker.0.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        assert!(!accepting.is_accepting(worker.pid()));
+        connect();
+        wait_until("a worker that has accepted", || accepting.is_accepting(worker.pid()));
+        assert!(accepting.is_accepting(worker.pid()), "it still has");
+    }
+
+    #[test]
+    fn connection() {
+        let tcp = listener();
+        let address = tcp.local_addr().unwrap();
+        sees_connection(tcp, || drop(TcpStream::connect(address).unwrap()));
+    }
+
+    /// Where there is IPv6, a socket for both.
+    #[test]
+    fn connection_to_any_address() {
+        let tcp = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("0.0.0.0:0")).unwrap();
+        let port = tcp.local_addr().unwrap().port();
+        sees_connection(tcp, || drop(TcpStream::connect(("127.0.0.1", port)).unwrap()));
+    }
+
+    #[test]
+    fn connection_to_a_unix_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a socket");
+        sees_connection(UnixListener::bind(&path).unwrap(), || drop(UnixStream::connect(&path).unwrap()));
     }
 
     #[test]

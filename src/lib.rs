@@ -35,6 +35,8 @@ pub mod cli;
 #[cfg(feature = "cli")]
 mod getopt_long;
 
+#[cfg(all(feature = "superdaemon", target_os = "linux"))]
+mod connections;
 #[cfg(feature = "superdaemon")]
 mod control;
 #[cfg(feature = "superdaemon")]

@@ -1,0 +1,156 @@
+//! Which sockets are connections to the listeners, as the kernel tells it. Linux only.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::fd::{AsFd, AsRawFd};
+
+use libc::{c_int, ino_t};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, getsockname, getsockopt, recv, send,
+    socket, sockopt,
+};
+
+/// Knows where the listeners take connections.
+pub(crate) struct Connections {
+    /// At TCP ports.
+    ports: Vec<u16>,
+    /// Under names of unix sockets.
+    names: Vec<String>,
+}
+
+impl Connections {
+    /// `inodes` are those of the listeners' sockets.
+    pub(crate) fn to(listeners: &[impl AsFd], inodes: &[ino_t]) -> Self {
+        Self {
+            ports: listeners.iter().filter_map(tcp_port).collect(),
+            names: unix_sockets().filter(|(inode, _)| inodes.contains(inode)).map(|(_, name)| name).collect(),
+        }
+    }
+
+    /// Whether one of the sockets is a connection.
+    pub(crate) fn have_one_of(&self, sockets: &HashSet<ino_t>) -> bool {
+        let is_unix_connection =
+            |(inode, name): (ino_t, String)| sockets.contains(&inode) && self.names.contains(&name);
+        self.ports.iter().flat_map(|&port| tcp_connections(port)).any(|inode| sockets.contains(&inode))
+            || !self.names.is_empty() && unix_sockets().any(is_unix_connection)
+    }
+}
+
+/// Of a listener for TCP.
+fn tcp_port(listener: &impl AsFd) -> Option<u16> {
+    let is_for_connections = getsockopt(listener, sockopt::AcceptConn).ok()?;
+    let address: SockaddrStorage = getsockname(listener.as_fd().as_raw_fd()).ok()?;
+    let port = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
+        (Some(address), _) => address.port(),
+        (_, Some(address)) => address.port(),
+        _ => return None,
+    };
+    is_for_connections.then_some(port)
+}
+
+/// The sockets of all processes that have this port and a peer; those that nobody has accepted are 0.
+fn tcp_connections(port: u16) -> impl Iterator<Item = ino_t> {
+    [libc::AF_INET, libc::AF_INET6]
+        .into_iter()
+        .flat_map(move |family| ask_for_connections(family, port).unwrap_or_default())
+}
+
+/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp would tell it too, but with all connections that have just ended, for
+/// which it takes a tenth of a second on a busy system.
+fn ask_for_connections(family: c_int, port: u16) -> Result<Vec<ino_t>, Errno> {
+    let kernel =
+        socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
+    send(kernel.as_raw_fd(), &request_for_connections(family, port), MsgFlags::empty())?;
+    let mut answer = vec![0; 1 << 16];
+    let mut inodes = Vec::new();
+    loop {
+        let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
+        if !read_answer(&answer[..length], &mut inodes) {
+            return Ok(inodes);
+        }
+    }
+}
+
+/// `SOCK_DIAG_BY_FAMILY`, the type of the messages in both directions.
+const SOCK_DIAG: u16 = 20;
+
+/// An `nlmsghdr` and an `inet_diag_req_v2`.
+fn request_for_connections(family: c_int, port: u16) -> [u8; 72] {
+    // TCP_ESTABLISHED and TCP_CLOSE_WAIT.
+    let states: u32 = 1 << 1 | 1 << 8;
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP).to_le_bytes();
+    let mut request = [0; 72];
+    request[..4].copy_from_slice(&72_u32.to_ne_bytes());
+    request[4..6].copy_from_slice(&SOCK_DIAG.to_ne_bytes());
+    request[6..8].copy_from_slice(&u16::from_le_bytes([flags[0], flags[1]]).to_ne_bytes());
+    request[16] = family.to_le_bytes()[0];
+    request[17] = libc::IPPROTO_TCP.to_le_bytes()[0];
+    request[20..24].copy_from_slice(&states.to_ne_bytes());
+    request[24..26].copy_from_slice(&port.to_be_bytes());
+    request
+}
+
+/// Reads messages of an `nlmsghdr` and an `inet_diag_msg`. False at the end of the answer, or after an error.
+fn read_answer(mut messages: &[u8], inodes: &mut Vec<ino_t>) -> bool {
+    while let Some((header, message)) = messages.split_first_chunk::<16>() {
+        let &[a, b, c, d, type_0, type_1, ..] = header;
+        if u16::from_ne_bytes([type_0, type_1]) != SOCK_DIAG {
+            return false;
+        }
+        let inode = message.get(68..72).and_then(|inode| inode.try_into().ok());
+        inodes.extend(inode.map(|inode| ino_t::from(u32::from_ne_bytes(inode))));
+        let length = usize::try_from(u32::from_ne_bytes([a, b, c, d])).unwrap_or(0).max(header.len());
+        messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    true
+}
+
+/// The sockets of all processes that have a name. A connection has that of its listener.
+fn unix_sockets() -> impl Iterator<Item = (ino_t, String)> {
+    let lines = File::open("/proc/net/unix").into_iter().flat_map(|table| BufReader::new(table).split(b'\n'));
+    lines.map_while(Result::ok).filter_map(|line| unix_socket(&String::from_utf8_lossy(&line)))
+}
+
+/// From a line `ADDRESS: USERS PROTOCOL FLAGS TYPE STATE INODE NAME`; None for the heading.
+fn unix_socket(line: &str) -> Option<(ino_t, String)> {
+    let mut words = line.split_whitespace().skip(6);
+    let inode = words.next()?.parse().ok()?;
+    let name: Vec<_> = words.collect();
+    (!name.is_empty()).then(|| (inode, name.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_about_connections() {
+        let message = |kind: u16, inode: u32| {
+            let mut bytes = [0; 88];
+            bytes[..4].copy_from_slice(&88_u32.to_ne_bytes());
+            bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+            bytes[84..].copy_from_slice(&inode.to_ne_bytes());
+            bytes
+        };
+        let mut inodes = Vec::new();
+        assert!(read_answer(&[message(SOCK_DIAG, 1), message(SOCK_DIAG, 2)].concat(), &mut inodes));
+        assert!(!read_answer(&[message(SOCK_DIAG, 3), message(3, 4)].concat(), &mut inodes));
+        assert!(read_answer(&[0; 15], &mut inodes));
+        assert_eq!(inodes, [1, 2, 3]);
+    }
+
+    #[test]
+    fn lines_about_unix_sockets() {
+        let named = |name: &str| Some((4711, name.to_owned()));
+        let table = [
+            ("00000000f1: 00000002 00000000 00010000 0001 01  4711 /run/a socket", named("/run/a socket")),
+            ("00000000f1: 00000003 00000000 00000000 0001 03  4711", None),
+            ("Num       RefCount Protocol Flags    Type St Inode Path", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(unix_socket(line), expected, "{line}");
+        }
+    }
+}
