@@ -318,6 +318,8 @@ fn a_restart_in_time() {
 #[test]
 fn a_restart_of_a_superdaemon_that_dies() {
     ours_alone(|s| {
+        // It leaves the sockets of its workers.
+        s.env("TMPDIR", "$DIR");
         s.start(&[&UNTIL_READY, &FILES[..], &["--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
