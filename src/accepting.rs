@@ -5,7 +5,7 @@
 //! it has a connection to a listener. Nothing about a worker changes by being looked at.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, RawFd};
@@ -34,7 +34,7 @@ pub(crate) struct Accepting {
     inodes: Vec<ino_t>,
     connections: Connections,
     /// Sockets of workers that are no connections to listeners. They never become such, so they are looked up only once.
-    others: RefCell<HashSet<ino_t>>,
+    others: RefCell<BTreeSet<ino_t>>,
     /// Whether the kernel lists the children of a process. (`CONFIG_PROC_CHILDREN`)
     lists_children: bool,
 }
@@ -77,7 +77,7 @@ impl Accepting {
     fn have_accepted(&self, processes: &[Pid]) -> bool {
         let mut others = self.others.borrow_mut();
         let all = processes.iter().flat_map(|&process| sockets_of(process));
-        let new: HashSet<_> = all.filter(|inode| !self.inodes.contains(inode) && !others.contains(inode)).collect();
+        let new: BTreeSet<_> = all.filter(|inode| !self.inodes.contains(inode) && !others.contains(inode)).collect();
         if new.is_empty() {
             return false;
         }

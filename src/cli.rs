@@ -53,8 +53,9 @@ pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<
 /// # Errors
 /// The original's messages for a command line that can't be parsed or isn't complete, and for a signal that there isn't.
 pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
-    let arguments = canonical(arguments, env::var_os("POSIXLY_CORRECT").is_some())?;
     let mut command = command();
+    let posixly_correct = env::var_os("POSIXLY_CORRECT").is_some();
+    let arguments = getopt_long::canonical(arguments, &specs(&command), posixly_correct)?;
     // The arguments are canonical, so nothing is left that clap could object to.
     let mut matches =
         command.try_get_matches_from_mut(arguments).map_err(|error| Error::Usage(error.to_string().into_bytes()))?;

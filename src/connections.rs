@@ -1,6 +1,6 @@
 //! Which sockets are connections to the listeners, as the kernel tells it. Linux only.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd};
@@ -30,7 +30,7 @@ impl Connections {
     }
 
     /// Whether one of the sockets is a connection.
-    pub(crate) fn have_one_of(&self, sockets: &HashSet<ino_t>) -> bool {
+    pub(crate) fn have_one_of(&self, sockets: &BTreeSet<ino_t>) -> bool {
         let is_unix_connection =
             |(inode, name): (ino_t, String)| sockets.contains(&inode) && self.names.contains(&name);
         self.ports.iter().flat_map(|&port| tcp_connections(port)).any(|inode| sockets.contains(&inode))
