@@ -54,7 +54,7 @@ pub(crate) trait Kernel {
     /// What the envdir holds now.
     fn read_envdir(&mut self, path: &[u8]) -> Variables;
 
-    /// Replaces the content of the status file, if there is one.
+    /// Replaces the content of the status file, and tells the service manager, if there are such.
     fn write_status(&mut self, content: &[u8]) -> Result<(), Error>;
 
     /// Tells `--restart` that a restart has been given up and which generation was its last attempt; or, with None, that a
@@ -246,7 +246,7 @@ impl Kernel for System<'_> {
     fn note_given_up(&mut self, generation: Option<u64>) {
         let Some(file) = &mut self.failure_file else { return };
         match generation {
-            // Whoever waits for the restart waits on if this fails: as long as it can't be told, it can't be told.
+            // If this fails, as on a full disk, whoever waits for the restart waits on.
             Some(generation) => drop(file.write(format!("{generation}\n").as_bytes())),
             None => file.remove(),
         }
