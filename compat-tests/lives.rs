@@ -310,12 +310,13 @@ struct Model<'a> {
     /// The one before the restart that is under way.
     previous: Option<&'a str>,
     /// Not ready in time.
-    unready: Option<&'a str>,
+    unready: BTreeSet<&'a str>,
     /// Those that have got their stop signal.
     stopped: BTreeSet<&'a str>,
     old: BTreeSet<&'a str>,
     ended: BTreeSet<&'a str>,
-    killed: Vec<&'a str>,
+    /// With which signals; another one is for the end of all.
+    killed: Vec<(&'a str, &'a str)>,
     hups: usize,
     is_shutting_down: bool,
 }
@@ -350,7 +351,7 @@ fn check_invariants(schedule: &str) {
                 model.old.extend(model.previous);
             }
             ["new", "worker", pid, "is", "not", ..] => {
-                model.unready = Some(pid);
+                model.unready.insert(pid);
                 model.old.insert(pid);
             }
             ["giving", "up", "the", ..] => {
@@ -376,23 +377,23 @@ fn check_invariants(schedule: &str) {
                 model.ended.insert(pid);
                 model.old.remove(pid);
             }
-            ["kill", _, pid] => {
-                if model.killed.contains(&pid) {
+            ["kill", signal, pid] => {
+                if model.killed.contains(&(signal, pid)) {
                     fail(line, "killed twice in one restart");
                 }
                 // A stop that is queued is as good as acted on.
                 let is_stopping = first_stop.is_some_and(|stop| stop <= now);
                 let is_dead = model.newest_dies.is_some_and(|death| death < now) || model.ended.contains(model.newest);
-                if !is_stopping && model.unready != Some(pid) && (pid == model.newest || is_dead) {
+                if !is_stopping && !model.unready.contains(pid) && (pid == model.newest || is_dead) {
                     fail(line, "killed without a successor");
                 }
-                model.killed.push(pid);
+                model.killed.push((signal, pid));
                 model.stopped.insert(pid);
             }
             ["status", ..] | ["failed", "to", "rename", ..] => {
                 // A death that is noticed during a start, because it is time for KILL, is no start.
                 let is_accepted = !model.is_shutting_down && !last.contains(" died, ");
-                let is_gone = model.ended.contains(model.newest) || model.unready == Some(model.newest);
+                let is_gone = model.ended.contains(model.newest) || model.unready.contains(model.newest);
                 if is_accepted && model.current.is_none() && !is_gone {
                     model.current = Some(model.newest);
                 }

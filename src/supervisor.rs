@@ -82,6 +82,13 @@ impl<K: Kernel> Supervisor<K> {
         if self.start_worker(self.life_cycle.most_failures) {
             self.kernel.announce(Standing::Ready);
         } else if !self.is_shutdown_requested() {
+            // A worker that was not ready may take the signal of a restart for something else than the end.
+            let signal = self.life_cycle.signal_on_term.clone();
+            if signal != self.life_cycle.signal_on_hup {
+                for pid in self.old_pids() {
+                    self.stop(pid, &signal);
+                }
+            }
             self.wait_for_old_workers();
             return Err(Error::GivenUp(b"giving up, no worker has started".into()));
         }

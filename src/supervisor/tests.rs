@@ -720,6 +720,21 @@ fn without_a_first_worker_it_ends() {
 }
 
 #[test]
+fn who_was_not_ready_is_asked_to_end_before_all_ends() {
+    let trace = live(
+        "interval 1
+         ready notify
+         ready-timeout 3
+         max-start-failures 1
+         signal-on-hup USR1
+         signal-on-term QUIT
+         worker 1 ready never
+         worker 1 slow 2",
+    );
+    assert!(trace.contains("3 kill USR1 101\n3 kill QUIT 101\n5 worker 101 died"), "{trace}");
+}
+
+#[test]
 fn who_has_not_ended_in_time_is_killed() {
     check(
         "interval 1
