@@ -60,6 +60,8 @@ mod log_target;
 #[cfg(all(feature = "superdaemon", target_os = "linux"))]
 mod notify_sockets;
 #[cfg(feature = "superdaemon")]
+mod old_workers;
+#[cfg(feature = "superdaemon")]
 mod options;
 #[cfg(feature = "superdaemon")]
 mod perl;

@@ -1,4 +1,4 @@
-//! The life cycle in a simulated world with a virtual clock: a [`Kernel`] that follows a schedule and writes a trace of all
+//! The life cycle in a simulated world with a virtual clock: a `Kernel` that follows a schedule and writes a trace of all
 //! that can be observed. The original runs in the same world (`perl-fixtures/simulated_kernel.pl`); the format of both
 //! texts is described in `compat-tests/schedules.md`.
 

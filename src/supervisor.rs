@@ -1,12 +1,12 @@
 //! The life cycle: a straight loop in the original's order. Where it blocks is part of its behaviour: a worker's death is
 //! noticed only when the loop waits, never in an interval or a delay (LIFE-058, LIFE-155).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::kernel::Kernel;
+use crate::old_workers::{OldWorkers, Worker};
 use crate::options::{Options, Readiness};
 use crate::perl;
 use crate::sd_notify::Standing;
@@ -41,20 +41,6 @@ impl LifeCycle {
     }
 }
 
-/// A worker that has started.
-#[derive(Clone, Copy)]
-struct Worker {
-    pid: Pid,
-    generation: u64,
-}
-
-/// A worker that has been replaced, or will be stopped for another reason, and has not ended.
-struct OldWorker {
-    generation: u64,
-    /// When it gets KILL, and in which form.
-    kill: Option<(Duration, StopSignal)>,
-}
-
 /// Keeps one worker running, and replaces it on request.
 pub(crate) struct Supervisor<K> {
     kernel: K,
@@ -63,14 +49,14 @@ pub(crate) struct Supervisor<K> {
     /// Counts the attempts to start a worker.
     generation: u64,
     current: Option<Worker>,
-    old: BTreeMap<Pid, OldWorker>,
+    old: OldWorkers,
     /// When the current worker had started, or the last restart was given up.
     last_restart: Duration,
 }
 
 impl<K: Kernel> Supervisor<K> {
     pub(crate) fn new(kernel: K, life_cycle: LifeCycle, environment: Environment) -> Self {
-        let (current, old) = (None, BTreeMap::new());
+        let (current, old) = (None, OldWorkers::default());
         Self { kernel, life_cycle, environment, generation: 0, current, old, last_restart: Duration::ZERO }
     }
 
@@ -85,7 +71,7 @@ impl<K: Kernel> Supervisor<K> {
             // A worker that was not ready may take the signal of a restart for something else than the end.
             let signal = self.life_cycle.signal_on_term.clone();
             if signal != self.life_cycle.signal_on_hup {
-                for pid in self.old_pids() {
+                for pid in self.old.pids() {
                     self.stop(pid, &signal);
                 }
             }
@@ -136,7 +122,7 @@ impl<K: Kernel> Supervisor<K> {
         // QUIRK: what the envdir added since the start is unknown while waiting, so it can't start the tick (LIFE-142).
         self.environment.drop_envdir();
         let tick = self.kernel.received().is_empty() && self.environment.is_true("ENABLE_AUTO_RESTART");
-        let deadline = self.next_kill();
+        let deadline = self.old.next_kill();
         self.kernel.wait(tick, deadline);
         if let Some(path) = self.environment.get("ENVDIR") {
             let variables = self.kernel.read_envdir(path);
@@ -202,7 +188,7 @@ impl<K: Kernel> Supervisor<K> {
         }
         let signal = self.life_cycle.signal_on_hup.clone();
         self.say([format!("new worker {pid} is not ready in time, sending ").as_bytes(), signal.text()].concat());
-        self.retire(worker);
+        self.old.add(worker);
         self.stop(pid, &signal);
         self.update_status();
         Err(interval)
@@ -214,7 +200,7 @@ impl<K: Kernel> Supervisor<K> {
         while !self.is_shutdown_requested() {
             self.kill_overdue();
             let now = self.kernel.clock();
-            let until = self.next_kill().map_or(end, |kill| kill.min(end));
+            let until = self.old.next_kill().map_or(end, |kill| kill.min(end));
             if self.kernel.wait_until_ready(pid, until.saturating_sub(now)) {
                 return true;
             }
@@ -240,14 +226,14 @@ impl<K: Kernel> Supervisor<K> {
             return self.go_on_with(previous);
         }
         let signal = self.life_cycle.signal_on_hup.clone();
-        let pids = self.old_pids();
+        let pids = self.old.pids();
         self.say([b"new worker is now running, sending ", signal.text(), b" to old workers:", &joined(&pids)].concat());
         // The old workers may be all that is left (`alive-after-delay`).
         if self.delay_killing() && !self.replace_if_dead() {
             return self.go_on_with(previous);
         }
         self.say("killing old workers");
-        for pid in self.old_pids() {
+        for pid in self.old.pids() {
             self.stop(pid, &signal);
         }
     }
@@ -258,7 +244,7 @@ impl<K: Kernel> Supervisor<K> {
         if self.is_shutdown_requested() {
             return;
         }
-        self.current = previous.filter(|worker| self.old.remove(&worker.pid).is_some());
+        self.current = previous.filter(|worker| self.old.remove(worker.pid));
         self.say("giving up the restart, the old worker goes on");
         // An automatic restart isn't due again at once.
         self.last_restart = self.kernel.clock();
@@ -306,7 +292,7 @@ impl<K: Kernel> Supervisor<K> {
             self.start_worker(most_failures);
         } else {
             self.say(format!("old worker {pid} died, status:{status}"));
-            self.old.remove(&pid);
+            self.old.remove(pid);
             self.update_status();
         }
     }
@@ -315,7 +301,7 @@ impl<K: Kernel> Supervisor<K> {
     fn shut_down(&mut self, name: &str, signal: &StopSignal) {
         self.kernel.announce(Standing::Stopping);
         self.retire_current();
-        let pids = self.old_pids();
+        let pids = self.old.pids();
         let sending = [b", sending ", signal.text(), b" to all workers:", &joined(&pids)].concat();
         self.say([b"received ", name.as_bytes(), &sending].concat());
         for pid in pids {
@@ -328,11 +314,11 @@ impl<K: Kernel> Supervisor<K> {
     fn wait_for_old_workers(&mut self) {
         while !self.old.is_empty() {
             self.kernel.received().clear();
-            let deadline = self.next_kill();
+            let deadline = self.old.next_kill();
             self.kernel.wait(false, deadline);
             if let Some((pid, status)) = self.kernel.reap() {
                 self.say(format!("worker {pid} died, status:{status}"));
-                self.old.remove(&pid);
+                self.old.remove(pid);
                 self.update_status();
             }
             self.kill_overdue();
@@ -342,21 +328,14 @@ impl<K: Kernel> Supervisor<K> {
     /// Sends an old worker its stop signal. From the first one on, the time to KILL runs.
     fn stop(&mut self, pid: Pid, signal: &StopSignal) {
         self.kernel.kill(pid, signal);
-        if let Some(timeout) = self.life_cycle.kill_timeout
-            && let Some(worker) = self.old.get_mut(&pid)
-        {
-            let kill_at = self.kernel.clock() + timeout;
-            worker.kill.get_or_insert((kill_at, signal.to_kill()));
+        if let Some(timeout) = self.life_cycle.kill_timeout {
+            self.old.kill_at(self.kernel.clock() + timeout, pid, signal.to_kill());
         }
     }
 
     /// Sends KILL to the old workers whose time is over.
     fn kill_overdue(&mut self) {
-        let now = self.kernel.clock();
-        let is_overdue = |worker: &mut OldWorker| worker.kill.take_if(|(at, _)| *at <= now).map(|(_, kill)| kill);
-        let overdue: Vec<_> =
-            self.old.iter_mut().filter_map(|(&pid, worker)| Some((pid, is_overdue(worker)?))).collect();
-        for (pid, kill) in overdue {
+        for (pid, kill) in self.old.take_overdue(self.kernel.clock()) {
             if let Some(status) = self.kernel.reap_worker(pid) {
                 self.bury(pid, status, None);
             } else {
@@ -366,23 +345,14 @@ impl<K: Kernel> Supervisor<K> {
         }
     }
 
-    /// When the next worker gets KILL.
-    fn next_kill(&self) -> Option<Duration> {
-        self.old.values().filter_map(|worker| Some(worker.kill.as_ref()?.0)).min()
-    }
-
     fn say(&mut self, line: impl AsRef<[u8]>) {
         self.kernel.say(line.as_ref());
     }
 
     fn retire_current(&mut self) {
         if let Some(worker) = self.current.take() {
-            self.retire(worker);
+            self.old.add(worker);
         }
-    }
-
-    fn retire(&mut self, Worker { pid, generation }: Worker) {
-        self.old.insert(pid, OldWorker { generation, kill: None });
     }
 
     /// The whole of `time`, unless a shutdown is requested: other signals wait in the queue (`whole-interval`).
@@ -400,7 +370,7 @@ impl<K: Kernel> Supervisor<K> {
     /// Until a signal is received. Workers whose time to KILL comes meanwhile get it.
     fn sleep(&mut self, time: Duration) {
         let end = self.kernel.clock() + time;
-        while let Some(kill) = self.next_kill().filter(|&kill| kill < end) {
+        while let Some(kill) = self.old.next_kill().filter(|&kill| kill < end) {
             self.kernel.sleep(kill.saturating_sub(self.kernel.clock()));
             if self.kernel.clock() < kill {
                 return;
@@ -451,22 +421,13 @@ impl<K: Kernel> Supervisor<K> {
 
     /// One line for each worker, sorted as strings by generation: `10:` comes before `9:` (LIFE-052).
     fn update_status(&mut self) {
-        let current = self.current.map(|worker| (worker.generation, worker.pid));
-        let old = self.old.iter().map(|(&pid, worker)| (worker.generation, pid));
-        let mut lines: Vec<_> =
-            current.into_iter().chain(old).map(|(generation, pid)| (generation.to_string(), pid)).collect();
+        let workers = self.current.into_iter().chain(self.old.iter());
+        let mut lines: Vec<_> = workers.map(|worker| (worker.generation.to_string(), worker.pid)).collect();
         lines.sort_unstable();
         let content: Vec<_> = lines.iter().map(|(generation, pid)| format!("{generation}:{pid}\n")).collect();
         if let Err(error) = self.kernel.write_status(content.concat().as_bytes()) {
             self.say(error.message());
         }
-    }
-
-    /// The old workers in the order in which they are named and signalled: sorted as strings, `13` before `4` (LIFE-063).
-    fn old_pids(&self) -> Vec<Pid> {
-        let mut pids: Vec<Pid> = self.old.keys().copied().collect();
-        pids.sort_by_key(ToString::to_string);
-        pids
     }
 }
 

@@ -1,0 +1,101 @@
+//! The workers that have been replaced, or that are stopped for another reason, and have not ended: who they are, and when they
+//! get KILL.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::stop_signal::StopSignal;
+use crate::sys::Pid;
+
+/// A worker that has been started.
+#[derive(Clone, Copy)]
+pub(crate) struct Worker {
+    pub(crate) pid: Pid,
+    pub(crate) generation: u64,
+}
+
+/// Times are those of the kernel's clock.
+#[derive(Default)]
+pub(crate) struct OldWorkers(BTreeMap<Pid, OldWorker>);
+
+struct OldWorker {
+    generation: u64,
+    /// When it gets KILL, and in which form.
+    kill: Option<(Duration, StopSignal)>,
+}
+
+impl OldWorkers {
+    pub(crate) fn add(&mut self, Worker { pid, generation }: Worker) {
+        self.0.insert(pid, OldWorker { generation, kill: None });
+    }
+
+    /// Whether it was one.
+    pub(crate) fn remove(&mut self, pid: Pid) -> bool {
+        self.0.remove(&pid).is_some()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Worker> {
+        self.0.iter().map(|(&pid, worker)| Worker { pid, generation: worker.generation })
+    }
+
+    /// In the order in which they are named and signalled: sorted as strings, `13` before `4` (LIFE-063).
+    pub(crate) fn pids(&self) -> Vec<Pid> {
+        let mut pids: Vec<Pid> = self.0.keys().copied().collect();
+        pids.sort_by_key(ToString::to_string);
+        pids
+    }
+
+    /// A worker gets KILL at `time`, unless an earlier time was set.
+    pub(crate) fn kill_at(&mut self, time: Duration, pid: Pid, kill: StopSignal) {
+        if let Some(worker) = self.0.get_mut(&pid) {
+            worker.kill.get_or_insert((time, kill));
+        }
+    }
+
+    /// When the next worker gets KILL.
+    pub(crate) fn next_kill(&self) -> Option<Duration> {
+        self.0.values().filter_map(|worker| Some(worker.kill.as_ref()?.0)).min()
+    }
+
+    /// Those whose time is over. Each is named once.
+    pub(crate) fn take_overdue(&mut self, now: Duration) -> Vec<(Pid, StopSignal)> {
+        let overdue = |(&pid, worker): (&Pid, &mut OldWorker)| {
+            let (_, kill) = worker.kill.take_if(|(at, _)| *at <= now)?;
+            Some((pid, kill))
+        };
+        self.0.iter_mut().filter_map(overdue).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pids_are_sorted_as_strings() {
+        let mut old = OldWorkers::default();
+        for pid in [4, 13, 100] {
+            old.add(Worker { pid, generation: 1 });
+        }
+        assert_eq!(old.pids(), [100, 13, 4]);
+        assert!(old.remove(13) && !old.remove(13));
+    }
+
+    #[test]
+    fn the_first_stop_signal_sets_the_time() {
+        let (mut old, kill) = (OldWorkers::default(), StopSignal::default().to_kill());
+        old.add(Worker { pid: 4, generation: 1 });
+        assert_eq!(old.next_kill(), None);
+        for seconds in [7, 9] {
+            old.kill_at(Duration::from_secs(seconds), 4, kill.clone());
+        }
+        assert_eq!(old.next_kill(), Some(Duration::from_secs(7)));
+        assert!(old.take_overdue(Duration::from_secs(6)).is_empty());
+        assert_eq!(old.take_overdue(Duration::from_secs(7)), [(4, kill)]);
+        assert!(old.take_overdue(Duration::from_secs(8)).is_empty());
+    }
+}
