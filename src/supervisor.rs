@@ -65,19 +65,7 @@ impl<K: Kernel> Supervisor<K> {
     /// # Errors
     /// If the first worker does not start (`--max-start-failures`); those that are left of it have ended, too.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
-        if self.start_worker(self.life_cycle.most_failures) {
-            self.kernel.announce(Standing::Ready);
-        } else if !self.is_shutdown_requested() {
-            // A worker that was not ready may take the signal of a restart for something else than the end.
-            let signal = self.life_cycle.signal_on_term.clone();
-            if signal != self.life_cycle.signal_on_hup {
-                for pid in self.old.pids() {
-                    self.stop(pid, &signal);
-                }
-            }
-            self.wait_for_old_workers();
-            return Err(Error::GivenUp(b"giving up, no worker has started".into()));
-        }
+        self.start_first_worker()?;
         loop {
             self.wait();
             // ORDER: a shutdown comes first; a worker that has died isn't replaced just to be stopped (`term-first`).
@@ -110,6 +98,26 @@ impl<K: Kernel> Supervisor<K> {
                 }
             }
         }
+    }
+
+    /// If there is none, all that was started has to end.
+    fn start_first_worker(&mut self) -> Result<(), Error> {
+        if self.start_worker(self.life_cycle.most_failures) {
+            self.kernel.announce(Standing::Ready);
+            return Ok(());
+        }
+        if self.is_shutdown_requested() {
+            return Ok(());
+        }
+        // Those that were not ready have got the signal of a restart, which may mean something else than the end.
+        let signal = self.life_cycle.signal_on_term.clone();
+        if signal != self.life_cycle.signal_on_hup {
+            for pid in self.old.pids() {
+                self.stop(pid, &signal);
+            }
+        }
+        self.wait_for_old_workers();
+        Err(Error::GivenUp(b"giving up, no worker has started".into()))
     }
 
     #[cfg(any(test, feature = "simulation"))]
