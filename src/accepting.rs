@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use libc::{c_int, c_long, ino_t};
 use nix::sys::prctl;
@@ -20,6 +20,7 @@ use nix::sys::stat::fstat;
 
 use crate::connections::Connections;
 use crate::error::Error;
+use crate::processes::{threads, with_descendants};
 use crate::sys::{self, Fork, Pid};
 
 /// No more is read of a poll or select set, or of the list of an epoll set. Ten thousand descriptors take less.
@@ -35,8 +36,6 @@ pub(crate) struct Accepting {
     connections: Connections,
     /// Sockets of workers that are no connections to listeners. They never become such, so they are looked up only once.
     others: RefCell<BTreeSet<ino_t>>,
-    /// Whether the kernel lists the children of a process. (`CONFIG_PROC_CHILDREN`)
-    lists_children: bool,
 }
 
 impl Accepting {
@@ -51,18 +50,13 @@ impl Accepting {
         let inodes: Vec<_> =
             inodes.collect::<Result<_, _>>().map_err(|errno| Error::system(&[b"fstat failed:"], errno))?;
         try_to_look()?;
-        Ok(Self {
-            connections: Connections::to(&listeners, &inodes),
-            inodes,
-            others: RefCell::default(),
-            lists_children: Path::new("/proc/thread-self/children").exists(),
-        })
+        Ok(Self { connections: Connections::to(&listeners, &inodes), inodes, others: RefCell::default() })
     }
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one. That is
     /// one look, and a process may just be doing something else: the caller repeats it.
     pub(crate) fn is_accepting(&self, worker: Pid) -> bool {
-        let family = self.family(worker);
+        let family = with_descendants(worker);
         family.iter().any(|&process| self.is_waiting(process)) || self.have_accepted(&family)
     }
 
@@ -86,25 +80,6 @@ impl Accepting {
             others.extend(new);
         }
         is_there
-    }
-
-    /// `worker` and its descendants, as far as they are found while processes come and go.
-    fn family(&self, worker: Pid) -> Vec<Pid> {
-        let processes = if self.lists_children { Vec::new() } else { processes_and_parents() };
-        let mut family = vec![worker];
-        let mut known = 0;
-        while let Some(&process) = family.get(known) {
-            known += 1;
-            let children = if self.lists_children {
-                children(process)
-            } else {
-                processes.iter().filter(|&&(_, parent)| parent == process).map(|&(child, _)| child).collect()
-            };
-            // What was not read at the same time may, with pids that are used anew, go round in circles.
-            let new: Vec<_> = children.into_iter().filter(|child| !family.contains(child)).collect();
-            family.extend(new);
-        }
-        family
     }
 
     /// Whether `fd` of `thread` is a listener, or an epoll set with one in it. Of sets, so many levels are looked into.
@@ -181,29 +156,6 @@ fn is_readable(process: Pid) -> Result<(), Error> {
         outcome.map_err(|error| Error::system(&[sentence, path.as_bytes(), b":"], error))?;
     }
     Ok(())
-}
-
-/// The directories of the threads of a process; none if it is gone.
-fn threads(process: Pid) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten().map(|entry| entry.path())
-}
-
-fn children(process: Pid) -> Vec<Pid> {
-    let lists = threads(process).filter_map(|thread| fs::read_to_string(thread.join("children")).ok());
-    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
-}
-
-/// All processes that are seen, each with its parent.
-fn processes_and_parents() -> Vec<(Pid, Pid)> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| Some((pid, parent(&fs::read(format!("/proc/{pid}/stat")).ok()?)?))).collect()
-}
-
-/// From the content of /proc/PID/stat: `PID (NAME) STATE PARENT ...`, where the name may hold anything.
-fn parent(stat: &[u8]) -> Option<Pid> {
-    let stat = String::from_utf8_lossy(stat);
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 /// From where the link of a descriptor points to: `socket:[INODE]`.
@@ -669,14 +621,5 @@ mod tests {
         for (line, expected) in table {
             assert_eq!(EpollMember::parse(line), expected, "{line}");
         }
-    }
-
-    #[test]
-    fn parents() {
-        assert_eq!(parent(b"12 (perl) S 7 12 12 0 -1"), Some(7));
-        assert_eq!(parent(b"12 (a) R 1 (\xff) S 7 12"), Some(7));
-        assert_eq!(parent(b""), None);
-        let own = processes_and_parents().into_iter().find(|&(pid, _)| pid == own_pid());
-        assert_eq!(own.map(|(_, parent)| parent), Some(nix::unistd::getppid().as_raw()));
     }
 }

@@ -69,6 +69,8 @@ mod perl;
 mod pid_file;
 #[cfg(feature = "superdaemon")]
 mod port_spec;
+#[cfg(all(feature = "superdaemon", target_os = "linux"))]
+mod processes;
 #[cfg(feature = "superdaemon")]
 mod readiness;
 #[cfg(feature = "superdaemon")]

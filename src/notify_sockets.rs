@@ -17,6 +17,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{mkdtemp, unlink};
 
 use crate::error::Error;
+use crate::processes::descends_from;
 use crate::sys::{self, Pid};
 
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.
@@ -31,9 +32,6 @@ const LONGEST_MESSAGE: usize = 4096;
 
 /// So many messages of a worker are read at a time, that one which never stops talking has not the whole superdaemon.
 const MESSAGES_AT_A_TIME: usize = 256;
-
-/// No process has more ancestors than this.
-const MOST_ANCESTORS: usize = 10_000;
 
 /// The sockets of the workers. Dropping them removes all files.
 pub(crate) struct NotifySockets {
@@ -181,23 +179,6 @@ struct Message {
     says_ready: bool,
 }
 
-/// Whether `process` is `ancestor` or one of its descendants. One that has been reaped, or was left behind by its parent,
-/// has no ancestors any more.
-fn descends_from(process: Pid, ancestor: Pid) -> bool {
-    iter::successors(Some(process), |&pid| parent_of(pid)).take(MOST_ANCESTORS).any(|pid| pid == ancestor)
-}
-
-fn parent_of(process: Pid) -> Option<Pid> {
-    parent_in(&fs::read(format!("/proc/{process}/stat")).ok()?)
-}
-
-/// From `PID (NAME) STATE PARENT ...`. The name may hold anything, what follows it holds no parenthesis.
-fn parent_in(stat: &[u8]) -> Option<Pid> {
-    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
-    let fields = str::from_utf8(&stat[name_end + 1..]).ok()?;
-    fields.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{self, IoSlice, Read};
@@ -323,15 +304,6 @@ mod tests {
         assert!(!sockets.is_ready(stranger.pid()));
         drop(shell.stdin.take());
         assert!(shell.wait().unwrap().success());
-    }
-
-    #[test]
-    fn a_name_cannot_pass_for_the_fields_that_follow_it() {
-        assert_eq!(parent_in(b"12 (sh) S 7 12 12 0 -1"), Some(7));
-        assert_eq!(parent_in(b"12 (a) R 1 (b) ( ) S 7 12 12 0 -1"), Some(7));
-        assert_eq!(parent_in(b"12 (\xff\n)) S 7 12 12 0 -1"), Some(7));
-        assert_eq!((parent_in(b""), parent_in(b"12 (sh)"), parent_in(b"12 (sh) S")), (None, None, None));
-        assert_eq!(parent_of(this_process()), Some(nix::unistd::getppid().as_raw()));
     }
 
     #[test]

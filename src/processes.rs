@@ -1,0 +1,68 @@
+//! Who descends from whom, as /proc shows it. Linux only.
+
+use std::fs;
+use std::iter;
+use std::path::PathBuf;
+
+use crate::sys::Pid;
+
+/// No process has more ancestors than this.
+const MOST_ANCESTORS: usize = 10_000;
+
+/// Whether `process` is `ancestor` or one of its descendants. One that has been reaped, or was left behind by its parent,
+/// has no ancestors any more.
+pub(crate) fn descends_from(process: Pid, ancestor: Pid) -> bool {
+    iter::successors(Some(process), |&pid| parent_of(pid)).take(MOST_ANCESTORS).any(|pid| pid == ancestor)
+}
+
+fn parent_of(process: Pid) -> Option<Pid> {
+    parent_in(&fs::read(format!("/proc/{process}/stat")).ok()?)
+}
+
+/// From `PID (NAME) STATE PARENT ...`. The name may hold anything, what follows it holds no parenthesis.
+fn parent_in(stat: &[u8]) -> Option<Pid> {
+    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields = str::from_utf8(&stat[name_end + 1..]).ok()?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// `process` and its descendants, as far as they are found while processes come and go.
+pub(crate) fn with_descendants(process: Pid) -> Vec<Pid> {
+    let processes = processes_and_parents();
+    let mut family = vec![process];
+    let mut known = 0;
+    while let Some(&parent) = family.get(known) {
+        known += 1;
+        let children = processes.iter().filter(|&&(_, its_parent)| its_parent == parent).map(|&(child, _)| child);
+        // What was not read at the same time may, with pids that are used anew, go round in circles.
+        let new: Vec<_> = children.filter(|child| !family.contains(child)).collect();
+        family.extend(new);
+    }
+    family
+}
+
+/// The directories of the threads of a process; none if it is gone.
+pub(crate) fn threads(process: Pid) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// All processes that are seen, each with its parent.
+fn processes_and_parents() -> Vec<(Pid, Pid)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| Some((pid, parent_of(pid)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_pass_for_the_fields_that_follow_it() {
+        assert_eq!(parent_in(b"12 (sh) S 7 12 12 0 -1"), Some(7));
+        assert_eq!(parent_in(b"12 (a) R 1 (b) ( ) S 7 12 12 0 -1"), Some(7));
+        assert_eq!(parent_in(b"12 (\xff\n)) S 7 12 12 0 -1"), Some(7));
+        assert_eq!((parent_in(b""), parent_in(b"12 (sh)"), parent_in(b"12 (sh) S")), (None, None, None));
+        assert_eq!(parent_of(Pid::try_from(std::process::id()).unwrap()), Some(nix::unistd::getppid().as_raw()));
+    }
+}
