@@ -1,5 +1,7 @@
 //! The command line of `start_server`: every option is declared here, once. Names, kinds and help come from the declaration.
 
+mod getopt_long;
+
 use std::any::TypeId;
 use std::env;
 use std::ffi::OsString;
@@ -8,8 +10,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 
+use crate::cli::getopt_long::{Kind, Spec};
 use crate::error::Error;
-use crate::getopt_long::{self, Kind, Spec};
 use crate::options::{Options, Readiness};
 use crate::perl;
 use crate::stop_signal::StopSignal;

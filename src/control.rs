@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::error::Error;
-use crate::pid_file::ForeignPidFile;
-use crate::status_file::{FailureNote, generations};
+use crate::files::pid_file::ForeignPidFile;
+use crate::files::status_file::{FailureNote, generations};
 use crate::stderr::say;
 use crate::sys;
 

@@ -1,6 +1,8 @@
 //! The environment that workers get: what the superdaemon inherited, the options that are exported, the envdir, and the
 //! variables of the protocol. A value; the environment of this process is never changed.
 
+pub(crate) mod envdir;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;

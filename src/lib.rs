@@ -28,61 +28,27 @@
 
 mod server_ports;
 
-#[cfg(all(feature = "superdaemon", target_os = "linux"))]
-mod accepting;
 #[cfg(feature = "cli")]
 pub mod cli;
-#[cfg(feature = "cli")]
-mod getopt_long;
 
-#[cfg(all(feature = "superdaemon", target_os = "linux"))]
-mod connections;
 #[cfg(feature = "superdaemon")]
 mod control;
-#[cfg(feature = "superdaemon")]
-mod daemonize;
-#[cfg(feature = "superdaemon")]
-mod envdir;
 #[cfg(feature = "superdaemon")]
 mod environment;
 #[cfg(feature = "superdaemon")]
 mod error;
 #[cfg(feature = "superdaemon")]
-mod file_id;
+mod files;
 #[cfg(feature = "superdaemon")]
-mod inherited_listeners;
-#[cfg(feature = "superdaemon")]
-mod kernel;
-#[cfg(feature = "superdaemon")]
-mod listen;
-#[cfg(feature = "superdaemon")]
-mod log_target;
-#[cfg(all(feature = "superdaemon", target_os = "linux"))]
-mod notify_sockets;
-#[cfg(feature = "superdaemon")]
-mod old_workers;
+mod listeners;
 #[cfg(feature = "superdaemon")]
 mod options;
 #[cfg(feature = "superdaemon")]
 mod perl;
 #[cfg(feature = "superdaemon")]
-mod pid_file;
-#[cfg(feature = "superdaemon")]
-mod port_spec;
-#[cfg(all(feature = "superdaemon", target_os = "linux"))]
-mod processes;
-#[cfg(feature = "superdaemon")]
 mod readiness;
 #[cfg(feature = "superdaemon")]
-mod sd_notify;
-#[cfg(feature = "superdaemon")]
-mod signals;
-#[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
-pub mod simulation;
-#[cfg(feature = "superdaemon")]
 mod start;
-#[cfg(feature = "superdaemon")]
-mod status_file;
 #[cfg(feature = "superdaemon")]
 mod stderr;
 #[cfg(feature = "superdaemon")]
@@ -91,6 +57,8 @@ mod stop_signal;
 mod supervisor;
 #[cfg(feature = "superdaemon")]
 mod sys;
+#[cfg(feature = "superdaemon")]
+mod system;
 
 pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports};
 
@@ -98,8 +66,11 @@ pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports}
 pub use {
     control::{restart_server, stop_server},
     error::Error,
+    listeners::{Host, PortSpec, TargetFd},
     options::{Options, Readiness},
-    port_spec::{Host, PortSpec, TargetFd},
     start::start_server,
     stop_signal::StopSignal,
 };
+
+#[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
+pub use supervisor::simulation;

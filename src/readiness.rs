@@ -1,19 +1,28 @@
 //! `--ready`: how the superdaemon learns that a new worker has started, where that is not a matter of the interval alone.
 //! Both ways need Linux; each has a file of its own.
 
+#[cfg(target_os = "linux")]
+mod accepting;
+#[cfg(target_os = "linux")]
+mod connections;
+#[cfg(target_os = "linux")]
+mod descendants;
+#[cfg(target_os = "linux")]
+mod notify;
+
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-#[cfg(target_os = "linux")]
-use crate::accepting::Accepting;
 use crate::error::Error;
-use crate::listen::Listeners;
-#[cfg(target_os = "linux")]
-use crate::notify_sockets::NotifySockets;
+use crate::listeners::Listeners;
 use crate::options::Readiness;
+#[cfg(target_os = "linux")]
+use crate::readiness::accepting::Accepting;
+#[cfg(target_os = "linux")]
+use crate::readiness::notify::NotifySockets;
 use crate::sys::Pid;
 
 /// The shortest time between two looks at a worker.

@@ -1,22 +1,25 @@
 //! `start_server` itself: everything is checked, opened and bound in the original's order, then the supervisor runs.
 
-use crate::daemonize::daemonize;
-use crate::envdir;
+mod daemonize;
+mod log_target;
+
 use crate::environment::Environment;
+use crate::environment::envdir;
 use crate::error::Error;
-use crate::inherited_listeners;
-use crate::kernel::System;
-use crate::listen::{ListenPlan, Listeners};
-use crate::log_target::LogTarget;
+use crate::files::pid_file::PidFile;
+use crate::files::status_file::{StatusFile, failure_path};
+use crate::listeners::inherited;
+use crate::listeners::{ListenPlan, Listeners};
 use crate::options::Options;
-use crate::pid_file::PidFile;
 use crate::readiness::Watch;
-use crate::sd_notify::ServiceManager;
-use crate::signals::{LaunchState, SignalPipe, ignore_broken_pipes};
-use crate::status_file::{StatusFile, failure_path};
+use crate::start::daemonize::daemonize;
+use crate::start::log_target::LogTarget;
 use crate::stderr::say;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys;
+use crate::system::System;
+use crate::system::service_manager::ServiceManager;
+use crate::system::signals::{LaunchState, SignalPipe, ignore_broken_pipes};
 
 /// Runs a superdaemon until TERM or INT stops it and its workers have ended.
 ///
@@ -88,7 +91,7 @@ impl Resources {
         environment.set("SERVER_STARTER_PORT", self.listeners.variable());
         if options.listen_fds {
             // Some of it may be left over from another hand-over, and would be taken for a part of this one.
-            for name in inherited_listeners::VARIABLES {
+            for name in inherited::VARIABLES {
                 environment.remove(name);
             }
             environment.set("LISTEN_FDS", self.listeners.listen_fds());
@@ -132,8 +135,8 @@ impl Resources {
     fn meet_manager(&mut self, options: &Options, environment: &mut Environment) -> Result<ServiceManager, Error> {
         if options.from_systemd {
             let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
-            self.listeners = inherited_listeners::take(pid, fds, names)?.into();
-            for name in inherited_listeners::VARIABLES {
+            self.listeners = inherited::take(pid, fds, names)?.into();
+            for name in inherited::VARIABLES {
                 environment.remove(name);
             }
         }

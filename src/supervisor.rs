@@ -1,18 +1,22 @@
 //! The life cycle: a straight loop in the original's order. Where it blocks is part of its behaviour: a worker's death is
 //! noticed only when the loop waits, never in an interval or a delay (LIFE-058, LIFE-155).
 
+mod old_workers;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
+
 use std::time::Duration;
 
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::kernel::Kernel;
-use crate::old_workers::{OldWorkers, Worker};
 use crate::options::{Options, Readiness};
 use crate::perl;
-use crate::sd_notify::Standing;
-use crate::signals::Received;
 use crate::stop_signal::StopSignal;
+use crate::supervisor::old_workers::{OldWorkers, Worker};
 use crate::sys::{Pid, WaitStatus};
+use crate::system::Kernel;
+use crate::system::service_manager::Standing;
+use crate::system::signals::Received;
 
 /// What of the options the life cycle goes by.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::simulation::live;
 use crate::stop_signal::StopSignal;
+use crate::supervisor::simulation::live;
 
 /// `schedule` and `expected` are indented as the code around them. What is said and done is compared, without the
 /// environments of the workers.

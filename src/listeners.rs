@@ -1,6 +1,9 @@
 //! The listeners: bound once, handed to every worker, never changed after that. The text of `SERVER_STARTER_PORT`, and the
 //! removal of our socket files.
 
+pub(crate) mod inherited;
+mod port_spec;
+
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -17,11 +20,12 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::unlink;
 
 use crate::error::Error;
-use crate::file_id::FileId;
-use crate::inherited_listeners::{self, InheritedListener};
-use crate::port_spec::{Host, PortSpec};
+use crate::files::file_id::FileId;
+use crate::listeners::inherited::InheritedListener;
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
+
+pub use port_spec::{Host, PortSpec, TargetFd};
 
 /// What `--backlog=0` stands for: Linux's `SOMAXCONN`, whatever the C library at hand was built with (S16).
 const DEFAULT_BACKLOG: i32 = 4096;
@@ -67,7 +71,7 @@ impl<'a> ListenPlan<'a> {
             ports,
             paths,
             backlog: if backlog == 0 { DEFAULT_BACKLOG } else { backlog },
-            next: targets.last().map_or(inherited_listeners::FIRST, |last| last + 1),
+            next: targets.last().map_or(inherited::FIRST, |last| last + 1),
             targets,
             is_in_row: false,
         };
@@ -79,7 +83,7 @@ impl<'a> ListenPlan<'a> {
 
     /// The plan to put all listeners side by side, as `LISTEN_FDS` tells no more than how many there are.
     pub(crate) fn for_listen_fds(mut self) -> Result<Self, Error> {
-        if self.next == inherited_listeners::FIRST && self.count() == 0 {
+        if self.next == inherited::FIRST && self.count() == 0 {
             return Err(Error::rule(&[b"--listen-fds: there is nothing to listen to"]));
         }
         for (port, fd) in self.ports.iter().zip(self.next..) {
@@ -397,7 +401,7 @@ mod tests {
     use nix::fcntl::fcntl;
 
     use super::*;
-    use crate::inherited_listeners::tests::{hand_over, take_from};
+    use crate::listeners::inherited::tests::{hand_over, take_from};
 
     /// A TCP and a unix listener of the manager, and the number of the first.
     fn inherited(path: &Path) -> (RawFd, Listeners) {

@@ -17,7 +17,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{mkdtemp, unlink};
 
 use crate::error::Error;
-use crate::processes::descends_from;
+use crate::readiness::descendants::descends_from;
 use crate::sys::{self, Pid};
 
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.

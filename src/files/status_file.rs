@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::error::Error;
-use crate::file_id::FileId;
+use crate::files::file_id::FileId;
 
 /// The status file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
 pub(crate) struct StatusFile {

@@ -10,13 +10,13 @@ use nix::errno::Errno;
 
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
-use crate::kernel::Kernel;
 use crate::options::{Options, Readiness};
-use crate::sd_notify::Standing;
-use crate::signals::Received;
 use crate::stop_signal::StopSignal;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
+use crate::system::Kernel;
+use crate::system::service_manager::Standing;
+use crate::system::signals::Received;
 
 /// The number of the signal that nobody can be deaf to.
 const KILL: i32 = 9;

@@ -1,6 +1,9 @@
 //! The seam between the supervisor and the system: all that the life cycle needs of the outside, and the real thing.
 //! Tests put a simulated world with a virtual clock in its place.
 
+pub(crate) mod service_manager;
+pub(crate) mod signals;
+
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -8,17 +11,17 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::alarm;
 
-use crate::envdir;
+use crate::environment::envdir;
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
+use crate::files::status_file::StatusFile;
 use crate::options::Options;
 use crate::readiness::Watch;
-use crate::sd_notify::{ServiceManager, Standing};
-use crate::signals::{LaunchState, Received, SignalPipe, find_dead_child, may_have_dead_child};
-use crate::status_file::StatusFile;
 use crate::stderr;
 use crate::stop_signal::StopSignal;
 use crate::sys::{self, CStringArray, Fork, Pid, WaitStatus, c_string};
+use crate::system::service_manager::{ServiceManager, Standing};
+use crate::system::signals::{LaunchState, Received, SignalPipe, find_dead_child, may_have_dead_child};
 
 /// What a supervisor does to the world, and how it learns of it.
 pub(crate) trait Kernel {

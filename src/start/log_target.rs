@@ -11,10 +11,10 @@ use nix::errno::Errno;
 
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::listen::ListenPlan;
+use crate::listeners::ListenPlan;
 use crate::perl::{is_space, trim_start};
-use crate::signals::LaunchState;
 use crate::sys::{self, CStringArray, Fork, Pid, c_string};
+use crate::system::signals::LaunchState;
 
 /// The open log. If it is dropped before it was moved into place, its command is waited for (L7).
 pub(crate) struct LogTarget {

@@ -18,9 +18,9 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::fstat;
 
-use crate::connections::Connections;
 use crate::error::Error;
-use crate::processes::{threads, with_descendants};
+use crate::readiness::connections::Connections;
+use crate::readiness::descendants::{threads, with_descendants};
 use crate::sys::{self, Fork, Pid};
 
 /// No more is read of a poll or select set, or of the list of an epoll set. Ten thousand descriptors take less.

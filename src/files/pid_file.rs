@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 
 use crate::error::Error;
-use crate::file_id::FileId;
+use crate::files::file_id::FileId;
 use crate::perl::{looks_like_number, trim_end, trim_start};
 use crate::stderr::say;
 use crate::sys::{self, Pid};

@@ -1,0 +1,5 @@
+//! The files that belong to a superdaemon.
+
+pub(crate) mod file_id;
+pub(crate) mod pid_file;
+pub(crate) mod status_file;
