@@ -4,11 +4,15 @@
 #[cfg(target_os = "linux")]
 mod accepting;
 #[cfg(target_os = "linux")]
+mod blocked_calls;
+#[cfg(target_os = "linux")]
 mod connections;
 #[cfg(target_os = "linux")]
 mod descendants;
 #[cfg(target_os = "linux")]
 mod notify;
+#[cfg(target_os = "linux")]
+mod permission;
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;

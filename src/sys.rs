@@ -2,8 +2,9 @@
 
 #![allow(unsafe_code)]
 
+mod exec;
+
 use std::ffi::{CStr, CString};
-use std::io::Write;
 use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
@@ -13,9 +14,7 @@ use std::ptr;
 use libc::{c_char, c_int};
 use nix::errno::Errno;
 
-unsafe extern "C" {
-    static mut environ: *const *const c_char;
-}
+pub(crate) use exec::{CStringArray, environment, exec, exec_shell};
 
 /// A process id.
 pub(crate) type Pid = libc::pid_t;
@@ -23,70 +22,6 @@ pub(crate) type Pid = libc::pid_t;
 /// A status as wait(2) gives it: `256 * code` of an exit, the signal's number (with 128 for a core dump) of a death by
 /// signal. This, not the exit code, is what messages show (E4).
 pub(crate) type WaitStatus = c_int;
-
-/// A null-terminated array of C strings, as exec wants it.
-pub(crate) struct CStringArray {
-    /// What `pointers` point to, except for the `pid`.
-    strings: Vec<CString>,
-    pointers: Vec<*const c_char>,
-    pid: Option<PidEntry>,
-}
-
-/// `NAME=` and room for a pid.
-struct PidEntry {
-    text: Vec<u8>,
-    /// Where the pid begins.
-    start: usize,
-    /// Which of the pointers is its.
-    index: usize,
-}
-
-impl CStringArray {
-    /// Makes room for the variable `name`, in the place of one that is there. It is empty until [`Self::put_pid`].
-    pub(crate) fn reserve_pid(&mut self, name: &str) {
-        let mut text = [name.as_bytes(), b"="].concat();
-        let start = text.len();
-        let index = self.strings.iter().position(|string| string.to_bytes().starts_with(&text));
-        text.extend([0; "2147483647\0".len()]);
-        let index = index.unwrap_or_else(|| {
-            self.pointers.push(ptr::null());
-            self.pointers.len() - 2
-        });
-        self.pointers[index] = text.as_ptr().cast();
-        self.pid = Some(PidEntry { text, start, index });
-    }
-
-    /// Fills in the pid of this process, where there is room for one. Async-signal-safe: for a child that is about to exec.
-    pub(crate) fn put_pid(&mut self) {
-        if let Some(PidEntry { text, start, index }) = &mut self.pid {
-            // Formatting a number allocates nothing. The rest of the room is NULs.
-            let _ = write!(&mut text[*start..], "{}", std::process::id());
-            self.pointers[*index] = text.as_ptr().cast();
-        }
-    }
-}
-
-impl FromIterator<CString> for CStringArray {
-    fn from_iter<I: IntoIterator<Item = CString>>(strings: I) -> Self {
-        let strings: Vec<CString> = strings.into_iter().collect();
-        let pointers = strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect();
-        Self { strings, pointers, pid: None }
-    }
-}
-
-/// The environment of this process as it is: with entries that are no variables and ones that are there twice.
-pub(crate) fn environment() -> Vec<Vec<u8>> {
-    let mut entries = Vec::new();
-    // SAFETY: `environ` points to a null-terminated array of C strings, which only this thread could change.
-    unsafe {
-        let mut entry = environ;
-        while let Some(string) = entry.as_ref().filter(|string| !string.is_null()) {
-            entries.push(CStr::from_ptr(*string).to_bytes().to_vec());
-            entry = entry.add(1);
-        }
-    }
-    entries
-}
 
 /// What a C program would see of `bytes`: all up to the first NUL.
 pub(crate) fn c_string(bytes: &[u8]) -> CString {
@@ -113,25 +48,6 @@ pub(crate) fn fork() -> Result<Fork, Errno> {
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(c_int::from(code)) }
-}
-
-/// execvp(3) with `environment`, whose PATH is searched. Returns only when that fails. Async-signal-safe.
-pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errno {
-    // SAFETY: both arrays end in a null pointer and live until the call returns. execvp(3), unlike execvpe(3), takes PATH
-    // from `environ` itself; nobody reads the old value any more, as the process ends if exec fails.
-    unsafe {
-        environ = environment.pointers.as_ptr();
-        libc::execvp(arguments.pointers[0], arguments.pointers.as_ptr());
-    }
-    Errno::last()
-}
-
-/// execl(3) of `/bin/sh -c command`, otherwise like [`exec`].
-pub(crate) fn exec_shell(command: &CStr, environment: &CStringArray) -> Errno {
-    let arguments = [c"sh".as_ptr(), c"-c".as_ptr(), command.as_ptr(), ptr::null()];
-    // SAFETY: as in `exec`.
-    unsafe { libc::execve(c"/bin/sh".as_ptr(), arguments.as_ptr(), environment.pointers.as_ptr()) };
-    Errno::last()
 }
 
 /// Writes `parts` and the text of `errno` as one line to fd 2. Async-signal-safe: for a child that cannot exec.
@@ -340,63 +256,5 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
             return Err(0);
         }
         Ok(Ipv4Addr::from(*first.cast::<[u8; 4]>()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a program would get.
-    fn entries(array: &CStringArray) -> Vec<&CStr> {
-        // SAFETY: the array ends in a null pointer; the others point to C strings that live as long as the array.
-        array
-            .pointers
-            .iter()
-            .take_while(|pointer| !pointer.is_null())
-            .map(|&entry| unsafe { CStr::from_ptr(entry) })
-            .collect()
-    }
-
-    #[test]
-    fn the_pid_is_that_of_the_process_that_puts_it_there() {
-        let own = CString::new(format!("LISTEN_PID={}", std::process::id())).unwrap();
-        let of = |strings: &[&CStr]| strings.iter().map(|&string| CString::from(string)).collect::<CStringArray>();
-        for (strings, before, after) in [
-            (vec![c"A=1"], vec![c"A=1", c"LISTEN_PID="], vec![c"A=1", &own]),
-            (
-                vec![c"LISTEN_PID=1", c"LISTEN_PIDS=2"],
-                vec![c"LISTEN_PID=", c"LISTEN_PIDS=2"],
-                vec![&own, c"LISTEN_PIDS=2"],
-            ),
-            (vec![], vec![c"LISTEN_PID="], vec![&own]),
-        ] {
-            let mut array = of(&strings);
-            array.put_pid();
-            assert_eq!(entries(&array), strings);
-            array.reserve_pid("LISTEN_PID");
-            assert_eq!(entries(&array), before);
-            array.put_pid();
-            assert_eq!(entries(&array), after);
-            assert_eq!(array.pointers.last(), Some(&ptr::null()));
-        }
-    }
-
-    #[test]
-    fn the_pid_of_a_child_is_put_there_after_the_fork() {
-        let [shell, flag, script] = [c"sh", c"-c", c"test \"$LISTEN_PID$HOME\" = \"$$/\""].map(CString::from);
-        let arguments: CStringArray = [shell, flag, script].into_iter().collect();
-        let mut environment: CStringArray = [c"HOME=/", c"PATH=/usr/bin:/bin"].map(CString::from).into_iter().collect();
-        environment.reserve_pid("LISTEN_PID");
-        let Fork::Parent(child) = fork().unwrap() else {
-            // Other tests run in other threads: no more than async-signal-safe calls here.
-            environment.put_pid();
-            exec(&arguments, &environment);
-            exit_now(1)
-        };
-        let mut status = 1;
-        // SAFETY: the status is writable.
-        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
-        assert_eq!(status, 0);
     }
 }

@@ -7,24 +7,19 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, RawFd};
-use std::os::unix::fs::FileExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use libc::{c_int, c_long, ino_t};
-use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow};
+use libc::ino_t;
 use nix::sys::stat::fstat;
 
 use crate::error::Error;
+use crate::readiness::blocked_calls::{EpollMember, LONGEST_SET, awaited};
 use crate::readiness::connections::Connections;
 use crate::readiness::descendants::{threads, with_descendants};
-use crate::sys::{self, Fork, Pid};
-
-/// No more is read of a poll or select set, or of the list of an epoll set. Ten thousand descriptors take less.
-const LONGEST_SET: usize = 1 << 20;
+use crate::readiness::permission::try_to_look;
+use crate::sys::Pid;
 
 /// An epoll set is looked into, and one that is a member of it, too.
 const LEVELS: u8 = 2;
@@ -106,58 +101,6 @@ impl Accepting {
     }
 }
 
-// --- processes
-
-/// Forks a process that stands still, and reads what will be read of workers.
-fn try_to_look() -> Result<(), Error> {
-    let (mut ours, theirs) = UnixStream::pair().map_err(|error| Error::system(&[b"socketpair failed:"], error))?;
-    // In the child they stay blocked: the handlers of the superdaemon would tell it of signals that it hasn't got.
-    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let forked = sys::fork();
-    if let Ok(mask) = mask
-        && !matches!(forked, Ok(Fork::Child))
-    {
-        let _ = mask.thread_set_mask();
-    }
-    match forked.map_err(|errno| Error::system(&[b"fork failed:"], errno))? {
-        Fork::Child => {
-            drop(ours);
-            stand_still(theirs)
-        }
-        Fork::Parent(pid) => {
-            drop(theirs);
-            let _ = ours.read_exact(&mut [0]);
-            let readable = is_readable(pid);
-            let _ = sys::kill(pid, libc::SIGKILL);
-            sys::wait_for(pid);
-            readable
-        }
-    }
-}
-
-/// The child: lasts until it is killed or the parent is gone. Async-signal-safe.
-fn stand_still(mut parent: UnixStream) -> ! {
-    // A superdaemon that has capabilities (setcap) may not be looked at, and neither may what is forked from it; but its
-    // workers may, since they have executed another program.
-    let _ = prctl::set_dumpable(true);
-    let _ = parent.write(b".");
-    let _ = parent.read(&mut [0]);
-    sys::exit_now(0)
-}
-
-/// Whether the kernel shows what only a debugger may see. All else that is read needs less.
-fn is_readable(process: Pid) -> Result<(), Error> {
-    let syscall = format!("/proc/{process}/syscall");
-    let memory = format!("/proc/{process}/mem");
-    // The right to the first is checked when it is read, that to the other when it is opened.
-    for (path, outcome) in [(&syscall, fs::read(&syscall).map(drop)), (&memory, File::open(&memory).map(drop))] {
-        let sentence =
-            b"--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): failed to read ";
-        outcome.map_err(|error| Error::system(&[sentence, path.as_bytes(), b":"], error))?;
-    }
-    Ok(())
-}
-
 /// From where the link of a descriptor points to: `socket:[INODE]`.
 fn socket_inode(target: &Path) -> Option<ino_t> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
@@ -168,165 +111,12 @@ fn sockets_of(process: Pid) -> impl Iterator<Item = ino_t> {
     descriptors.filter_map(|descriptor| socket_inode(&fs::read_link(descriptor.path()).ok()?))
 }
 
-// --- system calls
-
-/// The descriptors on which a thread waits for input; None if it does something else, or runs.
-fn awaited(thread: &Path) -> Option<Vec<RawFd>> {
-    let call = fs::read_to_string(thread.join("syscall")).ok()?;
-    // The number, six arguments, and two addresses. A thread that isn't in a call has the number -1, and one that doesn't
-    // sleep is just `running`.
-    let mut words = call.split_whitespace();
-    let number: c_long = words.next()?.parse().ok()?;
-    let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
-    let (first, second) = (argument()?, argument()?);
-    if ON_DESCRIPTOR.contains(&number) {
-        Some(vec![int(first)])
-    } else if ON_POLL_SET.contains(&number) {
-        Some(poll_set(&read_memory(thread, first, count(second), size_of::<libc::pollfd>())))
-    } else if ON_SELECT_SET.contains(&number) {
-        let words = count(first).div_ceil(usize::BITS as usize);
-        Some(select_set(&read_memory(thread, second, words, size_of::<usize>())))
-    } else {
-        None
-    }
-}
-
-// Which calls there are, and their numbers, depends on the architecture. New ones have only one call for each purpose. Where
-// time had 32 bits, some have a successor, of which `libc` doesn't know everywhere.
-
-/// Calls whose first argument is a descriptor that is waited on: a socket, or an epoll set.
-const ON_DESCRIPTOR: &[c_long] = &[
-    #[cfg(not(any(target_arch = "m68k", target_arch = "s390x", target_arch = "x86")))]
-    libc::SYS_accept,
-    libc::SYS_accept4,
-    #[cfg(not(any(
-        target_arch = "aarch64",
-        target_arch = "csky",
-        target_arch = "loongarch64",
-        target_arch = "riscv32",
-        target_arch = "riscv64"
-    )))]
-    libc::SYS_epoll_wait,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    // On a listener for UDP, that is: others can't be read from.
-    libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
-    #[cfg(not(target_arch = "riscv32"))]
-    libc::SYS_recvmmsg,
-    #[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-    RECVMMSG_TIME64,
-    libc::SYS_read,
-];
-
-/// Calls whose first arguments are an array of `pollfd` and its length.
-const ON_POLL_SET: &[c_long] = &[
-    #[cfg(not(any(
-        target_arch = "aarch64",
-        target_arch = "csky",
-        target_arch = "loongarch64",
-        target_arch = "riscv32",
-        target_arch = "riscv64"
-    )))]
-    libc::SYS_poll,
-    #[cfg(not(target_arch = "riscv32"))]
-    libc::SYS_ppoll,
-    #[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-    PPOLL_TIME64,
-];
-
-/// Calls whose first arguments are how many descriptors count, and the `fd_set` of those to read from.
-const ON_SELECT_SET: &[c_long] = &[
-    #[cfg(any(target_arch = "s390x", target_arch = "sparc64", target_arch = "x86_64"))]
-    libc::SYS_select,
-    // Where this is there, the one without `new` takes other arguments.
-    #[cfg(any(
-        target_arch = "arm",
-        target_arch = "mips",
-        target_arch = "mips64",
-        target_arch = "powerpc",
-        target_arch = "powerpc64",
-        target_arch = "x86"
-    ))]
-    libc::SYS__newselect,
-    #[cfg(not(target_arch = "riscv32"))]
-    libc::SYS_pselect6,
-    #[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-    PSELECT6_TIME64,
-];
-
-#[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-const PSELECT6_TIME64: c_long = 413;
-#[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-const PPOLL_TIME64: c_long = 414;
-#[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-const RECVMMSG_TIME64: c_long = 417;
-
-/// An argument that is an int: its register may hold anything in the upper half.
-fn int(argument: u64) -> c_int {
-    #[expect(clippy::cast_possible_truncation, reason = "as the kernel does it")]
-    return argument as c_int;
-}
-
-/// An argument that is a number of descriptors.
-fn count(argument: u64) -> usize {
-    usize::try_from(int(argument)).unwrap_or(0)
-}
-
-/// `count` things of `size` from the memory of a process, or fewer: select may be given more descriptors than its set has
-/// room for, and then the memory may end before.
-fn read_memory(thread: &Path, address: u64, count: usize, size: usize) -> Vec<u8> {
-    let length = count.saturating_mul(size).min(LONGEST_SET);
-    let mut bytes = vec![0; length];
-    let read = File::open(thread.join("mem")).and_then(|memory| memory.read_at(&mut bytes, address));
-    bytes.truncate(read.unwrap_or(0));
-    bytes
-}
-
-/// From the bytes of an array of `pollfd`: descriptor, wanted events, events that have come.
-fn poll_set(bytes: &[u8]) -> Vec<RawFd> {
-    let member = |bytes: &[u8]| {
-        let events = i16::from_ne_bytes(bytes[4..6].try_into().ok()?);
-        let is_for_input = events & (libc::POLLIN | libc::POLLRDNORM) != 0;
-        is_for_input.then_some(RawFd::from_ne_bytes(bytes[..4].try_into().ok()?))
-    };
-    bytes.chunks_exact(size_of::<libc::pollfd>()).filter_map(member).collect()
-}
-
-/// From the bytes of an `fd_set`, which consists of words.
-fn select_set(bytes: &[u8]) -> Vec<RawFd> {
-    let words = bytes.as_chunks().0.iter().map(|&word| usize::from_ne_bytes(word));
-    let bits = words.flat_map(|word| (0..usize::BITS).map(move |bit| word >> bit & 1 == 1));
-    (0..).zip(bits).filter_map(|(fd, is_set)| is_set.then_some(fd)).collect()
-}
-
-/// A line about a member of an epoll set.
-#[derive(Debug, PartialEq)]
-struct EpollMember {
-    fd: RawFd,
-    inode: Option<ino_t>,
-    is_for_input: bool,
-}
-
-impl EpollMember {
-    /// `tfd: FD events: HEX data: HEX pos:N ino:HEX sdev:HEX`; None for other lines.
-    fn parse(line: &str) -> Option<Self> {
-        let mut words = line.strip_prefix("tfd:")?.split_whitespace();
-        let fd = words.next()?.parse().ok()?;
-        let events = words.by_ref().skip_while(|&word| word != "events:").nth(1)?;
-        let events = u32::from_str_radix(events, 16).ok()?;
-        let input = (libc::EPOLLIN | libc::EPOLLRDNORM).cast_unsigned();
-        let inode = words.find_map(|word| ino_t::from_str_radix(word.strip_prefix("ino:")?, 16).ok());
-        Some(Self { fd, inode, is_for_input: events & input != 0 })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead, BufReader};
     use std::net::{TcpListener, TcpStream, UdpSocket};
     use std::os::fd::OwnedFd;
-    use std::os::unix::net::UnixListener;
+    use std::os::unix::net::{UnixListener, UnixStream};
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
     use std::thread::{self, JoinHandle};
@@ -335,6 +125,7 @@ mod tests {
     use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
     use super::*;
+    use crate::sys;
 
     /// Nothing depends on how long a wait takes, but a test that hangs has to end.
     const DEADLINE: Duration = Duration::from_secs(120);
@@ -587,39 +378,5 @@ mod tests {
         let (accepting, pid) = (Accepting::new([&listener]).unwrap(), worker.pid());
         drop(worker);
         assert!(!accepting.is_accepting(pid));
-        let error = is_readable(pid).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        assert_eq!(
-            error.to_string(),
-            format!(
-                "--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): \
-                 failed to read /proc/{pid}/syscall:No such file or directory"
-            )
-        );
-    }
-
-    #[test]
-    fn trial_leaves_the_signals_as_they_were() {
-        let mask = SigSet::thread_get_mask().unwrap();
-        try_to_look().unwrap();
-        assert_eq!(SigSet::thread_get_mask().unwrap(), mask);
-    }
-
-    #[test]
-    fn members_of_epoll_sets() {
-        let member = |fd, inode, is_for_input| Some(EpollMember { fd, inode, is_for_input });
-        let table = [
-            ("tfd:        5 events:       19 data: 5  pos:0 ino:1a2b sdev:9", member(5, Some(0x1a2b), true)),
-            (
-                "tfd: 123456789 events: 80000004 data: ffffffffffffffff  pos:0 ino:7 sdev:9",
-                member(123_456_789, Some(7), false),
-            ),
-            ("tfd:        5 events: 80000001 data: 5", member(5, None, true)),
-            ("pos:\t0", None),
-            ("tfd:", None),
-        ];
-        for (line, expected) in table {
-            assert_eq!(EpollMember::parse(line), expected, "{line}");
-        }
     }
 }

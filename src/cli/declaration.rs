@@ -1,0 +1,297 @@
+//! Every option, once: its name, kind and help.
+
+use std::any::TypeId;
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
+
+use crate::cli::getopt_long::{Kind, Spec};
+
+/// The names and kinds of the options, from their declarations.
+pub(super) fn specs(command: &Command) -> Vec<Spec<'_>> {
+    command
+        .get_arguments()
+        .filter_map(|arg| {
+            let kind = match arg.get_action() {
+                ArgAction::SetTrue => Kind::Flag,
+                _ if arg.get_value_parser().type_id() == TypeId::of::<i32>() => Kind::Integer,
+                _ => Kind::Text,
+            };
+            Some(Spec { name: arg.get_long()?, kind, is_own: arg.get_help_heading() == Some(OWN) })
+        })
+        .collect()
+}
+
+fn text(name: &'static str, value: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).value_parser(value_parser!(OsString))
+}
+
+fn integer(name: &'static str, value: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).value_parser(value_parser!(i32))
+}
+
+fn flag(name: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue)
+}
+
+/// The declarations: the source of the help text, the man page and the shell completions. `help` is for a terminal of
+/// 80 columns, `long_help` for the man page.
+#[must_use]
+pub fn command() -> Command {
+    Command::new("start_server")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("keeps a server program running and replaces it without losing a connection")
+        .long_about(
+            "start_server opens listeners and runs PROGRAM with them: the worker. Send it a HUP to deploy: it starts a new \
+             worker, waits until that has started, and only then stops the old one; the listeners stay open all the \
+             time. If the new worker fails, the old one goes on. Send it a TERM to stop.\n\n\
+             This is a drop-in replacement for the program of the same name in Perl's Server::Starter 0.35.",
+        )
+        .override_usage(
+            "start_server [OPTIONS] -- PROGRAM [ARGUMENTS]...\n       \
+             start_server --restart --pid-file=FILE --status-file=FILE\n       \
+             start_server --stop --pid-file=FILE",
+        )
+        .help_template(HELP_TEMPLATE)
+        .after_help(AFTER_HELP)
+        // Lines are broken by hand.
+        .term_width(0)
+        .no_binary_name(true)
+        .args_override_self(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .next_help_heading("Listening")
+        .args(listening())
+        .next_help_heading("Workers")
+        .args(workers())
+        .next_help_heading("Restarts")
+        .args(restarts())
+        .next_help_heading("Running")
+        .args(running())
+        .next_help_heading("Instead of starting")
+        .args(instead_of_starting())
+        .next_help_heading(OWN)
+        .args(own())
+        .arg(Arg::new("program").num_args(0..).value_parser(value_parser!(OsString)).hide(true))
+}
+
+fn listening() -> [Arg; 3] {
+    [
+        text("port", "[HOST:]PORT[=FD]")
+            .action(ArgAction::Append)
+            .help("Listen to a TCP port, or to a UDP port: uPORT;\nworkers find it at FD; may be repeated")
+            .long_help(
+                "Listen to a TCP port, or with u in front of PORT (u443, [::1]:u443) to a UDP port. May be repeated; \
+                 without it there is no port. HOST is a name, an IPv4 address, or an IPv6 address in brackets, which \
+                 takes no IPv4. Without HOST, the port is bound on all IPv4 addresses. PORT is a number up to 65535; 0 \
+                 lets the system choose. With =FD, workers find the listener at that descriptor, otherwise at the \
+                 lowest free one from 3 on.",
+            ),
+        text("path", "FILE")
+            .value_hint(ValueHint::FilePath)
+            .action(ArgAction::Append)
+            .help("Listen to a unix socket; may be repeated")
+            .long_help(
+                "Listen to a unix stream socket, which everybody may connect to (mode 0777) who gets at its directory. \
+                 May be repeated; without it there is no unix socket. A socket that is there already is removed, with \
+                 a warning; anything else that is there is an error. The socket is removed at the end.",
+            ),
+        integer("backlog", "N").help("How many connections may wait [default: 4096]").long_help(
+            "How many connections may wait at each listener to be accepted. Default: 4096, also for 0. The system \
+                 may have a lower limit (on Linux, net.core.somaxconn).",
+        ),
+    ]
+}
+
+fn workers() -> [Arg; 5] {
+    [
+        text("dir", "DIR").value_hint(ValueHint::DirPath).help("The working directory of workers").long_help(
+            "The working directory of workers. PROGRAM may be relative to it; nothing else is. Default: the \
+                 directory that start_server is started in.",
+        ),
+        text("envdir", "DIR")
+            .value_hint(ValueHint::DirPath)
+            .help("Variables for workers, each in a file of its\nname; read again for each new worker")
+            .long_help(
+                "A directory of environment variables for workers: each file names one, its first line is the value. \
+                 Empty files and names that start with a point are passed over. It is read at start, and again \
+                 whenever something happens (a signal, a death, a tick of the automatic restart), so that each new \
+                 worker gets its current values. What was there at start stays set when its file is removed; what came \
+                 later goes with its file. SERVER_STARTER_PORT and SERVER_STARTER_GENERATION are ignored in it. \
+                 Default: none. Variable: ENVDIR.",
+            ),
+        integer("interval", "SECS")
+            .help("A worker that lives so long has started; one\nthat doesn't is tried again [default: 1]")
+            .long_help(
+                "A worker that is alive after so many seconds has started. One that has died by then is reported and \
+                 the next one is started at once, for ever; meanwhile the workers that there are go on. Default: 1. \
+                 With 0 a worker is looked at as soon as it is there, which tells little about it.",
+            ),
+        text("signal-on-hup", "SIGNAL").help("What stops old workers in a restart\n[default: TERM]").long_help(
+            "What the old workers get in a restart: the name of a signal, in any case and with or without SIG, or \
+                 its number. With - in front, it goes to the process group of the worker. Default: TERM.",
+        ),
+        text("signal-on-term", "SIGNAL")
+            .help("What stops workers on TERM; on INT it is TERM\n[default: TERM]")
+            .long_help(
+                "What all workers get when the superdaemon receives TERM, in the same form. Default: TERM. On INT, \
+                 they always get TERM.",
+            ),
+    ]
+}
+
+fn restarts() -> [Arg; 3] {
+    [
+        integer("kill-old-delay", "SECS")
+            .help("How long old workers go on when a new one\nhas started\n[default: 0; 5 with --enable-auto-restart]")
+            .long_help(
+                "How many seconds the old workers go on, beside the new one, when that has started. If the new one \
+                 dies meanwhile, it is replaced before they are stopped. Default: 0, or 5 with automatic restarts. \
+                 Variable: KILL_OLD_DELAY.",
+            ),
+        flag("enable-auto-restart").help("Restart regularly").long_help(
+            "Restart regularly, as if by HUP. Default: off. Variable: ENABLE_AUTO_RESTART; any value but the empty \
+                 one and 0 means on.",
+        ),
+        integer("auto-restart-interval", "SECS").help("So long after the last one [default: 360]").long_help(
+            "How many seconds after the last worker has started an automatic restart is due. While an old worker \
+                 is left, it waits until twice that time has passed. Default: 360. Variable: AUTO_RESTART_INTERVAL.",
+        ),
+    ]
+}
+
+fn running() -> [Arg; 4] {
+    [
+        text("pid-file", "FILE")
+            .value_hint(ValueHint::FilePath)
+            .help("Holds the pid of the superdaemon, which locks it")
+            .long_help(
+                "A file for the pid of the superdaemon, which keeps it locked. If another superdaemon has it, this one \
+                 waits, without a word, for the other's end. An empty FILE or 0 mean none, which is the default.",
+            ),
+        text("status-file", "FILE")
+            .value_hint(ValueHint::FilePath)
+            .help("Holds a line GENERATION:PID for each worker")
+            .long_help(
+                "A file with a line for each worker that runs. An empty FILE or 0 mean none, which is the default.",
+            ),
+        text("log-file", "FILE")
+            .value_hint(ValueHint::FilePath)
+            .help("Append stdout and stderr to FILE, or pipe them to\na command: \"|COMMAND\"")
+            .long_help(
+                "Append standard output and standard error, of the superdaemon and of the workers, to FILE, or pipe \
+                 them to a command: \"| cronolog /var/log/app.%Y%m%d\". The file is never opened again and a command \
+                 that has ended is not started again, so a log that is rotated by renaming needs such a command. An \
+                 empty FILE or 0 mean none: both stay as they are, which is the default.",
+            ),
+        flag("daemonize").help("Run in the background; needs --log-file").long_help(
+            "Run in the background, in a session of its own; needs --log-file. The command in the foreground ends \
+                 when the pid file is written, or with the error that prevented it; it doesn't wait for the first \
+                 worker. Default: off.",
+        ),
+    ]
+}
+
+fn instead_of_starting() -> [Arg; 4] {
+    [
+        flag("restart").help("Restart the workers and wait until only the new one is left").long_help(
+            "Send HUP to the superdaemon of --pid-file, and wait until the --status-file shows a new worker and no \
+                 other. As long as new workers fail, it waits, unless there is a --restart-timeout or the superdaemon \
+                 has --max-start-failures. It is an error if the superdaemon isn't running, dies meanwhile, or has \
+                 not started its first worker.",
+        ),
+        flag("stop").help("Stop the superdaemon and wait for its end").long_help(
+            "Send TERM to the superdaemon of --pid-file and wait for its end. It is an error if it isn't running.",
+        ),
+        flag("help").help("Print this help").long_help("Print a summary of this page."),
+        flag("version")
+            .help("Print 0.35, the version of Server::Starter that it replaces")
+            .long_help("Print 0.35, the version of Server::Starter that this program is compatible with."),
+    ]
+}
+
+/// The heading of the options that the original doesn't have.
+const OWN: &str = "Beyond Server::Starter";
+
+fn own() -> [Arg; 8] {
+    [
+        text("ready", "WHEN")
+            .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
+            .long_help(
+                "When a new worker has started. \"interval\": when it is alive after --interval seconds. \"notify\": when it, \
+                 or one of its descendants, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
+                 \"accepting\": when it, or one of its descendants, waits for a connection at one of the listeners: \
+                 blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set. The \
+                 worker need not know of that, but the kernel must let start_server look at it, which is checked at \
+                 start. With both, a worker that dies is noticed at once, and the next one is started when \
+                 --interval seconds have passed since the start of that one. Both need Linux. Default: interval.",
+            ),
+        integer("ready-timeout", "SECS").help("A worker that is not ready by then is stopped,\nand has failed [default: 60]").long_help(
+            "A worker that is not ready so many seconds after its start gets the signal of --signal-on-hup, and \
+             counts as a failed start; the workers that there are go on. Default: 60. Only with --ready=notify or \
+             --ready=accepting.",
+        ),
+        integer("max-start-failures", "N").help("Give a restart up after so many failed starts\nin a row [default: never]").long_help(
+            "After so many failed starts in a row, give a restart up: the old worker goes on as if there had been \
+             no restart. If no worker has ever started, exit with 125. A worker that dies is replaced without any \
+             limit. Default: try for ever.",
+        ),
+        integer("kill-timeout", "SECS").help("Send KILL to a worker so long after its stop\nsignal [default: never]").long_help(
+            "Send KILL to a worker that has not ended so many seconds after its stop signal, in a restart and in a \
+             shutdown; to its process group, if the stop signal was for that. Default: never.",
+        ),
+        integer("restart-timeout", "SECS").help("How long --restart waits [default: for ever]").long_help(
+            "How many seconds --restart waits for the end of the restart. If that takes longer, --restart exits \
+             with 124, and the restart goes on. Default: for ever.",
+        ),
+        flag("sd-notify").help("Tell systemd of the first worker, of restarts\nand of the end (Type=notify)").long_help(
+            "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \
+             worker has started; RELOADING=1 on HUP, and READY=1 when that restart is over, successful or not; \
+             STOPPING=1; and in STATUS the workers. For units with Type=notify or Type=notify-reload. Workers \
+             don't get that NOTIFY_SOCKET then. Without NOTIFY_SOCKET, nobody is told. Not with --daemonize.",
+        ),
+        flag("from-systemd").help("Take over the listeners of systemd's sockets").long_help(
+            "Take over the listeners that the service manager has opened (LISTEN_FDS, see sd_listen_fds(3)). They \
+             come first in SERVER_STARTER_PORT, with the NAME that --port or --path would have given them. Workers \
+             don't get the manager's LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.",
+        ),
+        flag("listen-fds").help("Workers also get LISTEN_FDS, as from systemd").long_help(
+            "Workers also get their listeners as from systemd's socket activation: LISTEN_FDS, LISTEN_PID and \
+             LISTEN_FDNAMES, so that a PROGRAM that knows nothing of SERVER_STARTER_PORT can be used. The \
+             listeners must sit at the descriptors from 3 on: it is an error if one of these is taken, or if \
+             =FD says otherwise.",
+        ),
+    ]
+}
+
+const HELP_TEMPLATE: &str = "\
+{name} {version}, compatible with Server::Starter 0.35
+
+It {about}:
+it opens listeners and runs PROGRAM with them, the worker. On HUP it starts a
+new worker, waits until that has started, and only then stops the old one.
+
+Usage: {usage}
+
+{all-args}{after-help}
+";
+
+const AFTER_HELP: &str = "\
+Times are in seconds (SECS). Options may be abbreviated, but not those beyond
+Server::Starter.
+
+Environment:
+  ENVDIR, ENABLE_AUTO_RESTART, AUTO_RESTART_INTERVAL, KILL_OLD_DELAY
+             Like the options of these names. The option wins over the variable,
+             and a file in the envdir wins over both
+
+Signals:
+  HUP        Start a new worker, then stop the old one
+  TERM, INT  Stop all workers, then exit
+
+Examples:
+  start_server --port=8080 --pid-file=app.pid --status-file=app.status -- \\
+      plackup -s Starlet app.psgi
+  start_server --restart --pid-file=app.pid --status-file=app.status
+  start_server --stop --pid-file=app.pid
+";

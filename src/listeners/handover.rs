@@ -1,0 +1,58 @@
+//! What workers are told of the listeners: `SERVER_STARTER_PORT`, `LISTEN_FDS`, `LISTEN_FDNAMES`.
+
+use crate::error::Error;
+use crate::listeners::Listeners;
+
+/// The longest `NAME=VALUE` that Linux lets a program have, with its NUL (`MAX_ARG_STRLEN`).
+const LONGEST_VARIABLE: usize = 32 * 4096;
+
+impl Listeners {
+    /// The value of `SERVER_STARTER_PORT`: `NAME=FD`, joined by `;`. Nothing in a name is escaped (U7).
+    pub(crate) fn variable(&self) -> Vec<u8> {
+        let mut variable = Vec::new();
+        for entry in &self.entries {
+            for part in [&entry.name, b"=".as_slice(), &entry.fd_text, b";"] {
+                variable.extend_from_slice(part);
+            }
+        }
+        variable.pop();
+        variable
+    }
+
+    /// The value of `LISTEN_FDS`.
+    pub(crate) fn listen_fds(&self) -> Vec<u8> {
+        self.entries.len().to_string().into()
+    }
+
+    /// The value of `LISTEN_FDNAMES`: of each listener the manager's name, or the one in `SERVER_STARTER_PORT`.
+    pub(crate) fn listen_fdnames(&self) -> Vec<u8> {
+        let names = self.entries.iter().map(|entry| to_fd_name(entry.fd_name.as_ref().unwrap_or(&entry.name)));
+        names.collect::<Vec<_>>().join(b":".as_slice())
+    }
+}
+
+/// What systemd allows: ASCII without control characters and colons, which become `_`, and no more than 255 of them.
+fn to_fd_name(name: &[u8]) -> Vec<u8> {
+    let is_allowed = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
+    name.iter().take(255).map(|&byte| if is_allowed(byte) { byte } else { b'_' }).collect()
+}
+
+/// `length`: of the value of `SERVER_STARTER_PORT`.
+pub(super) fn check_length(length: usize) -> Result<(), Error> {
+    if "SERVER_STARTER_PORT=".len() + length < LONGEST_VARIABLE {
+        return Ok(());
+    }
+    Err(Error::rule(&[b"too many listeners: SERVER_STARTER_PORT would be longer than the system lets a variable be"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_descriptors() {
+        assert_eq!(to_fd_name(b"[::1]:8080"), b"[__1]_8080");
+        assert_eq!(to_fd_name(b"/run/a b;=\n\x7f\xff~"), b"/run/a b;=___~");
+        assert_eq!(to_fd_name(&[b'x'; 256]).len(), 255);
+    }
+}

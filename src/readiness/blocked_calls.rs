@@ -1,0 +1,185 @@
+//! Which descriptors a sleeping thread waits on, as /proc shows its system call.
+
+use std::fs::{self, File};
+use std::os::fd::RawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use libc::{c_int, c_long, ino_t};
+
+/// No more is read of a poll or select set, or of the list of an epoll set. Ten thousand descriptors take less.
+pub(super) const LONGEST_SET: usize = 1 << 20;
+
+/// The descriptors on which a thread waits for input; None if it does something else, or runs.
+pub(super) fn awaited(thread: &Path) -> Option<Vec<RawFd>> {
+    let call = fs::read_to_string(thread.join("syscall")).ok()?;
+    // The number, six arguments, and two addresses. A thread that isn't in a call has the number -1, and one that doesn't
+    // sleep is just `running`.
+    let mut words = call.split_whitespace();
+    let number: c_long = words.next()?.parse().ok()?;
+    let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    let (first, second) = (argument()?, argument()?);
+    if ON_DESCRIPTOR.contains(&number) {
+        Some(vec![int(first)])
+    } else if ON_POLL_SET.contains(&number) {
+        Some(poll_set(&read_memory(thread, first, count(second), size_of::<libc::pollfd>())))
+    } else if ON_SELECT_SET.contains(&number) {
+        let words = count(first).div_ceil(usize::BITS as usize);
+        Some(select_set(&read_memory(thread, second, words, size_of::<usize>())))
+    } else {
+        None
+    }
+}
+
+// Which calls there are, and their numbers, depends on the architecture. New ones have only one call for each purpose. Where
+// time had 32 bits, some have a successor, of which `libc` doesn't know everywhere.
+
+/// Calls whose first argument is a descriptor that is waited on: a socket, or an epoll set.
+const ON_DESCRIPTOR: &[c_long] = &[
+    #[cfg(not(any(target_arch = "m68k", target_arch = "s390x", target_arch = "x86")))]
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    #[cfg(not(any(
+        target_arch = "aarch64",
+        target_arch = "csky",
+        target_arch = "loongarch64",
+        target_arch = "riscv32",
+        target_arch = "riscv64"
+    )))]
+    libc::SYS_epoll_wait,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    // On a listener for UDP, that is: others can't be read from.
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    #[cfg(not(target_arch = "riscv32"))]
+    libc::SYS_recvmmsg,
+    #[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
+    RECVMMSG_TIME64,
+    libc::SYS_read,
+];
+
+/// Calls whose first arguments are an array of `pollfd` and its length.
+const ON_POLL_SET: &[c_long] = &[
+    #[cfg(not(any(
+        target_arch = "aarch64",
+        target_arch = "csky",
+        target_arch = "loongarch64",
+        target_arch = "riscv32",
+        target_arch = "riscv64"
+    )))]
+    libc::SYS_poll,
+    #[cfg(not(target_arch = "riscv32"))]
+    libc::SYS_ppoll,
+    #[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
+    PPOLL_TIME64,
+];
+
+/// Calls whose first arguments are how many descriptors count, and the `fd_set` of those to read from.
+const ON_SELECT_SET: &[c_long] = &[
+    #[cfg(any(target_arch = "s390x", target_arch = "sparc64", target_arch = "x86_64"))]
+    libc::SYS_select,
+    // Where this is there, the one without `new` takes other arguments.
+    #[cfg(any(
+        target_arch = "arm",
+        target_arch = "mips",
+        target_arch = "mips64",
+        target_arch = "powerpc",
+        target_arch = "powerpc64",
+        target_arch = "x86"
+    ))]
+    libc::SYS__newselect,
+    #[cfg(not(target_arch = "riscv32"))]
+    libc::SYS_pselect6,
+    #[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
+    PSELECT6_TIME64,
+];
+
+#[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
+const PSELECT6_TIME64: c_long = 413;
+#[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
+const PPOLL_TIME64: c_long = 414;
+#[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
+const RECVMMSG_TIME64: c_long = 417;
+
+/// An argument that is an int: its register may hold anything in the upper half.
+fn int(argument: u64) -> c_int {
+    #[expect(clippy::cast_possible_truncation, reason = "as the kernel does it")]
+    return argument as c_int;
+}
+
+/// An argument that is a number of descriptors.
+fn count(argument: u64) -> usize {
+    usize::try_from(int(argument)).unwrap_or(0)
+}
+
+/// `count` things of `size` from the memory of a process, or fewer: select may be given more descriptors than its set has
+/// room for, and then the memory may end before.
+fn read_memory(thread: &Path, address: u64, count: usize, size: usize) -> Vec<u8> {
+    let length = count.saturating_mul(size).min(LONGEST_SET);
+    let mut bytes = vec![0; length];
+    let read = File::open(thread.join("mem")).and_then(|memory| memory.read_at(&mut bytes, address));
+    bytes.truncate(read.unwrap_or(0));
+    bytes
+}
+
+/// From the bytes of an array of `pollfd`: descriptor, wanted events, events that have come.
+fn poll_set(bytes: &[u8]) -> Vec<RawFd> {
+    let member = |bytes: &[u8]| {
+        let events = i16::from_ne_bytes(bytes[4..6].try_into().ok()?);
+        let is_for_input = events & (libc::POLLIN | libc::POLLRDNORM) != 0;
+        is_for_input.then_some(RawFd::from_ne_bytes(bytes[..4].try_into().ok()?))
+    };
+    bytes.chunks_exact(size_of::<libc::pollfd>()).filter_map(member).collect()
+}
+
+/// From the bytes of an `fd_set`, which consists of words.
+fn select_set(bytes: &[u8]) -> Vec<RawFd> {
+    let words = bytes.as_chunks().0.iter().map(|&word| usize::from_ne_bytes(word));
+    let bits = words.flat_map(|word| (0..usize::BITS).map(move |bit| word >> bit & 1 == 1));
+    (0..).zip(bits).filter_map(|(fd, is_set)| is_set.then_some(fd)).collect()
+}
+
+/// A line about a member of an epoll set.
+#[derive(Debug, PartialEq)]
+pub(super) struct EpollMember {
+    pub(super) fd: RawFd,
+    pub(super) inode: Option<ino_t>,
+    pub(super) is_for_input: bool,
+}
+
+impl EpollMember {
+    /// `tfd: FD events: HEX data: HEX pos:N ino:HEX sdev:HEX`; None for other lines.
+    pub(super) fn parse(line: &str) -> Option<Self> {
+        let mut words = line.strip_prefix("tfd:")?.split_whitespace();
+        let fd = words.next()?.parse().ok()?;
+        let events = words.by_ref().skip_while(|&word| word != "events:").nth(1)?;
+        let events = u32::from_str_radix(events, 16).ok()?;
+        let input = (libc::EPOLLIN | libc::EPOLLRDNORM).cast_unsigned();
+        let inode = words.find_map(|word| ino_t::from_str_radix(word.strip_prefix("ino:")?, 16).ok());
+        Some(Self { fd, inode, is_for_input: events & input != 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_epoll_sets() {
+        let member = |fd, inode, is_for_input| Some(EpollMember { fd, inode, is_for_input });
+        let table = [
+            ("tfd:        5 events:       19 data: 5  pos:0 ino:1a2b sdev:9", member(5, Some(0x1a2b), true)),
+            (
+                "tfd: 123456789 events: 80000004 data: ffffffffffffffff  pos:0 ino:7 sdev:9",
+                member(123_456_789, Some(7), false),
+            ),
+            ("tfd:        5 events: 80000001 data: 5", member(5, None, true)),
+            ("pos:\t0", None),
+            ("tfd:", None),
+        ];
+        for (line, expected) in table {
+            assert_eq!(EpollMember::parse(line), expected, "{line}");
+        }
+    }
+}

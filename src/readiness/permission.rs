@@ -1,0 +1,89 @@
+//! Whether this process may look at its workers.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow};
+
+use crate::error::Error;
+use crate::sys::{self, Fork, Pid};
+
+/// Forks a process that stands still, and reads what will be read of workers.
+pub(super) fn try_to_look() -> Result<(), Error> {
+    let (mut ours, theirs) = UnixStream::pair().map_err(|error| Error::system(&[b"socketpair failed:"], error))?;
+    // In the child they stay blocked: the handlers of the superdaemon would tell it of signals that it hasn't got.
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let forked = sys::fork();
+    if let Ok(mask) = mask
+        && !matches!(forked, Ok(Fork::Child))
+    {
+        let _ = mask.thread_set_mask();
+    }
+    match forked.map_err(|errno| Error::system(&[b"fork failed:"], errno))? {
+        Fork::Child => {
+            drop(ours);
+            stand_still(theirs)
+        }
+        Fork::Parent(pid) => {
+            drop(theirs);
+            let _ = ours.read_exact(&mut [0]);
+            let readable = is_readable(pid);
+            let _ = sys::kill(pid, libc::SIGKILL);
+            sys::wait_for(pid);
+            readable
+        }
+    }
+}
+
+/// The child: lasts until it is killed or the parent is gone. Async-signal-safe.
+fn stand_still(mut parent: UnixStream) -> ! {
+    // A superdaemon that has capabilities (setcap) may not be looked at, and neither may what is forked from it; but its
+    // workers may, since they have executed another program.
+    let _ = prctl::set_dumpable(true);
+    let _ = parent.write(b".");
+    let _ = parent.read(&mut [0]);
+    sys::exit_now(0)
+}
+
+/// Whether the kernel shows what only a debugger may see. All else that is read needs less.
+fn is_readable(process: Pid) -> Result<(), Error> {
+    let syscall = format!("/proc/{process}/syscall");
+    let memory = format!("/proc/{process}/mem");
+    // The right to the first is checked when it is read, that to the other when it is opened.
+    for (path, outcome) in [(&syscall, fs::read(&syscall).map(drop)), (&memory, File::open(&memory).map(drop))] {
+        let sentence =
+            b"--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): failed to read ";
+        outcome.map_err(|error| Error::system(&[sentence, path.as_bytes(), b":"], error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_that_is_gone() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = Pid::try_from(child.id()).unwrap();
+        child.wait().unwrap();
+        let error = is_readable(pid).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): \
+                 failed to read /proc/{pid}/syscall:No such file or directory"
+            )
+        );
+    }
+
+    #[test]
+    fn trial_leaves_the_signals_as_they_were() {
+        let mask = SigSet::thread_get_mask().unwrap();
+        try_to_look().unwrap();
+        assert_eq!(SigSet::thread_get_mask().unwrap(), mask);
+    }
+}
