@@ -91,9 +91,9 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         return rule("Usage: --log-file option must be specified together with --deamonize");
     }
     let program: Vec<OsString> = matches.remove_many("program").into_iter().flatten().collect();
-    if program.is_empty() {
-        return rule("server program not specified");
-    }
+    // ORDER: that there is no program comes before what else may be wrong.
+    let defaults = Options::new(program);
+    defaults.check()?;
     let number = |name| matches.get_one::<i32>(name).copied();
     let signal = |name| {
         let text = matches.get_one::<OsString>(name);
@@ -101,19 +101,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
     };
     let ready = matches.get_one::<OsString>("ready");
     let ready = ready.map_or(Ok(Readiness::default()), |text| Readiness::parse(text.as_bytes()))?;
-    let ready_timeout = positive(&matches, "ready-timeout")?;
-    if ready_timeout.is_some() && ready == Readiness::Interval {
-        return rule("--ready-timeout option requires --ready=notify or --ready=accepting to be set as well");
-    }
-    let has_listeners = ["port", "path"].into_iter().any(|name| matches.contains_id(name));
-    if ready == Readiness::Accepting && !has_listeners && !matches.get_flag("from-systemd") {
-        return rule("--ready=accepting requires something to listen to");
-    }
-    if matches.get_flag("daemonize") && matches.get_flag("sd-notify") {
-        return rule("--sd-notify and --daemonize options can't be used together");
-    }
-    let defaults = Options::new(program);
-    Ok(Action::Start(Box::new(Options {
+    let options = Options {
         backlog: number("backlog").unwrap_or(0),
         // QUIRK: a negative interval is none.
         interval: number("interval").map_or(1, |seconds| u32::try_from(seconds).unwrap_or(0)),
@@ -131,14 +119,16 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         pid_file,
         status_file,
         ready,
-        ready_timeout: ready_timeout.unwrap_or(defaults.ready_timeout),
+        ready_timeout: positive(&matches, "ready-timeout")?,
         max_start_failures: positive(&matches, "max-start-failures")?,
         kill_timeout: positive(&matches, "kill-timeout")?,
         sd_notify: matches.get_flag("sd-notify"),
         from_systemd: matches.get_flag("from-systemd"),
         listen_fds: matches.get_flag("listen-fds"),
         ..defaults
-    })))
+    };
+    options.check()?;
+    Ok(Action::Start(Box::new(options)))
 }
 
 /// The value of an option; an empty one and `0` mean that it is not given (F4).

@@ -73,8 +73,41 @@ impl Environment {
     }
 
     /// Whether the variable is set and true to Perl.
-    pub(crate) fn is_true(&self, name: &str) -> bool {
+    fn is_true(&self, name: &str) -> bool {
         self.get(name).is_some_and(perl::is_true)
+    }
+
+    /// Counts the attempts to start a worker.
+    pub(crate) fn set_generation(&mut self, generation: u64) {
+        self.set("SERVER_STARTER_GENERATION", generation.to_string().into());
+    }
+
+    /// The directory to read variables from.
+    pub(crate) fn envdir(&self) -> Option<&[u8]> {
+        self.get("ENVDIR")
+    }
+
+    pub(crate) fn is_auto_restart_enabled(&self) -> bool {
+        self.is_true("ENABLE_AUTO_RESTART")
+    }
+
+    /// Seconds between automatic restarts. There is a default, which becomes a variable of its own.
+    pub(crate) fn auto_restart_interval(&self) -> Setting {
+        Setting::of(self.get("AUTO_RESTART_INTERVAL").unwrap_or_default())
+    }
+
+    /// Sets the default of the interval of automatic restarts, where there is none.
+    pub(crate) fn add_default_interval(&mut self) {
+        // QUIRK: at a wake-up and not at start, so the first worker doesn't see it (LIFE-011).
+        if self.is_auto_restart_enabled() && !self.is_true("AUTO_RESTART_INTERVAL") {
+            self.set("AUTO_RESTART_INTERVAL", b"360".to_vec());
+        }
+    }
+
+    /// Seconds that the old workers go on after a new one has started.
+    pub(crate) fn kill_old_delay(&self) -> Setting {
+        let default: &[u8] = if self.is_auto_restart_enabled() { b"5" } else { b"0" };
+        Setting::of(self.get("KILL_OLD_DELAY").unwrap_or(default))
     }
 
     /// Takes over what the envdir holds at start; it stays for ever, even if the file goes away.
@@ -109,6 +142,20 @@ impl Environment {
         let new = base.chain(&self.envdir).filter(move |&(name, _)| is_new(name));
         let new = new.map(|(name, value)| assignment(name, value));
         self.inherited.iter().map(changed).chain(new)
+    }
+}
+
+/// A number that a variable holds.
+pub(crate) struct Setting {
+    /// As it is written, which messages show.
+    pub(crate) text: Vec<u8>,
+    /// As Perl reads it.
+    pub(crate) number: f64,
+}
+
+impl Setting {
+    fn of(text: &[u8]) -> Self {
+        Self { text: text.to_vec(), number: perl::number(text) }
     }
 }
 

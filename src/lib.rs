@@ -59,6 +59,8 @@ mod supervisor;
 mod sys;
 #[cfg(feature = "superdaemon")]
 mod system;
+#[cfg(feature = "superdaemon")]
+mod world;
 
 pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports};
 

@@ -75,9 +75,9 @@ pub struct Options {
     pub daemonize: bool,
     /// `--ready`: when a new worker has started.
     pub ready: Readiness,
-    /// `--ready-timeout`: a worker that isn't ready after so many seconds is stopped, and its start has failed. Means
-    /// nothing to [`Readiness::Interval`].
-    pub ready_timeout: u32,
+    /// `--ready-timeout`: seconds after which a worker that isn't ready is stopped, and its start has failed. None: 60. Not for
+    /// [`Readiness::Interval`].
+    pub ready_timeout: Option<u32>,
     /// `--max-start-failures`: after so many failed starts in a row a restart is given up. None: never.
     pub max_start_failures: Option<u32>,
     /// `--kill-timeout`: a worker that is still alive so many seconds after its stop signal gets KILL. None: never.
@@ -112,12 +112,60 @@ impl Options {
             log_file: None,
             daemonize: false,
             ready: Readiness::default(),
-            ready_timeout: 60,
+            ready_timeout: None,
             max_start_failures: None,
             kill_timeout: None,
             sd_notify: false,
             from_systemd: false,
             listen_fds: false,
         }
+    }
+
+    /// The rules between options. [`start_server`](crate::start_server) looks at them, too.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(&self) -> Result<(), Error> {
+        let rules = [
+            (self.program.is_empty(), "server program not specified"),
+            (
+                self.ready_timeout.is_some() && self.ready == Readiness::Interval,
+                "--ready-timeout option requires --ready=notify or --ready=accepting to be set as well",
+            ),
+            (
+                self.ready == Readiness::Accepting && !self.has_listeners(),
+                "--ready=accepting requires something to listen to",
+            ),
+            (self.daemonize && self.sd_notify, "--sd-notify and --daemonize options can't be used together"),
+        ];
+        match rules.into_iter().find(|&(is_broken, _)| is_broken) {
+            Some((_, sentence)) => Err(Error::rule(&[sentence.as_bytes()])),
+            None => Ok(()),
+        }
+    }
+
+    fn has_listeners(&self) -> bool {
+        self.from_systemd || !self.ports.is_empty() || !self.paths.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_between_options() {
+        let options = || Options::new(vec!["worker".into()]);
+        let message = |options: Options| options.check().unwrap_err().to_string();
+        assert_eq!(options().check(), Ok(()));
+        assert_eq!(message(Options::new(Vec::new())), "server program not specified");
+        let rule = message(Options { ready_timeout: Some(1), ..options() });
+        assert_eq!(rule, "--ready-timeout option requires --ready=notify or --ready=accepting to be set as well");
+        let rule = message(Options { ready: Readiness::Accepting, ..options() });
+        assert_eq!(rule, "--ready=accepting requires something to listen to");
+        let from_systemd = Options { ready: Readiness::Accepting, from_systemd: true, ..options() };
+        assert_eq!(from_systemd.check(), Ok(()));
+        let rule = message(Options { daemonize: true, sd_notify: true, ..options() });
+        assert_eq!(rule, "--sd-notify and --daemonize options can't be used together");
     }
 }

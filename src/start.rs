@@ -3,23 +3,21 @@
 mod daemonize;
 mod log_target;
 
-use crate::environment::Environment;
-use crate::environment::envdir;
+use crate::environment::{Environment, envdir};
 use crate::error::Error;
 use crate::files::pid_file::PidFile;
-use crate::files::status_file::{StatusFile, failure_path};
-use crate::listeners::inherited;
-use crate::listeners::{ListenPlan, Listeners};
+use crate::files::status_file::{FailureFile, StatusFile};
+use crate::listeners::{ListenPlan, Listeners, inherited};
 use crate::options::Options;
-use crate::readiness::Watch;
+use crate::readiness::watch;
 use crate::start::daemonize::daemonize;
 use crate::start::log_target::LogTarget;
 use crate::stderr::say;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys;
-use crate::system::System;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, ignore_broken_pipes};
+use crate::system::{Files, System};
 
 /// Runs a superdaemon until TERM or INT stops it and its workers have ended.
 ///
@@ -58,50 +56,23 @@ struct Resources {
 }
 
 impl Resources {
+    /// The headings of the start, in the original's order.
     fn run(&mut self, options: &Options) -> Result<(), Error> {
-        if options.program.is_empty() {
-            return Err(Error::rule(&[b"server program not specified"]));
-        }
+        options.check()?;
         let launch = LaunchState::take_over();
-
         let mut environment = Environment::inherited(options);
         // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited listeners.
         let manager = self.meet_manager(options, &mut environment)?;
-        if let Some(path) = environment.get("ENVDIR") {
-            let variables = envdir::read(path);
-            environment.keep_envdir(variables);
-        }
-        if let Some(option) = &options.log_file {
-            self.log = Some(LogTarget::open(option, &environment, &launch)?);
-        }
+        read_envdir(&mut environment);
+        self.open_log(options, &environment, &launch)?;
         say(format!("start_server (pid:{}) starting now...", std::process::id()));
 
-        // All that can be known before anything is bound or removed.
-        let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog, &self.listeners)?;
-        let plan = if options.listen_fds { plan.for_listen_fds()? } else { plan };
-        options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
-        let status_file = options.status_file.as_deref().map(StatusFile::new).transpose()?;
-        let failure_file = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
-        let failure_file = failure_file.map(|path| StatusFile::new(&failure_path(path))).transpose()?;
-
-        if let Some(log) = &mut self.log {
-            log.keep_clear_of(&plan)?;
-        }
-        plan.listen(&mut self.listeners)?;
-        environment.set("SERVER_STARTER_PORT", self.listeners.variable());
-        if options.listen_fds {
-            // Some of it may be left over from another hand-over, and would be taken for a part of this one.
-            for name in inherited::VARIABLES {
-                environment.remove(name);
-            }
-            environment.set("LISTEN_FDS", self.listeners.listen_fds());
-            environment.set("LISTEN_FDNAMES", self.listeners.listen_fdnames());
-        }
-        let watch = Watch::new(options.ready, &self.listeners)?;
+        let Checked { plan, files } = Checked::of(options, &self.listeners)?;
+        self.listen(&plan)?;
+        self.listeners.export(options.listen_fds, &mut environment);
+        let watch = watch(options.ready, &self.listeners)?;
         ignore_broken_pipes();
-        if let Some(log) = &mut self.log {
-            log.move_into_place()?;
-        }
+        self.redirect_output()?;
         let launcher = options.daemonize.then(|| daemonize(self.listeners.use_stdin())).transpose()?;
 
         // The launcher of a daemon has no handlers: it dies of signals as any program does.
@@ -111,12 +82,13 @@ impl Resources {
             launcher.release(&pid_file);
         }
         let pid_file = pid_file?;
-
-        if let Some(file) = &failure_file {
+        if let Some(file) = &files.failure {
             file.remove_left_over();
         }
-        let system = System::new(options, status_file, failure_file, watch, manager, pipe, &launch);
-        let mut supervisor = Supervisor::new(system, LifeCycle::of(options), environment);
+
+        let system = System::new(options, files, watch, manager, pipe, &launch);
+        let life_cycle = LifeCycle::of(options);
+        let mut supervisor = Supervisor::new(system, &life_cycle, environment);
         let ended = supervisor.run();
 
         // ORDER: pid file, sockets, status file (U8); its lock is the last thing, which --stop waits for
@@ -134,11 +106,7 @@ impl Resources {
     /// superdaemon: no other process gets to know of it.
     fn meet_manager(&mut self, options: &Options, environment: &mut Environment) -> Result<ServiceManager, Error> {
         if options.from_systemd {
-            let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
-            self.listeners = inherited::take(pid, fds, names)?.into();
-            for name in inherited::VARIABLES {
-                environment.remove(name);
-            }
+            self.listeners = inherited::take(environment)?.into();
         }
         if !options.sd_notify {
             return Ok(ServiceManager::default());
@@ -146,5 +114,49 @@ impl Resources {
         let manager = ServiceManager::from_environment(environment.get("NOTIFY_SOCKET"))?;
         environment.remove("NOTIFY_SOCKET");
         Ok(manager)
+    }
+
+    /// First of all, so that everything else that fails is in it, too.
+    fn open_log(&mut self, options: &Options, environment: &Environment, launch: &LaunchState) -> Result<(), Error> {
+        if let Some(option) = &options.log_file {
+            self.log = Some(LogTarget::open(option, environment, launch)?);
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, plan: &ListenPlan) -> Result<(), Error> {
+        if let Some(log) = &mut self.log {
+            log.relocate(|fd| plan.keep_clear(fd))?;
+        }
+        plan.listen(&mut self.listeners)
+    }
+
+    fn redirect_output(&mut self) -> Result<(), Error> {
+        self.log.as_mut().map_or(Ok(()), LogTarget::move_into_place)
+    }
+}
+
+/// What can be known before anything is bound or removed.
+struct Checked<'a> {
+    plan: ListenPlan<'a>,
+    files: Files,
+}
+
+impl<'a> Checked<'a> {
+    fn of(options: &'a Options, inherited: &Listeners) -> Result<Self, Error> {
+        let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog, inherited)?;
+        let plan = if options.listen_fds { plan.for_listen_fds()? } else { plan };
+        options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
+        let status = options.status_file.as_deref().map(StatusFile::new).transpose()?;
+        let failure = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
+        let failure = failure.map(FailureFile::new).transpose()?;
+        Ok(Self { plan, files: Files { status, failure } })
+    }
+}
+
+fn read_envdir(environment: &mut Environment) {
+    if let Some(path) = environment.envdir() {
+        let variables = envdir::read(path);
+        environment.keep_envdir(variables);
     }
 }

@@ -1,75 +1,25 @@
-//! The seam between the supervisor and the system: all that the life cycle needs of the outside, and the real thing.
-//! Tests put a simulated world with a virtual clock in its place.
+//! The real world: processes, signals, files, and the service manager.
 
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 
-use std::collections::VecDeque;
 use std::ffi::CString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use nix::unistd::alarm;
 
-use crate::environment::envdir;
-use crate::environment::{Environment, Variables};
+use crate::environment::{Environment, Variables, envdir};
 use crate::error::Error;
-use crate::files::status_file::StatusFile;
+use crate::files::status_file::{FailureFile, StatusFile};
 use crate::options::Options;
 use crate::readiness::Watch;
 use crate::stderr;
 use crate::stop_signal::StopSignal;
 use crate::sys::{self, CStringArray, Fork, Pid, WaitStatus, c_string};
-use crate::system::service_manager::{ServiceManager, Standing};
-use crate::system::signals::{LaunchState, Received, SignalPipe, find_dead_child, may_have_dead_child};
-
-/// What a supervisor does to the world, and how it learns of it.
-pub(crate) trait Kernel {
-    /// Starts a worker with `environment`, which it may add to. A worker that cannot run its program is a worker that dies.
-    fn spawn(&mut self, environment: &mut Environment) -> Result<Pid, Error>;
-
-    /// Sends a signal. That it fails means nothing: the worker is dead, and its death will be told.
-    fn kill(&mut self, worker: Pid, signal: &StopSignal);
-
-    /// Waits until a signal has been received or a child can be reaped, but not after `deadline`, a time of the clock. With
-    /// `tick`, ALRM is received after one second.
-    fn wait(&mut self, tick: bool, deadline: Option<Duration>);
-
-    /// Waits until `worker` is ready or dead, no longer than `time`; ends early when a signal is received. Whether it is
-    /// one of both.
-    fn wait_until_ready(&mut self, worker: Pid, time: Duration) -> bool;
-
-    /// Reaps any dead child, of those that exist; never waits.
-    fn reap(&mut self) -> Option<(Pid, WaitStatus)>;
-
-    /// Reaps `worker` if it is dead; never waits.
-    fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus>;
-
-    /// Sleeps; ends early when a signal is received. Deaths of workers don't wake it.
-    fn sleep(&mut self, time: Duration);
-
-    /// The time since some moment in the past; no clock that can be set.
-    fn clock(&self) -> Duration;
-
-    /// The signals that have been received and not been acted on, oldest first.
-    fn received(&mut self) -> &mut VecDeque<Received>;
-
-    /// What the envdir holds now.
-    fn read_envdir(&mut self, path: &[u8]) -> Variables;
-
-    /// Replaces the content of the status file, and tells the service manager, if there are such.
-    fn write_status(&mut self, content: &[u8]) -> Result<(), Error>;
-
-    /// Tells `--restart` that a restart has been given up and which generation was its last attempt; or, with None, that a
-    /// worker has started.
-    fn note_given_up(&mut self, generation: Option<u64>);
-
-    /// Tells the service manager, if there is one.
-    fn announce(&mut self, standing: Standing);
-
-    /// Writes one line to standard error.
-    fn say(&mut self, line: &[u8]);
-}
+use crate::system::service_manager::ServiceManager;
+use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
+use crate::world::{Awaited, Request, Standing, Woken, World};
 
 /// The system as it is.
 pub(crate) struct System<'a> {
@@ -80,21 +30,26 @@ pub(crate) struct System<'a> {
     tells_pid: bool,
     launch: &'a LaunchState,
     pipe: SignalPipe,
-    received: VecDeque<Received>,
-    status_file: Option<StatusFile>,
-    /// The note that tells `--restart` of a restart that was given up.
-    failure_file: Option<StatusFile>,
-    watch: Watch,
+    /// Those that have not been taken.
+    requests: Vec<Request>,
+    files: Files,
+    watch: Box<dyn Watch>,
     manager: ServiceManager,
     origin: Instant,
+}
+
+/// Where the superdaemon tells how things stand.
+#[derive(Default)]
+pub(crate) struct Files {
+    pub(crate) status: Option<StatusFile>,
+    pub(crate) failure: Option<FailureFile>,
 }
 
 impl<'a> System<'a> {
     pub(crate) fn new(
         options: &Options,
-        status_file: Option<StatusFile>,
-        failure_file: Option<StatusFile>,
-        watch: Watch,
+        files: Files,
+        watch: Box<dyn Watch>,
         manager: ServiceManager,
         pipe: SignalPipe,
         launch: &'a LaunchState,
@@ -107,12 +62,47 @@ impl<'a> System<'a> {
             tells_pid: options.listen_fds,
             launch,
             pipe,
-            received: VecDeque::new(),
-            status_file,
-            failure_file,
+            requests: Vec::new(),
+            files,
             watch,
             manager,
             origin: Instant::now(),
+        }
+    }
+
+    /// Whether there is a request that has not been taken.
+    fn is_requested(&mut self) -> bool {
+        self.requests.extend(self.pipe.read());
+        !self.requests.is_empty()
+    }
+
+    fn has_happened(&mut self, awaited: Awaited) -> bool {
+        match awaited {
+            Awaited::Request => false,
+            Awaited::Death { .. } => find_dead_child(sys::dead_child).is_some(),
+            Awaited::Ready(worker) => sys::is_dead(worker) || self.watch.is_ready(worker),
+        }
+    }
+
+    fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
+        let begin = self.clock();
+        loop {
+            // ORDER: read before the looks, so that what comes after them still wakes.
+            let is_requested = self.is_requested();
+            if self.has_happened(awaited) {
+                return Woken::Happened;
+            }
+            if is_requested {
+                return Woken::Requested;
+            }
+            let now = self.clock();
+            let left = end.map(|end| end.saturating_sub(now));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Woken::OutOfTime;
+            }
+            let is_watched = matches!(awaited, Awaited::Ready(_));
+            let look = is_watched.then(|| self.watch.pause(now.saturating_sub(begin))).flatten();
+            self.pause(left.into_iter().chain(look).min());
         }
     }
 
@@ -137,16 +127,16 @@ impl<'a> System<'a> {
     }
 }
 
-impl Kernel for System<'_> {
-    fn spawn(&mut self, environment: &mut Environment) -> Result<Pid, Error> {
+impl World for System<'_> {
+    fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error> {
         let notify_socket = self.watch.prepare();
         let notify_socket =
             notify_socket.map_err(|errno| Error::system(&[b"failed to open a notify socket:"], errno))?;
-        if let Some(path) = notify_socket {
-            environment.set("NOTIFY_SOCKET", path.into_os_string().into_vec());
-        }
         // ORDER: everything that allocates happens before the fork.
         let mut environment = environment.to_c();
+        if let Some(path) = notify_socket {
+            environment.set("NOTIFY_SOCKET", path.as_os_str().as_bytes());
+        }
         if self.tells_pid {
             environment.reserve_pid("LISTEN_PID");
         }
@@ -169,39 +159,20 @@ impl Kernel for System<'_> {
         let _ = sys::kill(target, signal.number());
     }
 
-    fn wait(&mut self, tick: bool, deadline: Option<Duration>) {
+    fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
+        if awaited != (Awaited::Death { tick: true }) {
+            return self.wait_for(awaited, end);
+        }
         // A real alarm, as in the original: where ALRM is blocked, there are no ticks (LIFE-007).
-        if tick {
-            alarm::set(1);
-        }
-        while self.received().is_empty() && find_dead_child(sys::dead_child).is_none() {
-            let left = deadline.map(|deadline| deadline.saturating_sub(self.clock()));
-            if left.is_some_and(|left| left.is_zero()) {
-                break;
-            }
-            self.pause(left);
-        }
-        if tick {
-            alarm::cancel();
-        }
+        alarm::set(1);
+        let woken = self.wait_for(awaited, end);
+        alarm::cancel();
+        woken
     }
 
-    fn wait_until_ready(&mut self, worker: Pid, time: Duration) -> bool {
-        let begin = self.clock();
-        let known = self.received.len();
-        loop {
-            // ORDER: read before the looks, so that a death after them still wakes.
-            let is_interrupted = self.received().len() > known;
-            if sys::is_dead(worker) || self.watch.is_ready(worker) {
-                return true;
-            }
-            let waited = self.clock().saturating_sub(begin);
-            if is_interrupted || waited >= time {
-                return false;
-            }
-            let left = time.saturating_sub(waited);
-            self.pause(Some(self.watch.pause(waited).map_or(left, |pause| pause.min(left))));
-        }
+    fn take_requests(&mut self) -> Vec<Request> {
+        self.is_requested();
+        std::mem::take(&mut self.requests)
     }
 
     fn reap(&mut self) -> Option<(Pid, WaitStatus)> {
@@ -215,43 +186,22 @@ impl Kernel for System<'_> {
         sys::reap(worker).inspect(|&(pid, _)| self.watch.end(pid)).map(|(_, status)| status)
     }
 
-    fn sleep(&mut self, time: Duration) {
-        let deadline = Instant::now() + time;
-        // ORDER: counted without a look at the pipe, as the supervisor has not seen what came in since its own look.
-        let known = self.received.len();
-        while self.received().len() == known {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            self.pause(Some(left));
-        }
-    }
-
     fn clock(&self) -> Duration {
         self.origin.elapsed()
-    }
-
-    fn received(&mut self) -> &mut VecDeque<Received> {
-        self.received.extend(self.pipe.read());
-        &mut self.received
     }
 
     fn read_envdir(&mut self, path: &[u8]) -> Variables {
         envdir::read(path)
     }
 
-    fn write_status(&mut self, content: &[u8]) -> Result<(), Error> {
-        self.manager.send(None, &[b"workers, as GENERATION:PID: ", content.trim_ascii_end()].concat());
-        self.status_file.as_mut().map_or(Ok(()), |file| file.write(content))
+    fn publish(&mut self, workers: &[u8]) -> Result<(), Error> {
+        self.manager.send(None, &[b"workers, as GENERATION:PID: ", workers.trim_ascii_end()].concat());
+        self.files.status.as_mut().map_or(Ok(()), |file| file.write(workers))
     }
 
     fn note_given_up(&mut self, generation: Option<u64>) {
-        let Some(file) = &mut self.failure_file else { return };
-        match generation {
-            // If this fails, as on a full disk, whoever waits for the restart waits on.
-            Some(generation) => drop(file.write(format!("{generation}\n").as_bytes())),
-            None => file.remove(),
+        if let Some(file) = &mut self.files.failure {
+            file.note(generation);
         }
     }
 

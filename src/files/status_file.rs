@@ -42,6 +42,8 @@ impl StatusFile {
         let temporary = self.temporary();
         let mut file = create(&temporary)?;
         let written = file.write_all(content).and_then(|()| file.metadata());
+        // ORDER: closed before it gets its name, as the original does: who watches the name sees one event.
+        drop(file);
         let renamed = match &written {
             Ok(_) => fs::rename(&temporary, &self.path).map_err(|error| self.cannot_rename(&temporary, error)),
             Err(error) => Err(Error::system(
@@ -57,16 +59,11 @@ impl StatusFile {
     }
 
     /// Removes the file, if it is still the one that was written last.
-    pub(crate) fn remove(&mut self) {
+    fn remove(&mut self) {
         if self.written.is_some() && FileId::of(&self.path) == self.written {
             let _ = fs::remove_file(&self.path);
         }
         self.written = None;
-    }
-
-    /// Removes what one that was killed has left behind.
-    pub(crate) fn remove_left_over(&self) {
-        let _ = fs::remove_file(&self.path);
     }
 
     /// Whether there is a file, not the one that was written last. (A directory isn't somebody's status file: the error that it
@@ -95,12 +92,35 @@ impl Drop for StatusFile {
     }
 }
 
-/// Where the superdaemon notes that a restart was given up, in the generation of its last attempt: `FILE.failed` beside the
-/// status file. It goes when a worker has started.
-pub(crate) fn failure_path(status_file: &Path) -> PathBuf {
-    let mut name: OsString = status_file.to_owned().into();
-    name.push(".failed");
-    name.into()
+/// The note beside the status file by which `--restart` learns that a restart was given up: the generation of its last
+/// attempt. It goes when a worker has started.
+pub(crate) struct FailureFile(StatusFile);
+
+impl FailureFile {
+    /// Finds out, without changing anything, whether the file could be written.
+    pub(crate) fn new(status_file: &Path) -> Result<Self, Error> {
+        StatusFile::new(&Self::path(status_file)).map(Self)
+    }
+
+    /// Removes what a superdaemon that was killed has left behind.
+    pub(crate) fn remove_left_over(&self) {
+        let _ = fs::remove_file(&self.0.path);
+    }
+
+    /// Notes the last attempt, or with None that a worker has started. If it fails, as on a full disk, a `--restart` that waits
+    /// for this waits on.
+    pub(crate) fn note(&mut self, generation: Option<u64>) {
+        match generation {
+            Some(generation) => drop(self.0.write(format!("{generation}\n").as_bytes())),
+            None => self.0.remove(),
+        }
+    }
+
+    fn path(status_file: &Path) -> PathBuf {
+        let mut name: OsString = status_file.to_owned().into();
+        name.push(".failed");
+        name.into()
+    }
 }
 
 /// A note that a restart was given up. A later one differs from it.
@@ -110,7 +130,7 @@ pub(crate) struct FailureNote(FileId, u64);
 impl FailureNote {
     /// The note that is there now. A file of this name that holds no generation is somebody else's.
     pub(crate) fn of(status_file: &Path) -> Option<Self> {
-        let path = failure_path(status_file);
+        let path = FailureFile::path(status_file);
         Some(Self(FileId::of(&path)?, fs::read_to_string(&path).ok()?.strip_suffix('\n')?.parse().ok()?))
     }
 
@@ -197,18 +217,18 @@ mod tests {
     fn a_later_failure_has_another_note() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("status");
-        let mut file = StatusFile::new(&failure_path(&path)).unwrap();
+        let mut file = FailureFile::new(&path).unwrap();
         assert!(FailureNote::of(&path).is_none());
-        file.write(b"4\n").unwrap();
+        file.note(Some(4));
         let first = FailureNote::of(&path);
         assert!(first.is_some());
-        file.write(b"4\n").unwrap();
+        file.note(Some(4));
         assert!(FailureNote::of(&path) != first);
         assert_eq!(FailureNote::of(&path).map(|note| note.generation()), Some(4));
-        file.remove();
+        file.note(None);
         assert!(FailureNote::of(&path).is_none());
         for content in ["", "4", "x\n", "4\n5\n", "-1\n"] {
-            fs::write(failure_path(&path), content).unwrap();
+            fs::write(FailureFile::path(&path), content).unwrap();
             assert!(FailureNote::of(&path).is_none(), "{content:?}");
         }
     }

@@ -1,14 +1,26 @@
 //! What workers are told of the listeners: `SERVER_STARTER_PORT`, `LISTEN_FDS`, `LISTEN_FDNAMES`.
 
+use crate::environment::Environment;
 use crate::error::Error;
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, inherited};
 
 /// The longest `NAME=VALUE` that Linux lets a program have, with its NUL (`MAX_ARG_STRLEN`).
 const LONGEST_VARIABLE: usize = 32 * 4096;
 
 impl Listeners {
+    /// Puts into `environment` what workers are told, by `--listen-fds` also as systemd tells it.
+    pub(crate) fn export(&self, with_listen_fds: bool, environment: &mut Environment) {
+        environment.set("SERVER_STARTER_PORT", self.variable());
+        if with_listen_fds {
+            // Some of it may be left over from another hand-over, and would be taken for a part of this one.
+            inherited::forget(environment);
+            environment.set("LISTEN_FDS", self.listen_fds());
+            environment.set("LISTEN_FDNAMES", self.listen_fdnames());
+        }
+    }
+
     /// The value of `SERVER_STARTER_PORT`: `NAME=FD`, joined by `;`. Nothing in a name is escaped (U7).
-    pub(crate) fn variable(&self) -> Vec<u8> {
+    pub(super) fn variable(&self) -> Vec<u8> {
         let mut variable = Vec::new();
         for entry in &self.entries {
             for part in [&entry.name, b"=".as_slice(), &entry.fd_text, b";"] {
@@ -20,12 +32,12 @@ impl Listeners {
     }
 
     /// The value of `LISTEN_FDS`.
-    pub(crate) fn listen_fds(&self) -> Vec<u8> {
+    pub(super) fn listen_fds(&self) -> Vec<u8> {
         self.entries.len().to_string().into()
     }
 
     /// The value of `LISTEN_FDNAMES`: of each listener the manager's name, or the one in `SERVER_STARTER_PORT`.
-    pub(crate) fn listen_fdnames(&self) -> Vec<u8> {
+    pub(super) fn listen_fdnames(&self) -> Vec<u8> {
         let names = self.entries.iter().map(|entry| to_fd_name(entry.fd_name.as_ref().unwrap_or(&entry.name)));
         names.collect::<Vec<_>>().join(b":".as_slice())
     }

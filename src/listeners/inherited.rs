@@ -9,14 +9,15 @@ use std::os::unix::net::{self, UnixListener};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::sys;
 
 /// The descriptor of the first one (`SD_LISTEN_FDS_START`).
-pub(crate) const FIRST: RawFd = 3;
+pub(super) const FIRST: RawFd = 3;
 
 /// What tells of them. It is meant for one process, not for its descendants.
-pub(crate) const VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+const VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// A socket that listens, or of UDP one that is bound. Nothing about it is ever changed, and its file is never removed.
 #[derive(Debug)]
@@ -29,24 +30,30 @@ pub(crate) struct InheritedListener {
     pub(crate) fd: OwnedFd,
 }
 
-/// Takes over what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` tell of. Can be done once.
+/// Takes over what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` tell of, and removes these variables. Can be done once.
 ///
 /// # Errors
 /// If nothing was passed, or not to this process, or something that is no listener.
-pub(crate) fn take(
-    pid: Option<&[u8]>,
-    fds: Option<&[u8]>,
-    names: Option<&[u8]>,
-) -> Result<Vec<InheritedListener>, Error> {
+pub(crate) fn take(environment: &mut Environment) -> Result<Vec<InheritedListener>, Error> {
+    let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
     let (Some(pid), Some(fds)) = (pid, fds) else {
         return Err(refusal(&[b"no listeners were passed: LISTEN_PID and LISTEN_FDS are not set"]));
     };
     if parse(pid) != Some(std::process::id()) {
         return Err(refusal(&[b"the listeners were passed to another process: LISTEN_PID is ", pid]));
     }
-    match parse(fds) {
-        Some(count @ 1..) => take_from(FIRST, count, names),
-        _ => Err(refusal(&[b"LISTEN_FDS is not a positive number:", fds])),
+    let listeners = match parse(fds) {
+        Some(count @ 1..) => take_from(FIRST, count, names)?,
+        _ => return Err(refusal(&[b"LISTEN_FDS is not a positive number:", fds])),
+    };
+    forget(environment);
+    Ok(listeners)
+}
+
+/// Removes all variables of a hand-over by a service manager.
+pub(super) fn forget(environment: &mut Environment) {
+    for name in VARIABLES {
+        environment.remove(name);
     }
 }
 
@@ -273,7 +280,13 @@ pub(crate) mod tests {
             (Some(&*own), Some("99999999999"), &format!("{no_number}99999999999")),
             (Some(&*own), Some(""), no_number),
         ] {
-            let error = take(pid.map(str::as_bytes), fds.map(str::as_bytes), None).unwrap_err();
+            let mut environment = Environment::default();
+            for (name, value) in [("LISTEN_PID", pid), ("LISTEN_FDS", fds)] {
+                if let Some(value) = value {
+                    environment.set(name, value.into());
+                }
+            }
+            let error = take(&mut environment).unwrap_err();
             assert_eq!((error.to_string(), error.exit_code()), (format!("--from-systemd: {message}"), 255));
         }
     }

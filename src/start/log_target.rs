@@ -11,7 +11,6 @@ use nix::errno::Errno;
 
 use crate::environment::Environment;
 use crate::error::Error;
-use crate::listeners::ListenPlan;
 use crate::perl::{is_space, trim_start};
 use crate::sys::{self, CStringArray, Fork, Pid, c_string};
 use crate::system::signals::LaunchState;
@@ -35,11 +34,11 @@ impl LogTarget {
         Ok(Self { fd: Some(file.into()), command: None })
     }
 
-    /// Makes room for the listeners.
-    pub(crate) fn keep_clear_of(&mut self, plan: &ListenPlan) -> Result<(), Error> {
+    /// Moves the log out of the way, by `keep_clear`.
+    pub(super) fn relocate(&mut self, keep_clear: impl FnOnce(OwnedFd) -> Result<OwnedFd, Errno>) -> Result<(), Error> {
         if let Some(fd) = self.fd.take() {
-            let moved = plan.keep_clear(fd);
-            self.fd = Some(moved.map_err(|errno| Error::system(&[b"failed to create socket:"], errno))?);
+            let moved = keep_clear(fd).map_err(|errno| Error::system(&[b"failed to create socket:"], errno))?;
+            self.fd = Some(moved);
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The life cycle in a simulated world with a virtual clock: a `Kernel` that follows a schedule and writes a trace of all
+//! The life cycle in a simulated world with a virtual clock: a `World` that follows a schedule and writes a trace of all
 //! that can be observed. The original runs in the same world (`perl-fixtures/simulated_kernel.pl`); the format of both
 //! texts is described in `compat-tests/schedules.md`.
 
@@ -14,9 +14,7 @@ use crate::options::{Options, Readiness};
 use crate::stop_signal::StopSignal;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
-use crate::system::Kernel;
-use crate::system::service_manager::Standing;
-use crate::system::signals::Received;
+use crate::world::{Awaited, Request, Standing, Woken, World};
 
 /// The number of the signal that nobody can be deaf to.
 const KILL: i32 = 9;
@@ -31,19 +29,20 @@ const MOST_FORKS: usize = 300;
 #[must_use]
 pub fn live(schedule: &str) -> String {
     let mut options = Options::new(vec!["worker".into()]);
-    let mut world = World { last_pid: 100, ..World::default() };
+    let mut world = Simulation { last_pid: 100, ..Simulation::default() };
     for line in schedule.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         world.read(line, &mut options).unwrap_or_else(|| panic!("no line of a schedule: {line}"));
     }
     let mut environment = Environment::of_options(&options);
     environment.keep_envdir(world.envdir.clone());
     environment.set("SERVER_STARTER_PORT", Vec::new());
-    let mut supervisor = Supervisor::new(world, LifeCycle::of(&options), environment);
+    let life_cycle = LifeCycle::of(&options);
+    let mut supervisor = Supervisor::new(world, &life_cycle, environment);
     let end = match supervisor.run() {
         Ok(()) => "exit 0".to_owned(),
         Err(error) => format!("{error}, exit {}", error.exit_code()),
     };
-    let mut world = supervisor.into_kernel();
+    let mut world = supervisor.into_world();
     world.note(&end);
     world.trace
 }
@@ -67,7 +66,7 @@ impl Default for Worker {
 }
 
 enum Event {
-    Signal(Received),
+    Signal(Request),
     Death(Pid, WaitStatus),
     Envdir(Variables),
     Disk { is_full: bool },
@@ -76,14 +75,14 @@ enum Event {
 /// Times are in milliseconds.
 #[derive(Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each has a line of its own in the schedule or the trace")]
-struct World {
+struct Simulation {
     now: u64,
     /// By time and by the order in which they were scheduled.
     events: BTreeMap<(u64, usize), Event>,
     scheduled: usize,
     /// When the tick is due.
     alarm: Option<u64>,
-    received: VecDeque<Received>,
+    received: Vec<Request>,
     dead: VecDeque<(Pid, WaitStatus)>,
     alive: BTreeMap<Pid, Worker>,
     /// When the newest worker is ready.
@@ -102,7 +101,7 @@ struct World {
     is_over: bool,
 }
 
-impl World {
+impl Simulation {
     /// None if the line isn't one of a schedule.
     fn read(&mut self, line: &str, options: &mut Options) -> Option<()> {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -116,7 +115,7 @@ impl World {
             ["signal-on-term", text] => options.signal_on_term = signal(text)?,
             ["status-file"] => self.has_status_file = true,
             ["ready", text] => options.ready = Readiness::parse(text.as_bytes()).ok()?,
-            ["ready-timeout", seconds] => options.ready_timeout = seconds.parse().ok()?,
+            ["ready-timeout", seconds] => options.ready_timeout = Some(seconds.parse().ok()?),
             ["max-start-failures", count] => options.max_start_failures = Some(count.parse().ok()?),
             ["kill-timeout", seconds] => options.kill_timeout = Some(seconds.parse().ok()?),
             ["sd-notify"] => self.has_manager = true,
@@ -139,10 +138,10 @@ impl World {
             ["no-fork", generation] => drop(self.unforkable.insert(generation.parse().ok()?)),
             ["at", time, ref what @ ..] => {
                 let event = match what {
-                    ["HUP"] => Event::Signal(Received::Hup),
-                    ["INT"] => Event::Signal(Received::Int),
-                    ["TERM"] => Event::Signal(Received::Term),
-                    ["ALRM"] => Event::Signal(Received::Alrm),
+                    ["HUP"] => Event::Signal(Request::Hup),
+                    ["INT"] => Event::Signal(Request::Int),
+                    ["TERM"] => Event::Signal(Request::Term),
+                    ["ALRM"] => Event::Signal(Request::Alrm),
                     ["envdir", pairs @ ..] => Event::Envdir(variables(pairs)?),
                     ["disk", state @ ("full" | "free")] => Event::Disk { is_full: *state == "full" },
                     ["child", pid, status] => {
@@ -193,18 +192,28 @@ impl World {
         }
         if self.alarm.is_some_and(|alarm| alarm <= self.now) {
             self.alarm = None;
-            signals.push(Received::Alrm);
+            signals.push(Request::Alrm);
         }
         // As from the real pipe: ascending, and of the same signal at the same moment only one.
         signals.sort_by_key(|signal| match signal {
-            Received::Hup => 1,
-            Received::Int => 2,
-            Received::Alrm => 14,
-            Received::Term => 15,
+            Request::Hup => 1,
+            Request::Int => 2,
+            Request::Alrm => 14,
+            Request::Term => 15,
         });
         signals.dedup();
         self.received.extend(signals);
         true
+    }
+
+    fn has_happened(&self, awaited: Awaited) -> bool {
+        match awaited {
+            Awaited::Request => false,
+            Awaited::Death { .. } => !self.dead.is_empty(),
+            Awaited::Ready(worker) => {
+                self.dead.iter().any(|&(pid, _)| pid == worker) || self.ready_at.is_some_and(|at| at <= self.now)
+            }
+        }
     }
 
     /// What doesn't come to an end by itself is brought to it, without a trace.
@@ -212,13 +221,13 @@ impl World {
         assert!(!self.is_over, "does not end, although all workers have ended:\n{}", self.trace);
         self.note(why);
         self.is_over = true;
-        self.received.push_back(Received::Term);
+        self.received.push(Request::Term);
         self.dead.extend(std::mem::take(&mut self.alive).into_keys().map(|pid| (pid, 0)));
     }
 }
 
-impl Kernel for World {
-    fn spawn(&mut self, environment: &mut Environment) -> Result<Pid, Error> {
+impl World for Simulation {
+    fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error> {
         self.forks += 1;
         if self.forks > MOST_FORKS {
             self.end("forks for ever");
@@ -252,42 +261,36 @@ impl Kernel for World {
         }
     }
 
-    fn wait(&mut self, tick: bool, deadline: Option<Duration>) {
-        let deadline = deadline.map(whole_milliseconds);
-        self.alarm = tick.then_some(self.now + 1000);
-        self.step(Some(self.now));
-        while self.received.is_empty() && self.dead.is_empty() {
-            if self.step(deadline) {
-                continue;
+    fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
+        let end = end.map(whole_milliseconds);
+        self.alarm = (awaited == Awaited::Death { tick: true }).then_some(self.now + 1000);
+        let woken = loop {
+            // What is due now has happened before the wait began.
+            self.step(Some(self.now));
+            if self.has_happened(awaited) {
+                break Woken::Happened;
             }
-            if let Some(deadline) = deadline {
-                self.now = self.now.max(deadline);
-                break;
+            if !self.received.is_empty() {
+                break Woken::Requested;
             }
-            self.end("waits for ever");
-        }
+            if end.is_some_and(|end| self.now >= end) {
+                break Woken::OutOfTime;
+            }
+            let ready_at = self.ready_at.filter(|_| matches!(awaited, Awaited::Ready(_)));
+            let next = ready_at.into_iter().chain(end).min();
+            if !self.step(next) {
+                match next {
+                    Some(next) => self.now = self.now.max(next),
+                    None => self.end("waits for ever"),
+                }
+            }
+        };
         self.alarm = None;
+        woken
     }
 
-    fn wait_until_ready(&mut self, worker: Pid, time: Duration) -> bool {
-        let end = self.now + whole_milliseconds(time);
-        let known = self.received.len();
-        loop {
-            let is_dead = self.dead.iter().any(|&(pid, _)| pid == worker);
-            if is_dead || self.ready_at.is_some_and(|at| at <= self.now) {
-                return true;
-            }
-            if self.received.len() > known {
-                return false;
-            }
-            let next = self.ready_at.map_or(end, |at| at.min(end));
-            if !self.step(Some(next)) {
-                if self.now >= end {
-                    return false;
-                }
-                self.now = next;
-            }
-        }
+    fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.received)
     }
 
     fn reap(&mut self) -> Option<(Pid, WaitStatus)> {
@@ -301,35 +304,20 @@ impl Kernel for World {
         self.dead.remove(index).map(|(_, status)| status)
     }
 
-    fn sleep(&mut self, time: Duration) {
-        let end = self.now + whole_milliseconds(time);
-        let known = self.received.len();
-        while self.step(Some(end)) {
-            if self.received.len() > known {
-                return;
-            }
-        }
-        self.now = end;
-    }
-
     fn clock(&self) -> Duration {
         Duration::from_millis(self.now)
-    }
-
-    fn received(&mut self) -> &mut VecDeque<Received> {
-        &mut self.received
     }
 
     fn read_envdir(&mut self, _path: &[u8]) -> Variables {
         self.envdir.clone()
     }
 
-    fn write_status(&mut self, content: &[u8]) -> Result<(), Error> {
+    fn publish(&mut self, workers: &[u8]) -> Result<(), Error> {
         if self.has_status_file && self.is_full {
             return Err(Error::system(&[b"failed to rename st.S to st:"], Errno::ENOSPC));
         }
         if self.has_status_file {
-            self.note(["status", &String::from_utf8_lossy(content).replace('\n', " ")].join(" ").trim_end());
+            self.note(["status", &String::from_utf8_lossy(workers).replace('\n', " ")].join(" ").trim_end());
         }
         Ok(())
     }

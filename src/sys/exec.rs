@@ -9,6 +9,8 @@ use std::ptr;
 use libc::c_char;
 use nix::errno::Errno;
 
+use crate::sys::c_string;
+
 unsafe extern "C" {
     static mut environ: *const *const c_char;
 }
@@ -31,18 +33,33 @@ struct PidEntry {
 }
 
 impl CStringArray {
+    /// Sets the variable `name`, in the place of one that is there.
+    pub(crate) fn set(&mut self, name: &str, value: &[u8]) {
+        let index = self.place_of(name);
+        self.strings[index] = c_string(&[name.as_bytes(), b"=", value].concat());
+        self.pointers[index] = self.strings[index].as_ptr();
+    }
+
     /// Makes room for the variable `name`, in the place of one that is there. It is empty until [`Self::put_pid`].
     pub(crate) fn reserve_pid(&mut self, name: &str) {
+        let index = self.place_of(name);
         let mut text = [name.as_bytes(), b"="].concat();
         let start = text.len();
-        let index = self.strings.iter().position(|string| string.to_bytes().starts_with(&text));
         text.extend([0; "2147483647\0".len()]);
-        let index = index.unwrap_or_else(|| {
-            self.pointers.push(ptr::null());
-            self.pointers.len() - 2
-        });
         self.pointers[index] = text.as_ptr().cast();
         self.pid = Some(PidEntry { text, start, index });
+    }
+
+    /// Where the variable `name` is, or a new place in front of the null.
+    fn place_of(&mut self, name: &str) -> usize {
+        let is_it = |string: &CString| {
+            string.to_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+        };
+        self.strings.iter().position(is_it).unwrap_or_else(|| {
+            self.strings.push(CString::default());
+            self.pointers.push(ptr::null());
+            self.strings.len() - 1
+        })
     }
 
     /// Fills in the pid of this process, where there is room for one. Async-signal-safe: for a child that is about to exec.
@@ -134,6 +151,15 @@ mod tests {
             assert_eq!(entries(&array), after);
             assert_eq!(array.pointers.last(), Some(&ptr::null()));
         }
+    }
+
+    #[test]
+    fn a_variable_takes_the_place_of_one_that_is_there() {
+        let mut array: CStringArray = [c"A=1", c"B=2", c"AB=3"].map(CString::from).into_iter().collect();
+        array.set("A", b"x\0y");
+        array.set("C", b"");
+        assert_eq!(entries(&array), [c"A=x", c"B=2", c"AB=3", c"C="]);
+        assert_eq!(array.pointers.last(), Some(&ptr::null()));
     }
 
     #[test]

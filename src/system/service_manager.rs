@@ -11,29 +11,17 @@ use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
+use crate::world::Standing;
 
 /// The longest datagram that systemd reads.
 const LONGEST_MESSAGE: usize = 4096;
 
-/// What the manager is to think of the superdaemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// The first worker has started, or a reload is over.
-    Ready,
-    /// A restart of the workers has begun. [`Standing::Ready`] has to follow.
-    Reloading,
-    /// The superdaemon is shutting down.
-    Stopping,
-}
-
-impl Standing {
-    fn assignments(self) -> Vec<u8> {
-        match self {
-            Self::Ready => b"READY=1\n".to_vec(),
-            // The manager compares the time with that of its own request to reload.
-            Self::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_time().as_micros()).into(),
-            Self::Stopping => b"STOPPING=1\n".to_vec(),
-        }
+fn assignments(standing: Standing) -> Vec<u8> {
+    match standing {
+        Standing::Ready => b"READY=1\n".to_vec(),
+        // The manager compares the time with that of its own request to reload.
+        Standing::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_time().as_micros()).into(),
+        Standing::Stopping => b"STOPPING=1\n".to_vec(),
     }
 }
 
@@ -77,7 +65,7 @@ impl ServiceManager {
 }
 
 fn message(standing: Option<Standing>, status: &[u8]) -> Vec<u8> {
-    let mut message = standing.map(Standing::assignments).unwrap_or_default();
+    let mut message = standing.map(assignments).unwrap_or_default();
     if !status.is_empty() {
         message.extend(b"STATUS=");
         message.extend(status.iter().map(|&byte| if byte == b'\n' { b' ' } else { byte }));

@@ -17,6 +17,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction, sigprocmask};
 
+use crate::world::Request;
+
 /// The signals that the original catches (X5), and the one that tells of a dead child.
 const CAUGHT: [Signal; 5] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGALRM, Signal::SIGTERM, Signal::SIGCHLD];
 
@@ -97,32 +99,6 @@ pub(crate) fn ignore_broken_pipes() {
     set_action(Signal::SIGPIPE, SigHandler::SigIgn);
 }
 
-/// A signal that the loop acts on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Received {
-    /// Start a new worker, then stop the old ones.
-    Hup,
-    /// Stop all workers with TERM.
-    Int,
-    /// Stop all workers.
-    Term,
-    /// Wake up: read the envdir again, see whether it is time for an automatic restart.
-    Alrm,
-}
-
-impl Received {
-    /// None for CHLD, which only wakes.
-    fn from_number(signal: c_int) -> Option<Self> {
-        match signal {
-            libc::SIGHUP => Some(Self::Hup),
-            libc::SIGINT => Some(Self::Int),
-            libc::SIGTERM => Some(Self::Term),
-            libc::SIGALRM => Some(Self::Alrm),
-            _ => None,
-        }
-    }
-}
-
 /// The reading end of the pipe.
 pub(crate) struct SignalPipe(PipeReader);
 
@@ -158,20 +134,31 @@ impl SignalPipe {
     }
 
     /// The signals that have come in, in their order, without CHLD. Does not block.
-    pub(crate) fn read(&mut self) -> Vec<Received> {
+    pub(crate) fn read(&mut self) -> Vec<Request> {
         // Asked for all the time, so the system is asked only when there is something.
         if !WRITTEN.swap(false, Ordering::Relaxed) {
             return Vec::new();
         }
-        let mut received: Vec<_> = Received::from_number(OVERFLOW.swap(0, Ordering::Relaxed)).into_iter().collect();
+        let mut requests: Vec<_> = request(OVERFLOW.swap(0, Ordering::Relaxed)).into_iter().collect();
         let mut bytes = [0; 256];
         while let Ok(count @ 1..) = self.0.read(&mut bytes) {
-            received.extend(bytes[..count].iter().filter_map(|&byte| Received::from_number(byte.into())));
+            requests.extend(bytes[..count].iter().filter_map(|&byte| request(byte.into())));
             if count < bytes.len() {
                 break;
             }
         }
-        received
+        requests
+    }
+}
+
+/// What a signal asks of the life cycle. None for CHLD, which only wakes.
+fn request(signal: c_int) -> Option<Request> {
+    match signal {
+        libc::SIGHUP => Some(Request::Hup),
+        libc::SIGINT => Some(Request::Int),
+        libc::SIGTERM => Some(Request::Term),
+        libc::SIGALRM => Some(Request::Alrm),
+        _ => None,
     }
 }
 

@@ -17,7 +17,8 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{mkdtemp, unlink};
 
 use crate::error::Error;
-use crate::readiness::descendants::descends_from;
+use crate::readiness::Watch;
+use crate::readiness::linux::descendants::descends_from;
 use crate::sys::{self, Pid};
 
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.
@@ -34,7 +35,7 @@ const LONGEST_MESSAGE: usize = 4096;
 const MESSAGES_AT_A_TIME: usize = 256;
 
 /// The sockets of the workers. Dropping them removes all files.
-pub(crate) struct NotifySockets {
+pub(super) struct NotifySockets {
     parent: PathBuf,
     directory: PathBuf,
     /// How many sockets there have been: the name of the last.
@@ -52,7 +53,7 @@ struct WorkerSocket {
 impl NotifySockets {
     /// Makes the directory that holds the sockets, in `$TMPDIR`, or in /tmp if that is not set or too long for a socket's
     /// path. Opens nothing.
-    pub(crate) fn new() -> Result<Self, Error> {
+    pub(super) fn new() -> Result<Self, Error> {
         let wanted = path::absolute(env::temp_dir()).unwrap_or_default();
         let fits = (1..=LONGEST_PARENT).contains(&wanted.as_os_str().len());
         Self::within(if fits { wanted } else { "/tmp".into() })
@@ -66,56 +67,54 @@ impl NotifySockets {
         Ok(Self { parent, directory, count: 0, pending: None, workers: BTreeMap::new() })
     }
 
-    /// Opens the socket of the worker that is about to be started, in the place of one that no worker was started with. The
-    /// value of the worker's `NOTIFY_SOCKET`.
-    pub(crate) fn open(&mut self) -> Result<PathBuf, Errno> {
+    fn bind(&self) -> Result<Socket, Errno> {
+        Socket::bind(self.directory.join(self.count.to_string()))
+    }
+}
+
+impl Watch for NotifySockets {
+    /// Opens the socket of the worker that is about to be started, in the place of one that no worker was started with.
+    fn prepare(&mut self) -> Result<Option<PathBuf>, Errno> {
         self.pending = None;
         self.count = self.count.wrapping_add(1);
         let bound = match self.bind() {
-            // Somebody has tidied up /tmp.
+            // The directory is gone: /tmp has been tidied up.
             Err(Errno::ENOENT) => {
                 self.directory = make_directory(&self.parent)?;
                 self.bind()
             }
             bound => bound,
         };
-        Ok(self.pending.insert(bound?).path.clone())
+        Ok(Some(self.pending.insert(bound?).path.clone()))
     }
 
-    fn bind(&self) -> Result<Socket, Errno> {
-        Socket::bind(self.directory.join(self.count.to_string()))
-    }
-
-    /// The worker has been started: the socket that was opened last is its.
-    pub(crate) fn assign(&mut self, worker: Pid) {
+    /// The socket that was opened last is the worker's.
+    fn begin(&mut self, worker: Pid) {
         if let Some(socket) = self.pending.take() {
             self.workers.insert(worker, WorkerSocket { socket, is_ready: false });
         }
     }
 
-    /// Reads what has come in, without waiting. Has to be called whenever there is something to read, as long as there are
-    /// workers: a full queue would block them.
-    pub(crate) fn read(&mut self) {
+    /// The worker's socket goes.
+    fn end(&mut self, worker: Pid) {
+        self.workers.remove(&worker);
+    }
+
+    /// Whether `READY=1` has come from the worker or one of its descendants.
+    fn is_ready(&mut self, worker: Pid) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.is_ready)
+    }
+
+    fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.workers.values().map(|worker| worker.socket.fd.as_fd()).collect()
+    }
+
+    fn read(&mut self) {
         for (&worker, WorkerSocket { socket, is_ready }) in &mut self.workers {
             for message in iter::from_fn(|| socket.receive()).take(MESSAGES_AT_A_TIME) {
                 *is_ready |= message.says_ready && message.sender.is_some_and(|sender| descends_from(sender, worker));
             }
         }
-    }
-
-    /// Whether `READY=1` has come from the worker or one of its descendants.
-    pub(crate) fn is_ready(&self, worker: Pid) -> bool {
-        self.workers.get(&worker).is_some_and(|worker| worker.is_ready)
-    }
-
-    /// The worker has been reaped: its socket goes. It does nothing for one that has none.
-    pub(crate) fn close(&mut self, worker: Pid) {
-        self.workers.remove(&worker);
-    }
-
-    /// What to poll for input.
-    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.workers.values().map(|worker| worker.socket.fd.as_fd())
     }
 }
 
@@ -207,8 +206,8 @@ mod tests {
     }
 
     fn open_for(sockets: &mut NotifySockets, worker: Pid) -> PathBuf {
-        let path = sockets.open().unwrap();
-        sockets.assign(worker);
+        let path = sockets.prepare().unwrap().unwrap();
+        sockets.begin(worker);
         path
     }
 
@@ -241,7 +240,7 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(60);
         while !sockets.is_ready(worker) {
             assert!(Instant::now() < deadline, "no READY=1");
-            let mut fds: Vec<_> = sockets.fds().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+            let mut fds: Vec<_> = sockets.fds().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             poll(&mut fds, 1000_u16).unwrap();
             sockets.read();
         }
@@ -271,7 +270,7 @@ mod tests {
             send(&path, b"STATUS=still here");
             sockets.read();
             assert_eq!(sockets.is_ready(worker), is_ready);
-            sockets.close(worker);
+            sockets.end(worker);
             assert!(!sockets.is_ready(worker) && !path.exists());
         }
     }
@@ -279,11 +278,11 @@ mod tests {
     #[test]
     fn what_was_sent_before_the_worker_is_known_counts() {
         let (_dir, mut sockets) = sockets();
-        let path = sockets.open().unwrap();
+        let path = sockets.prepare().unwrap().unwrap();
         send(&path, b"READY=1");
         sockets.read();
-        assert_eq!(sockets.fds().count(), 0);
-        sockets.assign(this_process());
+        assert_eq!(sockets.fds().len(), 0);
+        sockets.begin(this_process());
         sockets.read();
         assert!(sockets.is_ready(this_process()));
     }
@@ -341,7 +340,7 @@ mod tests {
     #[test]
     fn anybody_may_send_but_only_the_owner_may_look() {
         let mut sockets = NotifySockets::new().unwrap();
-        let path = sockets.open().unwrap();
+        let path = sockets.prepare().unwrap().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o711, 0o777));
         assert!(path.is_absolute() && fs::metadata(&path).unwrap().file_type().is_socket());
@@ -351,14 +350,14 @@ mod tests {
     fn all_files_go() {
         let (dir, mut sockets) = sockets();
         let is_there = |path: &Path| path.exists();
-        let never_used = sockets.open().unwrap();
+        let never_used = sockets.prepare().unwrap().unwrap();
         let first = open_for(&mut sockets, 1);
         assert!(!is_there(&never_used) && is_there(&first));
         let second = open_for(&mut sockets, 2);
-        sockets.close(1);
-        sockets.close(3);
-        assert!(!is_there(&first) && is_there(&second) && sockets.fds().count() == 1);
-        sockets.open().unwrap();
+        sockets.end(1);
+        sockets.end(3);
+        assert!(!is_there(&first) && is_there(&second) && sockets.fds().len() == 1);
+        sockets.prepare().unwrap().unwrap();
         drop(sockets);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

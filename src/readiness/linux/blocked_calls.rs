@@ -31,76 +31,43 @@ pub(super) fn awaited(thread: &Path) -> Option<Vec<RawFd>> {
     }
 }
 
-// Which calls there are, and their numbers, depends on the architecture. New ones have only one call for each purpose. Where
-// time had 32 bits, some have a successor, of which `libc` doesn't know everywhere.
+// Which calls there are, and their numbers, depends on the architecture. New ones have one call for each purpose.
+
+/// Whether the tables below are those of this architecture.
+pub(super) const ARE_KNOWN: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"));
 
 /// Calls whose first argument is a descriptor that is waited on: a socket, or an epoll set.
 const ON_DESCRIPTOR: &[c_long] = &[
-    #[cfg(not(any(target_arch = "m68k", target_arch = "s390x", target_arch = "x86")))]
-    libc::SYS_accept,
     libc::SYS_accept4,
-    #[cfg(not(any(
-        target_arch = "aarch64",
-        target_arch = "csky",
-        target_arch = "loongarch64",
-        target_arch = "riscv32",
-        target_arch = "riscv64"
-    )))]
-    libc::SYS_epoll_wait,
     libc::SYS_epoll_pwait,
     libc::SYS_epoll_pwait2,
     // On a listener for UDP, that is: others can't be read from.
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
-    #[cfg(not(target_arch = "riscv32"))]
-    libc::SYS_recvmmsg,
-    #[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-    RECVMMSG_TIME64,
     libc::SYS_read,
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+    libc::SYS_accept,
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+    libc::SYS_recvmmsg,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
 ];
 
 /// Calls whose first arguments are an array of `pollfd` and its length.
 const ON_POLL_SET: &[c_long] = &[
-    #[cfg(not(any(
-        target_arch = "aarch64",
-        target_arch = "csky",
-        target_arch = "loongarch64",
-        target_arch = "riscv32",
-        target_arch = "riscv64"
-    )))]
-    libc::SYS_poll,
-    #[cfg(not(target_arch = "riscv32"))]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
     libc::SYS_ppoll,
-    #[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-    PPOLL_TIME64,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
 ];
 
 /// Calls whose first arguments are how many descriptors count, and the `fd_set` of those to read from.
 const ON_SELECT_SET: &[c_long] = &[
-    #[cfg(any(target_arch = "s390x", target_arch = "sparc64", target_arch = "x86_64"))]
-    libc::SYS_select,
-    // Where this is there, the one without `new` takes other arguments.
-    #[cfg(any(
-        target_arch = "arm",
-        target_arch = "mips",
-        target_arch = "mips64",
-        target_arch = "powerpc",
-        target_arch = "powerpc64",
-        target_arch = "x86"
-    ))]
-    libc::SYS__newselect,
-    #[cfg(not(target_arch = "riscv32"))]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
     libc::SYS_pselect6,
-    #[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-    PSELECT6_TIME64,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_select,
 ];
-
-#[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-const PSELECT6_TIME64: c_long = 413;
-#[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-const PPOLL_TIME64: c_long = 414;
-#[cfg(any(target_arch = "arm", target_arch = "powerpc", target_arch = "riscv32", target_arch = "x86"))]
-const RECVMMSG_TIME64: c_long = 417;
 
 /// An argument that is an int: its register may hold anything in the upper half.
 fn int(argument: u64) -> c_int {

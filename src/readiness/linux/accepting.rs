@@ -1,4 +1,4 @@
-//! `--ready=accepting`: whether a worker waits for connections, as /proc shows it. Linux only.
+//! `--ready=accepting`: whether a worker waits for connections, as /proc shows it.
 //!
 //! Of a thread that sleeps in a system call, the kernel tells which call that is and its arguments. If they name a listener,
 //! or a set that has one in it, the worker is ready. One that has so much to do that it never waits for more is ready when
@@ -10,22 +10,30 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
+use std::time::Duration;
 
 use libc::ino_t;
 use nix::sys::stat::fstat;
 
 use crate::error::Error;
-use crate::readiness::blocked_calls::{EpollMember, LONGEST_SET, awaited};
-use crate::readiness::connections::Connections;
-use crate::readiness::descendants::{threads, with_descendants};
-use crate::readiness::permission::try_to_look;
+use crate::readiness::Watch;
+use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, LONGEST_SET, awaited};
+use crate::readiness::linux::connections::Connections;
+use crate::readiness::linux::descendants::{threads, with_descendants};
+use crate::readiness::linux::permission::try_to_look;
 use crate::sys::Pid;
+
+/// The shortest time between two looks at a worker.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest time between two looks at a worker.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// An epoll set is looked into, and one that is a member of it, too.
 const LEVELS: u8 = 2;
 
 /// Knows the listeners.
-pub(crate) struct Accepting {
+pub(super) struct Accepting {
     /// What the kernel calls their sockets. Descriptors of workers may have any numbers.
     inodes: Vec<ino_t>,
     connections: Connections,
@@ -39,7 +47,10 @@ impl Accepting {
     ///
     /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it never
     /// seems to accept.
-    pub(crate) fn new(listeners: impl IntoIterator<Item = impl AsFd>) -> Result<Self, Error> {
+    pub(super) fn new(listeners: impl IntoIterator<Item = impl AsFd>) -> Result<Self, Error> {
+        if !ARE_KNOWN {
+            return Err(Error::rule(&[b"--ready=accepting needs a processor of the kind x86_64, aarch64 or riscv64"]));
+        }
         let listeners: Vec<_> = listeners.into_iter().collect();
         let inodes = listeners.iter().map(|listener| fstat(listener).map(|stat| stat.st_ino));
         let inodes: Vec<_> =
@@ -50,7 +61,7 @@ impl Accepting {
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one. That is
     /// one look, and a process may just be doing something else: the caller repeats it.
-    pub(crate) fn is_accepting(&self, worker: Pid) -> bool {
+    fn is_accepting(&self, worker: Pid) -> bool {
         let family = with_descendants(worker);
         family.iter().any(|&process| self.is_waiting(process)) || self.have_accepted(&family)
     }
@@ -101,6 +112,17 @@ impl Accepting {
     }
 }
 
+impl Watch for Accepting {
+    fn is_ready(&mut self, worker: Pid) -> bool {
+        self.is_accepting(worker)
+    }
+
+    /// The longer it has taken, the longer.
+    fn pause(&self, waited: Duration) -> Option<Duration> {
+        Some((waited / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
+    }
+}
+
 /// From where the link of a descriptor points to: `socket:[INODE]`.
 fn socket_inode(target: &Path) -> Option<ino_t> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
@@ -120,7 +142,7 @@ mod tests {
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
     use std::thread::{self, JoinHandle};
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 

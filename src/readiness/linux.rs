@@ -1,0 +1,22 @@
+//! The ways that need Linux. Each has a file of its own.
+
+mod accepting;
+mod blocked_calls;
+mod connections;
+mod descendants;
+mod notify;
+mod permission;
+
+use crate::error::Error;
+use crate::listeners::Listeners;
+use crate::options::Readiness;
+use crate::readiness::{Interval, Watch};
+
+/// The watch for `readiness`.
+pub(super) fn watch(readiness: Readiness, listeners: &Listeners) -> Result<Box<dyn Watch>, Error> {
+    Ok(match readiness {
+        Readiness::Interval => Box::new(Interval),
+        Readiness::Notify => Box::new(notify::NotifySockets::new()?),
+        Readiness::Accepting => Box::new(accepting::Accepting::new(listeners.fds())?),
+    })
+}

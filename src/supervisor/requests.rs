@@ -1,0 +1,58 @@
+//! The queue of requests that have not been acted on.
+
+use std::collections::VecDeque;
+
+use crate::world::Request;
+
+/// Oldest first.
+#[derive(Default)]
+pub(crate) struct Requests(VecDeque<Request>);
+
+impl Requests {
+    pub(crate) fn add(&mut self, requests: Vec<Request>) {
+        self.0.extend(requests);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one of them asks for the end of all workers.
+    pub(crate) fn has_stop(&self) -> bool {
+        self.0.iter().any(|request| request.is_stop())
+    }
+
+    /// Takes the next one to act on: a TERM or INT before any HUP (`term-first`). ALRM has done its work by waking the loop.
+    pub(crate) fn next(&mut self) -> Option<Request> {
+        if let Some(index) = self.0.iter().position(|request| request.is_stop()) {
+            return self.0.remove(index);
+        }
+        while let Some(request) = self.0.pop_front() {
+            if request == Request::Hup {
+                return Some(request);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_comes_before_what_was_there_earlier() {
+        let mut requests = Requests::default();
+        requests.add(vec![Request::Alrm, Request::Hup, Request::Int, Request::Hup, Request::Term]);
+        assert!(requests.has_stop());
+        assert_eq!(requests.next(), Some(Request::Int));
+        assert_eq!(requests.next(), Some(Request::Term));
+        assert!(!requests.has_stop() && !requests.is_empty());
+        assert_eq!([requests.next(), requests.next(), requests.next()], [Some(Request::Hup), Some(Request::Hup), None]);
+        assert!(requests.is_empty());
+    }
+}

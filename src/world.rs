@@ -1,0 +1,103 @@
+//! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of its
+//! own. [`System`](crate::system::System) is the real world; tests put one with a virtual clock in its place.
+
+use std::time::Duration;
+
+use crate::environment::{Environment, Variables};
+use crate::error::Error;
+use crate::stop_signal::StopSignal;
+use crate::sys::{Pid, WaitStatus};
+
+/// What a supervisor does to the world, and how it learns of it.
+pub(crate) trait World {
+    /// Starts a worker with `environment`. A worker that cannot run its program is a worker that dies.
+    fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error>;
+
+    /// Sends a signal. That it fails means nothing: the worker is dead, and its death will be told.
+    fn kill(&mut self, worker: Pid, signal: &StopSignal);
+
+    /// Waits until there is a request that has not been taken, or what is awaited has happened, but not after `end`, a time of
+    /// the clock.
+    fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken;
+
+    /// Takes the requests that have come in since the last call, oldest first; never waits.
+    fn take_requests(&mut self) -> Vec<Request>;
+
+    /// Reaps any dead child; never waits.
+    fn reap(&mut self) -> Option<(Pid, WaitStatus)>;
+
+    /// Reaps `worker` if it is dead; never waits.
+    fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus>;
+
+    /// The time since some moment in the past; no clock that can be set.
+    fn clock(&self) -> Duration;
+
+    /// What the envdir holds now.
+    fn read_envdir(&mut self, path: &[u8]) -> Variables;
+
+    /// Tells the workers that run, one `GENERATION:PID` a line: to readers of the status file, and to the service manager.
+    fn publish(&mut self, workers: &[u8]) -> Result<(), Error>;
+
+    /// Tells `--restart` that a restart has been given up and which generation was its last attempt; or, with None, that a
+    /// worker has started.
+    fn note_given_up(&mut self, generation: Option<u64>);
+
+    /// Tells the service manager, if there is one.
+    fn announce(&mut self, standing: Standing);
+
+    /// Writes one line to standard error.
+    fn say(&mut self, line: &[u8]);
+}
+
+/// A signal that the life cycle acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Start a new worker, then stop the old ones.
+    Hup,
+    /// Stop all workers with TERM.
+    Int,
+    /// Stop all workers.
+    Term,
+    /// Wake up: read the envdir again, see whether it is time for an automatic restart.
+    Alrm,
+}
+
+impl Request {
+    /// Whether it asks for the end of all workers.
+    pub(crate) fn is_stop(self) -> bool {
+        matches!(self, Self::Term | Self::Int)
+    }
+}
+
+/// What a supervisor waits for, beside requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// Nothing else: workers may die meanwhile.
+    Request,
+    /// A dead child. With `tick`, ALRM is received after one second.
+    Death { tick: bool },
+    /// That this worker is ready, or dead.
+    Ready(Pid),
+}
+
+/// What has ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// What was awaited has happened.
+    Happened,
+    /// There is a request that has not been taken.
+    Requested,
+    /// The time is over.
+    OutOfTime,
+}
+
+/// What a service manager is to think of the superdaemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The first worker has started, or a reload is over.
+    Ready,
+    /// A restart of the workers has begun. [`Standing::Ready`] has to follow.
+    Reloading,
+    /// The superdaemon is shutting down.
+    Stopping,
+}
