@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Readiness;
-use crate::sys::Pid;
+use crate::sys::{OneThread, Pid};
 
 /// What tells whether a new worker is ready.
 pub(crate) trait Watch {
@@ -45,13 +45,17 @@ pub(crate) trait Watch {
 
 /// The watch for `readiness`. Makes sure that it can work before anything is started.
 #[cfg(target_os = "linux")]
-pub(crate) fn watch(readiness: Readiness, listeners: &Listeners) -> Result<Box<dyn Watch>, Error> {
-    linux::watch(readiness, listeners)
+pub(crate) fn watch(
+    readiness: Readiness,
+    listeners: &Listeners,
+    one_thread: OneThread,
+) -> Result<Box<dyn Watch>, Error> {
+    linux::watch(readiness, listeners, one_thread)
 }
 
 /// The interval; no other way.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn watch(readiness: Readiness, _: &Listeners) -> Result<Box<dyn Watch>, Error> {
+pub(crate) fn watch(readiness: Readiness, _: &Listeners, _: OneThread) -> Result<Box<dyn Watch>, Error> {
     match readiness {
         Readiness::Interval => Ok(Box::new(Interval)),
         Readiness::Notify | Readiness::Accepting => Err(Error::rule(&[b"this --ready needs Linux"])),

@@ -14,7 +14,7 @@ use crate::start::daemonize::daemonize;
 use crate::start::log_target::LogTarget;
 use crate::stderr::say;
 use crate::supervisor::{LifeCycle, Supervisor};
-use crate::sys;
+use crate::sys::{self, OneThread};
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, ignore_broken_pipes};
 use crate::system::{Files, System};
@@ -25,8 +25,8 @@ use crate::system::{Files, System};
 /// must have no other thread.
 ///
 /// # Errors
-/// If something can't be opened or bound; no worker has been started then. The error has been said on standard error, as
-/// everything that the superdaemon has to say. After the first worker has been started, nothing is an error any more.
+/// If there is another thread, or if something can't be opened or bound; no worker has been started then. The error has been
+/// said on standard error, as everything that the superdaemon has to say. After the first worker has been started, nothing is an error any more.
 ///
 /// ```no_run
 /// use server_starter::{Options, start_server};
@@ -59,7 +59,7 @@ impl Resources {
     /// The headings of the start, in the original's order.
     fn run(&mut self, options: &Options) -> Result<(), Error> {
         options.check()?;
-        let launch = LaunchState::take_over();
+        let launch = LaunchState::take_over(OneThread::check()?);
         let mut environment = Environment::inherited(options);
         // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited listeners.
         let manager = self.meet_manager(options, &mut environment)?;
@@ -70,10 +70,11 @@ impl Resources {
         let Checked { plan, files } = Checked::of(options, &self.listeners)?;
         self.listen(&plan)?;
         self.listeners.export(options.listen_fds, &mut environment);
-        let watch = watch(options.ready, &self.listeners)?;
+        let watch = watch(options.ready, &self.listeners, launch.one_thread)?;
         ignore_broken_pipes();
         self.redirect_output()?;
-        let launcher = options.daemonize.then(|| daemonize(self.listeners.use_stdin())).transpose()?;
+        let launcher =
+            options.daemonize.then(|| daemonize(launch.one_thread, self.listeners.use_stdin())).transpose()?;
 
         // The launcher of a daemon has no handlers: it dies of signals as any program does.
         let pipe = SignalPipe::install().map_err(|error| Error::system(&[b"pipe failed:"], error))?;

@@ -1,18 +1,26 @@
-//! System calls that the `nix` crate leaves out or offers in another shape, as small safe functions.
+//! System calls that the `nix` crate leaves out or offers in another shape, as small functions. Each says why.
 
 #![allow(unsafe_code)]
 
 mod exec;
 
 use std::ffi::{CStr, CString};
+use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::ptr;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 
 use libc::{c_char, c_int};
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
+use nix::sys::uio::writev;
+use nix::sys::wait::waitpid;
+use nix::unistd::{self, ForkResult};
+
+use crate::error::Error;
 
 pub(crate) use exec::{CStringArray, environment, exec, exec_shell};
 
@@ -29,22 +37,47 @@ pub(crate) fn c_string(bytes: &[u8]) -> CString {
     CString::new(&bytes[..end]).unwrap_or_default()
 }
 
+/// Proof that the process had no other thread when it was asked. Nothing here starts one.
+#[derive(Clone, Copy)]
+pub(crate) struct OneThread(());
+
+impl OneThread {
+    /// # Errors
+    /// If there are others. Where that can't be seen (without /proc), the caller's word is taken.
+    pub(crate) fn check() -> Result<Self, Error> {
+        /// The directory's entries are `.`, `..` and one for each thread, and each is a directory.
+        const LINKS_WITH_ONE: u64 = 3;
+        match std::fs::metadata("/proc/self/task") {
+            Ok(metadata) if metadata.nlink() > LINKS_WITH_ONE => {
+                Err(Error::rule(&[b"start_server needs a process that has one thread"]))
+            }
+            _ => Ok(Self(())),
+        }
+    }
+
+    /// For tests, whose children do no more than async-signal-safe calls.
+    #[cfg(test)]
+    pub(crate) fn assume() -> Self {
+        Self(())
+    }
+}
+
 /// Which side of a fork the program is on.
 pub(crate) enum Fork {
     Parent(Pid),
     Child,
 }
 
-/// fork(2). The program has one thread, so the child may do what the parent may.
-pub(crate) fn fork() -> Result<Fork, Errno> {
-    // SAFETY: no other thread can hold a lock that the child would wait for.
-    match Errno::result(unsafe { libc::fork() })? {
-        0 => Ok(Fork::Child),
-        pid => Ok(Fork::Parent(pid)),
-    }
+/// fork(2): with one thread, the child may do what the parent may. nix's is the same, but unsafe for all.
+pub(crate) fn fork(_: OneThread) -> Result<Fork, Errno> {
+    // SAFETY: there is no other thread that could hold a lock which the child would wait for.
+    Ok(match unsafe { unistd::fork() }? {
+        ForkResult::Child => Fork::Child,
+        ForkResult::Parent { child } => Fork::Parent(child.as_raw()),
+    })
 }
 
-/// Leaves a forked process without running anything that belongs to the one it was forked from.
+/// Leaves a forked process without running anything that belongs to the one it was forked from. nix has no _exit(2).
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(c_int::from(code)) }
@@ -53,10 +86,8 @@ pub(crate) fn exit_now(code: u8) -> ! {
 /// Writes `parts` and the text of `errno` as one line to fd 2. Async-signal-safe: for a child that cannot exec.
 pub(crate) fn say_errno(parts: [&[u8]; 3], errno: Errno) {
     let reason = strerror(errno);
-    let iovec = |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let line = [iovec(parts[0]), iovec(parts[1]), iovec(parts[2]), iovec(reason.as_bytes()), iovec(b"\n")];
-    // SAFETY: the five entries point to slices that live until the call returns, and writev(2) only reads them.
-    unsafe { libc::writev(libc::STDERR_FILENO, line.as_ptr(), 5) };
+    let line = [parts[0], parts[1], parts[2], reason.as_bytes(), b"\n"].map(IoSlice::new);
+    let _ = writev(io::stderr(), &line);
 }
 
 /// The text of an errno: see [`strerror`].
@@ -78,13 +109,13 @@ pub(crate) fn strerror(errno: Errno) -> ErrnoText {
     ErrnoText(text)
 }
 
-/// kill(2) with any signal number, also those that have no name.
+/// kill(2) with any signal number: nix has no real-time signals.
 pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<(), Errno> {
     // SAFETY: kill(2) touches no memory of ours.
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// A child that has ended and not been reaped.
+/// A child that has ended and not been reaped. nix's waitid(2) fails for one that a real-time signal has ended.
 pub(crate) fn dead_child() -> Option<Pid> {
     find_dead(libc::P_ALL, 0)
 }
@@ -102,7 +133,8 @@ fn find_dead(kind: libc::idtype_t, id: libc::id_t) -> Option<Pid> {
     pid.filter(|&pid| pid != 0)
 }
 
-/// waitpid(2) without blocking: `pid`, or any child for -1, if it has ended.
+/// waitpid(2) without blocking: `pid`, or any child for -1, if it has ended. nix takes the status apart, which is shown as
+/// it is, and knows no real-time signals.
 pub(crate) fn reap(pid: Pid) -> Option<(Pid, WaitStatus)> {
     let mut status = 0;
     // SAFETY: the status is writable.
@@ -112,36 +144,39 @@ pub(crate) fn reap(pid: Pid) -> Option<(Pid, WaitStatus)> {
 
 /// Waits until the child `pid` has ended.
 pub(crate) fn wait_for(pid: Pid) {
-    // SAFETY: a null pointer says that the status is not wanted.
-    while unsafe { libc::waitpid(pid, ptr::null_mut(), 0) } == -1 && Errno::last() == Errno::EINTR {}
+    while waitpid(unistd::Pid::from_raw(pid), None) == Err(Errno::EINTR) {}
 }
 
-/// dup2(2): `fd` becomes `target`, without close-on-exec. Whatever was at `target` is closed.
-pub(crate) fn move_to(fd: OwnedFd, target: RawFd) -> Result<OwnedFd, Errno> {
+/// dup2(2): `fd` becomes `target`, without close-on-exec. Whatever was at `target` is closed. nix's wants an owner of the
+/// target, and there may be none.
+///
+/// # Safety
+/// No value owns `target`, or it is given up for this.
+pub(crate) unsafe fn move_to(fd: OwnedFd, target: RawFd) -> Result<OwnedFd, Errno> {
     if fd.as_raw_fd() == target {
         return Ok(fd);
     }
-    // SAFETY: the caller gives up what is at `target`; from here on the new descriptor is the only owner of that number.
+    // SAFETY: as the caller has promised, the new descriptor is the only owner of that number from here on.
     unsafe {
         Errno::result(libc::dup2(fd.as_raw_fd(), target))?;
         Ok(OwnedFd::from_raw_fd(target))
     }
 }
 
-/// dup2(2) of `fd` onto a standard descriptor (0, 1 or 2), which nobody owns.
-pub(crate) fn copy_to_standard(fd: &impl AsRawFd, standard: RawFd) -> Result<(), Errno> {
-    // SAFETY: the standard descriptors are never owned by a value that closes them.
-    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), standard) }).map(drop)
+/// Puts `fd` in the place of another descriptor, which is closed. Without close-on-exec.
+pub(crate) fn replace(place: OwnedFd, fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: the place was owned by the value that is given up here.
+    unsafe { move_to(fd, place.into_raw_fd()) }
 }
 
 /// Moves `fd` to the lowest free number from `minimum` on. `flag` says whether it is closed on exec.
 pub(crate) fn move_above(fd: OwnedFd, minimum: RawFd, flag: CloseOnExec) -> Result<OwnedFd, Errno> {
     let command = match flag {
-        CloseOnExec::Yes => libc::F_DUPFD_CLOEXEC,
-        CloseOnExec::No => libc::F_DUPFD,
+        CloseOnExec::Yes => FcntlArg::F_DUPFD_CLOEXEC(minimum),
+        CloseOnExec::No => FcntlArg::F_DUPFD(minimum),
     };
-    // SAFETY: F_DUPFD makes a new descriptor, which nobody else owns.
-    let moved = unsafe { OwnedFd::from_raw_fd(Errno::result(libc::fcntl(fd.as_raw_fd(), command, minimum))?) };
+    // SAFETY: F_DUPFD makes a new descriptor, which nothing else owns. nix gives its number.
+    let moved = unsafe { OwnedFd::from_raw_fd(fcntl(&fd, command)?) };
     drop(fd);
     Ok(moved)
 }
@@ -153,7 +188,7 @@ pub(crate) enum CloseOnExec {
     No,
 }
 
-/// Whether `fd` is the number of an open descriptor.
+/// Whether `fd` is the number of an open descriptor. nix asks of open ones only.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD only looks.
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
@@ -163,10 +198,14 @@ pub(crate) fn is_open(fd: RawFd) -> bool {
 ///
 /// # Errors
 /// `EBADF` if it is not open.
-pub(crate) fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
-    // SAFETY: F_GETFD only looks.
-    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
-    // SAFETY: it is open, and as this program has not opened it, nobody here owns it.
+///
+/// # Safety
+/// No value owns `fd`.
+pub(crate) unsafe fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
+    if !is_open(fd) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: it is open, and as the caller has promised, nothing here owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -174,13 +213,13 @@ pub(crate) fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
 pub(crate) fn open_standard_descriptors() {
     for standard in 0..=2 {
         if !is_open(standard) {
-            // SAFETY: the path is a C string. open(2) takes the lowest free number, which is `standard`.
-            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+            // The lowest free number is `standard`. It stays open for good.
+            let _ = open(c"/dev/null", OFlag::O_RDWR, Mode::empty()).map(IntoRawFd::into_raw_fd);
         }
     }
 }
 
-/// listen(2) with any backlog; `nix` accepts only some.
+/// listen(2) with any backlog; nix accepts only some.
 pub(crate) fn listen(socket: &OwnedFd, backlog: c_int) -> Result<(), Errno> {
     // SAFETY: listen(2) touches no memory of ours.
     Errno::result(unsafe { libc::listen(socket.as_raw_fd(), backlog) }).map(drop)
@@ -189,7 +228,7 @@ pub(crate) fn listen(socket: &OwnedFd, backlog: c_int) -> Result<(), Errno> {
 /// How long the path of a unix socket may be: all of `sun_path`, without a NUL (U5). 108 bytes on Linux.
 pub(crate) const LONGEST_SOCKET_PATH: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path);
 
-/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used.
+/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used. nix wants room for a NUL.
 pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
     // SAFETY: all-zero is a valid sockaddr_un.
     let mut address: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -207,6 +246,7 @@ pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
 
 /// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the process that sent it,
 /// which the kernel tells of a socket with `SO_PASSCRED`. Descriptors that come with it are closed.
+/// nix's gives up all control messages if one was cut, and so the sender of a message with descriptors.
 #[cfg(target_os = "linux")]
 pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Option<Pid>), Errno> {
     /// Room for the credentials and nothing else: what doesn't fit, the kernel closes (unix(7)).
@@ -245,7 +285,7 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
         fn gethostbyname(name: *const c_char) -> *const libc::hostent;
     }
     Errno::clear();
-    // SAFETY: the name is a C string, and the program has one thread. For an AF_INET entry, h_addr_list points to a list of
+    // SAFETY: the name is a C string, and only the one thread of a start (`OneThread`) comes here. For an AF_INET entry, h_addr_list points to a list of
     // pointers to 4 bytes each; it ends in a null pointer.
     unsafe {
         let Some(entry) = gethostbyname(name.as_ptr()).as_ref() else {

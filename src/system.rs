@@ -141,7 +141,7 @@ impl World for System<'_> {
             environment.reserve_pid("LISTEN_PID");
         }
         let blocked = self.launch.block_all();
-        match sys::fork().map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
+        match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
                 self.watch.begin(pid);
                 Ok(pid)

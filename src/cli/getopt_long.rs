@@ -8,19 +8,19 @@ use crate::error::Error;
 
 /// An option that can be given.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Spec<'a> {
+pub(super) struct Spec<'a> {
     /// Its full name, in lower case.
-    pub(crate) name: &'a str,
+    pub(super) name: &'a str,
     /// What it takes.
-    pub(crate) kind: Kind,
+    pub(super) kind: Kind,
     /// Whether it is one of our own, which the original doesn't know. Such an option is recognised only when it is spelled
     /// in full with two dashes: no abbreviation means it, and no message names it.
-    pub(crate) is_own: bool,
+    pub(super) is_own: bool,
 }
 
 /// What an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     /// Nothing.
     Flag,
     /// Any text.
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 ///
 /// # Errors
 /// [`Error::Usage`] with a line for each mistake, in the order of the arguments (G17).
-pub(crate) fn canonical(
+pub(super) fn canonical(
     arguments: Vec<OsString>,
     specs: &[Spec],
     posixly_correct: bool,

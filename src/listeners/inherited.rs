@@ -23,11 +23,11 @@ const VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LIS
 #[derive(Debug)]
 pub(crate) struct InheritedListener {
     /// The name that `--port` or `--path` would have given it.
-    pub(crate) name: Vec<u8>,
+    pub(super) name: Vec<u8>,
     /// The manager's name for it.
-    pub(crate) fd_name: Option<Vec<u8>>,
+    pub(super) fd_name: Option<Vec<u8>>,
     /// Closed on exec, as long as the superdaemon is starting: the command of a log is no worker.
-    pub(crate) fd: OwnedFd,
+    pub(super) fd: OwnedFd,
 }
 
 /// Takes over what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` tell of, and removes these variables. Can be done once.
@@ -71,7 +71,10 @@ fn take_from(first: RawFd, count: u32, names: Option<&[u8]>) -> Result<Vec<Inher
 fn take_one(number: RawFd, fd_name: Option<&[u8]>) -> Result<InheritedListener, Error> {
     let text = format!("file descriptor {number}");
     let failed = |error: io::Error| Error::system(&[b"--from-systemd: ", text.as_bytes(), b":"], error);
-    let fd = sys::take(number).map_err(|errno| failed(errno.into()))?;
+    // SAFETY: this happens once, before this program opens anything.
+    #[expect(unsafe_code)]
+    let fd = unsafe { sys::take(number) };
+    let fd = fd.map_err(|errno| failed(errno.into()))?;
     let Some(name) = name_of(&fd).map_err(failed)? else {
         let rule: &[u8] = b" is neither a listening TCP or unix stream socket nor a bound UDP socket";
         return Err(refusal(&[text.as_bytes(), rule]));
@@ -135,7 +138,7 @@ fn abstract_name(_: &net::SocketAddr) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub(super) mod tests {
     use std::fs::File;
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::os::fd::AsRawFd;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -157,7 +157,9 @@ impl<'a> ListenPlan<'a> {
             }
             let place =
                 File::open("/dev/null").map_err(|error| Error::system(&[b"failed to open /dev/null:"], error))?;
-            sys::move_to(place.into(), fd).map_err(cannot_create)
+            // SAFETY: it is not open.
+            #[expect(unsafe_code)]
+            unsafe { sys::move_to(place.into(), fd) }.map_err(cannot_create)
         };
         (self.next..).take(count).map(reserve).collect()
     }
@@ -168,8 +170,11 @@ impl<'a> ListenPlan<'a> {
         let Some(target) = target else {
             return Ok(Listener::new(&port.name, fd));
         };
-        let fd = sys::move_to(fd, target.number)
-            .map_err(|errno| Error::system(&[b"dup2(2) failed(", &target.text, b"): "], errno))?;
+        // SAFETY: none of our own descriptors is there: listeners avoid the targets of others (`open_at`), each of which is
+        // wanted once (`collect_targets`), and so does the log (`keep_clear`). Nothing else is open yet.
+        #[expect(unsafe_code)]
+        let moved = unsafe { sys::move_to(fd, target.number) };
+        let fd = moved.map_err(|errno| Error::system(&[b"dup2(2) failed(", &target.text, b"): "], errno))?;
         say([b"socket is duplicated to file descriptor ", target.text.as_slice()].concat());
         Ok(Listener { fd_text: target.text.clone(), ..Listener::new(&port.name, fd) })
     }
@@ -184,7 +189,7 @@ impl<'a> ListenPlan<'a> {
     ) -> Result<OwnedFd, Error> {
         let mut fd = open()?;
         if let Some(place) = place {
-            return sys::move_to(fd, place.into_raw_fd()).map_err(cannot_create);
+            return sys::replace(place, fd).map_err(cannot_create);
         }
         while self.targets.contains(&fd.as_raw_fd()) && own != Some(fd.as_raw_fd()) {
             let above = fd.as_raw_fd() + 1;
@@ -313,7 +318,9 @@ mod tests {
     fn for_listen_fds_nothing_else_may_be_in_between() {
         let dir = tempfile::tempdir().unwrap();
         let (first, mut listeners) = inherited(&dir.path().join("theirs"));
-        let _other = sys::move_to(File::open("/dev/null").unwrap().into(), first + 4).unwrap();
+        // SAFETY: the test has reserved the number (`hand_over`).
+        #[expect(unsafe_code)]
+        let _other = unsafe { sys::move_to(File::open("/dev/null").unwrap().into(), first + 4) }.unwrap();
         let paths = [dir.path().join("ours")];
         let in_row = |ports: &[&str], listeners: &_| plan(ports, &paths, listeners).unwrap().for_listen_fds();
         let error = message(in_row(&["0", "0"], &listeners).unwrap().listen(&mut listeners));

@@ -11,12 +11,17 @@ use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Readiness;
 use crate::readiness::{Interval, Watch};
+use crate::sys::OneThread;
 
 /// The watch for `readiness`.
-pub(super) fn watch(readiness: Readiness, listeners: &Listeners) -> Result<Box<dyn Watch>, Error> {
+pub(super) fn watch(
+    readiness: Readiness,
+    listeners: &Listeners,
+    one_thread: OneThread,
+) -> Result<Box<dyn Watch>, Error> {
     Ok(match readiness {
         Readiness::Interval => Box::new(Interval),
         Readiness::Notify => Box::new(notify::NotifySockets::new()?),
-        Readiness::Accepting => Box::new(accepting::Accepting::new(listeners.fds())?),
+        Readiness::Accepting => Box::new(accepting::Accepting::new(listeners.fds(), one_thread)?),
     })
 }

@@ -3,17 +3,17 @@
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 
-use nix::unistd::setsid;
+use nix::unistd::{dup2_stdin, setsid};
 
 use crate::error::Error;
-use crate::sys::{self, Fork};
+use crate::sys::{self, Fork, OneThread};
 
 /// The daemon's line to its launcher.
-pub(crate) struct Launcher(PipeWriter);
+pub(super) struct Launcher(PipeWriter);
 
 impl Launcher {
     /// Lets the launcher exit: with 0, or as the error that the daemon is about to end with.
-    pub(crate) fn release<T>(mut self, outcome: &Result<T, Error>) {
+    pub(super) fn release<T>(mut self, outcome: &Result<T, Error>) {
         let code = outcome.as_ref().map_or_else(Error::exit_code, |_| 0);
         let _ = self.0.write_all(&[code]);
     }
@@ -22,17 +22,17 @@ impl Launcher {
 /// Returns in the daemon, a grandchild of the launcher, and with an error in whichever process could not go on.
 ///
 /// Working directory and umask stay (LIFE-127). Standard input becomes /dev/null, unless a listener sits on it (LIFE-132).
-pub(crate) fn daemonize(keeps_stdin: bool) -> Result<Launcher, Error> {
+pub(super) fn daemonize(one_thread: OneThread, keeps_stdin: bool) -> Result<Launcher, Error> {
     let fork_failed = |errno| Error::system(&[b"fork failed:"], errno);
     let (from_daemon, to_launcher) = io::pipe().map_err(|error| Error::system(&[b"pipe failed:"], error))?;
-    if let Fork::Parent(_) = sys::fork().map_err(fork_failed)? {
+    if let Fork::Parent(_) = sys::fork(one_thread).map_err(fork_failed)? {
         drop(to_launcher);
         wait_for_daemon(from_daemon);
     }
     drop(from_daemon);
     let launcher = Launcher(to_launcher);
     let _ = setsid();
-    match sys::fork().map_err(fork_failed) {
+    match sys::fork(one_thread).map_err(fork_failed) {
         Ok(Fork::Parent(_)) => sys::exit_now(0),
         Ok(Fork::Child) => {}
         Err(error) => {
@@ -58,5 +58,5 @@ fn wait_for_daemon(mut from_daemon: PipeReader) -> ! {
 }
 
 fn reopen_stdin() -> io::Result<()> {
-    sys::copy_to_standard(&File::open("/dev/null")?, 0).map_err(io::Error::from)
+    dup2_stdin(File::open("/dev/null")?).map_err(io::Error::from)
 }

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -16,7 +17,7 @@ use crate::sys::{self, CStringArray, Fork, Pid, c_string};
 use crate::system::signals::LaunchState;
 
 /// The open log. If it is dropped before it was moved into place, its command is waited for (L7).
-pub(crate) struct LogTarget {
+pub(super) struct LogTarget {
     fd: Option<OwnedFd>,
     command: Option<Pid>,
 }
@@ -44,11 +45,12 @@ impl LogTarget {
     }
 
     /// Moves standard output and standard error to the log. From here on, nobody waits for its command.
-    pub(crate) fn move_into_place(&mut self) -> Result<(), Error> {
-        for (standard, name) in [(1, b"STDOUT"), (2, b"STDERR")] {
-            let Some(fd) = &self.fd else { continue };
-            sys::copy_to_standard(fd, standard)
-                .map_err(|errno| Error::system(&[b"failed to dup ", name, b" to file: "], errno))?;
+    pub(super) fn move_into_place(&mut self) -> Result<(), Error> {
+        if let Some(fd) = &self.fd {
+            let failed = |name: &[u8], errno| Error::system(&[b"failed to dup ", name, b" to file: "], errno);
+            // QUIRK: also over a listener that was wanted there (`--port=80=1`).
+            dup2_stdout(fd).map_err(|errno| failed(b"STDOUT", errno))?;
+            dup2_stderr(fd).map_err(|errno| failed(b"STDERR", errno))?;
         }
         (self.fd, self.command) = (None, None);
         Ok(())
@@ -75,10 +77,10 @@ fn start(command: &[u8], environment: &Environment, launch: &LaunchState) -> Res
     let (input, log) = io::pipe().map_err(errno)?;
     // Closed by a successful exec; tells of a failed one.
     let (mut outcome, report) = io::pipe().map_err(errno)?;
-    match sys::fork()? {
+    match sys::fork(launch.one_thread)? {
         Fork::Child => {
             launch.restore_floating_point();
-            let failure = match sys::copy_to_standard(&input, 0) {
+            let failure = match dup2_stdin(&input) {
                 Ok(()) => exec.run(&environment),
                 Err(errno) => errno,
             };
@@ -144,7 +146,7 @@ impl Exec {
         match self {
             Self::Shell(command) => sys::exec_shell(&command, environment),
             Self::Direct(words, merges_stderr) => {
-                if merges_stderr && let Err(errno) = sys::copy_to_standard(&io::stdout(), 2) {
+                if merges_stderr && let Err(errno) = dup2_stderr(io::stdout()) {
                     return errno;
                 }
                 sys::exec(&words.into_iter().collect(), environment)

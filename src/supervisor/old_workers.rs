@@ -9,14 +9,14 @@ use crate::sys::Pid;
 
 /// A worker that has been started.
 #[derive(Clone, Copy)]
-pub(crate) struct Worker {
-    pub(crate) pid: Pid,
+pub(super) struct Worker {
+    pub(super) pid: Pid,
     pub(crate) generation: u64,
 }
 
 /// Times are those of the kernel's clock.
 #[derive(Default)]
-pub(crate) struct OldWorkers(BTreeMap<Pid, OldWorker>);
+pub(super) struct OldWorkers(BTreeMap<Pid, OldWorker>);
 
 struct OldWorker {
     generation: u64,
@@ -25,7 +25,7 @@ struct OldWorker {
 }
 
 impl OldWorkers {
-    pub(crate) fn add(&mut self, Worker { pid, generation }: Worker) {
+    pub(super) fn add(&mut self, Worker { pid, generation }: Worker) {
         self.0.insert(pid, OldWorker { generation, kill: None });
     }
 
@@ -34,35 +34,35 @@ impl OldWorkers {
         self.0.remove(&pid).is_some()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Worker> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Worker> {
         self.0.iter().map(|(&pid, worker)| Worker { pid, generation: worker.generation })
     }
 
     /// In the order in which they are named and signalled: sorted as strings, `13` before `4` (LIFE-063).
-    pub(crate) fn pids(&self) -> Vec<Pid> {
+    pub(super) fn pids(&self) -> Vec<Pid> {
         let mut pids: Vec<Pid> = self.0.keys().copied().collect();
         pids.sort_by_key(ToString::to_string);
         pids
     }
 
     /// A worker gets KILL at `time`, unless an earlier time was set.
-    pub(crate) fn kill_at(&mut self, time: Duration, pid: Pid, kill: StopSignal) {
+    pub(super) fn kill_at(&mut self, time: Duration, pid: Pid, kill: StopSignal) {
         if let Some(worker) = self.0.get_mut(&pid) {
             worker.kill.get_or_insert((time, kill));
         }
     }
 
     /// When the next worker gets KILL.
-    pub(crate) fn next_kill(&self) -> Option<Duration> {
+    pub(super) fn next_kill(&self) -> Option<Duration> {
         self.0.values().filter_map(|worker| Some(worker.kill.as_ref()?.0)).min()
     }
 
     /// Those whose time is over. Each is named once.
-    pub(crate) fn take_overdue(&mut self, now: Duration) -> Vec<(Pid, StopSignal)> {
+    pub(super) fn take_overdue(&mut self, now: Duration) -> Vec<(Pid, StopSignal)> {
         let overdue = |(&pid, worker): (&Pid, &mut OldWorker)| {
             let (_, kill) = worker.kill.take_if(|(at, _)| *at <= now)?;
             Some((pid, kill))

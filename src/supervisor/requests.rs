@@ -6,24 +6,24 @@ use crate::world::Request;
 
 /// Oldest first.
 #[derive(Default)]
-pub(crate) struct Requests(VecDeque<Request>);
+pub(super) struct Requests(VecDeque<Request>);
 
 impl Requests {
-    pub(crate) fn add(&mut self, requests: Vec<Request>) {
+    pub(super) fn add(&mut self, requests: Vec<Request>) {
         self.0.extend(requests);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Whether one of them asks for the end of all workers.
-    pub(crate) fn has_stop(&self) -> bool {
+    pub(super) fn has_stop(&self) -> bool {
         self.0.iter().any(|request| request.is_stop())
     }
 
     /// Takes the next one to act on: a TERM or INT before any HUP (`term-first`). ALRM has done its work by waking the loop.
-    pub(crate) fn next(&mut self) -> Option<Request> {
+    pub(super) fn next(&mut self) -> Option<Request> {
         if let Some(index) = self.0.iter().position(|request| request.is_stop()) {
             return self.0.remove(index);
         }
@@ -35,7 +35,7 @@ impl Requests {
         None
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.0.clear();
     }
 }

@@ -96,8 +96,10 @@ pub(crate) fn environment() -> Vec<Vec<u8>> {
 
 /// execvp(3) with `environment`, whose PATH is searched. Returns only when that fails. Async-signal-safe.
 pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errno {
+    debug_assert!(!arguments.strings.is_empty(), "execvp(3) reads the first argument");
     // SAFETY: both arrays end in a null pointer and live until the call returns. execvp(3), unlike execvpe(3), takes PATH
-    // from `environ` itself; nobody reads the old value any more, as the process ends if exec fails.
+    // from `environ` itself; the old value isn't read any more, as the process ends if exec fails. nix's makes its array when
+    // it is called, and this has to work without an allocation.
     unsafe {
         environ = environment.pointers.as_ptr();
         libc::execvp(arguments.pointers[0], arguments.pointers.as_ptr());
@@ -108,7 +110,7 @@ pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errn
 /// execl(3) of `/bin/sh -c command`, otherwise like [`exec`].
 pub(crate) fn exec_shell(command: &CStr, environment: &CStringArray) -> Errno {
     let arguments = [c"sh".as_ptr(), c"-c".as_ptr(), command.as_ptr(), ptr::null()];
-    // SAFETY: as in `exec`.
+    // SAFETY: both arrays end in a null pointer, and all strings live until the call returns.
     unsafe { libc::execve(c"/bin/sh".as_ptr(), arguments.as_ptr(), environment.pointers.as_ptr()) };
     Errno::last()
 }
@@ -116,7 +118,7 @@ pub(crate) fn exec_shell(command: &CStr, environment: &CStringArray) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::{Fork, exit_now, fork};
+    use crate::sys::{Fork, OneThread, exit_now, fork};
 
     /// What a program would get.
     fn entries(array: &CStringArray) -> Vec<&CStr> {
@@ -168,7 +170,7 @@ mod tests {
         let arguments: CStringArray = [shell, flag, script].into_iter().collect();
         let mut environment: CStringArray = [c"HOME=/", c"PATH=/usr/bin:/bin"].map(CString::from).into_iter().collect();
         environment.reserve_pid("LISTEN_PID");
-        let Fork::Parent(child) = fork().unwrap() else {
+        let Fork::Parent(child) = fork(OneThread::assume()).unwrap() else {
             // Other tests run in other threads: no more than async-signal-safe calls here.
             environment.put_pid();
             exec(&arguments, &environment);

@@ -57,7 +57,7 @@ impl ServiceManager {
 
     /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits; whether it arrives is
     /// the manager's business.
-    pub(crate) fn send(&self, standing: Option<Standing>, status: &[u8]) {
+    pub(super) fn send(&self, standing: Option<Standing>, status: &[u8]) {
         if let Some(address) = &self.0 {
             let _ = send_to(address, &message(standing, status));
         }

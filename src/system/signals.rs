@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction, sigprocmask};
 
+use crate::sys::OneThread;
 use crate::world::Request;
 
 /// The signals that the original catches (X5), and the one that tells of a dead child.
@@ -41,29 +42,31 @@ static IN_CHILD: AtomicBool = AtomicBool::new(false);
 pub(crate) struct LaunchState {
     mask: SigSet,
     floating_point: SigAction,
+    /// What a fork needs. It is at hand wherever a program is started.
+    pub(crate) one_thread: OneThread,
 }
 
 impl LaunchState {
     /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and an
     /// ignored CHLD, with which no child could be waited for, is default.
-    pub(crate) fn take_over() -> Self {
+    pub(crate) fn take_over(one_thread: OneThread) -> Self {
         let mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
         let floating_point = set_action(Signal::SIGFPE, SigHandler::SigIgn);
         if action(Signal::SIGCHLD) == libc::SIG_IGN {
             set_action(Signal::SIGCHLD, SigHandler::SigDfl);
         }
-        Self { mask, floating_point }
+        Self { mask, floating_point, one_thread }
     }
 
     /// In a child that is no worker: it gets the signals as they were at launch. Async-signal-safe.
     pub(crate) fn restore_floating_point(&self) {
-        // SAFETY: the disposition is the one the process had; a handler it was not, as none survives exec.
+        // SAFETY: the disposition is the one the process was launched with; it cannot have been a handler, as exec resets those.
         let _ = unsafe { sigaction(Signal::SIGFPE, &self.floating_point) };
     }
 
     /// Blocks all signals until the fork is over on both sides, so that none is handled by a handler of the superdaemon in
     /// the child, where nobody would read it (LIFE-080).
-    pub(crate) fn block_all(&self) -> Blocked<'_> {
+    pub(super) fn block_all(&self) -> Blocked<'_> {
         let mut unblocked = SigSet::empty();
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut unblocked));
         Blocked { launch: self, unblocked }
@@ -71,7 +74,7 @@ impl LaunchState {
 }
 
 /// Signals are blocked as long as this lives.
-pub(crate) struct Blocked<'a> {
+pub(super) struct Blocked<'a> {
     launch: &'a LaunchState,
     unblocked: SigSet,
 }
@@ -80,7 +83,7 @@ impl Blocked<'_> {
     /// In the child: everything as at launch, except that the caught signals are default even if they were ignored
     /// (LIFE-005): that is what exec makes of them, and until then the handler does. A signal that came in since the fork
     /// acts now. Async-signal-safe.
-    pub(crate) fn restore_in_child(self) {
+    pub(super) fn restore_in_child(self) {
         IN_CHILD.store(true, Ordering::Relaxed);
         self.launch.restore_floating_point();
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.launch.mask), None);
@@ -123,7 +126,7 @@ impl SignalPipe {
     }
 
     /// Waits until a signal comes or one of `others` can be read, at most `timeout`.
-    pub(crate) fn wait(&self, others: &[BorrowedFd], timeout: Option<Duration>) {
+    pub(super) fn wait(&self, others: &[BorrowedFd], timeout: Option<Duration>) {
         // Rounded up, as a shorter wait would not be the whole of it.
         let milliseconds = timeout.map(|time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
         let timeout =
@@ -163,12 +166,12 @@ fn request(signal: c_int) -> Option<Request> {
 }
 
 /// Whether a child may be dead.
-pub(crate) fn may_have_dead_child() -> bool {
+pub(super) fn may_have_dead_child() -> bool {
     MAY_HAVE_DEAD_CHILD.load(Ordering::Relaxed)
 }
 
 /// What `look` finds of dead children, if there can be any at all: the system is asked only after a CHLD.
-pub(crate) fn find_dead_child<T>(look: impl FnOnce() -> Option<T>) -> Option<T> {
+pub(super) fn find_dead_child<T>(look: impl FnOnce() -> Option<T>) -> Option<T> {
     // ORDER: forgotten before the look, as one may die right after it.
     if !MAY_HAVE_DEAD_CHILD.swap(false, Ordering::Relaxed) {
         return None;

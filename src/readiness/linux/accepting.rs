@@ -21,7 +21,7 @@ use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, LONGEST_SET
 use crate::readiness::linux::connections::Connections;
 use crate::readiness::linux::descendants::{threads, with_descendants};
 use crate::readiness::linux::permission::try_to_look;
-use crate::sys::Pid;
+use crate::sys::{OneThread, Pid};
 
 /// The shortest time between two looks at a worker.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -47,7 +47,7 @@ impl Accepting {
     ///
     /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it never
     /// seems to accept.
-    pub(super) fn new(listeners: impl IntoIterator<Item = impl AsFd>) -> Result<Self, Error> {
+    pub(super) fn new(listeners: impl IntoIterator<Item = impl AsFd>, one_thread: OneThread) -> Result<Self, Error> {
         if !ARE_KNOWN {
             return Err(Error::rule(&[b"--ready=accepting needs a processor of the kind x86_64, aarch64 or riscv64"]));
         }
@@ -55,7 +55,7 @@ impl Accepting {
         let inodes = listeners.iter().map(|listener| fstat(listener).map(|stat| stat.st_ino));
         let inodes: Vec<_> =
             inodes.collect::<Result<_, _>>().map_err(|errno| Error::system(&[b"fstat failed:"], errno))?;
-        try_to_look()?;
+        try_to_look(one_thread)?;
         Ok(Self { connections: Connections::to(&listeners, &inodes), inodes, others: RefCell::default() })
     }
 
@@ -203,7 +203,7 @@ mod tests {
     }
 
     fn wait_until_accepting(listener: &impl AsFd, worker: Pid) {
-        let accepting = Accepting::new([listener]).unwrap();
+        let accepting = Accepting::new([listener], OneThread::assume()).unwrap();
         wait_until("a worker that accepts", || accepting.is_accepting(worker));
     }
 
@@ -316,7 +316,7 @@ mod tests {
         set.add(&other, EpollEvent::new(EpollFlags::EPOLLIN, 0)).unwrap();
         let server = wait_in_epoll(set);
         wait_until_accepting(&other, own_pid());
-        assert!(!Accepting::new([&listener]).unwrap().is_accepting(own_pid()));
+        assert!(!Accepting::new([&listener], OneThread::assume()).unwrap().is_accepting(own_pid()));
         connect(&other);
         server.join().unwrap();
     }
@@ -327,9 +327,9 @@ mod tests {
         let (listener, other) = (listener(), listener());
         let stdout = Stdio::from(OwnedFd::from(other.try_clone().unwrap()));
         let worker = Worker::start("accept C, STDOUT; close C; accept C, STDIN", listener.try_clone().unwrap(), stdout);
-        let accepting = Accepting::new([&listener]).unwrap();
-        let accepting_other = Accepting::new([&other]).unwrap();
-        let both = Accepting::new([&listener, &other]).unwrap();
+        let accepting = Accepting::new([&listener], OneThread::assume()).unwrap();
+        let accepting_other = Accepting::new([&other], OneThread::assume()).unwrap();
+        let both = Accepting::new([&listener, &other], OneThread::assume()).unwrap();
         let pid = worker.pid();
         wait_until("the first", || accepting_other.is_accepting(pid));
         assert!(!accepting.is_accepting(pid));
@@ -345,7 +345,7 @@ mod tests {
         let listener = listener();
         let code = "$| = 1; print qq{here\n}; sleep";
         let mut worker = Worker::start(code, listener.try_clone().unwrap(), Stdio::piped());
-        let accepting = Accepting::new([&listener]).unwrap();
+        let accepting = Accepting::new([&listener], OneThread::assume()).unwrap();
         assert!(!accepting.is_accepting(worker.pid()));
         BufReader::new(worker.0.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
         let call = || fs::read_to_string(format!("/proc/{}/syscall", worker.pid())).unwrap();
@@ -356,7 +356,7 @@ mod tests {
     /// It never waits on the listener, but has connections: two to others of its own, then one to the listener.
     fn sees_connection(listener: impl Into<OwnedFd>, connect: impl Fn()) {
         let listener = listener.into();
-        let accepting = Accepting::new([&listener]).unwrap();
+        let accepting = Accepting::new([&listener], OneThread::assume()).unwrap();
         let code = "use Socket; use Fcntl; fcntl STDIN, F_SETFL, O_NONBLOCK; \
                     socket S, AF_INET, SOCK_STREAM, 0; listen S, 1; \
                     socket D, AF_INET, SOCK_STREAM, 0; connect D, getsockname S; accept E, S or die $!; \
@@ -397,7 +397,7 @@ mod tests {
     fn process_that_is_gone() {
         let listener = listener();
         let worker = Worker::start("", listener.try_clone().unwrap(), Stdio::inherit());
-        let (accepting, pid) = (Accepting::new([&listener]).unwrap(), worker.pid());
+        let (accepting, pid) = (Accepting::new([&listener], OneThread::assume()).unwrap(), worker.pid());
         drop(worker);
         assert!(!accepting.is_accepting(pid));
     }

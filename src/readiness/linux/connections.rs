@@ -13,7 +13,7 @@ use nix::sys::socket::{
 };
 
 /// Knows where the listeners take connections.
-pub(crate) struct Connections {
+pub(super) struct Connections {
     /// At TCP ports.
     ports: Vec<u16>,
     /// Under names of unix sockets.
@@ -22,7 +22,7 @@ pub(crate) struct Connections {
 
 impl Connections {
     /// `inodes` are those of the listeners' sockets.
-    pub(crate) fn to(listeners: &[impl AsFd], inodes: &[ino_t]) -> Self {
+    pub(super) fn to(listeners: &[impl AsFd], inodes: &[ino_t]) -> Self {
         Self {
             ports: listeners.iter().filter_map(tcp_port).collect(),
             names: unix_sockets().filter(|(inode, _)| inodes.contains(inode)).map(|(_, name)| name).collect(),
@@ -30,7 +30,7 @@ impl Connections {
     }
 
     /// Whether one of the sockets is a connection.
-    pub(crate) fn have_one_of(&self, sockets: &BTreeSet<ino_t>) -> bool {
+    pub(super) fn have_one_of(&self, sockets: &BTreeSet<ino_t>) -> bool {
         let is_unix_connection =
             |(inode, name): (ino_t, String)| sockets.contains(&inode) && self.names.contains(&name);
         self.ports.iter().flat_map(|&port| tcp_connections(port)).any(|inode| sockets.contains(&inode))

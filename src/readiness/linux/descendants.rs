@@ -11,7 +11,7 @@ const MOST_ANCESTORS: usize = 10_000;
 
 /// Whether `process` is `ancestor` or one of its descendants. One that has been reaped, or was left behind by its parent,
 /// has no ancestors any more.
-pub(crate) fn descends_from(process: Pid, ancestor: Pid) -> bool {
+pub(super) fn descends_from(process: Pid, ancestor: Pid) -> bool {
     iter::successors(Some(process), |&pid| parent_of(pid)).take(MOST_ANCESTORS).any(|pid| pid == ancestor)
 }
 
@@ -27,7 +27,7 @@ fn parent_in(stat: &[u8]) -> Option<Pid> {
 }
 
 /// `process` and its descendants, as far as they are found while processes come and go.
-pub(crate) fn with_descendants(process: Pid) -> Vec<Pid> {
+pub(super) fn with_descendants(process: Pid) -> Vec<Pid> {
     let processes = processes_and_parents();
     let mut family = vec![process];
     let mut known = 0;
@@ -42,7 +42,7 @@ pub(crate) fn with_descendants(process: Pid) -> Vec<Pid> {
 }
 
 /// The directories of the threads of a process; none if it is gone.
-pub(crate) fn threads(process: Pid) -> impl Iterator<Item = PathBuf> {
+pub(super) fn threads(process: Pid) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 

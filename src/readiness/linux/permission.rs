@@ -8,14 +8,14 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::error::Error;
-use crate::sys::{self, Fork, Pid};
+use crate::sys::{self, Fork, OneThread, Pid};
 
 /// Forks a process that stands still, and reads what will be read of workers.
-pub(super) fn try_to_look() -> Result<(), Error> {
+pub(super) fn try_to_look(one_thread: OneThread) -> Result<(), Error> {
     let (mut ours, theirs) = UnixStream::pair().map_err(|error| Error::system(&[b"socketpair failed:"], error))?;
-    // In the child they stay blocked: the handlers of the superdaemon would tell it of signals that it hasn't got.
+    // In the child they stay blocked: a TERM for the process group would end it, and of a dead process nothing can be read.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
-    let forked = sys::fork();
+    let forked = sys::fork(one_thread);
     if let Ok(mask) = mask
         && !matches!(forked, Ok(Fork::Child))
     {
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn trial_leaves_the_signals_as_they_were() {
         let mask = SigSet::thread_get_mask().unwrap();
-        try_to_look().unwrap();
+        try_to_look(OneThread::assume()).unwrap();
         assert_eq!(SigSet::thread_get_mask().unwrap(), mask);
     }
 }
