@@ -11,7 +11,7 @@ use B ();
 use Errno qw(EAGAIN ENOSPC);
 use File::Temp ();
 
-my ($now, $sequence, @events, %pending, $came, $alarm, @dead, %alive, %behaviour, %unforkable, $last_pid, $forks, $is_full, $trace, $line);
+my ($now, $sequence, @events, %pending, %below, $came, $alarm, @dead, %alive, %behaviour, %unforkable, $last_pid, $forks, $is_full, $trace, $line);
 
 BEGIN {
     no warnings 'once';
@@ -48,6 +48,19 @@ my %patches = (
     'whole-interval' => [
         'sleep $opts->{interval};' => "main::sleep_through(\$opts->{interval}, sub { $stop });",
         q{if ((grep { $_ ne 'HUP' } @signals_received)} => "if ($stop",
+        # One restart answers all that wait when it begins.
+        'print STDERR "received HUP, spawning a new worker\n";' => 'print STDERR "received HUP, spawning a new worker\n";
+                @signals_received = grep { $_ ne "HUP" } @signals_received;',
+    ],
+    'envdir-retry' => [
+        # At each wake-up, not at start.
+        '# reload env if necessary
+        my %loaded_env = _load_env();
+        my @loaded_env_keys = keys %loaded_env;
+        local @ENV{@loaded_env_keys} = map { $loaded_env{$_} } (@loaded_env_keys);' => 'main::set_layer(_load_env());',
+        '# wait for next signal (or when auto-restart becomes necessary)' => 'main::drop_layer();',
+        'seems to have failed to start, exit status:$?\n";' => 'seems to have failed to start, exit status:$?\n";
+            main::reload(_load_env());',
     ],
     'alive-after-delay' => [
         '$kill_old_delay -= sleep $kill_old_delay || 1;
@@ -68,6 +81,7 @@ my %patches = (
                 print STDERR "fork(2) failed:$!\n";
                 main::sleep_through($opts->{interval} || 1, sub { ' . $stop . ' });
                 return undef $current_worker if ' . $stop . ';
+                ' . (grep({ $_ eq 'envdir-retry' } @ARGV) ? 'main::reload(_load_env());' : '') . '
                 next;
             }',
         # There is no current worker when the stop comes before the next one.
@@ -128,7 +142,7 @@ sub begin {
     ($now, $sequence, $came, $last_pid, $forks, $is_full, $trace, $line) = (0, 0, 0, 100, 0, 0, "", "");
     (@events, @dead) = ();
     $alarm = undef;
-    %$_ = () for \%pending, \%alive, \%behaviour, \%unforkable;
+    %$_ = () for \%pending, \%below, \%alive, \%behaviour, \%unforkable;
     @$signals_received = ();
     %ENV = ();
     unlink glob "e/*";
@@ -224,6 +238,27 @@ sub sleep_through {
     my ($seconds, $is_over) = @_;
     my $end = $now + 1000 * $seconds;
     sleep_until($end) while !$is_over->() && $now < $end;
+}
+
+# For the patches: as `local` has it, but to be undone at any time.
+sub set_layer {
+    my %variables = @_;
+    %below = map { $_ => $ENV{$_} } keys %variables;
+    @ENV{ keys %variables } = values %variables;
+}
+
+sub drop_layer {
+    for my $name (keys %below) {
+        if (defined $below{$name}) { $ENV{$name} = $below{$name} }
+        else                       { delete $ENV{$name} }
+    }
+    %below = ();
+}
+
+sub reload {
+    drop_layer();
+    set_layer(@_);
+    $ENV{AUTO_RESTART_INTERVAL} ||= 360 if $ENV{ENABLE_AUTO_RESTART};
 }
 
 # --- processes

@@ -98,7 +98,7 @@ impl Environment {
 
     /// Sets the default of the interval of automatic restarts, where there is none.
     pub(crate) fn add_default_interval(&mut self) {
-        // QUIRK: at a wake-up and not at start, so the first worker doesn't see it (LIFE-011).
+        // QUIRK: when the envdir is read again and not at start, so the first worker doesn't see it (LIFE-011).
         if self.is_auto_restart_enabled() && !self.is_true("AUTO_RESTART_INTERVAL") {
             self.set("AUTO_RESTART_INTERVAL", b"360".to_vec());
         }

@@ -145,6 +145,11 @@ impl<'a, W: World> Supervisor<'a, W> {
             let tick = self.environment.is_auto_restart_enabled();
             self.wait_for(Awaited::Death { tick }, None);
         }
+        self.read_envdir();
+    }
+
+    fn read_envdir(&mut self) {
+        self.environment.drop_envdir();
         if let Some(path) = self.environment.envdir() {
             let variables = self.world.read_envdir(path);
             self.environment.replace_envdir(variables);
@@ -173,6 +178,8 @@ impl<'a, W: World> Supervisor<'a, W> {
             if self.is_stop_requested() {
                 return false;
             }
+            // What made it fail may have been put right (`envdir-retry`).
+            self.read_envdir();
         }
     }
 

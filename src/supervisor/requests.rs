@@ -22,13 +22,15 @@ impl Requests {
         self.0.iter().any(|request| request.is_stop())
     }
 
-    /// Takes the next one to act on: a TERM or INT before any HUP (`term-first`). ALRM has done its work by waking the loop.
+    /// Takes the next one to act on: a TERM or INT before any HUP (`term-first`). All HUPs that wait are answered by the one
+    /// restart that follows (`whole-interval`). ALRM has done its work by waking the loop.
     pub(super) fn next(&mut self) -> Option<Request> {
         if let Some(index) = self.0.iter().position(|request| request.is_stop()) {
             return self.0.remove(index);
         }
         while let Some(request) = self.0.pop_front() {
             if request == Request::Hup {
+                self.0.retain(|&other| other != Request::Hup);
                 return Some(request);
             }
         }
@@ -52,7 +54,17 @@ mod tests {
         assert_eq!(requests.next(), Some(Request::Int));
         assert_eq!(requests.next(), Some(Request::Term));
         assert!(!requests.has_stop() && !requests.is_empty());
-        assert_eq!([requests.next(), requests.next(), requests.next()], [Some(Request::Hup), Some(Request::Hup), None]);
+        assert_eq!([requests.next(), requests.next()], [Some(Request::Hup), None]);
         assert!(requests.is_empty());
+    }
+
+    #[test]
+    fn all_hups_that_wait_are_answered_at_once() {
+        let mut requests = Requests::default();
+        requests.add(vec![Request::Hup, Request::Alrm, Request::Hup]);
+        assert_eq!(requests.next(), Some(Request::Hup));
+        assert!(!requests.is_empty());
+        requests.add(vec![Request::Hup]);
+        assert_eq!([requests.next(), requests.next()], [Some(Request::Hup), None]);
     }
 }
