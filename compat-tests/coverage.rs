@@ -1,41 +1,48 @@
-//! That no rule of the original is without a scenario: `catalogue.txt` lists what is known of it, and the doc comments of
-//! scenarios and of their tables name the ids they show.
+//! That no rule of the original is without a scenario: `docs/original.md` has what is known of it, and the doc comments of
+//! scenarios and of their tables name the ids they show. And that no comment cites a rule that isn't there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// An id, and why no scenario can show it: None if one has to.
-type Catalogue = BTreeMap<String, Option<String>>;
+/// An id, and whether a scenario has to show it: not if a reason is given.
+type Rules = BTreeMap<String, bool>;
 
 #[test]
 fn every_rule_has_a_scenario() {
-    let catalogue = read_catalogue();
     let named = named_in_scenarios();
-    let mut problems = Vec::new();
-    for (id, exemption) in &catalogue {
-        match exemption {
-            Some(reason) if reason.is_empty() => problems.push(format!("{id}: exempt without a reason")),
-            None if !named.contains(id) => problems.push(format!("{id}: no scenario names it")),
-            _ => {}
-        }
-    }
-    let unknown = named.iter().filter(|id| !catalogue.contains_key(*id));
-    problems.extend(unknown.map(|id| format!("{id}: named by a scenario, but not in catalogue.txt")));
-    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+    let missing: Vec<_> = read_rules().into_iter().filter(|(id, is_shown)| *is_shown && !named.contains(id)).collect();
+    assert!(missing.is_empty(), "no scenario names {missing:?}");
 }
 
-/// Lines `ID  TITLE` or `ID  TITLE ~ REASON`.
-fn read_catalogue() -> Catalogue {
-    let lines = include_str!("catalogue.txt").lines();
-    let entries = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let mut catalogue = Catalogue::new();
-    for (id, title) in entries.map(|line| line.split_once("  ").unwrap_or((line, ""))) {
-        assert!(is_id(id) && !title.is_empty(), "catalogue.txt: {id:?} {title:?} is no entry");
-        let exemption = title.split_once('~').map(|(_, reason)| reason.trim().to_owned());
-        assert!(catalogue.insert(id.to_owned(), exemption).is_none(), "catalogue.txt: {id} is there twice");
+#[test]
+fn every_cited_rule_is_there() {
+    let rules = read_rules();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut unknown = Vec::new();
+    for file in ["src", "compat-tests"].into_iter().flat_map(|directory| sources(&root.join(directory))) {
+        let source = fs::read_to_string(&file).expect("a source file");
+        let comments = source.lines().filter_map(|line| line.split_once("//")).map(|(_, comment)| comment);
+        let words = comments.flat_map(|comment| comment.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'));
+        unknown.extend(
+            words
+                .filter(|word| is_id(word) && !rules.contains_key(*word))
+                .map(|id| format!("{}: {id}", file.display())),
+        );
     }
-    catalogue
+    assert!(unknown.is_empty(), "not in docs/original.md:\n{}", unknown.join("\n"));
+}
+
+/// Paragraphs that begin with `- **ID** `. `(No scenario` begins the reason why there is none.
+fn read_rules() -> Rules {
+    let mut rules = Rules::new();
+    for paragraph in include_str!("../docs/original.md").split("\n- **").skip(1) {
+        let (id, text) = paragraph.split_once("** ").expect("a text after the id");
+        assert!(is_id(id), "docs/original.md: {id:?} is no id");
+        let is_shown = !text.split_whitespace().collect::<Vec<_>>().join(" ").contains("(No scenario");
+        assert!(rules.insert(id.to_owned(), is_shown).is_none(), "docs/original.md: {id} is there twice");
+    }
+    rules
 }
 
 /// The ids in the doc comments of tests and of tables.
@@ -74,6 +81,7 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
 
 /// `LIFE-001`, `S10`.
 fn is_id(word: &str) -> bool {
-    let digits = word.strip_prefix("LIFE-").or_else(|| word.strip_prefix(|letter| "DEFGLPSUX".contains(letter)));
-    digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+    let long = word.strip_prefix("LIFE-").or_else(|| word.strip_prefix("CLI-")).filter(|digits| digits.len() == 3);
+    let short = word.strip_prefix(|letter| "DEFGLPSUX".contains(letter)).filter(|digits| digits.len() < 3);
+    long.or(short).is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }

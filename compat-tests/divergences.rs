@@ -1,4 +1,4 @@
-//! What differs on purpose: the rows of README's table. Each has a scenario of its name that shows both behaviours, so
+//! What differs on purpose: the rows of the table in docs/differences.md. Each has a scenario of its name that shows both behaviours, so
 //! that a row that isn't true any more fails.
 
 use std::fs::{self, File, OpenOptions};
@@ -13,8 +13,8 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 
 use crate::harness::{Scenario, Verdict, both, difference, failure};
 
-/// The ids of README's table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 27] = [
+/// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
+const TABLE: [&str; 28] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -41,6 +41,7 @@ const TABLE: [&str; 27] = [
     "daemonize-ready",
     "status-errors",
     "fork-failure",
+    "envdir-retry",
     "envdir-own-names",
 ];
 
@@ -56,10 +57,9 @@ fn every_row_has_a_scenario() {
 }
 
 #[test]
-fn every_row_of_readme_is_here() {
-    let (_, section) = include_str!("../README.md").split_once("\n## Differences").expect("README's section");
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let first_cells = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+fn every_row_of_the_table_is_here() {
+    let first_cells =
+        include_str!("../docs/differences.md").lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
     assert_eq!(first_cells.skip(1).collect::<Vec<_>>(), TABLE);
 }
 
@@ -517,6 +517,50 @@ fn whole_interval() {
         },
         &contains("killing old workers\nworker <W2> died unexpectedly with status:256, restarting\n"),
         &contains("new worker <W2> seems to have failed to start, exit status:256\nstarting new worker <W3>\n"),
+    );
+}
+
+/// LIFE-051: HUPs that come in an interval.
+#[test]
+fn whole_interval_and_many_hups() {
+    differ(
+        |s| {
+            s.start(&["--interval=5", "--status-file=st", "--", "$PROBE"]);
+            s.wait_worker(1);
+            s.wait_file("st", "1:<W1>\n");
+            for _ in 0..3 {
+                s.signal("HUP");
+                // So that the next one is a signal of its own.
+                s.wait_rest();
+            }
+            s.wait_worker(3);
+            s.signal("TERM");
+            s.wait_exit();
+            s.said().matches("received HUP").count().to_string()
+        },
+        &eq("3"),
+        &eq("2"),
+    );
+}
+
+/// LIFE-139
+#[test]
+fn envdir_retry() {
+    differ(
+        |s| {
+            s.mkdir("env");
+            s.write("env/WHEN", "before\n");
+            s.start(&["--envdir=env", "--interval=5", "--status-file=st", "--", "$PROBE", "G2=exit=1"]);
+            s.wait_worker(1);
+            s.wait_file("st", "1:<W1>\n");
+            s.signal("HUP");
+            s.wait_dead(2);
+            s.write("env/WHEN", "while a start fails\n");
+            s.wait_worker(3);
+            s.worker_env(3, "WHEN").unwrap_or_default()
+        },
+        &eq("before"),
+        &eq("while a start fails"),
     );
 }
 
