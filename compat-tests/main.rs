@@ -6,6 +6,7 @@
 mod coverage;
 mod deployments;
 mod divergences;
+mod documents;
 mod harness;
 mod help;
 mod lives;

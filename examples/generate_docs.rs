@@ -348,8 +348,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
     (
         "DIFFERENCES",
         &[Text(
-            "Whatever can be observed is as in Server::Starter 0.35, except for what is listed in README.md (installed \
-             in /usr/share/doc/start-server) under \"Differences from the original\".",
+            "Whatever can be observed is as in Server::Starter 0.35, except for what is listed in differences.md \
+             (installed in /usr/share/doc/start-server/docs).",
         )],
     ),
     (

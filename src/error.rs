@@ -12,6 +12,7 @@ use crate::sys;
 /// Messages may hold file names and so need not be UTF-8: [`Error::message`] gives the bytes, `Display` replaces what
 /// is not UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// The command line could not be parsed: one line per mistake, in the order of the arguments. Exit code 1.
     Usage(Vec<u8>),

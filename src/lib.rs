@@ -1,12 +1,13 @@
 //! A superdaemon for hot-deploying server programs: the four functions of Perl's `Server::Starter` 0.35 in Rust.
 //!
-//! [`start_server`] holds listening sockets and runs a worker with them. On HUP it starts the next worker, and stops the
-//! old one when, and only when, the new one has started. [`restart_server`] and [`stop_server`] talk to a running
+//! `start_server` holds listening sockets and runs a worker with them. On HUP it starts the next worker, and stops the
+//! old one when, and only when, the new one has started. `restart_server` and `stop_server` talk to a running
 //! superdaemon. [`server_ports`] is for the worker: it gives a Rust server the sockets it was started with.
 //!
 //! | feature | what the crate has |
 //! |---|---|
 //! | `cli` (default) | the program `start_server`, and all of the below |
+//! | `static-unwinder` (default) | the program takes the unwinder from gcc's static archive |
 //! | `superdaemon` | `start_server`, `restart_server`, `stop_server` |
 //! | `simulation` | for the tests: the life cycle in a simulated world |
 //! | none | `server_ports`, without any dependency |
@@ -28,7 +29,9 @@
 
 mod server_ports;
 
+// The program's own, and that of what is made from its options: no part of the crate's face.
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 
 #[cfg(feature = "superdaemon")]
@@ -76,3 +79,8 @@ pub use {
 
 #[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
 pub use supervisor::simulation;
+
+/// The examples of README.md are tests, too.
+#[cfg(all(doctest, feature = "superdaemon"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

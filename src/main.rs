@@ -64,7 +64,7 @@ mod entry {
 
     // Rust's standard library needs the unwinder of libgcc, for nothing that happens here. From the archive of it, only what
     // is used becomes part of the program; loading the shared library would take a tenth of the whole start.
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(all(feature = "static-unwinder", target_os = "linux", target_env = "gnu"))]
     #[link(name = "gcc_eh")]
     unsafe extern "C" {}
 

@@ -8,6 +8,7 @@ use crate::stop_signal::StopSignal;
 
 /// `--ready`: when a new worker has started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Readiness {
     /// When it is alive after the interval, as the original has it.
     #[default]
@@ -37,6 +38,7 @@ impl Readiness {
 /// own, and by default change nothing.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
+#[non_exhaustive]
 pub struct Options {
     /// The program that workers run, and its arguments. Found by the PATH of the worker's environment.
     pub program: Vec<OsString>,

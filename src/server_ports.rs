@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A listener that the superdaemon has handed over.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ServerPort {
     /// Its key in `SERVER_STARTER_PORT`: what was given to `--port` (`8080`, `127.0.0.1:8080`, `[::1]:8080`) or `--path`.
     pub name: OsString,
@@ -22,6 +23,7 @@ pub struct ServerPort {
 
 /// A socket, by the type that the kernel says it has.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ServerSocket {
     /// TCP over IPv4 or IPv6.
     Tcp(TcpListener),
@@ -40,6 +42,8 @@ pub enum ServerPortsError {
     NotSet,
     /// An entry is not of the form `NAME=FD`.
     Malformed(OsString),
+    /// The descriptor of the entry with this name is that of an earlier entry, too, and each can have one owner.
+    NamedTwice(OsString),
     /// The descriptor of the entry with this name is not an open socket of a known type.
     NotASocket(OsString, io::Error),
     /// The sockets were taken by an earlier call.
@@ -58,6 +62,7 @@ impl fmt::Display for ServerPortsError {
             Self::Malformed(entry) => {
                 write!(f, "SERVER_STARTER_PORT has an entry that is not NAME=FD: {}", entry.display())
             }
+            Self::NamedTwice(name) => write!(f, "the listener {} has the descriptor of another one", name.display()),
             Self::NotASocket(name, error) => write!(f, "the listener {} can't be used: {error}", name.display()),
             Self::AlreadyTaken => write!(f, "the listeners have been taken already"),
         }
@@ -128,9 +133,15 @@ fn parse(variable: &OsStr) -> Result<Vec<(OsString, RawFd)>, ServerPortsError> {
         let fd: u16 = str::from_utf8(&entry[equals + 1..]).ok()?.parse().ok()?;
         Some((OsStr::from_bytes(&entry[..equals]).to_owned(), RawFd::from(fd)))
     };
-    entries
-        .map(|entry| parse(entry).ok_or_else(|| ServerPortsError::Malformed(OsStr::from_bytes(entry).into())))
-        .collect()
+    let mut parsed: Vec<(OsString, RawFd)> = Vec::new();
+    for entry in entries {
+        let (name, fd) = parse(entry).ok_or_else(|| ServerPortsError::Malformed(OsStr::from_bytes(entry).into()))?;
+        if parsed.iter().any(|&(_, other)| other == fd) {
+            return Err(ServerPortsError::NamedTwice(name));
+        }
+        parsed.push((name, fd));
+    }
+    Ok(parsed)
 }
 
 /// The type of a socket.
@@ -159,7 +170,8 @@ impl Kind {
 
     fn socket(self, fd: RawFd) -> ServerSocket {
         #[expect(unsafe_code)]
-        // SAFETY: the superdaemon opened the descriptor for this program to own, and it is taken only once.
+        // SAFETY: the superdaemon opened the descriptor for this program to own. It is taken only once, as there is one call
+        // that takes (`TAKEN`), and no number is there twice (`parse`).
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         match self {
             Self::Tcp => ServerSocket::Tcp(fd.into()),
@@ -193,6 +205,12 @@ mod tests {
         for variable in ["80", "80=", "80=x", "80=-1", "80=3;81"] {
             assert!(matches!(parse(OsStr::new(variable)), Err(ServerPortsError::Malformed(_))), "{variable:?}");
         }
+    }
+
+    #[test]
+    fn a_descriptor_has_one_owner() {
+        let error = parse(OsStr::new("80=9;81=10;82=09")).unwrap_err();
+        assert_eq!(error.to_string(), "the listener 82 has the descriptor of another one");
     }
 
     #[test]

@@ -122,7 +122,8 @@ pub(crate) fn dead_child() -> Option<Pid> {
 
 /// Whether the child `pid` has ended and not been reaped.
 pub(crate) fn is_dead(pid: Pid) -> bool {
-    find_dead(libc::P_PID, pid.cast_unsigned()).is_some()
+    // An id_t is wider than a pid_t on some systems.
+    libc::id_t::try_from(pid).is_ok_and(|id| find_dead(libc::P_PID, id).is_some())
 }
 
 fn find_dead(kind: libc::idtype_t, id: libc::id_t) -> Option<Pid> {

@@ -9,7 +9,7 @@ use std::thread;
 pub enum Verdict {
     Equal,
     Different,
-    /// Different, and as README's table says.
+    /// Different, and as the table in docs/differences.md says.
     OnPurpose,
 }
 

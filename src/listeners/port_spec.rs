@@ -11,6 +11,7 @@ use crate::perl::{is_space, trim_end, trim_start};
 
 /// One `--port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PortSpec {
     /// Its key in `SERVER_STARTER_PORT`: the text as typed, trimmed and with the brackets put right.
     pub name: Vec<u8>,
@@ -37,6 +38,7 @@ pub enum Host {
 
 /// The `=FD` of a port: the descriptor that the worker shall find the socket at.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TargetFd {
     /// The descriptor.
     pub number: RawFd,

@@ -1,0 +1,59 @@
+//! That the documents lead where they say: every relative link, and every heading that one names.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A front door, no manual.
+const LONGEST_README: usize = 9_000;
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut broken = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).expect("a document");
+        for link in links(&text) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let parent = document.parent().expect("a directory");
+            let target = if path.is_empty() { document.clone() } else { parent.join(path) };
+            let is_there = target.exists() && (heading.is_empty() || has_heading(&target, heading));
+            if !is_there {
+                broken.push(format!("{}: {link}", document.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "lead nowhere:\n{}", broken.join("\n"));
+}
+
+#[test]
+fn readme_is_short() {
+    assert!(include_str!("../README.md").len() <= LONGEST_README);
+}
+
+/// Whatever is written for people.
+fn documents() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let in_directory = |name: &str| fs::read_dir(root.join(name)).into_iter().flatten().flatten();
+    let all = ["", "docs", "examples", "compat-tests"].into_iter().flat_map(in_directory).map(|entry| entry.path());
+    let documents: Vec<_> = all.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
+    assert!(documents.len() > 8, "{documents:?}");
+    documents
+}
+
+/// The targets of `[text](target)` that are not elsewhere. Code in backquotes isn't looked at.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let prose = text.split("```").step_by(2).flat_map(|part| part.split('`').step_by(2));
+    let targets = prose.flat_map(|part| part.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://"))
+}
+
+fn has_heading(document: &Path, anchor: &str) -> bool {
+    let text = fs::read_to_string(document).unwrap_or_default();
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    headings.map(anchor_of).any(|heading| heading == anchor)
+}
+
+/// As GitHub makes it.
+fn anchor_of(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
