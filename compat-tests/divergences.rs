@@ -132,11 +132,9 @@ fn errno_leftover() {
 fn first_fd() {
     differ(
         |s| {
-            s.start(&["--port=$PORT", "--", "$PROBE"]);
-            s.wait_worker(1);
+            s.probe(&["--port=$PORT"], &[]);
             let listeners = s.worker_env(1, "SERVER_STARTER_PORT").unwrap_or_default();
-            s.signal("TERM");
-            s.wait_exit();
+            s.term();
             listeners
         },
         &eq("$PORT=4"),
@@ -327,11 +325,9 @@ fn failed_child_with_too_long_a_value() {
 fn own_files_only() {
     differ(
         |s| {
-            s.start(&["--path=app.sock", "--pid-file=pid", "--status-file=first", "--", "$PROBE"]);
-            s.wait_worker(1);
+            s.probe(&["--path=app.sock", "--pid-file=pid", "--status-file=first"], &[]);
             s.wait_file("first", "1:<W1>\n");
-            s.start(&["--path=app.sock", "--", "$PROBE"]);
-            s.wait_worker(1);
+            s.probe(&["--path=app.sock"], &[]);
             s.run(&["--stop", "--pid-file=pid"]);
             // It is removed after the sockets.
             s.wait_no_file("first");
@@ -347,8 +343,7 @@ fn own_files_only() {
 fn pid_lock_first() {
     differ(
         |s| {
-            s.start(&["--pid-file=pid", "--", "$PROBE"]);
-            s.wait_worker(1);
+            s.probe(&["--pid-file=pid"], &[]);
             s.wait_file("pid", "<S>\n");
             s.start(&["--pid-file=pid", "--", "$PROBE"]);
             s.wait_lock_is_wanted("pid", 1);
@@ -411,15 +406,12 @@ fn stale_pid() {
 fn restart_ends() {
     differ(
         |s| {
-            s.start(&["--interval=5", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "G2=exit=1"]);
-            s.wait_worker(1);
-            s.wait_file("st", "1:<W1>\n");
+            s.serve(&["--interval=5", "--pid-file=pid"], &["G2=exit=1"]);
             let restart = s.begin(&["--restart", "--pid-file=pid", "--status-file=st"]);
             s.wait_file("st", "3:<W3>\n");
             s.signal("HUP");
             s.wait_file("st", "4:<W4>\n");
-            s.signal("TERM");
-            s.wait_exit();
+            s.term();
             s.end(restart).end
         },
         &eq("exit 2"),
@@ -432,9 +424,7 @@ fn restart_ends() {
 fn never_drop_term() {
     differ(
         |s| {
-            s.start(&["--status-file=st", "--", "$PROBE"]);
-            s.wait_worker(1);
-            s.wait_file("st", "1:<W1>\n");
+            s.serve(&[], &[]);
             s.signal("STOP");
             s.signal("HUP");
             s.signal("TERM");
@@ -452,8 +442,7 @@ fn never_drop_term() {
 fn term_first() {
     differ(
         |s| {
-            s.start(&["--interval=5", "--", "$PROBE"]);
-            s.wait_worker(1);
+            s.probe(&["--interval=5"], &[]);
             s.signal("STOP");
             s.signal("HUP");
             s.signal("TERM");
@@ -473,8 +462,7 @@ fn term_first_with_a_dead_worker() {
         |s| {
             s.start(&["--interval=5", "--", "$PROBE", "G1=exit=1"]);
             s.wait_dead(1);
-            s.signal("TERM");
-            s.wait_exit();
+            s.term();
             s.said()
         },
         &contains("worker <W1> died unexpectedly with status:256, restarting\nstarting new worker <W2>\nreceived TERM"),
@@ -487,9 +475,7 @@ fn term_first_with_a_dead_worker() {
 fn term_first_in_a_failing_restart() {
     differ(
         |s| {
-            s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=exit=1"]);
-            s.wait_worker(1);
-            s.wait_file("st", "1:<W1>\n");
+            s.serve(&["--interval=5"], &["G1=ign=TERM", "G2=exit=1"]);
             s.signal("HUP");
             s.wait_dead(2);
             s.signal("TERM");
@@ -506,9 +492,7 @@ fn term_first_in_a_failing_restart() {
 fn whole_interval() {
     differ(
         |s| {
-            s.start(&["--interval=10", "--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=exit=1"]);
-            s.wait_worker(1);
-            s.wait_file("st", "1:<W1>\n");
+            s.serve(&["--interval=10"], &["G1=ign=TERM", "G2=exit=1"]);
             s.signal("HUP");
             s.wait_dead(2);
             s.signal("ALRM");
@@ -525,17 +509,14 @@ fn whole_interval() {
 fn whole_interval_and_many_hups() {
     differ(
         |s| {
-            s.start(&["--interval=5", "--status-file=st", "--", "$PROBE"]);
-            s.wait_worker(1);
-            s.wait_file("st", "1:<W1>\n");
+            s.serve(&["--interval=5"], &[]);
             for _ in 0..3 {
                 s.signal("HUP");
                 // So that the next one is a signal of its own.
                 s.wait_rest();
             }
             s.wait_worker(3);
-            s.signal("TERM");
-            s.wait_exit();
+            s.term();
             s.said().matches("received HUP").count().to_string()
         },
         &eq("3"),
@@ -550,9 +531,7 @@ fn envdir_retry() {
         |s| {
             s.mkdir("env");
             s.write("env/WHEN", "before\n");
-            s.start(&["--envdir=env", "--interval=5", "--status-file=st", "--", "$PROBE", "G2=exit=1"]);
-            s.wait_worker(1);
-            s.wait_file("st", "1:<W1>\n");
+            s.serve(&["--envdir=env", "--interval=5"], &["G2=exit=1"]);
             s.signal("HUP");
             s.wait_dead(2);
             s.write("env/WHEN", "while a start fails\n");
@@ -569,9 +548,7 @@ fn envdir_retry() {
 fn alive_after_delay() {
     differ(
         |s| {
-            s.start(&["--kill-old-delay=5", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
-            s.wait_worker(1);
-            s.wait_file("st", "1:<W1>\n");
+            s.serve(&["--kill-old-delay=5"], &["G1=ign=TERM"]);
             s.signal("HUP");
             s.wait_worker(2);
             s.wait_line("sleeping 5 secs before killing old workers");
@@ -610,9 +587,7 @@ fn status_errors() {
 fn status_errors_later() {
     differ(
         |s| {
-            s.start(&["--status-file=st", "--", "$PROBE"]);
-            s.wait_worker(1);
-            s.wait_file("st", "1:<W1>\n");
+            s.serve(&[], &[]);
             s.remove("st");
             s.mkdir("st");
             s.signal("HUP");
@@ -635,8 +610,7 @@ fn status_errors_of_a_full_disk() {
             let worker = ["sh", "-c", "ulimit -S -f unlimited; exec \"$@\"", "sh", "$PROBE"];
             s.start(&[&[log, "--pid-file=pid", "--status-file=st", "--"], &worker[..]].concat());
             s.wait_worker(1);
-            s.signal("TERM");
-            s.wait_exit();
+            s.term();
             s.wait_line_in("log", "exiting");
             s.show("log")
         },
@@ -672,9 +646,7 @@ fn envdir_own_names() {
         |s| {
             s.mkdir("env");
             s.write("env/SERVER_STARTER_PORT", "x=9\n");
-            s.start(&["--envdir=env", "--status-file=st", "--", "$PROBE"]);
-            s.wait_worker(1);
-            s.wait_file("st", "1:<W1>\n");
+            s.serve(&["--envdir=env"], &[]);
             s.signal("HUP");
             s.wait_worker(2);
             s.worker_env(2, "SERVER_STARTER_PORT").unwrap_or_default()

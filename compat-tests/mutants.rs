@@ -28,7 +28,7 @@ const MUTANTS: [Mutant; 17] = [
         name: "a message",
         text: r#""killing old workers\n""#,
         replacement: r#""killing the old workers\n""#,
-        scenario: "scenarios::lifecycle::signals_of_choice",
+        scenario: "scenarios::lifecycle::each_request_has_its_signal",
         notices: "+killing the old workers",
     },
     Mutant {
@@ -42,7 +42,7 @@ const MUTANTS: [Mutant; 17] = [
         name: "a sort",
         text: "to all workers:\",\n            join(',', sort keys",
         replacement: "to all workers:\",\n            join(',', reverse sort keys",
-        scenario: "scenarios::signals::shutdown_with_an_old_worker",
+        scenario: "scenarios::signals::a_shutdown_stops_old_workers_too",
         notices: "+received TERM, sending USR1 to all workers:<W2>,<W1>",
     },
     Mutant {
@@ -56,28 +56,28 @@ const MUTANTS: [Mutant; 17] = [
         name: "SIGPIPE",
         text: "$SIG{PIPE} = 'IGNORE';",
         replacement: "",
-        scenario: "scenarios::sockets::no_listener",
+        scenario: "scenarios::sockets::without_a_listener_the_variable_is_empty",
         notices: "-signals ignored=",
     },
     Mutant {
         name: "a status file left behind",
         text: "if ($status_file_created)",
         replacement: "if (0)",
-        scenario: "scenarios::lifecycle::start_and_term",
+        scenario: "scenarios::lifecycle::a_term_stops_the_worker_and_cleans_up",
         notices: "+st file 0644",
     },
     Mutant {
         name: "a socket left behind",
         text: "-S $_ and unlink $_",
         replacement: "-S $_",
-        scenario: "scenarios::sockets::several_in_order",
+        scenario: "scenarios::sockets::ports_come_before_paths_in_their_order",
         notices: "+a.sock socket 0777",
     },
     Mutant {
         name: "an environment variable",
         text: "$ENV{SERVER_STARTER_GENERATION}++;",
         replacement: "$ENV{SERVER_STARTER_GENERATION}++; $ENV{EXTRA} = 1;",
-        scenario: "scenarios::sockets::no_listener",
+        scenario: "scenarios::sockets::without_a_listener_the_variable_is_empty",
         notices: "+env EXTRA=1",
     },
     Mutant {
@@ -112,7 +112,7 @@ const MUTANTS: [Mutant; 17] = [
         name: "an ignored --backlog",
         text: "$opts->{backlog} ||= Socket::SOMAXCONN();",
         replacement: "$opts->{backlog} = Socket::SOMAXCONN();",
-        scenario: "scenarios::sockets::backlog",
+        scenario: "scenarios::sockets::a_backlog_is_passed_to_listen",
         notices: "-fd fdA inet stream 0.0.0.0:$PORT listening reuseaddr backlog=7",
     },
     Mutant {
@@ -126,7 +126,7 @@ const MUTANTS: [Mutant; 17] = [
         name: "a socket option",
         text: "setsockopt $sock, Socket::SOL_SOCKET, Socket::SO_REUSEADDR(), pack(\"l\", 1);",
         replacement: "",
-        scenario: "scenarios::sockets::udp",
+        scenario: "scenarios::sockets::a_u_means_udp",
         notices: "+fd fdA inet dgram 0.0.0.0:$PORT",
     },
     Mutant {
@@ -140,7 +140,7 @@ const MUTANTS: [Mutant; 17] = [
         name: "the session",
         text: "POSIX::setsid();",
         replacement: "",
-        scenario: "scenarios::daemons::daemon",
+        scenario: "scenarios::daemons::a_daemon_leaves_its_launcher",
         notices: "+process ppid=<D> pgid=<S> sid=<session of D>",
     },
 ];

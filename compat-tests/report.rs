@@ -50,12 +50,14 @@ fn of_a_program_that_ignores_an_option() {
     fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("its mode");
     let candidate = format!("--candidate={}", path.display());
     let report = |format: &str| {
-        compat(&[&candidate, &format!("--format={format}"), "dir_is_the_workers_only", "no_listener"]).assert().code(1)
+        compat(&[&candidate, &format!("--format={format}"), "dir_is_the_workers_only", "without_a_listener"])
+            .assert()
+            .code(1)
     };
     let difference = "-cwd $DIR/sub\n";
-    report("text")
-        .stdout(contains("different   files::dir_is_the_workers_only\n").and(contains(difference)))
-        .stdout(contains("equal       sockets::no_listener\n1 equal, 1 different, 0 on purpose\n"));
+    report("text").stdout(contains("different   files::dir_is_the_workers_only\n").and(contains(difference))).stdout(
+        contains("equal       sockets::without_a_listener_the_variable_is_empty\n1 equal, 1 different, 0 on purpose\n"),
+    );
     report("markdown")
         .stdout(contains("**1 equal, 1 different, 0 on purpose**\n\n| scenario | verdict |\n|---|---|\n"))
         .stdout(contains("### `files::dir_is_the_workers_only`\n\n```diff\n").and(contains(difference)));
@@ -66,7 +68,7 @@ fn of_a_program_that_ignores_an_option() {
 
 #[test]
 fn of_a_program_that_does_nothing() {
-    compat(&["--candidate=/bin/true", "no_listener"])
+    compat(&["--candidate=/bin/true", "without_a_listener"])
         .assert()
         .code(1)
         .stdout(contains("+!!! everything has ended"))

@@ -138,6 +138,24 @@ impl Scenario {
         self.superdaemons.push(Process::start(&mut command, self.top.path(), &name));
     }
 
+    /// Starts a superdaemon with the probe as its worker, and waits until that is there.
+    pub fn probe(&mut self, options: &[&str], behaviours: &[&str]) {
+        self.start(&[options, &["--", "$PROBE"], behaviours].concat());
+        self.wait_worker(1);
+    }
+
+    /// As `probe`, with a status file, and waits until the worker has started.
+    pub fn serve(&mut self, options: &[&str], behaviours: &[&str]) {
+        self.probe(&[options, &["--status-file=st"]].concat(), behaviours);
+        self.wait_file("st", "1:<W1>\n");
+    }
+
+    /// TERM, and the end.
+    pub fn term(&mut self) -> String {
+        self.signal("TERM");
+        self.wait_exit()
+    }
+
     /// Runs a command to its end.
     pub fn run(&mut self, args: &[&str]) -> Output {
         let command = self.begin(args);

@@ -40,8 +40,7 @@ fn listeners_are_taken_over_and_stay() {
 fn ports_beside_them() {
     ours_alone(|s| {
         hand_over(s, "", "web@tcp:127.0.0.1:$PORT");
-        s.start(&["--from-systemd", "--port=127.0.0.1:$PORT2=9", "--port=127.0.0.1:$PORT3", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--from-systemd", "--port=127.0.0.1:$PORT2=9", "--port=127.0.0.1:$PORT3"], &[]);
         let names = "127.0.0.1:$PORT=3;127.0.0.1:$PORT2=9;127.0.0.1:$PORT3=4";
         assert_eq!(s.worker_env(1, "SERVER_STARTER_PORT").as_deref(), Some(names));
         stop(s);
@@ -53,8 +52,7 @@ fn they_are_something_to_listen_to() {
     ours_alone(|s| {
         hand_over(s, "", "unix:$DIR/sock");
         let options = ["--from-systemd", "--ready=accepting", "--interval=0", "--status-file=st"];
-        s.start(&[&options[..], &["--", "$PROBE", "accept", "G1=now"]].concat());
-        s.wait_worker(1);
+        s.probe(&options, &["accept", "G1=now"]);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
         s.wait_worker(2);
@@ -79,8 +77,7 @@ fn with_a_log_in_the_background() {
         s.wait_file("fd-3", "closed\n");
         assert_eq!(s.worker_env(1, "SERVER_STARTER_PORT").as_deref(), Some("127.0.0.1:$PORT=3"));
         s.wait_http("$PORT", "generation 1");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -89,12 +86,10 @@ fn with_a_log_in_the_background() {
 fn without_the_option_nothing_is_taken() {
     compare(|s| {
         hand_over(s, "LISTEN_PID=1", "web@tcp:127.0.0.1:$PORT");
-        s.start(&["--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&[], &[]);
         assert_eq!(s.worker_env(1, "LISTEN_FDNAMES").as_deref(), Some("web"));
         assert_eq!(s.worker_env(1, "SERVER_STARTER_PORT").as_deref(), Some(""));
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 

@@ -123,8 +123,7 @@ fn a_note_that_is_left_over() {
 #[test]
 fn a_file_that_is_no_note() {
     ours_alone(|s| {
-        s.start(&[&UNTIL_READY, &FILES[..], &["--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
-        s.wait_worker(1);
+        s.probe(&[&UNTIL_READY, &FILES[..]].concat(), &["notify=READY=1", "G1=now"]);
         s.wait_file("st", "1:<W1>\n");
         let restart = s.begin(&RESTART);
         s.wait_worker(2);
@@ -244,8 +243,7 @@ fn deaf_workers_are_killed_in_a_shutdown() {
 #[test]
 fn nobody_is_killed_unless_asked_for() {
     ours_alone(|s| {
-        s.start(&["--", "$PROBE", "ign=TERM"]);
-        s.wait_worker(1);
+        s.probe(&[], &["ign=TERM"]);
         s.signal("TERM");
         s.wait_report(1, "got TERM");
         let other = s.begin(&["--kill-timeout=1", "--", "sh", "-c", "trap '' TERM; kill -TERM $PPID; exec sleep 1000"]);
@@ -287,8 +285,7 @@ fn a_group_that_was_told_to_stop_is_killed() {
 #[test]
 fn a_restart_takes_too_long_and_goes_on() {
     ours_alone(|s| {
-        s.start(&[&UNTIL_READY, &FILES[..], &["--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
-        s.wait_worker(1);
+        s.probe(&[&UNTIL_READY, &FILES[..]].concat(), &["notify=READY=1", "G1=now"]);
         s.wait_file("st", "1:<W1>\n");
         let output = s.run(&[&["--restart-timeout=1"], &RESTART[..]].concat());
         assert_eq!(output.end, "exit 124");
@@ -320,8 +317,7 @@ fn a_restart_of_a_superdaemon_that_dies() {
     ours_alone(|s| {
         // It leaves the sockets of its workers.
         s.env("TMPDIR", "$DIR");
-        s.start(&[&UNTIL_READY, &FILES[..], &["--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
-        s.wait_worker(1);
+        s.probe(&[&UNTIL_READY, &FILES[..]].concat(), &["notify=READY=1", "G1=now"]);
         s.wait_file("st", "1:<W1>\n");
         let restart = s.begin(&[&["--restart-timeout=1000"], &RESTART[..]].concat());
         s.wait_worker(2);
@@ -343,9 +339,7 @@ fn a_restart_of_a_superdaemon_that_dies() {
 #[test]
 fn restarts_of_the_original() {
     original_alone(|s| {
-        s.start(&["--interval=5", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "G2=exit=1", "G3=ign=TERM"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--interval=5", "--pid-file=pid"], &["G2=exit=1", "G3=ign=TERM"]);
         let output = s.run_other(&[&["--restart-timeout=1"], &RESTART[..]].concat());
         assert_eq!(output.end, "exit 124");
         assert_eq!(output.stderr, "the restart is not over after 1 seconds\n");

@@ -48,8 +48,7 @@ fn every_generation_gets_them() {
 fn successors_get_them() {
     ours_alone(|s| {
         let options = ["--listen-fds", "--port=$PORT", "--ready=notify", "--interval=0", "--status-file=st"];
-        s.start(&[&options[..], &["--", "$PROBE", "notify=READY=1", "now", "G2=exit=1"]].concat());
-        s.wait_worker(1);
+        s.probe(&options, &["notify=READY=1", "now", "G2=exit=1"]);
         s.wait_file("st", "1:<W1>\n");
         s.signal_worker(1, "KILL");
         s.wait_line("new worker <W2> seems to have failed to start");
@@ -80,8 +79,7 @@ fn with_everything_else_that_is_open() {
                     s.signal("HUP");
                 }
             }
-            s.signal("TERM");
-            s.wait_exit();
+            s.term();
         });
     }
 }
@@ -94,8 +92,7 @@ fn from_a_manager_to_a_worker() {
             "export LISTEN_PIDFDID=1; exec perl \"$FIXTURES/manager.pl\" web@tcp:127.0.0.1:$PORT local@unix:$DIR/sock -- \
              \"$0\" \"$@\"",
         );
-        s.start(&["--from-systemd", "--listen-fds", "--port=$PORT2", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--from-systemd", "--listen-fds", "--port=$PORT2"], &[]);
         expect_hand_over(s, 1, "3", "web:local:$PORT2");
         s.signal("HUP");
         s.wait_worker(2);
@@ -113,8 +110,7 @@ fn variables_that_are_left_over() {
         for name in ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
             s.env(name, "12");
         }
-        s.start(&["--listen-fds", "--port=$PORT", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--listen-fds", "--port=$PORT"], &[]);
         expect_hand_over(s, 1, "1", "$PORT");
         stop(s);
     });
@@ -150,8 +146,7 @@ fn what_cannot_be_side_by_side_is_refused() {
             assert_eq!(s.ls(), before);
         }
         // One listener has its place below.
-        s.start(&["--listen-fds", "--port=$PORT", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--listen-fds", "--port=$PORT"], &[]);
         expect_hand_over(s, 1, "1", "$PORT");
         stop(s);
     });

@@ -203,15 +203,12 @@ fn a_manager_that_does_not_read_is_not_waited_for() {
 fn without_the_option_it_is_no_business_of_the_superdaemon() {
     compare(|s| {
         let manager = Manager::at_path(s);
-        s.start(&["--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&[], &[]);
         s.signal("HUP");
         s.wait_line("old worker <W1> died");
         s.wait_worker(2);
         assert_eq!(s.worker_env(2, "NOTIFY_SOCKET").as_deref(), Some("$DIR/manager"));
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
         manager.expect_silence();
     });
 }

@@ -11,15 +11,13 @@ fn automatic_restart_from_the_environment() {
         s.env("ENABLE_AUTO_RESTART", "1");
         s.env("AUTO_RESTART_INTERVAL", "4");
         s.env("KILL_OLD_DELAY", "0");
-        s.start(&["--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
-        s.wait_worker(1);
+        s.probe(&["--status-file=st"], &["G1=ign=TERM"]);
         s.wait_line("autorestart triggered (interval=4)");
         s.wait_worker(2);
         s.wait_report(1, "got TERM");
         s.signal_worker(1, "KILL");
         s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -31,10 +29,8 @@ fn options_overwrite_the_environment() {
             s.env(name, "0");
         }
         let options = ["--envdir=.", "--enable-auto-restart", "--kill-old-delay=0_7", "--auto-restart-interval=+90"];
-        s.start(&[&options[..], &["--", "$PROBE"]].concat());
-        s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.probe(&options, &[]);
+        s.term();
     });
 }
 
@@ -42,50 +38,41 @@ fn options_overwrite_the_environment() {
 #[test]
 fn default_of_the_auto_restart_interval() {
     compare(|s| {
-        s.start(&["--enable-auto-restart", "--kill-old-delay=0", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--enable-auto-restart", "--kill-old-delay=0"], &[]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-013 F5: zero is a value.
 #[test]
-fn zeros() {
+fn zeros_mean_what_perl_says() {
     compare(|s| {
         s.env("KILL_OLD_DELAY", "2");
         s.env("AUTO_RESTART_INTERVAL", "7");
-        s.start(&["--kill-old-delay=0", "--auto-restart-interval=0", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--kill-old-delay=0", "--auto-restart-interval=0"], &[]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-162: neither `0` nor nothing enables it. Another superdaemon's failing workers tell the time meanwhile.
 #[test]
-fn what_does_not_enable_it() {
+fn only_true_values_enable_it() {
     compare(|s| {
         s.env("AUTO_RESTART_INTERVAL", "1");
         s.env("KILL_OLD_DELAY", "0");
         s.env("ENABLE_AUTO_RESTART", "0");
-        s.start(&["--pid-file=pid", "--status-file=first", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--pid-file=pid", "--status-file=first"], &[]);
         s.env("ENABLE_AUTO_RESTART", "");
-        s.start(&["--auto-restart-interval=1", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--auto-restart-interval=1"], &[]);
         let clock = "[ $SERVER_STARTER_GENERATION = 4 ] || exit; kill -TERM $PPID; exec sleep 1000";
         s.run_unrecorded(&["--", "sh", "-c", clock]);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
         s.run(&["--stop", "--pid-file=pid"]);
         s.wait_no_file("first");
     });
@@ -93,7 +80,7 @@ fn what_does_not_enable_it() {
 
 /// LIFE-160: while an old worker stays, only after the double time. LIFE-165: an interval that is longer. LIFE-162: `00` is true.
 #[test]
-fn forced_auto_restart() {
+fn while_old_workers_are_left_it_is_forced() {
     compare(|s| {
         s.env("ENABLE_AUTO_RESTART", "00");
         let options = ["--interval=2", "--auto-restart-interval=1", "--kill-old-delay=0", "--signal-on-hup=USR1"];
@@ -118,8 +105,7 @@ fn forced_auto_restart() {
 #[test]
 fn default_of_the_kill_old_delay() {
     compare(|s| {
-        s.start(&["--enable-auto-restart", "--auto-restart-interval=4", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--enable-auto-restart", "--auto-restart-interval=4", "--status-file=st"], &[]);
         s.wait_line("autorestart triggered (interval=4)");
         s.wait_worker(2);
         s.wait_line("sleeping 5 secs before killing old workers");
@@ -141,8 +127,7 @@ fn hup_sets_the_clock_back() {
     compare(|s| {
         let clock = "[ $SERVER_STARTER_GENERATION = 3 ] || exit; kill -TERM $PPID; exec sleep 1000";
         let options = ["--enable-auto-restart", "--auto-restart-interval=10", "--kill-old-delay=0", "--status-file=st"];
-        s.start(&[&options[..], &["--", "$PROBE"]].concat());
-        s.wait_worker(1);
+        s.probe(&options, &[]);
         s.wait_file("st", "1:<W1>\n");
         s.run_unrecorded(&["--", "sh", "-c", clock]);
         let hup = Instant::now();
@@ -154,8 +139,7 @@ fn hup_sets_the_clock_back() {
         s.wait_worker(3);
         s.wait_line("old worker <W2> died");
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -177,8 +161,7 @@ fn auto_restart_whose_worker_fails() {
         s.wait_worker(3);
         s.wait_line("old worker <W1> died, status:0");
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -188,9 +171,7 @@ fn auto_restart_from_the_envdir() {
     compare(|s| {
         s.mkdir("env");
         s.env("KILL_OLD_DELAY", "0");
-        s.start(&["--envdir=env", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--envdir=env"], &["G1=ign=TERM"]);
         s.write("env/AUTO_RESTART_INTERVAL", "0.0\n");
         s.write("env/ENABLE_AUTO_RESTART", "1\n");
         s.signal("ALRM");
@@ -202,7 +183,6 @@ fn auto_restart_from_the_envdir() {
         s.signal_worker(1, "USR1");
         s.wait_line("old worker <W1> died");
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }

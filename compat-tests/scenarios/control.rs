@@ -10,7 +10,7 @@ const STOP: [&str; 2] = ["--stop", "--pid-file=pid"];
 
 /// LIFE-101 LIFE-114
 #[test]
-fn restart_and_stop() {
+fn restart_and_stop_work() {
     compare(|s| {
         s.start(&START);
         s.wait_worker(1);
@@ -53,8 +53,7 @@ fn restart_waits_for_the_end_of_the_old_worker() {
         s.signal_worker(1, "USR1");
         s.end(restart);
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -88,7 +87,7 @@ fn stop_in_the_first_interval() {
 
 /// LIFE-112 LIFE-120
 #[test]
-fn after_a_crash() {
+fn after_a_crash_there_is_nothing_to_tell() {
     compare(|s| {
         s.start(&START);
         s.wait_worker(1);
@@ -102,7 +101,7 @@ fn after_a_crash() {
 
 /// P5 LIFE-109 LIFE-112 LIFE-120
 #[test]
-fn missing_options_and_files() {
+fn missing_options_and_files_are_refused() {
     compare(|s| {
         s.run(&["--restart"]);
         s.run(&["--restart", "--pid-file=pid"]);
@@ -115,11 +114,9 @@ fn missing_options_and_files() {
         s.run(&STOP);
         s.run(&["--stop", "--pid-file=no/such/dir/pid"]);
         // Nobody has this pid: it belonged to the superdaemon that ends here.
-        s.start(&["--pid-file=pid", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--pid-file=pid"], &[]);
         s.run(&RESTART);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -149,8 +146,7 @@ fn restart_in_the_first_interval() {
         s.wait_worker(1);
         s.wait_file("pid", "<S>\n");
         s.run(&RESTART);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -175,8 +171,7 @@ fn restart_with_two_generations() {
         assert!(s.is_running(&restart), "an old worker is still there");
         s.signal_worker(2, "KILL");
         s.end(restart);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -190,10 +185,9 @@ const STATUS_FILES: [(&str, &str, &str); 4] = [
 ];
 
 #[test]
-fn status_files() {
+fn any_status_file_with_generations_will_do() {
     compare(|s| {
-        s.start(&["--interval=0", "--pid-file=pid", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--interval=0", "--pid-file=pid"], &[]);
         for ((before, meanwhile, after), generation) in STATUS_FILES.iter().zip(1..) {
             s.write("status", before);
             let restart = s.begin(&["--restart", "--pid-file=pid", "--status-file=status"]);
@@ -208,8 +202,7 @@ fn status_files() {
             s.write("status", content);
             s.run(&["--restart", "--pid-file=pid", "--status-file=status"]);
         }
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -217,7 +210,7 @@ fn status_files() {
 const NO_PIDS: [&str; 7] = ["\n", "abc\n", "12abc\n", "0x10\n", "1_000\n", " \n", "abc\ndef\n"];
 
 #[test]
-fn texts_of_pid_files() {
+fn a_pid_file_must_hold_a_number() {
     compare(|s| {
         s.write("st", "1:4000\n");
         for text in NO_PIDS {
@@ -243,7 +236,7 @@ fn texts_of_pid_files() {
 
 /// LIFE-115
 #[test]
-fn two_stops() {
+fn two_stops_at_once_both_end() {
     compare(|s| {
         s.start(&[&START[..], &["ign=TERM"]].concat());
         s.wait_worker(1);
@@ -262,7 +255,7 @@ fn two_stops() {
 
 /// LIFE-116: it can be interrupted.
 #[test]
-fn stop_that_is_interrupted() {
+fn a_stop_that_is_interrupted_has_sent_its_signal() {
     compare(|s| {
         s.start(&[&START[..], &["ign=TERM"]].concat());
         s.wait_worker(1);
@@ -287,8 +280,7 @@ fn restart_and_stop_at_once() {
         s.run(&[&["--stop", "--version"], &RESTART[..]].concat());
         s.run(&[&["--stop"], &RESTART[..]].concat());
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 

@@ -4,7 +4,7 @@ use crate::harness::compare;
 
 /// LIFE-125 U8
 #[test]
-fn daemon() {
+fn a_daemon_leaves_its_launcher() {
     compare(|s| {
         s.start(&[
             "--daemonize",
@@ -41,8 +41,7 @@ fn daemon_with_a_umask() {
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.ls();
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -54,8 +53,7 @@ fn daemon_with_a_listener_on_stdin() {
             s.start(&["--daemonize", "--log-file=log", "--pid-file=pid", port, "--", "$PROBE"]);
             s.adopt_daemon("pid");
             s.wait_worker(1);
-            s.signal("TERM");
-            s.wait_exit();
+            s.term();
         });
     }
 }
@@ -78,8 +76,7 @@ fn daemon_whose_worker_fails() {
         s.adopt_daemon("pid");
         s.wait_worker(2);
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -94,7 +91,6 @@ fn daemon_that_waits_for_a_lock() {
         drop(lock);
         s.adopt_daemon("pid");
         s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }

@@ -16,7 +16,7 @@ fn restart(s: &mut Scenario, generation: usize) {
 
 /// LIFE-134 LIFE-135 LIFE-136
 #[test]
-fn envdir() {
+fn the_envdir_is_read_at_each_wake_up() {
     compare(|s| {
         s.mkdir("env");
         s.write("env/CHANGED", "old\nand a second line\n");
@@ -27,9 +27,7 @@ fn envdir() {
         s.write("env/INHERITED", "from the envdir");
         s.env("INHERITED", "from outside");
         s.env("EMPTY", "from outside");
-        s.start(&["--envdir=env", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--envdir=env"], &[]);
         s.write("env/CHANGED", "new\n");
         s.write("env/ADDED", "added = $DIR \n");
         s.remove("env/REMOVED");
@@ -40,8 +38,7 @@ fn envdir() {
         s.signal("HUP");
         s.wait_worker(3);
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -49,10 +46,8 @@ fn envdir() {
 #[test]
 fn envdir_that_is_missing() {
     compare(|s| {
-        s.start(&["--envdir=no/such/dir", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.probe(&["--envdir=no/such/dir"], &[]);
+        s.term();
     });
 }
 
@@ -64,15 +59,12 @@ fn envdir_and_kill_old_delay_from_the_environment() {
         s.write("env/FOO", "bar\n");
         s.env("ENVDIR", "env");
         s.env("KILL_OLD_DELAY", "1");
-        s.start(&["--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&[], &[]);
         s.signal("HUP");
         s.wait_line("sleeping 1 secs before killing old workers");
         s.wait_worker(2);
         s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -86,9 +78,7 @@ fn envdir_falls_back_to_the_start() {
             s.write(&format!("env/{name}"), "start\n");
             s.env(name, "from outside");
         }
-        s.start(&["--envdir=env", "--interval=5", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--envdir=env", "--interval=5"], &[]);
         s.write("env/GOES", "later\n");
         s.write("env/EMPTIED", "later\n");
         s.signal_worker(1, "USR1");
@@ -100,8 +90,7 @@ fn envdir_falls_back_to_the_start() {
         s.wait_worker(3);
         s.wait_line("old worker <W2> died");
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -132,8 +121,7 @@ fn envdirs_that_change() {
         s.write("first/ENVDIR", "file\n");
         restart(s, 5);
         restart(s, 6);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -141,28 +129,24 @@ fn envdirs_that_change() {
 #[test]
 fn envdir_that_comes_and_goes() {
     compare(|s| {
-        s.start(&["--envdir=env", "--interval=0", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--envdir=env", "--interval=0"], &[]);
         s.mkdir("env");
         s.write("env/FOO", "bar\n");
         restart(s, 2);
         fs::rename(s.path("env"), s.path("away")).expect("to rename a directory");
         restart(s, 3);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-147: as much as the system takes.
 #[test]
-fn long_values() {
+fn long_values_are_passed_on() {
     compare(|s| {
         s.mkdir("env");
         s.write("env/LONG", &"x".repeat(100_000));
-        s.start(&["--envdir=env", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.probe(&["--envdir=env"], &[]);
+        s.term();
     });
 }
 
@@ -173,8 +157,7 @@ fn fifo_in_the_envdir() {
         s.mkdir("env");
         mkfifo(&s.path("env/FIFO"), Mode::S_IRWXU).expect("a fifo");
         s.start(&["--envdir=env", "--pid-file=pid", "--", "$PROBE"]);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -183,14 +166,12 @@ fn fifo_in_the_envdir() {
 fn kill_old_delay_in_the_envdir() {
     compare(|s| {
         s.mkdir("env");
-        s.start(&["--envdir=env", "--kill-old-delay=0", "--interval=0", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--envdir=env", "--kill-old-delay=0", "--interval=0"], &[]);
         s.write("env/KILL_OLD_DELAY", "1\n");
         restart(s, 2);
         s.remove("env/KILL_OLD_DELAY");
         restart(s, 3);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -202,13 +183,11 @@ const DELAYS: [&str; 18] =
 fn texts_of_the_kill_old_delay() {
     compare(|s| {
         s.mkdir("env");
-        s.start(&["--envdir=env", "--interval=0", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--envdir=env", "--interval=0"], &[]);
         for (delay, generation) in DELAYS.iter().zip(2..) {
             s.write("env/KILL_OLD_DELAY", &format!("{delay}\n"));
             restart(s, generation);
         }
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }

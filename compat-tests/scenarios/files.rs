@@ -19,15 +19,12 @@ fn pid_file_that_cannot_be_opened() {
 
 /// LIFE-088
 #[test]
-fn modes_of_files() {
+fn files_have_the_modes_of_the_umask() {
     compare(|s| {
         s.prelude("umask 027");
-        s.start(&["--pid-file=pid", "--status-file=st", "--log-file=log", "--path=app.sock", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--pid-file=pid", "--log-file=log", "--path=app.sock"], &[]);
         s.ls();
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -35,12 +32,10 @@ fn modes_of_files() {
 #[test]
 fn false_names_mean_no_file() {
     compare(|s| {
-        s.start(&["--pid-file=0", "--status-file", "", "--log-file=0", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--pid-file=0", "--status-file", "", "--log-file=0"], &[]);
         s.wait_line("starting new worker");
         s.ls();
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -49,12 +44,9 @@ fn false_names_mean_no_file() {
 fn dir_is_the_workers_only() {
     compare(|s| {
         s.mkdir("sub");
-        s.start(&["--dir=sub", "--pid-file=pid", "--status-file=st", "--path=app.sock", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--dir=sub", "--pid-file=pid", "--path=app.sock"], &[]);
         s.ls();
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -77,39 +69,32 @@ fn second_start_after_a_crash() {
 #[test]
 fn second_superdaemon_with_the_same_socket() {
     compare(|s| {
-        s.start(&["--path=app.sock", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.start(&["--path=app.sock", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.probe(&["--path=app.sock"], &[]);
+        s.probe(&["--path=app.sock"], &[]);
+        s.term();
     });
 }
 
 /// LIFE-087: the pid file keeps its mode, the status file is a new one.
 #[test]
-fn files_of_an_earlier_run() {
+fn files_of_an_earlier_run_are_replaced() {
     compare(|s| {
         s.write("pid", "99999999999\nsecond line\n");
         s.write("st", "1:99999\n7:88888\n");
         s.prelude("chmod 600 pid st");
-        s.start(&["--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--pid-file=pid", "--status-file=st"], &[]);
         s.wait_file("pid", "<S>\n");
         s.wait_file("st", "1:<W1>\n");
         s.ls();
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-094 LIFE-095: files that somebody deletes or writes to; the pid file is not looked at again, and removed all the same.
 #[test]
-fn files_that_somebody_changes() {
+fn files_that_are_changed_are_written_again() {
     compare(|s| {
-        s.start(&["--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--pid-file=pid"], &[]);
         s.remove("st");
         s.write("pid", "foo\n");
         s.signal("HUP");
@@ -117,8 +102,7 @@ fn files_that_somebody_changes() {
         s.wait_file("st", "2:<W2>\n");
         s.remove("st");
         s.show("pid");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -126,17 +110,15 @@ fn files_that_somebody_changes() {
 #[test]
 fn pid_file_that_somebody_deletes() {
     compare(|s| {
-        s.start(&["--pid-file=pid", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--pid-file=pid"], &[]);
         s.remove("pid");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-098: no worker before the lock is got; X2 LIFE-097: while it waits, any signal it knows ends it.
 #[test]
-fn lock_of_another_program() {
+fn a_lock_of_another_program_is_waited_for() {
     compare(|s| {
         let lock = s.lock("pid");
         for signal in ["TERM", "HUP", "INT", "ALRM", "QUIT"] {
@@ -151,17 +133,15 @@ fn lock_of_another_program() {
         drop(lock);
         s.wait_worker(1);
         s.wait_file("pid", "<S6>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-099: the lock is flock(2)'s, exclusive, and the superdaemon's alone.
 #[test]
-fn kind_of_lock() {
+fn the_lock_is_of_flock() {
     compare(|s| {
-        s.start(&["--pid-file=pid", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--pid-file=pid"], &[]);
         s.wait_file("pid", "<S>\n");
         let file = File::open(s.path("pid")).expect("a pid file");
         let (file, errno) = Flock::lock(file, FlockArg::LockSharedNonblock).expect_err("a lock that is held");
@@ -176,13 +156,11 @@ fn kind_of_lock() {
 #[test]
 fn one_file_for_pid_and_status() {
     compare(|s| {
-        s.start(&["--pid-file=same", "--status-file=same", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--pid-file=same", "--status-file=same"], &[]);
         s.wait_file("same", "1:<W1>\n");
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_file("same", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }

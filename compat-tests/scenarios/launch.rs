@@ -6,10 +6,8 @@ use crate::harness::{Scenario, both, compare};
 
 /// Starts with these options, lets a worker report what it got, and stops.
 fn report(s: &mut Scenario, options: &[&str]) {
-    s.start(&[options, &["--", "$PROBE"]].concat());
-    s.wait_worker(1);
-    s.signal("TERM");
-    s.wait_exit();
+    s.probe(options, &[]);
+    s.term();
 }
 
 /// A script for the prelude to copy. A file that this process writes itself can't be executed as long as a process that
@@ -21,29 +19,24 @@ fn script(s: &mut Scenario, copy: &str, content: &str) {
 
 /// LIFE-005 LIFE-006 X5: those the superdaemon catches are default in the worker, CHLD is, and the others stay ignored.
 #[test]
-fn ignored_signals() {
+fn ignored_signals_are_inherited_but_for_the_caught_ones() {
     compare(|s| {
         s.prelude("trap '' HUP INT QUIT TERM CHLD USR1 USR2 PIPE ALRM FPE WINCH");
-        s.start(&["--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&[], &[]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-007 X5: HUP and TERM never arrive, INT does, and its TERM doesn't reach the worker.
 #[test]
-fn blocked_signals() {
+fn blocked_signals_stay_blocked() {
     compare(|s| {
         let block = "use POSIX; sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGHUP, SIGTERM, SIGUSR1, SIGALRM))";
         s.prelude(&format!("exec perl -e '{block}; exec @ARGV' \"$0\" \"$@\""));
-        s.start(&["--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&[], &[]);
         s.signal("HUP");
         s.signal("TERM");
         s.signal("INT");
@@ -55,7 +48,7 @@ fn blocked_signals() {
 
 /// LIFE-015: descriptors, and LIFE-019: standard input, go on to the worker.
 #[test]
-fn inherited_descriptors() {
+fn inherited_descriptors_are_passed_on() {
     compare(|s| {
         s.write("input", "");
         s.prelude("exec <input 3<input 7>output");
@@ -82,8 +75,7 @@ fn closed_standard_descriptors() {
             let worker = "exec \"$@\" </dev/null >/dev/null 2>/dev/null";
             s.start(&["--pid-file=pid", "--", "sh", "-c", worker, "sh", "$PROBE"]);
             s.wait_worker(1);
-            s.signal("TERM");
-            s.wait_exit();
+            s.term();
         }
     });
 }
@@ -102,23 +94,20 @@ fn closed_standard_descriptors_and_a_log() {
 fn messages_that_cannot_be_written() {
     compare(|s| {
         s.prelude("exec 2>/dev/full");
-        s.start(&["--pid-file=pid", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--pid-file=pid"], &["G1=ign=TERM"]);
         s.signal("HUP");
         s.wait_report(1, "got TERM");
         s.wait_worker(2);
         s.wait_file("st", "1:<W1>\n2:<W2>\n");
         s.signal_worker(1, "KILL");
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// X6: until everything is bound, a broken pipe is fatal. P4 P3: what is said on a full disk.
 #[test]
-fn broken_pipes() {
+fn broken_pipes_kill_nothing() {
     compare(|s| {
         let broken = |fd| format!("pipe R, W; close R; open {fd}, \">&\", W; close W; exec @ARGV");
         s.prelude(&format!("exec perl -e '{}' \"$0\" \"$@\"", broken("STDERR")));
@@ -134,7 +123,7 @@ fn broken_pipes() {
 
 /// X7
 #[test]
-fn locale() {
+fn messages_are_english_in_any_locale() {
     compare(|s| {
         // Whether the locale exists or not: Perl doesn't complain.
         s.env("PERL_BADLANG", "0");
@@ -158,12 +147,10 @@ fn how_the_program_is_found() {
         s.env("PATH", &format!("$DIR/first:$DIR/second:{path}"));
         s.start(&["--", "prog", "$PROBE"]);
         s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
         s.start(&["--dir=sub", "--", "./here", "$PROBE", "two words", ""]);
         s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -174,8 +161,7 @@ fn a_script_without_an_interpreter_is_the_shells() {
         script(s, "cp script prog; chmod +x prog", "exec \"$@\"\n");
         s.start(&["--", "./prog", "$PROBE", "an argument"]);
         s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -197,20 +183,18 @@ fn superdaemon_under_a_superdaemon() {
     compare(|s| {
         s.prelude("ln -s \"$0\" program");
         let inner = ["sh", "-c", "exec ./program \"$@\" 2>inner", "sh", "--path=app.sock", "--status-file=st"];
-        s.start(&[&["--port=$PORT=9", "--"], &inner[..], &["--", "$PROBE"]].concat());
-        s.wait_worker(1);
+        s.probe(&[&["--port=$PORT=9", "--"], &inner[..]].concat(), &[]);
         s.wait_file("st", "1:<W1>\n");
         s.signal_worker(1, "USR1");
         s.wait_line_in("inner", "died unexpectedly with status:0, restarting");
         s.wait_worker(2);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-079: the superdaemon leads the session of a terminal that goes away; that is a HUP, and nobody hears it any more.
 #[test]
-fn hangup() {
+fn a_hangup_is_a_hup() {
     // The number of the terminal differs, so the worker has none.
     let worker = "exec \"$@\" </dev/null >/dev/null 2>&1";
     let terminal = "use Fcntl; use POSIX; \
@@ -229,8 +213,7 @@ fn hangup() {
         s.write("hang-up", "");
         s.wait_worker(2);
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -257,8 +240,7 @@ fn pid_1() {
         );
         s.write("pid", "1\n");
         s.write("st", "3:2\n");
-        s.start(&["--pid-file=pid", "--status-file=st", "--", "$PROBE", "ign=TERM"]);
-        s.wait_worker(1);
+        s.probe(&["--pid-file=pid", "--status-file=st"], &["ign=TERM"]);
         s.wait_line("starting new worker");
         s.write("early", "\n");
         s.wait_line("old worker 3 died, status:1792");

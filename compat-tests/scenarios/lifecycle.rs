@@ -7,25 +7,21 @@ use crate::harness::compare;
 
 /// LIFE-001 LIFE-004 E1
 #[test]
-fn start_and_term() {
+fn a_term_stops_the_worker_and_cleans_up() {
     compare(|s| {
-        s.start(&["--port=$PORT", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "an argument", ""]);
-        s.wait_worker(1);
+        s.probe(&["--port=$PORT", "--pid-file=pid", "--status-file=st"], &["an argument", ""]);
         s.wait_file("pid", "<S>\n");
         s.wait_file("st", "1:<W1>\n");
         s.ls();
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-002 LIFE-041
 #[test]
-fn hup() {
+fn hup_stops_the_old_worker_when_the_new_one_has_started() {
     compare(|s| {
-        s.start(&["--port=$PORT", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--port=$PORT", "--pid-file=pid"], &["G1=ign=TERM"]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("killing old workers");
@@ -34,18 +30,15 @@ fn hup() {
         s.signal_worker(1, "USR1");
         s.wait_line("old worker <W1> died, status:0");
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-059
 #[test]
-fn old_workers_that_stay() {
+fn old_workers_take_the_time_they_need() {
     compare(|s| {
-        s.start(&["--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=ign=TERM"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&[], &["G1=ign=TERM", "G2=ign=TERM"]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_report(1, "got TERM");
@@ -60,8 +53,7 @@ fn old_workers_that_stay() {
         s.wait_file("st", "1:<W1>\n3:<W3>\n");
         s.signal_worker(1, "KILL");
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -69,8 +61,7 @@ fn old_workers_that_stay() {
 #[test]
 fn int_sends_term_whatever_the_options_say() {
     compare(|s| {
-        s.start(&["--signal-on-term=QUIT", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--signal-on-term=QUIT"], &[]);
         s.signal("INT");
         s.wait_exit();
     });
@@ -78,31 +69,27 @@ fn int_sends_term_whatever_the_options_say() {
 
 /// LIFE-042 LIFE-043
 #[test]
-fn signals_of_choice() {
+fn each_request_has_its_signal() {
     compare(|s| {
-        s.start(&["--signal-on-hup=sigusr1", "--signal-on-term=QUIT", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--signal-on-hup=sigusr1", "--signal-on-term=QUIT"], &[]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 #[test]
 fn failing_starts_are_repeated_until_one_succeeds() {
     compare(|s| {
-        // Two seconds: even on a slow machine the worker is dead when the interval ends.
+        // Long: even on a slow machine the worker is dead when the interval ends.
         s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G1=exit=7", "G2=exit=0"]);
         s.wait_line("new worker <W1> seems to have failed to start, exit status:1792");
         s.wait_line("new worker <W2> seems to have failed to start, exit status:0");
         s.wait_no_file("st");
         s.wait_worker(3);
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -110,17 +97,14 @@ fn failing_starts_are_repeated_until_one_succeeds() {
 #[test]
 fn old_worker_stays_while_new_ones_fail() {
     compare(|s| {
-        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G2=exit=3"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--interval=5"], &["G2=exit=3"]);
         s.signal("HUP");
         s.wait_line("new worker <W2> seems to have failed to start, exit status:768");
         s.wait_file("st", "1:<W1>\n");
         s.wait_worker(3);
         s.wait_line("old worker <W1> died");
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -128,9 +112,7 @@ fn old_worker_stays_while_new_ones_fail() {
 #[test]
 fn dead_workers_are_replaced() {
     compare(|s| {
-        s.start(&["--status-file=st", "--", "$PROBE", "code=7"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&[], &["code=7"]);
         s.signal_worker(1, "USR1");
         s.wait_line("worker <W1> died unexpectedly with status:1792, restarting");
         s.wait_file("st", "1:<W1>\n");
@@ -148,11 +130,9 @@ fn dead_workers_are_replaced() {
 
 /// LIFE-150
 #[test]
-fn kill_old_delay() {
+fn old_workers_go_on_for_the_kill_old_delay() {
     compare(|s| {
-        s.start(&["--kill-old-delay=1", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--kill-old-delay=1"], &[]);
         let hup = Instant::now();
         s.signal("HUP");
         s.wait_worker(2);
@@ -161,26 +141,23 @@ fn kill_old_delay() {
         s.wait_line("killing old workers");
         assert!(hup.elapsed() >= Duration::from_secs(2), "an interval and a delay");
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 #[test]
-fn automatic_restart() {
+fn an_automatic_restart_follows_the_interval() {
     compare(|s| {
         let options = ["--enable-auto-restart", "--auto-restart-interval=10", "--kill-old-delay=1", "--status-file=st"];
         // An old worker that stays keeps off the next restart for twice the interval.
-        s.start(&[&options[..], &["--", "$PROBE", "G1=ign=TERM"]].concat());
-        s.wait_worker(1);
+        s.probe(&options, &["G1=ign=TERM"]);
         s.wait_line("autorestart triggered (interval=10)");
         s.wait_worker(2);
         s.wait_report(1, "got TERM");
         s.wait_file("st", "1:<W1>\n2:<W2>\n");
         s.signal_worker(1, "KILL");
         s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -189,10 +166,8 @@ fn automatic_restart() {
 fn term_ends_the_first_interval() {
     compare(|s| {
         // The deadline passes if the interval isn't cut short.
-        s.start(&["--interval=100", "--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.probe(&["--interval=100", "--pid-file=pid", "--status-file=st"], &[]);
+        s.term();
     });
 }
 
@@ -201,8 +176,7 @@ fn term_ends_the_first_interval() {
 fn term_ends_the_interval_of_a_restart() {
     compare(|s| {
         let options = ["--interval=5", "--signal-on-hup=USR1", "--status-file=st"];
-        s.start(&[&options[..], &["--", "$PROBE", "G1=ign=USR1,TERM"]].concat());
-        s.wait_worker(1);
+        s.probe(&options, &["G1=ign=USR1,TERM"]);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
         s.wait_worker(2);
@@ -218,9 +192,7 @@ fn term_ends_the_interval_of_a_restart() {
 #[test]
 fn shutdown_waits_for_a_worker_that_stays() {
     compare(|s| {
-        s.start(&["--pid-file=pid", "--status-file=st", "--", "$PROBE", "ign=TERM"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--pid-file=pid"], &["ign=TERM"]);
         s.signal("TERM");
         s.wait_report(1, "got TERM");
         s.wait_file("pid", "<S>\n");
@@ -233,7 +205,7 @@ fn shutdown_waits_for_a_worker_that_stays() {
 /// LIFE-021 LIFE-022 LIFE-023 LIFE-024 LIFE-025 E4: raw wait statuses; failed generations are gone for good. Without a core
 /// dump, which would change the status.
 #[test]
-fn ways_to_fail() {
+fn every_way_to_fail_is_a_failed_start() {
     let fail = "case $SERVER_STARTER_GENERATION in \
         1) kill -KILL $$;; 2) kill -SEGV $$;; 3) exit 0;; 4) exit 255;; *) exec \"$@\";; esac";
     compare(|s| {
@@ -248,26 +220,22 @@ fn ways_to_fail() {
         s.wait_worker(6);
         s.wait_line("old worker <W5> died");
         s.wait_file("st", "6:<W6>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-035 LIFE-036 LIFE-037: the successors of a dead worker fail; meanwhile the status file still shows the dead one.
 #[test]
-fn successors_that_fail() {
+fn a_successor_that_fails_is_tried_again() {
     compare(|s| {
         s.prelude("ulimit -c 0");
-        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G2+=exit=1"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--interval=5"], &["G2+=exit=1"]);
         s.signal_worker(1, "SEGV");
         s.wait_line("worker <W1> died unexpectedly with status:11, restarting");
         s.wait_line("new worker <W2> seems to have failed to start, exit status:256");
         s.wait_dead(3);
         s.wait_file("st", "1:<W1>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -275,13 +243,10 @@ fn successors_that_fail() {
 #[test]
 fn term_ends_the_interval_of_a_successor() {
     compare(|s| {
-        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--interval=5"], &[]);
         s.signal_worker(1, "USR1");
         s.wait_worker(2);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -289,9 +254,7 @@ fn term_ends_the_interval_of_a_successor() {
 #[test]
 fn current_worker_dies_while_an_old_one_stays() {
     compare(|s| {
-        s.start(&["--status-file=st", "--", "$PROBE", "G1=ign=TERM", "G2=code=9"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&[], &["G1=ign=TERM", "G2=code=9"]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_report(1, "got TERM");
@@ -303,14 +266,13 @@ fn current_worker_dies_while_an_old_one_stays() {
         s.signal_worker(1, "USR1");
         s.wait_line("old worker <W1> died, status:0");
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-027 LIFE-040 F1: without an interval, a worker counts as started at once.
 #[test]
-fn workers_that_die_without_an_interval() {
+fn without_an_interval_a_death_is_noticed_later() {
     compare(|s| {
         s.start(&["--interval=0", "--status-file=status", "--", "$PROBE"]);
         for generation in 1..=3 {
@@ -320,17 +282,15 @@ fn workers_that_die_without_an_interval() {
             s.wait_line(&format!("worker <W{generation}> died unexpectedly with status:0, restarting"));
         }
         s.wait_worker(4);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-052 LIFE-062: the status file is sorted as text.
 #[test]
-fn ten_generations() {
+fn generations_are_sorted_as_text() {
     compare(|s| {
-        s.start(&["--interval=0", "--status-file=status", "--", "$PROBE", "G9=ign=TERM"]);
-        s.wait_worker(1);
+        s.probe(&["--interval=0", "--status-file=status"], &["G9=ign=TERM"]);
         for generation in 1..=8 {
             s.signal("HUP");
             s.wait_line(&format!("old worker <W{generation}> died, status:0"));
@@ -343,22 +303,19 @@ fn ten_generations() {
         s.wait_file("status", "10:<W10>\n9:<W9>\n");
         s.signal_worker(9, "KILL");
         s.wait_file("status", "10:<W10>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-029 F1: a negative interval is none.
 #[test]
-fn negative_interval() {
+fn a_negative_interval_is_none() {
     compare(|s| {
-        s.start(&["--interval=-1", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--interval=-1"], &[]);
         s.signal("HUP");
         s.wait_line("old worker <W1> died, status:0");
         s.wait_worker(2);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -366,9 +323,7 @@ fn negative_interval() {
 #[test]
 fn old_worker_dies_while_new_ones_fail() {
     compare(|s| {
-        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "G2=exit=5"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--interval=5"], &["G2=exit=5"]);
         s.signal("HUP");
         s.wait_dead(2);
         s.signal_worker(1, "KILL");
@@ -380,8 +335,7 @@ fn old_worker_dies_while_new_ones_fail() {
         s.wait_line("killing old workers");
         s.wait_line("old worker <W1> died, status:9");
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -390,9 +344,7 @@ fn old_worker_dies_while_new_ones_fail() {
 #[test]
 fn status_file_is_replaced() {
     compare(|s| {
-        s.start(&["--kill-old-delay=1", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--kill-old-delay=1"], &[]);
         fs::hard_link(s.path("st"), s.path("kept")).expect("a link");
         s.signal("HUP");
         s.wait_worker(2);
@@ -400,18 +352,15 @@ fn status_file_is_replaced() {
         s.show("st");
         s.show("kept");
         s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-151: a HUP waits for the end of the delay; LIFE-156: and so does the report of a death.
 #[test]
-fn hup_and_death_in_the_kill_old_delay() {
+fn the_kill_old_delay_hears_neither_hup_nor_death() {
     compare(|s| {
-        s.start(&["--kill-old-delay=5", "--status-file=st", "--", "$PROBE", "G1=ign=TERM"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--kill-old-delay=5"], &["G1=ign=TERM"]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("sleeping 5 secs before killing old workers");
@@ -427,18 +376,16 @@ fn hup_and_death_in_the_kill_old_delay() {
         s.wait_file("st", "1:<W1>\n3:<W3>\n");
         s.signal_worker(1, "KILL");
         s.wait_file("st", "3:<W3>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-152: what is said is the same; when is the divergence `term-first`.
 #[test]
-fn term_in_the_kill_old_delay() {
+fn a_term_comes_after_the_kill_old_delay() {
     compare(|s| {
         let options = ["--kill-old-delay=5", "--signal-on-hup=USR1", "--status-file=st"];
-        s.start(&[&options[..], &["--", "$PROBE", "G1=ign=USR1,TERM"]].concat());
-        s.wait_worker(1);
+        s.probe(&options, &["G1=ign=USR1,TERM"]);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
         s.wait_worker(2);

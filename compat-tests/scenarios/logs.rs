@@ -9,18 +9,16 @@ use crate::harness::compare;
 
 /// L1 L4 LIFE-122
 #[test]
-fn log_file() {
+fn a_log_file_is_appended_to() {
     compare(|s| {
         s.write("log", "what was there before\n");
-        s.start(&["--log-file=log", "--port=$PORT", "--", "$PROBE", "say=hello"]);
-        s.wait_worker(1);
+        s.probe(&["--log-file=log", "--port=$PORT"], &["say=hello"]);
         s.signal_worker(1, "USR2");
         s.wait_line_in("log", "hello");
         s.signal("HUP");
         s.wait_line_in("log", "old worker <W1> died");
         s.wait_worker(2);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
         s.show("log");
     });
 }
@@ -29,12 +27,10 @@ fn log_file() {
 #[test]
 fn log_through_a_shell_command() {
     compare(|s| {
-        s.start(&["--log-file=| cat > out", "--pid-file=pid", "--", "$PROBE", "say=hello"]);
-        s.wait_worker(1);
+        s.probe(&["--log-file=| cat > out", "--pid-file=pid"], &["say=hello"]);
         s.signal_worker(1, "USR2");
         s.wait_line_in("out", "hello");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
         s.wait_line_in("out", "exiting");
         s.show("out");
     });
@@ -44,10 +40,8 @@ fn log_through_a_shell_command() {
 #[test]
 fn log_through_a_command_of_words() {
     compare(|s| {
-        s.start(&["--log-file= |tee  out ", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.probe(&["--log-file= |tee  out "], &[]);
+        s.term();
         s.wait_line_in("out", "exiting");
         s.show("out");
     });
@@ -69,9 +63,7 @@ fn logs_that_cannot_be_opened() {
 #[test]
 fn log_file_that_is_renamed_or_truncated() {
     compare(|s| {
-        s.start(&["--log-file=log", "--status-file=st", "--", "$PROBE", "say=hello"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--log-file=log"], &["say=hello"]);
         s.write("log", "");
         s.signal_worker(1, "USR2");
         s.wait_line_in("log", "hello");
@@ -79,22 +71,19 @@ fn log_file_that_is_renamed_or_truncated() {
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line_in("old.log", "old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// L4: what is said until everything is bound goes to the terminal, also where it ends with an error.
 #[test]
-fn what_is_not_logged() {
+fn errors_before_the_log_are_not_in_it() {
     compare(|s| {
         s.stale_socket("app.sock");
-        s.start(&["--log-file=log", "--port=$PORT=7", "--path=app.sock", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--log-file=log", "--port=$PORT=7", "--path=app.sock"], &[]);
         s.run(&["--log-file=second", "--port=$PORT", "--", "$PROBE"]);
         s.run(&["--log-file=third", "--pid-file=no/such/dir/pid", "--", "$PROBE"]);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -103,10 +92,8 @@ fn what_is_not_logged() {
 fn odd_names_of_logs() {
     compare(|s| {
         for option in ["--log-file=>log", "--log-file=00", "--log-file= log ", "--log-file=-", "--log-file=cat |"] {
-            s.start(&[option, "--", "$PROBE"]);
-            s.wait_worker(1);
-            s.signal("TERM");
-            s.wait_exit();
+            s.probe(&[option], &[]);
+            s.term();
         }
     });
 }
@@ -228,8 +215,7 @@ fn log_command_that_dies() {
         s.wait_worker(2);
         s.wait_line_in("log", "old worker <W0> died, status:768");
         s.wait_line_in("log", "old worker <W1> died, status:0");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
         s.wait_line_in("log", "exiting");
     });
 }
@@ -265,13 +251,11 @@ fn log_that_nobody_reads() {
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
         s.start(&[&format!("--log-file=| {logger}"), "--", "$PROBE"]);
         s.wait_worker(0);
         s.wait_worker(1);
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -288,8 +272,7 @@ fn log_command_that_does_not_read() {
         s.write("go", "\n");
         s.wait_line_in("log", "received HUP, spawning a new worker");
         s.wait_line_in("log", "old worker <W1> died, status:15");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
         s.wait_line_in("log", "exiting");
     });
 }

@@ -19,8 +19,7 @@ fn deploy(s: &mut Scenario, listener: &str, options: &[&str], program: &[&str]) 
     s.wait_line("old worker <W1> died");
     s.wait_http(listener, "version 2\n");
     s.wait_file("st", "2:<W2>\n");
-    s.signal("TERM");
-    s.wait_exit();
+    s.term();
 }
 
 #[test]

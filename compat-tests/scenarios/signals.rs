@@ -12,8 +12,7 @@ fn signals_that_kill_the_superdaemon() {
     compare(|s| {
         s.prelude("ulimit -c 0");
         for signal in ["QUIT", "USR1", "USR2", "SEGV", "ABRT", "VTALRM", "IO", "PWR", "KILL"] {
-            s.start(&[&["--interval=100"], &FILES[..], &["--", "$PROBE"]].concat());
-            s.wait_worker(1);
+            s.probe(&[&["--interval=100"], &FILES[..]].concat(), &[]);
             s.signal(signal);
             s.wait_exit();
             s.signal_worker(1, "TERM");
@@ -27,14 +26,12 @@ fn signals_that_kill_the_superdaemon() {
 #[test]
 fn signals_that_mean_nothing() {
     compare(|s| {
-        s.start(&[&FILES[..], &["--", "$PROBE"]].concat());
-        s.wait_worker(1);
+        s.probe(&FILES, &[]);
         s.wait_file("st", "1:<W1>\n");
         for signal in ["CHLD", "PIPE", "FPE", "WINCH", "URG", "CONT", "ALRM"] {
             s.signal(signal);
         }
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -43,25 +40,21 @@ fn signals_that_mean_nothing() {
 fn signals_that_do_not_end_the_interval() {
     compare(|s| {
         let start = Instant::now();
-        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--interval=5", "--status-file=st"], &[]);
         for signal in ["STOP", "CONT", "CHLD", "WINCH"] {
             s.signal(signal);
         }
         s.wait_file("st", "1:<W1>\n");
         assert!(start.elapsed() >= Duration::from_secs(2), "the whole interval");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-054: signals that are pending at the same time are one.
 #[test]
-fn hups_while_the_superdaemon_is_stopped() {
+fn hups_to_a_stopped_superdaemon_count_once() {
     compare(|s| {
-        s.start(&["--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&[], &[]);
         s.signal("STOP");
         for _ in 0..5 {
             s.signal("HUP");
@@ -70,18 +63,16 @@ fn hups_while_the_superdaemon_is_stopped() {
         s.wait_worker(2);
         s.wait_line("old worker <W1> died");
         s.wait_file("st", "2:<W2>\n");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
 /// LIFE-047 LIFE-048 LIFE-050 LIFE-051 LIFE-055: each HUP leads to a restart, also one that comes in an interval. (When the
 /// worker of that interval is taken for started is another matter: the divergence `whole-interval`.)
 #[test]
-fn hups_in_intervals() {
+fn hups_in_an_interval_wait() {
     compare(|s| {
-        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE", "ign=TERM"]);
-        s.wait_worker(1);
+        s.probe(&["--interval=5", "--status-file=st"], &["ign=TERM"]);
         s.signal("HUP");
         s.wait_worker(2);
         s.signal("HUP");
@@ -105,10 +96,9 @@ fn hups_in_intervals() {
 
 /// LIFE-075
 #[test]
-fn int_ends_the_first_interval() {
+fn an_int_ends_the_first_interval() {
     compare(|s| {
-        s.start(&["--interval=100", "--signal-on-term=QUIT", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--interval=100", "--signal-on-term=QUIT", "--status-file=st"], &[]);
         s.signal("INT");
         s.wait_exit();
     });
@@ -116,11 +106,9 @@ fn int_ends_the_first_interval() {
 
 /// LIFE-076: further signals change nothing.
 #[test]
-fn signals_during_the_shutdown() {
+fn signals_during_the_shutdown_mean_nothing() {
     compare(|s| {
-        s.start(&["--status-file=st", "--", "$PROBE", "ign=TERM"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&[], &["ign=TERM"]);
         s.signal("TERM");
         s.wait_report(1, "got TERM");
         for signal in ["TERM", "HUP", "INT", "ALRM"] {
@@ -134,11 +122,9 @@ fn signals_during_the_shutdown() {
 
 /// LIFE-077: all get the signal, and the status file tells who is left.
 #[test]
-fn shutdown_with_an_old_worker() {
+fn a_shutdown_stops_old_workers_too() {
     compare(|s| {
-        s.start(&["--signal-on-term=USR1", "--status-file=st", "--", "$PROBE", "G1=ign=TERM,USR1"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--signal-on-term=USR1"], &["G1=ign=TERM,USR1"]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_report(1, "got TERM");
@@ -154,10 +140,9 @@ fn shutdown_with_an_old_worker() {
 
 /// LIFE-018: a worker that is stopped has not failed, and nothing but its end ends the shutdown.
 #[test]
-fn worker_that_is_stopped() {
+fn a_stopped_worker_is_waited_for() {
     compare(|s| {
-        s.start(&["--interval=5", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--interval=5", "--status-file=st"], &[]);
         s.signal_worker(1, "STOP");
         s.wait_file("st", "1:<W1>\n");
         s.signal("TERM");
@@ -173,38 +158,33 @@ fn stop_with(names: &[&str]) {
     compare(|s| {
         s.prelude("ulimit -c 0");
         for name in names {
-            s.start(&["--interval=100", "--signal-on-term", name, "--", "$PROBE"]);
-            s.wait_worker(1);
-            s.signal("TERM");
-            s.wait_exit();
+            s.probe(&["--interval=100", "--signal-on-term", name], &[]);
+            s.term();
         }
     });
 }
 
 /// F2 LIFE-043 LIFE-044: how they may be written, and how they are shown.
 #[test]
-fn spellings_of_signals() {
+fn signals_may_be_spelled_in_many_ways() {
     stop_with(&["usr1", "SIGUSR2", "sigQuit", "SIGSIGINT", "0", "", "10", "012", "+1", "1.5", "3e0"]);
 }
 
 /// F2
 #[test]
-fn names_of_signals() {
+fn every_name_of_a_signal_is_known() {
     stop_with(&["KILL", "STKFLT", "IOT", "POLL", "PROF", "PWR", "NUM35", "SIGRTMIN", "RTMAX", "VTALRM", "XCPU"]);
 }
 
 /// F2 LIFE-044: the same for HUP; a number is shown as it is given.
 #[test]
-fn number_of_a_signal_for_hup() {
+fn a_number_names_a_signal() {
     compare(|s| {
-        s.start(&["--signal-on-hup=10", "--signal-on-term=0", "--status-file=st", "--", "$PROBE"]);
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
+        s.serve(&["--signal-on-hup=10", "--signal-on-term=0"], &[]);
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("sending 10 to old workers:<W1>");
         s.wait_line("old worker <W1> died");
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }

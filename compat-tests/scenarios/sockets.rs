@@ -4,28 +4,26 @@ use crate::harness::{Scenario, compare};
 
 /// Starts with these listeners, lets a worker report what it got, and stops.
 fn listen(s: &mut Scenario, options: &[&str]) {
-    s.start(&[options, &["--", "$PROBE"]].concat());
-    s.wait_worker(1);
+    s.probe(options, &[]);
     s.ls();
-    s.signal("TERM");
-    s.wait_exit();
+    s.term();
 }
 
 /// LIFE-008
 #[test]
-fn no_listener() {
+fn without_a_listener_the_variable_is_empty() {
     compare(|s| listen(s, &[]));
 }
 
 /// S1 S2 S7 S10 E1
 #[test]
-fn tcp() {
+fn a_port_is_tcp() {
     compare(|s| listen(s, &["--port=$PORT", "--port=127.0.0.1:$PORT2", "--port=localhost:$PORT3"]));
 }
 
 /// S10
 #[test]
-fn udp() {
+fn a_u_means_udp() {
     compare(|s| listen(s, &["--port=u$PORT", "--port=127.0.0.1:u$PORT2"]));
 }
 
@@ -36,7 +34,7 @@ fn tcp_and_udp_on_one_port() {
 
 /// S6
 #[test]
-fn ipv6() {
+fn brackets_mean_ipv6() {
     compare(|s| listen(s, &["--port=[::1]:$PORT", "--port=::1:u$PORT", "--port=[::]:$PORT2", "--port=0.0.0.0:$PORT2"]));
 }
 
@@ -48,7 +46,7 @@ fn names_with_blanks_and_brackets() {
 
 /// S5 S11 U1 U7
 #[test]
-fn several_in_order() {
+fn ports_come_before_paths_in_their_order() {
     compare(|s| {
         listen(s, &["--path=b.sock", "--port=$PORT2", "--path=a.sock", "--port=$PORT", "--port=u$PORT3", "--path=0"]);
     });
@@ -56,7 +54,7 @@ fn several_in_order() {
 
 /// S12
 #[test]
-fn requested_fds() {
+fn a_port_gets_the_descriptor_it_asks_for() {
     compare(|s| listen(s, &["--port=$PORT=7", "--port=127.0.0.1:$PORT2 =009", "--port=u$PORT3"]));
 }
 
@@ -73,7 +71,7 @@ fn listener_on_stdout() {
 
 /// S16
 #[test]
-fn backlog() {
+fn a_backlog_is_passed_to_listen() {
     compare(|s| listen(s, &["--backlog=7", "--port=$PORT", "--port=u$PORT2", "--path=app.sock"]));
 }
 
@@ -110,8 +108,7 @@ fn listeners_stay_open_over_a_restart() {
         s.signal("HUP");
         s.wait_line("old worker <W1> died, status:0");
         assert!(s.http_get("$PORT").starts_with("hello from generation 2 "));
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -127,8 +124,7 @@ fn port_in_use() {
         // What was bound before the error is removed.
         s.run(&["--port=u$PORT", "--port=$PORT", "--path=app.sock", "--pid-file=pid", "--", "$PROBE"]);
         s.ls();
-        s.signal("TERM");
-        s.wait_exit();
+        s.term();
     });
 }
 
@@ -183,8 +179,7 @@ fn odd_names_of_sockets() {
 #[test]
 fn sockets_of_a_killed_superdaemon() {
     compare(|s| {
-        s.start(&["--path=app.sock", "--path=second.sock", "--", "$PROBE"]);
-        s.wait_worker(1);
+        s.probe(&["--path=app.sock", "--path=second.sock"], &[]);
         s.remove("second.sock");
         s.signal("KILL");
         s.wait_exit();
