@@ -125,14 +125,33 @@ const OPTIONS: &[Part] = &[
 
 const SECTIONS: &[(&str, &[Part])] = &[
     (
+        "LIFE CYCLE",
+        &[
+            Text(
+                "At start, the options are checked, the envdir is read, the log is opened, the listeners are opened, the \
+                 pid file is locked and written, and the first worker is started. A worker that is alive after \
+                 --interval seconds (with --ready: that is ready) has started, becomes the current one and appears in \
+                 the status file. One that has died by then is reported, and the next one is started.",
+            ),
+            Text(
+                "On HUP, the next worker is started while the current one serves. Only when it has started, and \
+                 --kill-old-delay seconds have passed, the old one gets the signal of --signal-on-hup. It finishes what it \
+                 is doing and stays in the status file until it has ended.",
+            ),
+            Text(
+                "When the current worker dies, the next one is started at once. On TERM or INT, all workers are stopped, \
+                 and when the last one has ended, pid file, sockets and status file are removed.",
+            ),
+        ],
+    ),
+    (
         "SIGNALS",
         &[
             Item(
                 "HUP",
                 "Restart: start a new worker, wait --interval seconds, and if it is alive then, wait --kill-old-delay \
                  seconds and send the old workers the signal of --signal-on-hup. Old workers may take the time they \
-                 need. HUPs that come meanwhile wait, and each leads to a restart of its own, unless several come at \
-                 the same moment.",
+                 need. HUPs that come meanwhile wait; one restart answers all that wait when it begins.",
             ),
             Item(
                 "TERM, INT",
@@ -148,8 +167,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
         &[
             Text(
                 "Relative names are relative to the directory that start_server is started in, never to --dir. The pid \
-                 file, the sockets and the status file are removed at the end, unless they have been replaced by \
-                 somebody else.",
+                 file, the sockets and the status file are removed at the end, unless other files have taken their \
+                 places.",
             ),
             Item(
                 "pid file",
@@ -342,6 +361,64 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "start_server --daemonize --log-file=app.log --pid-file=app.pid \\\n    \
                  --port=127.0.0.1:8080 --signal-on-hup=QUIT --signal-on-term=QUIT -- \\\n    \
                  starman --workers 4 app.psgi",
+            ),
+        ],
+    ),
+    (
+        "QUESTIONS",
+        &[
+            Item(
+                "How are logs rotated?",
+                "With copytruncate of logrotate(8), as the superdaemon and its workers append; or with a command as the log: \
+                 --log-file='| cronolog /var/log/app.%Y%m%d'.",
+            ),
+            Item(
+                "How does a deploy script know that it failed?",
+                "By the exit status of --restart, with --ready and --max-start-failures at the start and --restart-timeout: \
+                 0 means that the new version serves, 124 and 125 that the old one does. \"--restart || start\" is \
+                 wrong therefore.",
+            ),
+            Item(
+                "What does a worker get?",
+                "The listeners as open descriptors, named by SERVER_STARTER_PORT; the generation; the variables of the envdir; \
+                 the standard descriptors; nothing else that the superdaemon has opened. See THE WORKER.",
+            ),
+            Item(
+                "How does it run under systemd?",
+                "In the foreground with Type=simple, or Type=notify and --sd-notify; with ExecReload=start_server --restart \
+                 ..., so that a reload succeeds only when the new version serves. See SERVICE MANAGERS; unit files are in \
+                 /usr/share/doc/start-server/examples.",
+            ),
+            Item(
+                "How does nginx reach it by a unix socket?",
+                "--path=/run/app/app.sock, and \"server unix:/run/app/app.sock;\" in an upstream of nginx. The socket has mode \
+                 0777: who may reach its directory may connect.",
+            ),
+            Item(
+                "What happens if a new version crashes?",
+                "The old one serves on. The start is tried again for ever, with the envdir as it is by then, or until \
+                 --max-start-failures. To go back, put the old version in place: the next attempt takes it.",
+            ),
+            Item(
+                "Which time limits are there?",
+                "--ready-timeout for a worker to become ready, --kill-timeout for one to end, --restart-timeout for --restart \
+                 to wait. Without them, nothing is limited.",
+            ),
+            Item(
+                "How is the state seen?",
+                "In the status file: a line GENERATION:PID for each worker. One line: a restart is over. With --sd-notify also \
+                 in systemctl status.",
+            ),
+            Item(
+                "What does \"seems to have failed to start\" mean?",
+                "The worker has died before it had started; the status is that of wait(2), so 256 is exit code 1 and 9 is \
+                 KILL. What the program said itself is in the log above that line. A program that puts itself into the \
+                 background is seen as one that dies.",
+            ),
+            Item(
+                "How is start_server itself upgraded?",
+                "Install it, then stop and start each superdaemon; the listeners are closed for that moment. Until then the old \
+                 program runs, and --restart and --stop of the new one work with it.",
             ),
         ],
     ),

@@ -1,4 +1,5 @@
-//! The command line of `start_server`: every option is declared here, once. Names, kinds and help come from the declaration.
+//! The command line of `start_server`: every option is declared here, once. Names, kinds and help come from the
+//! declaration.
 
 mod declaration;
 mod getopt_long;
@@ -43,7 +44,8 @@ pub enum Action {
     Start(Box<Options>),
 }
 
-/// The arguments with each option spelled out as `--name` or `--name=value` in front of a `--`, and the words behind it.
+/// The arguments with each option spelled out as `--name` or `--name=value` in front of a `--`, and the words behind
+/// it.
 /// `posixly_correct`: whether `POSIXLY_CORRECT` is set.
 ///
 /// # Errors
@@ -55,7 +57,7 @@ pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<
 /// What the arguments, without the program's name, ask for. The order of the checks is part of the interface (P1).
 ///
 /// # Errors
-/// The original's messages for a command line that can't be parsed or isn't complete, and for a signal that there isn't.
+/// The original's messages for a command line that can't be parsed or isn't complete, and for an unknown signal.
 pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
     let mut command = command();
     let posixly_correct = env::var_os("POSIXLY_CORRECT").is_some();

@@ -22,7 +22,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// If a file can't be read, if no worker has started yet, if the superdaemon is not alive or doesn't survive the
-/// restart, if it gives the restart up ([`Error::GivenUp`]), or if the time is over ([`Error::TimedOut`]): the restart goes
+/// restart, if it gives the restart up ([`Error::GivenUp`]), or if the time is over ([`Error::TimedOut`]): the restart
+/// goes
 /// on then.
 ///
 /// ```no_run
@@ -44,7 +45,8 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
     loop {
         // ORDER: looked at first, as a superdaemon may die just after it has finished.
         let alive = superdaemon.is_alive();
-        // Any later generation will do: the awaited one may have failed, or somebody else restarted too (`restart-ends`).
+        // Any later generation will do: the awaited one may have failed, or another restart was asked for, too
+        // (`restart-ends`).
         if matches!(generations(status_file)?[..], [generation] if generation >= awaited) {
             return Ok(());
         }

@@ -13,8 +13,9 @@ use crate::sys::{self, CStringArray, c_string};
 
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What is set over what was inherited is in two layers, since the original undoes what it read from the envdir at every wake-up, but never what it read at start
-/// (LIFE-135, LIFE-137).
+/// Variables set on top of the inherited ones, in two layers: `base` stays for good (the envdir as it was at start
+/// belongs to
+/// it), `envdir` is replaced whenever the envdir is read again (LIFE-135, LIFE-137).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `NAME=VALUE`, in the order and the form of the launch.
@@ -125,7 +126,8 @@ impl Environment {
         self.envdir.clear();
     }
 
-    /// `NAME=VALUE` for exec: what was inherited keeps its place. A name from the envdir may hold a `=`, and a value ends at
+    /// `NAME=VALUE` for exec: what was inherited keeps its place. A name from the envdir may hold a `=`, and a value
+    /// ends at
     /// its first NUL (LIFE-133).
     pub(crate) fn to_c(&self) -> CStringArray {
         self.entries().collect()

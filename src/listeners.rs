@@ -46,7 +46,7 @@ impl From<InheritedListener> for Listener {
     }
 }
 
-/// The open listeners. Dropping them removes their socket files, unless they are somebody else's by now.
+/// The open listeners. Dropping them removes their socket files, unless they belong to another process by now.
 #[derive(Default)]
 pub(crate) struct Listeners {
     entries: Vec<Listener>,

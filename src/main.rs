@@ -1,6 +1,7 @@
 //! The program `start_server`.
 
-// Rust's own start-up would open /dev/null on closed standard descriptors and ignore PIPE, and so hide what the program was
+// Rust's own start-up would open /dev/null on closed standard descriptors and ignore PIPE, and so hide what the program
+// was
 // launched with, which workers and loggers inherit. So the program starts where a C program does.
 #![no_main]
 
@@ -29,7 +30,7 @@ fn print_version() -> Result<(), Error> {
     print("0.35\n").map_err(|errno| Error::Stdout { errno: errno as i32 })
 }
 
-/// That nobody can read it is no error (P3).
+/// That it can't be written is no error (P3).
 fn print_help(text: &str) {
     let _ = print(text);
 }
@@ -62,7 +63,8 @@ mod entry {
     use std::ffi::{CStr, OsStr, c_char, c_int};
     use std::os::unix::ffi::OsStrExt;
 
-    // Rust's standard library needs the unwinder of libgcc, for nothing that happens here. From the archive of it, only what
+    // Rust's standard library needs the unwinder of libgcc, for nothing that happens here. From the archive of it, only
+    // what
     // is used becomes part of the program; loading the shared library would take a tenth of the whole start.
     #[cfg(all(feature = "static-unwinder", target_os = "linux", target_env = "gnu"))]
     #[link(name = "gcc_eh")]
@@ -72,7 +74,7 @@ mod entry {
     #[unsafe(no_mangle)]
     extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
         let argument = |index| {
-            // SAFETY: argv holds argc C strings, which nobody changes.
+            // SAFETY: argv holds argc C strings, which are not changed.
             let argument = unsafe { CStr::from_ptr(*argv.add(index)) };
             OsStr::from_bytes(argument.to_bytes()).to_owned()
         };

@@ -34,7 +34,8 @@ impl Readiness {
     }
 }
 
-/// The options of [`start_server`](crate::start_server), with the names of the original's. Those from `ready` on are our
+/// The options of [`start_server`](crate::start_server), with the names of the original's. Those from `ready` on are
+/// our
 /// own, and by default change nothing.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
@@ -48,7 +49,7 @@ pub struct Options {
     pub paths: Vec<PathBuf>,
     /// `--backlog`: how many connections may wait to be accepted; 0 stands for the system's `SOMAXCONN`.
     pub backlog: i32,
-    /// `--interval`: a new worker has started if it is still alive after so many seconds.
+    /// `--interval`: seconds a new worker must stay alive to count as started.
     pub interval: u32,
     /// `--signal-on-hup`: what stops the old workers in a restart.
     pub signal_on_hup: StopSignal,
@@ -77,12 +78,13 @@ pub struct Options {
     pub daemonize: bool,
     /// `--ready`: when a new worker has started.
     pub ready: Readiness,
-    /// `--ready-timeout`: seconds after which a worker that isn't ready is stopped, and its start has failed. None: 60. Not for
+    /// `--ready-timeout`: seconds after which a worker that isn't ready is stopped, and its start has failed. None: 60.
+    /// Not for
     /// [`Readiness::Interval`].
     pub ready_timeout: Option<u32>,
-    /// `--max-start-failures`: after so many failed starts in a row a restart is given up. None: never.
+    /// `--max-start-failures`: failed starts in a row after which a restart is given up. None: never.
     pub max_start_failures: Option<u32>,
-    /// `--kill-timeout`: a worker that is still alive so many seconds after its stop signal gets KILL. None: never.
+    /// `--kill-timeout`: seconds after its stop signal until a worker that is still running gets KILL. None: never.
     pub kill_timeout: Option<u32>,
     /// `--sd-notify`: tell the service manager at `NOTIFY_SOCKET` how things stand.
     pub sd_notify: bool,

@@ -1,4 +1,5 @@
-//! `--ready`: how the superdaemon learns that a new worker has started, where that is not a matter of the interval alone.
+//! `--ready`: how the superdaemon learns that a new worker has started, where that is not a matter of the interval
+//! alone.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -14,9 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ServerPort {
-    /// Its key in `SERVER_STARTER_PORT`: what was given to `--port` (`8080`, `127.0.0.1:8080`, `[::1]:8080`) or `--path`.
+    /// Its key in `SERVER_STARTER_PORT`: what was given to `--port` (`8080`, `127.0.0.1:8080`, `[::1]:8080`) or
+    /// `--path`.
     pub name: OsString,
-    /// The open socket. It is in blocking mode, and shared with the superdaemon and the other workers: what is set on it
+    /// The open socket. It is in blocking mode, and shared with the superdaemon and the other workers: what is set on
+    /// it
     /// is set for them too.
     pub socket: ServerSocket,
 }
@@ -37,7 +39,8 @@ pub enum ServerSocket {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerPortsError {
-    /// `SERVER_STARTER_PORT` is not set: the program was not started by a superdaemon. (One without listeners sets it to
+    /// `SERVER_STARTER_PORT` is not set: the program was not started by a superdaemon. (One without listeners sets it
+    /// to
     /// the empty text, which is no error.)
     NotSet,
     /// An entry is not of the form `NAME=FD`.
@@ -170,7 +173,8 @@ impl Kind {
 
     fn socket(self, fd: RawFd) -> ServerSocket {
         #[expect(unsafe_code)]
-        // SAFETY: the superdaemon opened the descriptor for this program to own. It is taken only once, as there is one call
+        // SAFETY: the superdaemon opened the descriptor for this program to own. It is taken only once, as there is one
+        // call
         // that takes (`TAKEN`), and no number is there twice (`parse`).
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         match self {

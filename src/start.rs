@@ -25,8 +25,10 @@ use crate::system::{Files, System};
 /// must have no other thread.
 ///
 /// # Errors
-/// If there is another thread, or if something can't be opened or bound; no worker has been started then. The error has been
-/// said on standard error, as everything that the superdaemon has to say. After the first worker has been started, nothing is an error any more.
+/// If there is another thread, or if something can't be opened or bound; no worker has been started then. The error has
+/// been
+/// said on standard error, as everything that the superdaemon has to say. After the first worker has been started,
+/// nothing is an error any more.
 ///
 /// ```no_run
 /// use server_starter::{Options, start_server};
@@ -41,7 +43,8 @@ pub fn start_server(options: &Options) -> Result<(), Error> {
     sys::open_standard_descriptors();
     let mut resources = Resources::default();
     let result = resources.run(options);
-    // ORDER: said before the socket files are removed and before the log command is waited for (L7), which may take for ever.
+    // ORDER: said before the socket files are removed and before the log command is waited for (L7), which may take for
+    // ever.
     if let Err(error) = &result {
         say(error.message());
     }
@@ -59,9 +62,13 @@ impl Resources {
     /// The headings of the start, in the original's order.
     fn run(&mut self, options: &Options) -> Result<(), Error> {
         options.check()?;
-        let launch = LaunchState::take_over(OneThread::check()?);
+        let one_thread = OneThread::check();
+        let one_thread =
+            one_thread.ok_or_else(|| Error::rule(&[b"start_server needs a process that has one thread"]))?;
+        let launch = LaunchState::take_over(one_thread);
         let mut environment = Environment::inherited(options);
-        // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited listeners.
+        // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited
+        // listeners.
         let manager = self.meet_manager(options, &mut environment)?;
         read_envdir(&mut environment);
         self.open_log(options, &environment, &launch)?;

@@ -1,4 +1,5 @@
-//! The life cycle: a straight loop in the original's order. Where it blocks is part of its behaviour: a worker's death is
+//! The life cycle: a straight loop in the original's order. Where it blocks is part of its behaviour: a worker's death
+//! is
 //! noticed only when the loop waits, never in an interval or a delay (LIFE-058, LIFE-155).
 
 mod old_workers;
@@ -157,7 +158,8 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.environment.add_default_interval();
     }
 
-    /// Starts a worker, and others as long as starts fail, but no more than `most_failures`. Whether there is a current worker
+    /// Starts a worker, and others as long as starts fail, but no more than `most_failures`. Whether there is a current
+    /// worker
     /// now; there is none if it was given up, or if a shutdown was requested between two attempts.
     fn start_worker(&mut self, most_failures: Option<u32>) -> bool {
         let mut failures = 0;
@@ -257,7 +259,8 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.stop_old_workers(signal);
     }
 
-    /// Gives a restart up. The worker that was there before is the current one again; if it has died meanwhile, the loop
+    /// Gives a restart up. The worker that was there before is the current one again; if it has died meanwhile, the
+    /// loop
     /// will find out.
     fn go_on_with(&mut self, previous: Option<Worker>) {
         if self.is_stop_requested() {

@@ -20,8 +20,6 @@ use nix::sys::uio::writev;
 use nix::sys::wait::waitpid;
 use nix::unistd::{self, ForkResult};
 
-use crate::error::Error;
-
 pub(crate) use exec::{CStringArray, environment, exec, exec_shell};
 
 /// A process id.
@@ -42,17 +40,12 @@ pub(crate) fn c_string(bytes: &[u8]) -> CString {
 pub(crate) struct OneThread(());
 
 impl OneThread {
-    /// # Errors
-    /// If there are others. Where that can't be seen (without /proc), the caller's word is taken.
-    pub(crate) fn check() -> Result<Self, Error> {
+    /// None if there are others. Where that can't be seen (without /proc), the caller's word is taken.
+    pub(crate) fn check() -> Option<Self> {
         /// The directory's entries are `.`, `..` and one for each thread, and each is a directory.
         const LINKS_WITH_ONE: u64 = 3;
-        match std::fs::metadata("/proc/self/task") {
-            Ok(metadata) if metadata.nlink() > LINKS_WITH_ONE => {
-                Err(Error::rule(&[b"start_server needs a process that has one thread"]))
-            }
-            _ => Ok(Self(())),
-        }
+        let links = std::fs::metadata("/proc/self/task").map_or(LINKS_WITH_ONE, |metadata| metadata.nlink());
+        (links <= LINKS_WITH_ONE).then_some(Self(()))
     }
 
     /// For tests, whose children do no more than async-signal-safe calls.
@@ -100,7 +93,8 @@ impl ErrnoText {
     }
 }
 
-/// The system's text for `errno`, always in English as the program never calls setlocale(3) (X7). `Errno::desc` words 26
+/// The system's text for `errno`, always in English as the program never calls setlocale(3) (X7). `Errno::desc` words
+/// 26
 /// of them differently.
 pub(crate) fn strerror(errno: Errno) -> ErrnoText {
     let mut text = [0; 128];
@@ -134,7 +128,8 @@ fn find_dead(kind: libc::idtype_t, id: libc::id_t) -> Option<Pid> {
     pid.filter(|&pid| pid != 0)
 }
 
-/// waitpid(2) without blocking: `pid`, or any child for -1, if it has ended. nix takes the status apart, which is shown as
+/// waitpid(2) without blocking: `pid`, or any child for -1, if it has ended. nix takes the status apart, which is shown
+/// as
 /// it is, and knows no real-time signals.
 pub(crate) fn reap(pid: Pid) -> Option<(Pid, WaitStatus)> {
     let mut status = 0;
@@ -148,7 +143,8 @@ pub(crate) fn wait_for(pid: Pid) {
     while waitpid(unistd::Pid::from_raw(pid), None) == Err(Errno::EINTR) {}
 }
 
-/// dup2(2): `fd` becomes `target`, without close-on-exec. Whatever was at `target` is closed. nix's wants an owner of the
+/// dup2(2): `fd` becomes `target`, without close-on-exec. Whatever was at `target` is closed. nix's wants an owner of
+/// the
 /// target, and there may be none.
 ///
 /// # Safety
@@ -229,7 +225,8 @@ pub(crate) fn listen(socket: &OwnedFd, backlog: c_int) -> Result<(), Errno> {
 /// How long the path of a unix socket may be: all of `sun_path`, without a NUL (U5). 108 bytes on Linux.
 pub(crate) const LONGEST_SOCKET_PATH: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path);
 
-/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used. nix wants room for a NUL.
+/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used. nix wants room for
+/// a NUL.
 pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
     // SAFETY: all-zero is a valid sockaddr_un.
     let mut address: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -245,7 +242,8 @@ pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
     Errno::result(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
 }
 
-/// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the process that sent it,
+/// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the process that sent
+/// it,
 /// which the kernel tells of a socket with `SO_PASSCRED`. Descriptors that come with it are closed.
 /// nix's gives up all control messages if one was cut, and so the sender of a message with descriptors.
 #[cfg(target_os = "linux")]
@@ -286,7 +284,8 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
         fn gethostbyname(name: *const c_char) -> *const libc::hostent;
     }
     Errno::clear();
-    // SAFETY: the name is a C string, and only the one thread of a start (`OneThread`) comes here. For an AF_INET entry, h_addr_list points to a list of
+    // SAFETY: the name is a C string, and only the one thread of a start (`OneThread`) comes here. For an AF_INET
+    // entry, h_addr_list points to a list of
     // pointers to 4 bytes each; it ends in a null pointer.
     unsafe {
         let Some(entry) = gethostbyname(name.as_ptr()).as_ref() else {

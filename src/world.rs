@@ -1,4 +1,5 @@
-//! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of its
+//! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of
+//! its
 //! own. [`System`](crate::system::System) is the real world; tests put one with a virtual clock in its place.
 
 use std::time::Duration;
@@ -16,7 +17,8 @@ pub(crate) trait World {
     /// Sends a signal. That it fails means nothing: the worker is dead, and its death will be told.
     fn kill(&mut self, worker: Pid, signal: &StopSignal);
 
-    /// Waits until there is a request that has not been taken, or what is awaited has happened, but not after `end`, a time of
+    /// Waits until there is a request that has not been taken, or what is awaited has happened, but not after `end`, a
+    /// time of
     /// the clock.
     fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken;
 
@@ -35,10 +37,12 @@ pub(crate) trait World {
     /// What the envdir holds now.
     fn read_envdir(&mut self, path: &[u8]) -> Variables;
 
-    /// Tells the workers that run, one `GENERATION:PID` a line: to readers of the status file, and to the service manager.
+    /// Tells the workers that run, one `GENERATION:PID` a line: to readers of the status file, and to the service
+    /// manager.
     fn publish(&mut self, workers: &[u8]) -> Result<(), Error>;
 
-    /// Tells `--restart` that a restart has been given up and which generation was its last attempt; or, with None, that a
+    /// Tells `--restart` that a restart has been given up and which generation was its last attempt; or, with None,
+    /// that a
     /// worker has started.
     fn note_given_up(&mut self, generation: Option<u64>);
 

@@ -13,7 +13,8 @@ fn own() -> Vec<String> {
     own.filter_map(|arg| arg.get_long()).map(str::to_owned).collect()
 }
 
-/// Whatever isn't the full name behind two dashes means what it means to the original, and is told in the same words. Each
+/// Whatever isn't the full name behind two dashes means what it means to the original, and is told in the same words.
+/// Each
 /// has a value that shows in a message: the option takes none, or a number.
 #[test]
 fn nothing_but_the_full_name_is_an_option_of_ours() {

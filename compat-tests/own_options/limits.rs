@@ -137,7 +137,8 @@ fn a_file_that_is_no_note() {
     });
 }
 
-/// With the interval alone, as the original has it. Five seconds: even on a slow machine the worker is dead when they end.
+/// With the interval alone, as the original has it. Five seconds: even on a slow machine the worker is dead when they
+/// end.
 #[test]
 fn a_restart_is_given_up_where_the_interval_decides() {
     ours_alone(|s| {

@@ -166,7 +166,8 @@ fn a_worker_that_is_not_ready_in_time_has_failed() {
     });
 }
 
-/// Nothing else that a worker sends is of interest, but all of it is read at all times: a worker whose message nobody reads
+/// Nothing else that a worker sends is of interest, but all of it is read at all times: a worker whose message nobody
+/// reads
 /// would stand still.
 #[test]
 fn a_talkative_worker_never_stands_still() {
@@ -300,7 +301,8 @@ fn a_server_as_it_is() {
     });
 }
 
-/// A process with more capabilities in its permitted set than in the effective set of the superdaemon may not be looked at.
+/// A process with more capabilities in its permitted set than in the effective set of the superdaemon may not be looked
+/// at.
 /// Who isn't root can't have that, but can have nothing to look at.
 #[test]
 fn a_kernel_that_does_not_let_it_look_is_told_of_at_start() {

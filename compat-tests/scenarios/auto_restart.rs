@@ -78,7 +78,8 @@ fn only_true_values_enable_it() {
     });
 }
 
-/// LIFE-160: while an old worker stays, only after the double time. LIFE-165: an interval that is longer. LIFE-162: `00` is true.
+/// LIFE-160: while an old worker stays, only after the double time. LIFE-165: an interval that is longer. LIFE-162:
+/// `00` is true.
 #[test]
 fn while_old_workers_are_left_it_is_forced() {
     compare(|s| {
@@ -143,7 +144,8 @@ fn hup_sets_the_clock_back() {
     });
 }
 
-/// LIFE-158 LIFE-164: the new worker fails, and the old one goes on. LIFE-142: enabled by the envdir's files of the start.
+/// LIFE-158 LIFE-164: the new worker fails, and the old one goes on. LIFE-142: enabled by the envdir's files of the
+/// start.
 #[test]
 fn auto_restart_whose_worker_fails() {
     compare(|s| {

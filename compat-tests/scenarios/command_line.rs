@@ -5,7 +5,8 @@ use crate::harness::compare;
 /// Runs each line on both programs. What a line is accepted as shows in the complaint it ends with: an invalid port, a
 /// missing pid file.
 ///
-/// A line is split at blanks; `''` is an empty word, `\s` a blank, `\n` a newline, `\xNN` a byte. `NAME=VALUE : ` in front
+/// A line is split at blanks; `''` is an empty word, `\s` a blank, `\n` a newline, `\xNN` a byte. `NAME=VALUE : ` in
+/// front
 /// is for the environment.
 fn all_end_at_once(lines: &[&str]) {
     compare(|s| {

@@ -175,7 +175,8 @@ fn restart_with_two_generations() {
     });
 }
 
-/// LIFE-111: the status file before `--restart`, while it waits, and when it is done. The superdaemon has none, so the test
+/// LIFE-111: the status file before `--restart`, while it waits, and when it is done. The superdaemon has none, so the
+/// test
 /// writes it.
 const STATUS_FILES: [(&str, &str, &str); 4] = [
     ("9:1\n10:2\n", "", "11:3\n"),

@@ -68,7 +68,8 @@ fn envdir_and_kill_old_delay_from_the_environment() {
     });
 }
 
-/// LIFE-135 LIFE-137 LIFE-138: what was there at the start is what a file that goes, or becomes empty, falls back to. LIFE-139:
+/// LIFE-135 LIFE-137 LIFE-138: what was there at the start is what a file that goes, or becomes empty, falls back to.
+/// LIFE-139:
 /// a death makes it be read, too. (That a failing start doesn't is another matter: the divergence `envdir-retry`.)
 #[test]
 fn envdir_falls_back_to_the_start() {
@@ -94,7 +95,8 @@ fn envdir_falls_back_to_the_start() {
     });
 }
 
-/// LIFE-144: an envdir that names another one, LIFE-145: PATH for the program's search, LIFE-146: directories that come and go.
+/// LIFE-144: an envdir that names another one, LIFE-145: PATH for the program's search, LIFE-146: directories that come
+/// and go.
 #[test]
 fn envdirs_that_change() {
     compare(|s| {

@@ -90,7 +90,8 @@ fn files_of_an_earlier_run_are_replaced() {
     });
 }
 
-/// LIFE-094 LIFE-095: files that somebody deletes or writes to; the pid file is not looked at again, and removed all the same.
+/// LIFE-094 LIFE-095: files that somebody deletes or writes to; the pid file is not looked at again, and removed all
+/// the same.
 #[test]
 fn files_that_are_changed_are_written_again() {
     compare(|s| {

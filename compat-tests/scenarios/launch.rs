@@ -177,7 +177,8 @@ fn directory_that_is_missing() {
     assert!(matches!(original.result, Ok(Some(_))) && original.result == ours.result);
 }
 
-/// LIFE-180: the inner superdaemon has a generation and names of its own; the outer one's socket goes on without a name.
+/// LIFE-180: the inner superdaemon has a generation and names of its own; the outer one's socket goes on without a
+/// name.
 #[test]
 fn superdaemon_under_a_superdaemon() {
     compare(|s| {
@@ -192,7 +193,8 @@ fn superdaemon_under_a_superdaemon() {
     });
 }
 
-/// LIFE-079: the superdaemon leads the session of a terminal that goes away; that is a HUP, and nobody hears it any more.
+/// LIFE-079: the superdaemon leads the session of a terminal that goes away; that is a HUP, and nobody hears it any
+/// more.
 #[test]
 fn a_hangup_is_a_hup() {
     // The number of the terminal differs, so the worker has none.
@@ -217,7 +219,8 @@ fn a_hangup_is_a_hup() {
     });
 }
 
-/// Runs `script` as the first process of a PID namespace; `"$0" "$@"` in it is the program with its arguments. There, pids
+/// Runs `script` as the first process of a PID namespace; `"$0" "$@"` in it is the program with its arguments. There,
+/// pids
 /// are small numbers in the order of the forks, and so they are equal.
 fn as_pid_1(s: &mut Scenario, script: &str) {
     let root = if Uid::effective().is_root() { "" } else { "--map-root-user" };
@@ -226,7 +229,8 @@ fn as_pid_1(s: &mut Scenario, script: &str) {
     s.prelude(&format!("{unshare} : || {{ {hint}; }}; exec {unshare} '{script}' \"$0\" \"$@\""));
 }
 
-/// LIFE-174 LIFE-175: each unknown process it reaps is an old worker, or in the shutdown a worker; LIFE-176: what an earlier container left
+/// LIFE-174 LIFE-175: each unknown process it reaps is an old worker, or in the shutdown a worker; LIFE-176: what an
+/// earlier container left
 /// means nothing. The background jobs wait for a fifo's writer, with what the shell itself can do.
 #[test]
 fn pid_1() {

@@ -202,7 +202,8 @@ fn shutdown_waits_for_a_worker_that_stays() {
     });
 }
 
-/// LIFE-021 LIFE-022 LIFE-023 LIFE-024 LIFE-025 E4: raw wait statuses; failed generations are gone for good. Without a core
+/// LIFE-021 LIFE-022 LIFE-023 LIFE-024 LIFE-025 E4: raw wait statuses; failed generations are gone for good. Without a
+/// core
 /// dump, which would change the status.
 #[test]
 fn every_way_to_fail_is_a_failed_start() {
@@ -224,7 +225,8 @@ fn every_way_to_fail_is_a_failed_start() {
     });
 }
 
-/// LIFE-035 LIFE-036 LIFE-037: the successors of a dead worker fail; meanwhile the status file still shows the dead one.
+/// LIFE-035 LIFE-036 LIFE-037: the successors of a dead worker fail; meanwhile the status file still shows the dead
+/// one.
 #[test]
 fn a_successor_that_fails_is_tried_again() {
     compare(|s| {
@@ -339,7 +341,8 @@ fn old_worker_dies_while_new_ones_fail() {
     });
 }
 
-/// LIFE-003: the status file is replaced, not rewritten: who has opened the old one keeps it. The new one is there before the
+/// LIFE-003: the status file is replaced, not rewritten: who has opened the old one keeps it. The new one is there
+/// before the
 /// message is.
 #[test]
 fn status_file_is_replaced() {

@@ -237,7 +237,8 @@ fn log_command_that_dies_in_the_shutdown() {
     });
 }
 
-/// LIFE-169: nobody reads the log any more; that changes nothing else. LIFE-170: the command may outlive the superdaemon.
+/// LIFE-169: nobody reads the log any more; that changes nothing else. LIFE-170: the command may outlive the
+/// superdaemon.
 #[test]
 fn log_that_nobody_reads() {
     compare(|s| {

@@ -1,4 +1,5 @@
-//! Signals to the superdaemon: which ones it knows, what becomes of those that come at other times, and what it sends on.
+//! Signals to the superdaemon: which ones it knows, what becomes of those that come at other times, and what it sends
+//! on.
 
 use std::time::{Duration, Instant};
 
@@ -67,7 +68,8 @@ fn hups_to_a_stopped_superdaemon_count_once() {
     });
 }
 
-/// LIFE-047 LIFE-048 LIFE-050 LIFE-051 LIFE-055: each HUP leads to a restart, also one that comes in an interval. (When the
+/// LIFE-047 LIFE-048 LIFE-050 LIFE-051 LIFE-055: each HUP leads to a restart, also one that comes in an interval. (When
+/// the
 /// worker of that interval is taken for started is another matter: the divergence `whole-interval`.)
 #[test]
 fn hups_in_an_interval_wait() {

@@ -121,10 +121,10 @@ fn workers() -> [Arg; 5] {
                  Default: none. Variable: ENVDIR.",
             ),
         integer("interval", "SECS")
-            .help("A worker that lives so long has started; one\nthat doesn't is tried again [default: 1]")
+            .help("Seconds a new worker must stay alive to\ncount as started [default: 1]")
             .long_help(
-                "A worker that is alive after so many seconds has started. One that has died by then is reported and \
-                 the next one is started at once, for ever; meanwhile the workers that there are go on. Default: 1. \
+                "Seconds that a new worker must stay alive to count as started. One that has died by then is reported and \
+                 the next one is started at once, for ever; running workers are not affected. Default: 1. \
                  With 0 a worker is looked at as soon as it is there, which tells little about it.",
             ),
         text("signal-on-hup", "SIGNAL").help("What stops old workers in a restart\n[default: TERM]").long_help(
@@ -227,17 +227,17 @@ fn own() -> [Arg; 8] {
                  --interval seconds have passed since the start of that one. Both need Linux. Default: interval.",
             ),
         integer("ready-timeout", "SECS").help("A worker that is not ready by then is stopped,\nand has failed [default: 60]").long_help(
-            "A worker that is not ready so many seconds after its start gets the signal of --signal-on-hup, and \
-             counts as a failed start; the workers that there are go on. Default: 60. Only with --ready=notify or \
+            "Seconds that a new worker may take to become ready. One that takes longer gets the signal of --signal-on-hup, and \
+             counts as a failed start; running workers are not affected. Default: 60. Only with --ready=notify or \
              --ready=accepting.",
         ),
-        integer("max-start-failures", "N").help("Give a restart up after so many failed starts\nin a row [default: never]").long_help(
-            "After so many failed starts in a row, give a restart up: the old worker goes on as if there had been \
+        integer("max-start-failures", "N").help("Failed starts in a row after which a restart\nis given up [default: never]").long_help(
+            "Failed starts in a row after which a restart is given up: the old worker goes on as if there had been \
              no restart. If no worker has ever started, exit with 125. A worker that dies is replaced without any \
              limit. Default: try for ever.",
         ),
-        integer("kill-timeout", "SECS").help("Send KILL to a worker so long after its stop\nsignal [default: never]").long_help(
-            "Send KILL to a worker that has not ended so many seconds after its stop signal, in a restart and in a \
+        integer("kill-timeout", "SECS").help("Seconds after its stop signal until a worker\ngets KILL [default: never]").long_help(
+            "Seconds after its stop signal until a worker that is still running gets KILL, in a restart and in a \
              shutdown; to its process group, if the stop signal was for that. Default: never.",
         ),
         integer("restart-timeout", "SECS").help("How long --restart waits [default: for ever]").long_help(
@@ -248,7 +248,7 @@ fn own() -> [Arg; 8] {
             "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \
              worker has started; RELOADING=1 on HUP, and READY=1 when that restart is over, successful or not; \
              STOPPING=1; and in STATUS the workers. For units with Type=notify or Type=notify-reload. Workers \
-             don't get that NOTIFY_SOCKET then. Without NOTIFY_SOCKET, nobody is told. Not with --daemonize.",
+             don't get that NOTIFY_SOCKET then. Without NOTIFY_SOCKET, nothing is sent. Not with --daemonize.",
         ),
         flag("from-systemd").help("Take over the listeners of systemd's sockets").long_help(
             "Take over the listeners that the service manager has opened (LISTEN_FDS, see sd_listen_fds(3)). They \

@@ -10,7 +10,8 @@ use nix::sys::stat::Mode;
 
 use crate::environment::Variables;
 
-/// Reads the directory `path`. What is no directory is like an empty one, and what is no readable file is passed over,
+/// Reads the directory `path`. Anything that is not a directory is like an empty one, and anything that is not a
+/// readable file is passed over,
 /// without a word (LIFE-146); so are names that start with a point, and empty files (LIFE-138).
 pub(crate) fn read(path: &[u8]) -> Variables {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;

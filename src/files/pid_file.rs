@@ -100,7 +100,7 @@ impl ForeignPidFile {
         pid.and_then(|pid| sys::kill(pid, signal as i32)).map_err(|errno| Error::system(&[sentence], errno))
     }
 
-    /// Whether the superdaemon that was there when the file was opened is alive: whether somebody has the lock, and the
+    /// Whether the superdaemon that was there when the file was opened is alive: whether the lock is held, and the
     /// pid is still the same.
     pub(crate) fn is_alive(&self) -> bool {
         let mut text = vec![0; self.text.len()];
@@ -118,7 +118,8 @@ impl ForeignPidFile {
     }
 }
 
-/// A positive decimal number, with white space around it and a plus sign, if need be (P5). Not all that is a number to Perl
+/// A positive decimal number, with white space around it and a plus sign, if need be (P5). Not all that is a number to
+/// Perl
 /// is a pid.
 fn parse_pid(text: &[u8]) -> Option<Pid> {
     let text = trim_end(trim_start(text));
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_somebody_else_stays() {
+    fn a_file_of_another_process_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         let own = PidFile::create(&path).unwrap();

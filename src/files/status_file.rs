@@ -1,4 +1,5 @@
-//! The status file: a line `GENERATION:PID` for each worker that is alive or has not been reaped. Replaced as a whole, so
+//! The status file: a line `GENERATION:PID` for each worker that is alive or has not been reaped. Replaced as a whole,
+//! so
 //! that a reader never sees half of it. And the note beside it that tells of a restart that was given up.
 
 use std::collections::BTreeSet;
@@ -33,7 +34,8 @@ impl StatusFile {
         }
     }
 
-    /// Puts `content` in the place of the file, unless that is somebody else's by now (`own-files-only`). After an error, the
+    /// Puts `content` in the place of the file, unless that belongs to another process by now (`own-files-only`). After
+    /// an error, the
     /// old one is still there.
     pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
         if self.is_taken_over() {
@@ -66,7 +68,8 @@ impl StatusFile {
         self.written = None;
     }
 
-    /// Whether there is a file, not the one that was written last. (A directory isn't somebody's status file: the error that it
+    /// Whether there is a file, not the one that was written last. (A directory is no status file at all: the error
+    /// that it
     /// leads to is worth a message.)
     fn is_taken_over(&self) -> bool {
         self.written.is_some()
@@ -107,7 +110,8 @@ impl FailureFile {
         let _ = fs::remove_file(&self.0.path);
     }
 
-    /// Notes the last attempt, or with None that a worker has started. If it fails, as on a full disk, a `--restart` that waits
+    /// Notes the last attempt, or with None that a worker has started. If it fails, as on a full disk, a `--restart`
+    /// that waits
     /// for this waits on.
     pub(crate) fn note(&mut self, generation: Option<u64>) {
         match generation {
@@ -128,7 +132,7 @@ impl FailureFile {
 pub(crate) struct FailureNote(FileId, u64);
 
 impl FailureNote {
-    /// The note that is there now. A file of this name that holds no generation is somebody else's.
+    /// The note that is there now. A file of this name that holds no generation is not ours.
     pub(crate) fn of(status_file: &Path) -> Option<Self> {
         let path = FailureFile::path(status_file);
         Some(Self(FileId::of(&path)?, fs::read_to_string(&path).ok()?.strip_suffix('\n')?.parse().ok()?))
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_somebody_else_stays() {
+    fn a_file_of_another_process_stays() {
         let dir = tempfile::tempdir().unwrap();
         let (path, other) = (dir.path().join("status"), dir.path().join("other"));
         let mut file = StatusFile::new(&path).unwrap();

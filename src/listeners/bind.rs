@@ -20,7 +20,8 @@ use crate::sys;
 /// What `--backlog` means to a unix socket where it isn't positive: the default of Perl's `IO::Socket::UNIX` (S16).
 const UNIX_BACKLOG: i32 = 5;
 
-/// socket(2), `SO_REUSEADDR`, for IPv6 `IPV6_V6ONLY`, bind(2), for TCP listen(2) (S10). The options cannot fail the start (S8).
+/// socket(2), `SO_REUSEADDR`, for IPv6 `IPV6_V6ONLY`, bind(2), for TCP listen(2) (S10). The options cannot fail the
+/// start (S8).
 pub(super) fn bind_port(port: &PortSpec, backlog: i32) -> Result<OwnedFd, Error> {
     let family = if matches!(port.host, Host::V6(_)) { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let kind = if port.is_udp { SockType::Datagram } else { SockType::Stream };
@@ -66,7 +67,8 @@ fn resolve(name: &[u8]) -> Result<Ipv4Addr, Error> {
 
 pub(super) fn listen_to_path(path: &Path, backlog: i32) -> Result<OwnedFd, Error> {
     let name = path.as_os_str().as_bytes();
-    // Only a socket is removed, a stale one in most cases (U2, `path-not-socket`). A symbolic link to one counts: it is the
+    // Only a socket is removed, a stale one in most cases (U2, `path-not-socket`). A symbolic link to one counts: it is
+    // the
     // link that goes.
     if fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         say([b"removing existing socket file:", name].concat());

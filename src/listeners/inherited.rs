@@ -30,7 +30,8 @@ pub(crate) struct InheritedListener {
     pub(super) fd: OwnedFd,
 }
 
-/// Takes over what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` tell of, and removes these variables. Can be done once.
+/// Takes over what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` tell of, and removes these variables. Can be done
+/// once.
 ///
 /// # Errors
 /// If nothing was passed, or not to this process, or something that is no listener.
@@ -91,7 +92,7 @@ fn parse(number: &[u8]) -> Option<u32> {
     str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// None for what is no listener.
+/// None for anything that is not a listener.
 fn name_of(fd: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
     let kind = getsockopt(fd, sockopt::SockType)?;
     let listens = kind == SockType::Stream && getsockopt(fd, sockopt::AcceptConn)?;
@@ -151,7 +152,8 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Puts descriptors side by side, as the manager does, but where no other test is. The number of the first; nobody owns
+    /// Puts descriptors side by side, as the manager does, but where no other test is. The number of the first; nothing
+    /// owns
     /// them.
     pub(crate) fn hand_over(sockets: impl IntoIterator<Item = impl Into<OwnedFd>>) -> RawFd {
         static NEXT: AtomicI32 = AtomicI32::new(500);

@@ -36,7 +36,8 @@ pub(crate) struct ListenPlan<'a> {
 }
 
 impl<'a> ListenPlan<'a> {
-    /// Parses all ports, so that a mistake in the last one is found before the first one is bound. What is planned comes
+    /// Parses all ports, so that a mistake in the last one is found before the first one is bound. What is planned
+    /// comes
     /// behind what was inherited.
     pub(crate) fn new(
         ports: &[OsString],
@@ -97,7 +98,7 @@ impl<'a> ListenPlan<'a> {
         Ok(())
     }
 
-    /// The file of an inherited socket would be removed, as one that nobody listens to.
+    /// The file of an inherited socket would be removed, as a stale one.
     fn check_files(&self, inherited: &Listeners) -> Result<(), Error> {
         let files: Vec<FileId> = inherited.entries.iter().filter_map(Listener::file).collect();
         let is_inherited = |path: &&PathBuf| FileId::of(path).is_some_and(|id| files.contains(&id));
@@ -107,7 +108,8 @@ impl<'a> ListenPlan<'a> {
         }
     }
 
-    /// The variable that names the listeners must fit (`env-too-big`). Counted with the descriptors they get if none but
+    /// The variable that names the listeners must fit (`env-too-big`). Counted with the descriptors they get if none
+    /// but
     /// the standard ones are open.
     fn check_variable(&self, inherited: &Listeners) -> Result<(), Error> {
         let names = inherited.entries.iter().map(|listener| listener.name.len());
@@ -127,7 +129,8 @@ impl<'a> ListenPlan<'a> {
         if clear == own { Ok(fd) } else { sys::move_above(fd, clear, CloseOnExec::Yes) }
     }
 
-    /// Binds all of it, up to the first error: the ports in their order, then the paths in theirs (S5). What was inherited
+    /// Binds all of it, up to the first error: the ports in their order, then the paths in theirs (S5). What was
+    /// inherited
     /// comes first. From here on, programs that are executed get the listeners.
     pub(crate) fn listen(&self, listeners: &mut Listeners) -> Result<(), Error> {
         for inherited in &listeners.entries {
@@ -146,7 +149,8 @@ impl<'a> ListenPlan<'a> {
         check_length(listeners.variable().len())
     }
 
-    /// Something that keeps the place of each listener, if they have to be side by side: looking up the name of a host may
+    /// Something that keeps the place of each listener, if they have to be side by side: looking up the name of a host
+    /// may
     /// open files and leave them open.
     fn reserve_places(&self) -> Result<Vec<OwnedFd>, Error> {
         let count = if self.is_in_row { self.count() } else { 0 };
@@ -170,7 +174,8 @@ impl<'a> ListenPlan<'a> {
         let Some(target) = target else {
             return Ok(Listener::new(&port.name, fd));
         };
-        // SAFETY: none of our own descriptors is there: listeners avoid the targets of others (`open_at`), each of which is
+        // SAFETY: none of our own descriptors is there: listeners avoid the targets of others (`open_at`), each of
+        // which is
         // wanted once (`collect_targets`), and so does the log (`keep_clear`). Nothing else is open yet.
         #[expect(unsafe_code)]
         let moved = unsafe { sys::move_to(fd, target.number) };
@@ -179,7 +184,8 @@ impl<'a> ListenPlan<'a> {
         Ok(Listener { fd_text: target.text.clone(), ..Listener::new(&port.name, fd) })
     }
 
-    /// Opens a socket, and puts it in its place if that was reserved. Otherwise, where it lands on a descriptor that another
+    /// Opens a socket, and puts it in its place if that was reserved. Otherwise, where it lands on a descriptor that
+    /// another
     /// port is wanted at, it goes to the next one free.
     fn open_at(
         &self,

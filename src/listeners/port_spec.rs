@@ -50,7 +50,8 @@ impl PortSpec {
     /// Parses the value of a `--port`.
     ///
     /// # Errors
-    /// The original's messages for what is no port, what is no IPv6 address though it has a colon, and what can't be the
+    /// The original's messages for anything that is not a port, a text with a colon that is not an IPv6 address, and
+    /// anything that can't be the
     /// number of a descriptor.
     ///
     /// ```

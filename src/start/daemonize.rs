@@ -21,7 +21,8 @@ impl Launcher {
 
 /// Returns in the daemon, a grandchild of the launcher, and with an error in whichever process could not go on.
 ///
-/// Working directory and umask stay (LIFE-127). Standard input becomes /dev/null, unless a listener sits on it (LIFE-132).
+/// Working directory and umask stay (LIFE-127). Standard input becomes /dev/null, unless a listener sits on it
+/// (LIFE-132).
 pub(super) fn daemonize(one_thread: OneThread, keeps_stdin: bool) -> Result<Launcher, Error> {
     let fork_failed = |errno| Error::system(&[b"fork failed:"], errno);
     let (from_daemon, to_launcher) = io::pipe().map_err(|error| Error::system(&[b"pipe failed:"], error))?;

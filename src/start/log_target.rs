@@ -1,4 +1,5 @@
-//! `--log-file`: a file that is appended to, or a command that reads from a pipe. Opened first of all, and moved to fd 1 and
+//! `--log-file`: a file that is appended to, or a command that reads from a pipe. Opened first of all, and moved to fd
+//! 1 and
 //! fd 2 when everything is bound (L4).
 
 use std::ffi::{CString, OsStr};
@@ -44,7 +45,7 @@ impl LogTarget {
         Ok(())
     }
 
-    /// Moves standard output and standard error to the log. From here on, nobody waits for its command.
+    /// Moves standard output and standard error to the log. From here on, nothing waits for its command.
     pub(super) fn move_into_place(&mut self) -> Result<(), Error> {
         if let Some(fd) = &self.fd {
             let failed = |name: &[u8], errno| Error::system(&[b"failed to dup ", name, b" to file: "], errno);
@@ -113,7 +114,8 @@ enum Exec {
 }
 
 impl Exec {
-    /// Without a character that means something to the shell, the words are executed as they stand. None if there are no
+    /// Without a character that means something to the shell, the words are executed as they stand. None if there are
+    /// no
     /// words.
     fn of(command: &[u8]) -> Option<Self> {
         let shell = || Some(Self::Shell(c_string(command)));

@@ -1,4 +1,5 @@
-//! The workers that have been replaced, or that are stopped for another reason, and have not ended: who they are, and when they
+//! The workers that have been replaced, or that are stopped for another reason, and have not ended: who they are, and
+//! when they
 //! get KILL.
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ pub(super) struct Worker {
     pub(crate) generation: u64,
 }
 
-/// Times are those of the kernel's clock.
+/// Times are those of the world's clock.
 #[derive(Default)]
 pub(super) struct OldWorkers(BTreeMap<Pid, OldWorker>);
 
@@ -29,7 +30,7 @@ impl OldWorkers {
         self.0.insert(pid, OldWorker { generation, kill: None });
     }
 
-    /// Whether it was one.
+    /// Forgets a worker that has ended. False if it was no old worker.
     pub(crate) fn remove(&mut self, pid: Pid) -> bool {
         self.0.remove(&pid).is_some()
     }

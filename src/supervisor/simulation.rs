@@ -1,4 +1,5 @@
-//! The life cycle in a simulated world with a virtual clock: a `World` that follows a schedule and writes a trace of all
+//! The life cycle in a simulated world with a virtual clock: a `World` that follows a schedule and writes a trace of
+//! all
 //! that can be observed. The original runs in the same world (`perl-fixtures/simulated_kernel.pl`); the format of both
 //! texts is described in `compat-tests/schedules.md`.
 
@@ -16,10 +17,10 @@ use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
 use crate::world::{Awaited, Request, Standing, Woken, World};
 
-/// The number of the signal that nobody can be deaf to.
+/// The number of the signal that no worker can be deaf to.
 const KILL: i32 = 9;
 
-/// After so many workers a life that doesn't end is cut off.
+/// A life that doesn't end is cut off after this many workers.
 const MOST_FORKS: usize = 300;
 
 /// Runs the life that `schedule` describes, and gives its trace.
@@ -50,7 +51,7 @@ pub fn live(schedule: &str) -> String {
 /// How the worker of a generation behaves.
 #[derive(Clone, Copy)]
 struct Worker {
-    /// Ends by itself so long after its start, with this status.
+    /// After how long it ends by itself, and with which status.
     dies: Option<(u64, WaitStatus)>,
     is_deaf: bool,
     /// How long it takes to stop.

@@ -62,7 +62,8 @@ impl CStringArray {
         })
     }
 
-    /// Fills in the pid of this process, where there is room for one. Async-signal-safe: for a child that is about to exec.
+    /// Fills in the pid of this process, where there is room for one. Async-signal-safe: for a child that is about to
+    /// exec.
     pub(crate) fn put_pid(&mut self) {
         if let Some(PidEntry { text, start, index }) = &mut self.pid {
             // Formatting a number allocates nothing. The rest of the room is NULs.
@@ -97,8 +98,10 @@ pub(crate) fn environment() -> Vec<Vec<u8>> {
 /// execvp(3) with `environment`, whose PATH is searched. Returns only when that fails. Async-signal-safe.
 pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errno {
     debug_assert!(!arguments.strings.is_empty(), "execvp(3) reads the first argument");
-    // SAFETY: both arrays end in a null pointer and live until the call returns. execvp(3), unlike execvpe(3), takes PATH
-    // from `environ` itself; the old value isn't read any more, as the process ends if exec fails. nix's makes its array when
+    // SAFETY: both arrays end in a null pointer and live until the call returns. execvp(3), unlike execvpe(3), takes
+    // PATH
+    // from `environ` itself; the old value isn't read any more, as the process ends if exec fails. nix's makes its
+    // array when
     // it is called, and this has to work without an allocation.
     unsafe {
         environ = environment.pointers.as_ptr();

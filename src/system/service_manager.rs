@@ -29,12 +29,13 @@ fn monotonic_time() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
 }
 
-/// The socket of the service manager. The default is to have none, and to tell nobody.
+/// The socket of the service manager. The default is to have none, and to send nothing.
 #[derive(Default)]
 pub(crate) struct ServiceManager(Option<SocketAddr>);
 
 impl ServiceManager {
-    /// From the value of `NOTIFY_SOCKET`: an absolute path, or `@NAME` for an abstract address of Linux. Not set, or empty,
+    /// From the value of `NOTIFY_SOCKET`: an absolute path, or `@NAME` for an abstract address of Linux. Not set, or
+    /// empty,
     /// there is no manager, so that the command line of a unit can be run by hand.
     pub(crate) fn from_environment(value: Option<&[u8]>) -> Result<Self, Error> {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
@@ -55,7 +56,8 @@ impl ServiceManager {
             .map_err(|errno| Error::system(&[b"failed to use NOTIFY_SOCKET:", value, b":"], errno))
     }
 
-    /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits; whether it arrives is
+    /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits; whether it
+    /// arrives is
     /// the manager's business.
     pub(super) fn send(&self, standing: Option<Standing>, status: &[u8]) {
         if let Some(address) = &self.0 {
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_manager_nobody_is_told() {
+    fn without_a_manager_nothing_is_sent() {
         for value in [None, Some(&b""[..])] {
             let manager = ServiceManager::from_environment(value).unwrap();
             assert!(manager.0.is_none());

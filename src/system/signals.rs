@@ -32,10 +32,11 @@ static WRITTEN: AtomicBool = AtomicBool::new(false);
 /// A TERM or INT that found the pipe full.
 static OVERFLOW: AtomicI32 = AtomicI32::new(0);
 
-/// Whether a child may be dead: CHLD has come since nobody was found dead. At first it is unknown.
+/// Set by CHLD, cleared when a look finds no dead child. Starts as true: a child may have died before the handler was
+/// installed.
 static MAY_HAVE_DEAD_CHILD: AtomicBool = AtomicBool::new(true);
 
-/// Whether this is a child on its way to exec, with nobody to read the pipe.
+/// Whether this is a child on its way to exec, where the pipe isn't read.
 static IN_CHILD: AtomicBool = AtomicBool::new(false);
 
 /// What the signals did at launch, for the programs that are started: they inherit it.
@@ -47,7 +48,8 @@ pub(crate) struct LaunchState {
 }
 
 impl LaunchState {
-    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and an
+    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and
+    /// an
     /// ignored CHLD, with which no child could be waited for, is default.
     pub(crate) fn take_over(one_thread: OneThread) -> Self {
         let mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
@@ -60,12 +62,14 @@ impl LaunchState {
 
     /// In a child that is no worker: it gets the signals as they were at launch. Async-signal-safe.
     pub(crate) fn restore_floating_point(&self) {
-        // SAFETY: the disposition is the one the process was launched with; it cannot have been a handler, as exec resets those.
+        // SAFETY: the disposition is the one the process was launched with; it cannot have been a handler, as exec
+        // resets those.
         let _ = unsafe { sigaction(Signal::SIGFPE, &self.floating_point) };
     }
 
-    /// Blocks all signals until the fork is over on both sides, so that none is handled by a handler of the superdaemon in
-    /// the child, where nobody would read it (LIFE-080).
+    /// Blocks all signals until the fork is over on both sides, so that none is handled by a handler of the superdaemon
+    /// in
+    /// the child, where the pipe isn't read (LIFE-080).
     pub(super) fn block_all(&self) -> Blocked<'_> {
         let mut unblocked = SigSet::empty();
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut unblocked));
@@ -81,7 +85,8 @@ pub(super) struct Blocked<'a> {
 
 impl Blocked<'_> {
     /// In the child: everything as at launch, except that the caught signals are default even if they were ignored
-    /// (LIFE-005): that is what exec makes of them, and until then the handler does. A signal that came in since the fork
+    /// (LIFE-005): that is what exec makes of them, and until then the handler does. A signal that came in since the
+    /// fork
     /// acts now. Async-signal-safe.
     pub(super) fn restore_in_child(self) {
         IN_CHILD.store(true, Ordering::Relaxed);
@@ -195,7 +200,7 @@ extern "C" fn write_to_pipe(signal: c_int) {
     let byte = signal.to_le_bytes()[0];
     // SAFETY: write(2) is async-signal-safe, and the byte lives until it returns.
     let written = unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
-    // The pipe holds 65,536 signals that nobody has read yet. Of those beyond, a shutdown must not be lost.
+    // The pipe holds 65,536 signals that have not been read yet. Of those beyond, a shutdown must not be lost.
     if written != 1 && matches!(signal, libc::SIGTERM | libc::SIGINT) {
         OVERFLOW.store(signal, Ordering::Relaxed);
     }
@@ -211,7 +216,8 @@ fn act_by_default(signal: c_int) {
 }
 
 fn set_action(signal: Signal, handler: SigHandler) -> SigAction {
-    // ORDER: all signals are blocked in the handler, so that signals that come at once are queued in ascending number, as
+    // ORDER: all signals are blocked in the handler, so that signals that come at once are queued in ascending number,
+    // as
     // perl does (LIFE-068); without that the kernel would nest the handlers, and the last would be first.
     // No SA_RESTART: a signal ends the wait for the lock of the pid file (LIFE-097).
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::all());

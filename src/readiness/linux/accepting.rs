@@ -1,7 +1,9 @@
 //! `--ready=accepting`: whether a worker waits for connections, as /proc shows it.
 //!
-//! Of a thread that sleeps in a system call, the kernel tells which call that is and its arguments. If they name a listener,
-//! or a set that has one in it, the worker is ready. One that has so much to do that it never waits for more is ready when
+//! Of a thread that sleeps in a system call, the kernel tells which call that is and its arguments. If they name a
+//! listener,
+//! or a set that has one in it, the worker is ready. One that has so much to do that it never waits for more is ready
+//! when
 //! it has a connection to a listener. Nothing about a worker changes by being looked at.
 
 use std::cell::RefCell;
@@ -37,15 +39,18 @@ pub(super) struct Accepting {
     /// What the kernel calls their sockets. Descriptors of workers may have any numbers.
     inodes: Vec<ino_t>,
     connections: Connections,
-    /// Sockets of workers that are no connections to listeners. They never become such, so they are looked up only once.
+    /// Sockets of workers that are no connections to listeners. They never become such, so they are looked up only
+    /// once.
     others: RefCell<BTreeSet<ino_t>>,
 }
 
 impl Accepting {
-    /// Finds out, at a process made for that, whether this one may look at its workers, so that a refusal is told before
+    /// Finds out, at a process made for that, whether this one may look at its workers, so that a refusal is told
+    /// before
     /// anything is started. The process is gone on return.
     ///
-    /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it never
+    /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it
+    /// never
     /// seems to accept.
     pub(super) fn new(listeners: impl IntoIterator<Item = impl AsFd>, one_thread: OneThread) -> Result<Self, Error> {
         if !ARE_KNOWN {
@@ -59,7 +64,8 @@ impl Accepting {
         Ok(Self { connections: Connections::to(&listeners, &inodes), inodes, others: RefCell::default() })
     }
 
-    /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one. That is
+    /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one.
+    /// That is
     /// one look, and a process may just be doing something else: the caller repeats it.
     fn is_accepting(&self, worker: Pid) -> bool {
         let family = with_descendants(worker);
@@ -88,7 +94,7 @@ impl Accepting {
         is_there
     }
 
-    /// Whether `fd` of `thread` is a listener, or an epoll set with one in it. Of sets, so many levels are looked into.
+    /// Whether `fd` of `thread` is a listener, or an epoll set with one in it. `levels`: of sets in sets.
     fn is_listener(&self, thread: &Path, fd: RawFd, levels: u8) -> bool {
         let Ok(target) = fs::read_link(thread.join(format!("fd/{fd}"))) else { return false };
         let is_epoll_set = target == Path::new("anon_inode:[eventpoll]");
@@ -164,7 +170,8 @@ mod tests {
         Pid::try_from(std::process::id()).unwrap()
     }
 
-    /// A Perl program that has a listener as its standard input. Killed with all that it has forked, and reaped, when it
+    /// A Perl program that has a listener as its standard input. Killed with all that it has forked, and reaped, when
+    /// it
     /// goes.
     struct Worker(Child);
 

@@ -13,7 +13,8 @@ pub(super) const LONGEST_SET: usize = 1 << 20;
 /// The descriptors on which a thread waits for input; None if it does something else, or runs.
 pub(super) fn awaited(thread: &Path) -> Option<Vec<RawFd>> {
     let call = fs::read_to_string(thread.join("syscall")).ok()?;
-    // The number, six arguments, and two addresses. A thread that isn't in a call has the number -1, and one that doesn't
+    // The number, six arguments, and two addresses. A thread that isn't in a call has the number -1, and one that
+    // doesn't
     // sleep is just `running`.
     let mut words = call.split_whitespace();
     let number: c_long = words.next()?.parse().ok()?;
@@ -80,7 +81,8 @@ fn count(argument: u64) -> usize {
     usize::try_from(int(argument)).unwrap_or(0)
 }
 
-/// `count` things of `size` from the memory of a process, or fewer: select may be given more descriptors than its set has
+/// `count` things of `size` from the memory of a process, or fewer: select may be given more descriptors than its set
+/// has
 /// room for, and then the memory may end before.
 fn read_memory(thread: &Path, address: u64, count: usize, size: usize) -> Vec<u8> {
     let length = count.saturating_mul(size).min(LONGEST_SET);

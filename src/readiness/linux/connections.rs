@@ -50,14 +50,15 @@ fn tcp_port(listener: &impl AsFd) -> Option<u16> {
     is_for_connections.then_some(port)
 }
 
-/// The sockets of all processes that have this port and a peer; those that nobody has accepted are 0.
+/// The sockets of all processes that have this port and a peer; those that have not been accepted are 0.
 fn tcp_connections(port: u16) -> impl Iterator<Item = ino_t> {
     [libc::AF_INET, libc::AF_INET6]
         .into_iter()
         .flat_map(move |family| ask_for_connections(family, port).unwrap_or_default())
 }
 
-/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp would tell it too, but with all connections that have just ended, for
+/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp would tell it too, but with all connections that have just ended,
+/// for
 /// which it takes a tenth of a second on a busy system.
 fn ask_for_connections(family: c_int, port: u16) -> Result<Vec<ino_t>, Errno> {
     let kernel =

@@ -1,5 +1,6 @@
 //! The superdaemon's side of `--ready=notify`: a socket of its own for each worker, where `sd_notify(3)` and its kin
-//! send what they have to say. Of that, only `READY=1` means something here. Linux only, as nowhere else tells the kernel
+//! send what they have to say. Of that, only `READY=1` means something here. Linux only, as nowhere else tells the
+//! kernel
 //! who has sent a datagram.
 
 use std::collections::BTreeMap;
@@ -24,14 +25,17 @@ use crate::sys::{self, Pid};
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.
 const DIRECTORY: &str = "start_server.XXXXXX";
 
-/// How long the path of the temporary directory may be, so that behind it there is room for the directory, the number of a
+/// How long the path of the temporary directory may be, so that behind it there is room for the directory, the number
+/// of a
 /// socket, and a NUL, which not every client does without.
 const LONGEST_PARENT: usize = sys::LONGEST_SOCKET_PATH - "/start_server.XXXXXX/4294967295\0".len();
 
 /// The longest message that is read. Longer ones are ignored, as by systemd.
 const LONGEST_MESSAGE: usize = 4096;
 
-/// So many messages of a worker are read at a time, that one which never stops talking has not the whole superdaemon.
+/// At most this many messages are read from one worker at a time, so that a worker that never stops sending cannot
+/// starve the
+/// rest.
 const MESSAGES_AT_A_TIME: usize = 256;
 
 /// The sockets of the workers. Dropping them removes all files.
@@ -51,7 +55,8 @@ struct WorkerSocket {
 }
 
 impl NotifySockets {
-    /// Makes the directory that holds the sockets, in `$TMPDIR`, or in /tmp if that is not set or too long for a socket's
+    /// Makes the directory that holds the sockets, in `$TMPDIR`, or in /tmp if that is not set or too long for a
+    /// socket's
     /// path. Opens nothing.
     pub(super) fn new() -> Result<Self, Error> {
         let wanted = path::absolute(env::temp_dir()).unwrap_or_default();
@@ -127,7 +132,7 @@ impl Drop for NotifySockets {
     }
 }
 
-/// A directory that only its owner can list, while whoever was told a path in it can use that.
+/// A directory that only its owner can list, while a process that was told a path in it can use that.
 fn make_directory(parent: &Path) -> Result<PathBuf, Errno> {
     let directory = mkdtemp(&parent.join(DIRECTORY))?;
     change_mode(&directory, 0o711)?;
@@ -152,7 +157,7 @@ impl Socket {
         setsockopt(&fd, sockopt::PassCred, &true)?;
         sys::bind_unix(&fd, path.as_os_str().as_bytes())?;
         let socket = Self { fd, path };
-        // A worker may be somebody else by the time it is ready.
+        // A worker may have changed its user by the time it is ready.
         change_mode(&socket.path, 0o777)?;
         Ok(socket)
     }

@@ -13,7 +13,8 @@ use crate::sys::{self, Fork, OneThread, Pid};
 /// Forks a process that stands still, and reads what will be read of workers.
 pub(super) fn try_to_look(one_thread: OneThread) -> Result<(), Error> {
     let (mut ours, theirs) = UnixStream::pair().map_err(|error| Error::system(&[b"socketpair failed:"], error))?;
-    // In the child they stay blocked: a TERM for the process group would end it, and of a dead process nothing can be read.
+    // In the child they stay blocked: a TERM for the process group would end it, and of a dead process nothing can be
+    // read.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let forked = sys::fork(one_thread);
     if let Ok(mask) = mask
@@ -39,7 +40,8 @@ pub(super) fn try_to_look(one_thread: OneThread) -> Result<(), Error> {
 
 /// The child: lasts until it is killed or the parent is gone. Async-signal-safe.
 fn stand_still(mut parent: UnixStream) -> ! {
-    // A superdaemon that has capabilities (setcap) may not be looked at, and neither may what is forked from it; but its
+    // A superdaemon that has capabilities (setcap) may not be looked at, and neither may what is forked from it; but
+    // its
     // workers may, since they have executed another program.
     let _ = prctl::set_dumpable(true);
     let _ = parent.write(b".");
