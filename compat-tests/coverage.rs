@@ -1,6 +1,5 @@
 //! That no rule of the original is without a scenario: `docs/original.md` has what is known of it, and the doc comments
-//! of
-//! scenarios and of their tables name the ids they show. And that no comment cites a rule that isn't there.
+//! of scenarios and of their tables name the ids they show. And that no comment cites a rule that isn't there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,6 +1,5 @@
 //! What differs on purpose: the rows of the table in docs/differences.md. Each has a scenario of its name that shows
-//! both behaviours, so
-//! that a row that isn't true any more fails.
+//! both behaviours, so that a row that isn't true any more fails.
 
 use std::fs::{self, File, OpenOptions};
 
@@ -402,8 +401,7 @@ fn stale_pid() {
 }
 
 /// LIFE-104 LIFE-105 LIFE-106: generation 2 fails. The original still waits for it when generation 4 is there, and
-/// learns of
-/// the end only from the status file's.
+/// learns of the end only from the status file's.
 #[test]
 fn restart_ends() {
     differ(

@@ -1,10 +1,8 @@
 //! Random lives in virtual time: the trace of ours equals that of the original, patched by the differences on purpose
-//! and by
-//! nothing else. `schedules.md` describes both texts.
+//! and by nothing else. `schedules.md` describes both texts.
 //!
 //! `SIM_CASES` and `SIM_SEED` choose other lives, `SIM_SCHEDULE=FILE` one from a file. A failure prints the seed, and
-//! the
-//! shortest schedule found that still shows the difference.
+//! the shortest schedule found that still shows the difference.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;

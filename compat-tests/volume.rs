@@ -1,6 +1,5 @@
 //! Command lines and texts of `--port` at volume: what our parser makes of them, and what the original's own patterns
-//! and
-//! the real `Getopt::Long` do, which one Perl process runs for all of them.
+//! and the real `Getopt::Long` do, which one Perl process runs for all of them.
 //!
 //! `VOLUME_CASES` and `VOLUME_SEED` choose other cases; a failure prints the seed.
 
@@ -33,8 +32,7 @@ fn command_lines() {
 }
 
 /// Only what ends by itself, before anything is opened: mistakes, help, version, and what `--restart`, `--stop` or a
-/// missing
-/// program end with.
+/// missing program end with.
 #[test]
 fn command_lines_of_real_processes() {
     let (seed, mut random) = seeded();

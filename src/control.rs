@@ -23,8 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// # Errors
 /// If a file can't be read, if no worker has started yet, if the superdaemon is not alive or doesn't survive the
 /// restart, if it gives the restart up ([`Error::GivenUp`]), or if the time is over ([`Error::TimedOut`]): the restart
-/// goes
-/// on then.
+/// goes on then.
 ///
 /// ```no_run
 /// # use std::path::Path;

@@ -14,8 +14,7 @@ use crate::sys::{self, CStringArray, c_string};
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Variables set on top of the inherited ones, in two layers: `base` stays for good (the envdir as it was at start
-/// belongs to
-/// it), `envdir` is replaced whenever the envdir is read again (LIFE-135, LIFE-137).
+/// belongs to it), `envdir` is replaced whenever the envdir is read again (LIFE-135, LIFE-137).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `NAME=VALUE`, in the order and the form of the launch.
@@ -127,8 +126,7 @@ impl Environment {
     }
 
     /// `NAME=VALUE` for exec: what was inherited keeps its place. A name from the envdir may hold a `=`, and a value
-    /// ends at
-    /// its first NUL (LIFE-133).
+    /// ends at its first NUL (LIFE-133).
     pub(crate) fn to_c(&self) -> CStringArray {
         self.entries().collect()
     }

@@ -1,8 +1,7 @@
 //! The program `start_server`.
 
 // Rust's own start-up would open /dev/null on closed standard descriptors and ignore PIPE, and so hide what the program
-// was
-// launched with, which workers and loggers inherit. So the program starts where a C program does.
+// was launched with, which workers and loggers inherit. So the program starts where a C program does.
 #![no_main]
 
 use std::ffi::OsString;
@@ -64,8 +63,7 @@ mod entry {
     use std::os::unix::ffi::OsStrExt;
 
     // Rust's standard library needs the unwinder of libgcc, for nothing that happens here. From the archive of it, only
-    // what
-    // is used becomes part of the program; loading the shared library would take a tenth of the whole start.
+    // what is used becomes part of the program; loading the shared library would take a tenth of the whole start.
     #[cfg(all(feature = "static-unwinder", target_os = "linux", target_env = "gnu"))]
     #[link(name = "gcc_eh")]
     unsafe extern "C" {}

@@ -35,8 +35,7 @@ impl Readiness {
 }
 
 /// The options of [`start_server`](crate::start_server), with the names of the original's. Those from `ready` on are
-/// our
-/// own, and by default change nothing.
+/// our own, and by default change nothing.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 #[non_exhaustive]
@@ -79,8 +78,7 @@ pub struct Options {
     /// `--ready`: when a new worker has started.
     pub ready: Readiness,
     /// `--ready-timeout`: seconds after which a worker that isn't ready is stopped, and its start has failed. None: 60.
-    /// Not for
-    /// [`Readiness::Interval`].
+    /// Not for [`Readiness::Interval`].
     pub ready_timeout: Option<u32>,
     /// `--max-start-failures`: failed starts in a row after which a restart is given up. None: never.
     pub max_start_failures: Option<u32>,

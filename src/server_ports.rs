@@ -18,8 +18,7 @@ pub struct ServerPort {
     /// `--path`.
     pub name: OsString,
     /// The open socket. It is in blocking mode, and shared with the superdaemon and the other workers: what is set on
-    /// it
-    /// is set for them too.
+    /// it is set for them too.
     pub socket: ServerSocket,
 }
 
@@ -40,8 +39,7 @@ pub enum ServerSocket {
 #[non_exhaustive]
 pub enum ServerPortsError {
     /// `SERVER_STARTER_PORT` is not set: the program was not started by a superdaemon. (One without listeners sets it
-    /// to
-    /// the empty text, which is no error.)
+    /// to the empty text, which is no error.)
     NotSet,
     /// An entry is not of the form `NAME=FD`.
     Malformed(OsString),
@@ -174,8 +172,7 @@ impl Kind {
     fn socket(self, fd: RawFd) -> ServerSocket {
         #[expect(unsafe_code)]
         // SAFETY: the superdaemon opened the descriptor for this program to own. It is taken only once, as there is one
-        // call
-        // that takes (`TAKEN`), and no number is there twice (`parse`).
+        // call that takes (`TAKEN`), and no number is there twice (`parse`).
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         match self {
             Self::Tcp => ServerSocket::Tcp(fd.into()),

@@ -26,8 +26,7 @@ use crate::system::{Files, System};
 ///
 /// # Errors
 /// If there is another thread, or if something can't be opened or bound; no worker has been started then. The error has
-/// been
-/// said on standard error, as everything that the superdaemon has to say. After the first worker has been started,
+/// been said on standard error, as everything that the superdaemon has to say. After the first worker has been started,
 /// nothing is an error any more.
 ///
 /// ```no_run

@@ -21,13 +21,11 @@ pub struct StopSignal {
 
 impl StopSignal {
     /// Parses a name or a number, as Perl's `kill` would: any case, with or without `SIG`; with `-` in front, the
-    /// signal
-    /// goes to the worker's process group. An empty text and `0` are `TERM`.
+    /// signal goes to the worker's process group. An empty text and `0` are `TERM`.
     ///
     /// # Errors
     /// `Unrecognized signal name "X"` for a text that is not a signal of this system. The original finds that out when
-    /// it
-    /// first needs the signal, and dies of it or sends nothing (`signal-names`).
+    /// it first needs the signal, and dies of it or sends nothing (`signal-names`).
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         if !perl::is_true(text) {
             return Ok(Self::default());

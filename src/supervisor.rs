@@ -1,6 +1,5 @@
 //! The life cycle: a straight loop in the original's order. Where it blocks is part of its behaviour: a worker's death
-//! is
-//! noticed only when the loop waits, never in an interval or a delay (LIFE-058, LIFE-155).
+//! is noticed only when the loop waits, never in an interval or a delay (LIFE-058, LIFE-155).
 
 mod old_workers;
 mod requests;
@@ -159,8 +158,7 @@ impl<'a, W: World> Supervisor<'a, W> {
     }
 
     /// Starts a worker, and others as long as starts fail, but no more than `most_failures`. Whether there is a current
-    /// worker
-    /// now; there is none if it was given up, or if a shutdown was requested between two attempts.
+    /// worker now; there is none if it was given up, or if a shutdown was requested between two attempts.
     fn start_worker(&mut self, most_failures: Option<u32>) -> bool {
         let mut failures = 0;
         loop {
@@ -260,8 +258,7 @@ impl<'a, W: World> Supervisor<'a, W> {
     }
 
     /// Gives a restart up. The worker that was there before is the current one again; if it has died meanwhile, the
-    /// loop
-    /// will find out.
+    /// loop will find out.
     fn go_on_with(&mut self, previous: Option<Worker>) {
         if self.is_stop_requested() {
             return;

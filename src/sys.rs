@@ -94,8 +94,7 @@ impl ErrnoText {
 }
 
 /// The system's text for `errno`, always in English as the program never calls setlocale(3) (X7). `Errno::desc` words
-/// 26
-/// of them differently.
+/// 26 of them differently.
 pub(crate) fn strerror(errno: Errno) -> ErrnoText {
     let mut text = [0; 128];
     // SAFETY: the buffer is as long as said; the call ends what it writes with a NUL, also when it has to cut.
@@ -129,8 +128,7 @@ fn find_dead(kind: libc::idtype_t, id: libc::id_t) -> Option<Pid> {
 }
 
 /// waitpid(2) without blocking: `pid`, or any child for -1, if it has ended. nix takes the status apart, which is shown
-/// as
-/// it is, and knows no real-time signals.
+/// as it is, and knows no real-time signals.
 pub(crate) fn reap(pid: Pid) -> Option<(Pid, WaitStatus)> {
     let mut status = 0;
     // SAFETY: the status is writable.
@@ -144,8 +142,7 @@ pub(crate) fn wait_for(pid: Pid) {
 }
 
 /// dup2(2): `fd` becomes `target`, without close-on-exec. Whatever was at `target` is closed. nix's wants an owner of
-/// the
-/// target, and there may be none.
+/// the target, and there may be none.
 ///
 /// # Safety
 /// No value owns `target`, or it is given up for this.
@@ -243,9 +240,8 @@ pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
 }
 
 /// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the process that sent
-/// it,
-/// which the kernel tells of a socket with `SO_PASSCRED`. Descriptors that come with it are closed.
-/// nix's gives up all control messages if one was cut, and so the sender of a message with descriptors.
+/// it, which the kernel tells of a socket with `SO_PASSCRED`. Descriptors that come with it are closed. nix's gives up
+/// all control messages if one was cut, and so the sender of a message with descriptors.
 #[cfg(target_os = "linux")]
 pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Option<Pid>), Errno> {
     /// Room for the credentials and nothing else: what doesn't fit, the kernel closes (unix(7)).

@@ -1,6 +1,5 @@
 //! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of
-//! its
-//! own. [`System`](crate::system::System) is the real world; tests put one with a virtual clock in its place.
+//! its own. [`System`](crate::system::System) is the real world; tests put one with a virtual clock in its place.
 
 use std::time::Duration;
 
@@ -18,8 +17,7 @@ pub(crate) trait World {
     fn kill(&mut self, worker: Pid, signal: &StopSignal);
 
     /// Waits until there is a request that has not been taken, or what is awaited has happened, but not after `end`, a
-    /// time of
-    /// the clock.
+    /// time of the clock.
     fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken;
 
     /// Takes the requests that have come in since the last call, oldest first; never waits.
@@ -42,8 +40,7 @@ pub(crate) trait World {
     fn publish(&mut self, workers: &[u8]) -> Result<(), Error>;
 
     /// Tells `--restart` that a restart has been given up and which generation was its last attempt; or, with None,
-    /// that a
-    /// worker has started.
+    /// that a worker has started.
     fn note_given_up(&mut self, generation: Option<u64>);
 
     /// Tells the service manager, if there is one.

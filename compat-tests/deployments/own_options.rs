@@ -44,8 +44,7 @@ impl<'a> Deploys<'a> {
     }
 
     /// Nothing is lost, but requests wait for the part of the start that comes after the interval. Half of that is
-    /// asked
-    /// for, since the superdaemon may be late.
+    /// asked for, since the superdaemon may be late.
     fn lose_nothing_but_wait(&self) {
         ours_alone(|s| {
             let figures = self.run(s);

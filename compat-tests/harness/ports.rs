@@ -18,9 +18,8 @@ pub struct Port {
 
 impl Port {
     /// A free port, outside the range from which the kernel picks ports of outgoing connections, and away from the pids
-    /// of
-    /// this run: a pid that equals a port could not be told from it in a transcript. Many machines have no pids above
-    /// 32768.
+    /// of this run: a pid that equals a port could not be told from it in a transcript. Many machines have no pids
+    /// above 32768.
     pub fn claim() -> Self {
         let near_our_pids = (40_000..66_000).contains(&process::id());
         let base = if near_our_pids { 10_000 } else { 61_000 };
@@ -36,8 +35,7 @@ impl Port {
 }
 
 /// Whether a socket has this port. Asked without opening one: a process that another thread has just forked would have
-/// it,
-/// too, for a moment longer.
+/// it, too, for a moment longer.
 fn is_in_use(number: u16) -> bool {
     ["tcp", "tcp6", "udp", "udp6"].iter().any(|table| {
         let sockets = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();

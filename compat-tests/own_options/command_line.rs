@@ -14,8 +14,7 @@ fn own() -> Vec<String> {
 }
 
 /// Whatever isn't the full name behind two dashes means what it means to the original, and is told in the same words.
-/// Each
-/// has a value that shows in a message: the option takes none, or a number.
+/// Each has a value that shows in a message: the option takes none, or a number.
 #[test]
 fn nothing_but_the_full_name_is_an_option_of_ours() {
     let names = own();

@@ -167,8 +167,7 @@ fn a_worker_that_is_not_ready_in_time_has_failed() {
 }
 
 /// Nothing else that a worker sends is of interest, but all of it is read at all times: a worker whose message nobody
-/// reads
-/// would stand still.
+/// reads would stand still.
 #[test]
 fn a_talkative_worker_never_stands_still() {
     ours_alone(|s| {

@@ -6,8 +6,7 @@ use crate::harness::compare;
 /// missing pid file.
 ///
 /// A line is split at blanks; `''` is an empty word, `\s` a blank, `\n` a newline, `\xNN` a byte. `NAME=VALUE : ` in
-/// front
-/// is for the environment.
+/// front is for the environment.
 fn all_end_at_once(lines: &[&str]) {
     compare(|s| {
         for line in lines {

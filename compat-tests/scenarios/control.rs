@@ -176,8 +176,7 @@ fn restart_with_two_generations() {
 }
 
 /// LIFE-111: the status file before `--restart`, while it waits, and when it is done. The superdaemon has none, so the
-/// test
-/// writes it.
+/// test writes it.
 const STATUS_FILES: [(&str, &str, &str); 4] = [
     ("9:1\n10:2\n", "", "11:3\n"),
     ("foo\n007:1\n3:2\n", "7:1\n8:3\n", "8:3\nfoo:1\n :2\n"),

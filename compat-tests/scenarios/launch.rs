@@ -220,8 +220,7 @@ fn a_hangup_is_a_hup() {
 }
 
 /// Runs `script` as the first process of a PID namespace; `"$0" "$@"` in it is the program with its arguments. There,
-/// pids
-/// are small numbers in the order of the forks, and so they are equal.
+/// pids are small numbers in the order of the forks, and so they are equal.
 fn as_pid_1(s: &mut Scenario, script: &str) {
     let root = if Uid::effective().is_root() { "" } else { "--map-root-user" };
     let unshare = format!("unshare {root} --pid --fork --mount-proc sh -c");
@@ -230,8 +229,8 @@ fn as_pid_1(s: &mut Scenario, script: &str) {
 }
 
 /// LIFE-174 LIFE-175: each unknown process it reaps is an old worker, or in the shutdown a worker; LIFE-176: what an
-/// earlier container left
-/// means nothing. The background jobs wait for a fifo's writer, with what the shell itself can do.
+/// earlier container left means nothing. The background jobs wait for a fifo's writer, with what the shell itself can
+/// do.
 #[test]
 fn pid_1() {
     compare(|s| {

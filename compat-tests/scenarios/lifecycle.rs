@@ -203,8 +203,7 @@ fn shutdown_waits_for_a_worker_that_stays() {
 }
 
 /// LIFE-021 LIFE-022 LIFE-023 LIFE-024 LIFE-025 E4: raw wait statuses; failed generations are gone for good. Without a
-/// core
-/// dump, which would change the status.
+/// core dump, which would change the status.
 #[test]
 fn every_way_to_fail_is_a_failed_start() {
     let fail = "case $SERVER_STARTER_GENERATION in \
@@ -342,8 +341,7 @@ fn old_worker_dies_while_new_ones_fail() {
 }
 
 /// LIFE-003: the status file is replaced, not rewritten: who has opened the old one keeps it. The new one is there
-/// before the
-/// message is.
+/// before the message is.
 #[test]
 fn status_file_is_replaced() {
     compare(|s| {

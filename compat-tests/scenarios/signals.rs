@@ -69,8 +69,7 @@ fn hups_to_a_stopped_superdaemon_count_once() {
 }
 
 /// LIFE-047 LIFE-048 LIFE-050 LIFE-051 LIFE-055: each HUP leads to a restart, also one that comes in an interval. (When
-/// the
-/// worker of that interval is taken for started is another matter: the divergence `whole-interval`.)
+/// the worker of that interval is taken for started is another matter: the divergence `whole-interval`.)
 #[test]
 fn hups_in_an_interval_wait() {
     compare(|s| {

@@ -153,7 +153,7 @@ fn restarts() -> [Arg; 3] {
             "Restart regularly, as if by HUP. Default: off. Variable: ENABLE_AUTO_RESTART; any value but the empty \
                  one and 0 means on.",
         ),
-        integer("auto-restart-interval", "SECS").help("So long after the last one [default: 360]").long_help(
+        integer("auto-restart-interval", "SECS").help("Seconds between automatic restarts\n[default: 360]").long_help(
             "How many seconds after the last worker has started an automatic restart is due. While an old worker \
                  is left, it waits until twice that time has passed. Default: 360. Variable: AUTO_RESTART_INTERVAL.",
         ),
@@ -240,8 +240,8 @@ fn own() -> [Arg; 8] {
             "Seconds after its stop signal until a worker that is still running gets KILL, in a restart and in a \
              shutdown; to its process group, if the stop signal was for that. Default: never.",
         ),
-        integer("restart-timeout", "SECS").help("How long --restart waits [default: for ever]").long_help(
-            "How many seconds --restart waits for the end of the restart. If that takes longer, --restart exits \
+        integer("restart-timeout", "SECS").help("Seconds that --restart waits\n[default: for ever]").long_help(
+            "Seconds that --restart waits for the end of the restart. If that takes longer, --restart exits \
              with 124, and the restart goes on. Default: for ever.",
         ),
         flag("sd-notify").help("Tell systemd of the first worker, of restarts\nand of the end (Type=notify)").long_help(

@@ -14,8 +14,7 @@ pub(super) struct Spec<'a> {
     /// What it takes.
     pub(super) kind: Kind,
     /// Whether it is one of our own, which the original doesn't know. Such an option is recognised only when it is
-    /// spelled
-    /// in full with two dashes: no abbreviation means it, and no message names it.
+    /// spelled in full with two dashes: no abbreviation means it, and no message names it.
     pub(super) is_own: bool,
 }
 
@@ -31,8 +30,7 @@ pub(super) enum Kind {
 }
 
 /// Spells out `arguments`. With `posixly_correct` (the variable `POSIXLY_CORRECT` exists), the first word that is no
-/// option
-/// ends the options, and names must be given in full (G15).
+/// option ends the options, and names must be given in full (G15).
 ///
 /// # Errors
 /// [`Error::Usage`] with a line for each mistake, in the order of the arguments (G17).
@@ -160,8 +158,7 @@ fn unknown(option: &Candidate, name: &[u8]) -> Vec<u8> {
 }
 
 /// `/^[-+]?_*[0-9][0-9_]*$/`, where `$` allows for a newline at the end (G9), without the underscores. Only what fits
-/// 32
-/// bits: the original counts wrong beyond (`big-integers`).
+/// 32 bits: the original counts wrong beyond (`big-integers`).
 fn integer(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);

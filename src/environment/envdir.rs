@@ -11,8 +11,8 @@ use nix::sys::stat::Mode;
 use crate::environment::Variables;
 
 /// Reads the directory `path`. Anything that is not a directory is like an empty one, and anything that is not a
-/// readable file is passed over,
-/// without a word (LIFE-146); so are names that start with a point, and empty files (LIFE-138).
+/// readable file is passed over, without a word (LIFE-146); so are names that start with a point, and empty files
+/// (LIFE-138).
 pub(crate) fn read(path: &[u8]) -> Variables {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let Ok(mut dir) = Dir::open(path, flags, Mode::empty()) else {

@@ -119,8 +119,7 @@ impl ForeignPidFile {
 }
 
 /// A positive decimal number, with white space around it and a plus sign, if need be (P5). Not all that is a number to
-/// Perl
-/// is a pid.
+/// Perl is a pid.
 fn parse_pid(text: &[u8]) -> Option<Pid> {
     let text = trim_end(trim_start(text));
     let digits = text.strip_prefix(b"+").unwrap_or(text);

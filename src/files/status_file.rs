@@ -1,6 +1,5 @@
 //! The status file: a line `GENERATION:PID` for each worker that is alive or has not been reaped. Replaced as a whole,
-//! so
-//! that a reader never sees half of it. And the note beside it that tells of a restart that was given up.
+//! so that a reader never sees half of it. And the note beside it that tells of a restart that was given up.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -35,8 +34,7 @@ impl StatusFile {
     }
 
     /// Puts `content` in the place of the file, unless that belongs to another process by now (`own-files-only`). After
-    /// an error, the
-    /// old one is still there.
+    /// an error, the old one is still there.
     pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
         if self.is_taken_over() {
             return Ok(());
@@ -69,8 +67,7 @@ impl StatusFile {
     }
 
     /// Whether there is a file, not the one that was written last. (A directory is no status file at all: the error
-    /// that it
-    /// leads to is worth a message.)
+    /// that it leads to is worth a message.)
     fn is_taken_over(&self) -> bool {
         self.written.is_some()
             && fs::metadata(&self.path).is_ok_and(|there| !there.is_dir() && Some(FileId::from(&there)) != self.written)
@@ -111,8 +108,7 @@ impl FailureFile {
     }
 
     /// Notes the last attempt, or with None that a worker has started. If it fails, as on a full disk, a `--restart`
-    /// that waits
-    /// for this waits on.
+    /// that waits for this waits on.
     pub(crate) fn note(&mut self, generation: Option<u64>) {
         match generation {
             Some(generation) => drop(self.0.write(format!("{generation}\n").as_bytes())),

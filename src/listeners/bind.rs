@@ -68,8 +68,7 @@ fn resolve(name: &[u8]) -> Result<Ipv4Addr, Error> {
 pub(super) fn listen_to_path(path: &Path, backlog: i32) -> Result<OwnedFd, Error> {
     let name = path.as_os_str().as_bytes();
     // Only a socket is removed, a stale one in most cases (U2, `path-not-socket`). A symbolic link to one counts: it is
-    // the
-    // link that goes.
+    // the link that goes.
     if fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         say([b"removing existing socket file:", name].concat());
         unlink(path).map_err(|errno| Error::system(&[b"failed to remove existing socket file:", name, b":"], errno))?;

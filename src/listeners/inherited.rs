@@ -153,8 +153,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Puts descriptors side by side, as the manager does, but where no other test is. The number of the first; nothing
-    /// owns
-    /// them.
+    /// owns them.
     pub(crate) fn hand_over(sockets: impl IntoIterator<Item = impl Into<OwnedFd>>) -> RawFd {
         static NEXT: AtomicI32 = AtomicI32::new(500);
         let first = NEXT.fetch_add(20, Ordering::Relaxed);

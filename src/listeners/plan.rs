@@ -37,8 +37,7 @@ pub(crate) struct ListenPlan<'a> {
 
 impl<'a> ListenPlan<'a> {
     /// Parses all ports, so that a mistake in the last one is found before the first one is bound. What is planned
-    /// comes
-    /// behind what was inherited.
+    /// comes behind what was inherited.
     pub(crate) fn new(
         ports: &[OsString],
         paths: &'a [PathBuf],
@@ -109,8 +108,7 @@ impl<'a> ListenPlan<'a> {
     }
 
     /// The variable that names the listeners must fit (`env-too-big`). Counted with the descriptors they get if none
-    /// but
-    /// the standard ones are open.
+    /// but the standard ones are open.
     fn check_variable(&self, inherited: &Listeners) -> Result<(), Error> {
         let names = inherited.entries.iter().map(|listener| listener.name.len());
         let names = names.chain(self.ports.iter().map(|port| port.name.len()));
@@ -130,8 +128,7 @@ impl<'a> ListenPlan<'a> {
     }
 
     /// Binds all of it, up to the first error: the ports in their order, then the paths in theirs (S5). What was
-    /// inherited
-    /// comes first. From here on, programs that are executed get the listeners.
+    /// inherited comes first. From here on, programs that are executed get the listeners.
     pub(crate) fn listen(&self, listeners: &mut Listeners) -> Result<(), Error> {
         for inherited in &listeners.entries {
             fcntl(&inherited.fd, FcntlArg::F_SETFD(FdFlag::empty()))
@@ -150,8 +147,7 @@ impl<'a> ListenPlan<'a> {
     }
 
     /// Something that keeps the place of each listener, if they have to be side by side: looking up the name of a host
-    /// may
-    /// open files and leave them open.
+    /// may open files and leave them open.
     fn reserve_places(&self) -> Result<Vec<OwnedFd>, Error> {
         let count = if self.is_in_row { self.count() } else { 0 };
         let reserve = |fd| {
@@ -175,8 +171,7 @@ impl<'a> ListenPlan<'a> {
             return Ok(Listener::new(&port.name, fd));
         };
         // SAFETY: none of our own descriptors is there: listeners avoid the targets of others (`open_at`), each of
-        // which is
-        // wanted once (`collect_targets`), and so does the log (`keep_clear`). Nothing else is open yet.
+        // which is wanted once (`collect_targets`), and so does the log (`keep_clear`). Nothing else is open yet.
         #[expect(unsafe_code)]
         let moved = unsafe { sys::move_to(fd, target.number) };
         let fd = moved.map_err(|errno| Error::system(&[b"dup2(2) failed(", &target.text, b"): "], errno))?;
@@ -185,8 +180,7 @@ impl<'a> ListenPlan<'a> {
     }
 
     /// Opens a socket, and puts it in its place if that was reserved. Otherwise, where it lands on a descriptor that
-    /// another
-    /// port is wanted at, it goes to the next one free.
+    /// another port is wanted at, it goes to the next one free.
     fn open_at(
         &self,
         open: impl FnOnce() -> Result<OwnedFd, Error>,

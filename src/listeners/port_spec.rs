@@ -51,8 +51,7 @@ impl PortSpec {
     ///
     /// # Errors
     /// The original's messages for anything that is not a port, a text with a colon that is not an IPv6 address, and
-    /// anything that can't be the
-    /// number of a descriptor.
+    /// anything that can't be the number of a descriptor.
     ///
     /// ```
     /// use server_starter::{Host, PortSpec};

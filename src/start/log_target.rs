@@ -1,6 +1,5 @@
 //! `--log-file`: a file that is appended to, or a command that reads from a pipe. Opened first of all, and moved to fd
-//! 1 and
-//! fd 2 when everything is bound (L4).
+//! 1 and fd 2 when everything is bound (L4).
 
 use std::ffi::{CString, OsStr};
 use std::fs::OpenOptions;
@@ -115,8 +114,7 @@ enum Exec {
 
 impl Exec {
     /// Without a character that means something to the shell, the words are executed as they stand. None if there are
-    /// no
-    /// words.
+    /// no words.
     fn of(command: &[u8]) -> Option<Self> {
         let shell = || Some(Self::Shell(c_string(command)));
         let word = command.iter().take_while(|&&byte| byte.is_ascii_alphanumeric() || byte == b'_').count();

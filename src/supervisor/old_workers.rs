@@ -1,6 +1,5 @@
 //! The workers that have been replaced, or that are stopped for another reason, and have not ended: who they are, and
-//! when they
-//! get KILL.
+//! when they get KILL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -23,8 +23,7 @@ impl Requests {
     }
 
     /// Takes the next one to act on: a TERM or INT before any HUP (`term-first`). All HUPs that wait are answered by
-    /// the one
-    /// restart that follows (`whole-interval`). ALRM has done its work by waking the loop.
+    /// the one restart that follows (`whole-interval`). ALRM has done its work by waking the loop.
     pub(super) fn next(&mut self) -> Option<Request> {
         if let Some(index) = self.0.iter().position(|request| request.is_stop()) {
             return self.0.remove(index);

@@ -99,10 +99,8 @@ pub(crate) fn environment() -> Vec<Vec<u8>> {
 pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errno {
     debug_assert!(!arguments.strings.is_empty(), "execvp(3) reads the first argument");
     // SAFETY: both arrays end in a null pointer and live until the call returns. execvp(3), unlike execvpe(3), takes
-    // PATH
-    // from `environ` itself; the old value isn't read any more, as the process ends if exec fails. nix's makes its
-    // array when
-    // it is called, and this has to work without an allocation.
+    // PATH from `environ` itself; the old value isn't read any more, as the process ends if exec fails. nix's makes its
+    // array when it is called, and this has to work without an allocation.
     unsafe {
         environ = environment.pointers.as_ptr();
         libc::execvp(arguments.pointers[0], arguments.pointers.as_ptr());

@@ -35,8 +35,7 @@ pub(crate) struct ServiceManager(Option<SocketAddr>);
 
 impl ServiceManager {
     /// From the value of `NOTIFY_SOCKET`: an absolute path, or `@NAME` for an abstract address of Linux. Not set, or
-    /// empty,
-    /// there is no manager, so that the command line of a unit can be run by hand.
+    /// empty, there is no manager, so that the command line of a unit can be run by hand.
     pub(crate) fn from_environment(value: Option<&[u8]>) -> Result<Self, Error> {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             return Ok(Self(None));
@@ -57,8 +56,7 @@ impl ServiceManager {
     }
 
     /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits; whether it
-    /// arrives is
-    /// the manager's business.
+    /// arrives is the manager's business.
     pub(super) fn send(&self, standing: Option<Standing>, status: &[u8]) {
         if let Some(address) = &self.0 {
             let _ = send_to(address, &message(standing, status));

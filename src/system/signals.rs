@@ -49,8 +49,7 @@ pub(crate) struct LaunchState {
 
 impl LaunchState {
     /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and
-    /// an
-    /// ignored CHLD, with which no child could be waited for, is default.
+    /// an ignored CHLD, with which no child could be waited for, is default.
     pub(crate) fn take_over(one_thread: OneThread) -> Self {
         let mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
         let floating_point = set_action(Signal::SIGFPE, SigHandler::SigIgn);
@@ -68,8 +67,7 @@ impl LaunchState {
     }
 
     /// Blocks all signals until the fork is over on both sides, so that none is handled by a handler of the superdaemon
-    /// in
-    /// the child, where the pipe isn't read (LIFE-080).
+    /// in the child, where the pipe isn't read (LIFE-080).
     pub(super) fn block_all(&self) -> Blocked<'_> {
         let mut unblocked = SigSet::empty();
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut unblocked));
@@ -86,8 +84,7 @@ pub(super) struct Blocked<'a> {
 impl Blocked<'_> {
     /// In the child: everything as at launch, except that the caught signals are default even if they were ignored
     /// (LIFE-005): that is what exec makes of them, and until then the handler does. A signal that came in since the
-    /// fork
-    /// acts now. Async-signal-safe.
+    /// fork acts now. Async-signal-safe.
     pub(super) fn restore_in_child(self) {
         IN_CHILD.store(true, Ordering::Relaxed);
         self.launch.restore_floating_point();
@@ -217,9 +214,8 @@ fn act_by_default(signal: c_int) {
 
 fn set_action(signal: Signal, handler: SigHandler) -> SigAction {
     // ORDER: all signals are blocked in the handler, so that signals that come at once are queued in ascending number,
-    // as
-    // perl does (LIFE-068); without that the kernel would nest the handlers, and the last would be first.
-    // No SA_RESTART: a signal ends the wait for the lock of the pid file (LIFE-097).
+    // as perl does (LIFE-068); without that the kernel would nest the handlers, and the last would be first. No
+    // SA_RESTART: a signal ends the wait for the lock of the pid file (LIFE-097).
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::all());
     // SAFETY: the only handler ever given does nothing but async-signal-safe calls.
     unsafe { sigaction(signal, &action) }.unwrap_or(action)

@@ -1,10 +1,8 @@
 //! `--ready=accepting`: whether a worker waits for connections, as /proc shows it.
 //!
 //! Of a thread that sleeps in a system call, the kernel tells which call that is and its arguments. If they name a
-//! listener,
-//! or a set that has one in it, the worker is ready. One that has so much to do that it never waits for more is ready
-//! when
-//! it has a connection to a listener. Nothing about a worker changes by being looked at.
+//! listener, or a set that has one in it, the worker is ready. One that has so much to do that it never waits for more
+//! is ready when it has a connection to a listener. Nothing about a worker changes by being looked at.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -46,12 +44,10 @@ pub(super) struct Accepting {
 
 impl Accepting {
     /// Finds out, at a process made for that, whether this one may look at its workers, so that a refusal is told
-    /// before
-    /// anything is started. The process is gone on return.
+    /// before anything is started. The process is gone on return.
     ///
     /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it
-    /// never
-    /// seems to accept.
+    /// never seems to accept.
     pub(super) fn new(listeners: impl IntoIterator<Item = impl AsFd>, one_thread: OneThread) -> Result<Self, Error> {
         if !ARE_KNOWN {
             return Err(Error::rule(&[b"--ready=accepting needs a processor of the kind x86_64, aarch64 or riscv64"]));
@@ -65,8 +61,7 @@ impl Accepting {
     }
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one.
-    /// That is
-    /// one look, and a process may just be doing something else: the caller repeats it.
+    /// That is one look, and a process may just be doing something else: the caller repeats it.
     fn is_accepting(&self, worker: Pid) -> bool {
         let family = with_descendants(worker);
         family.iter().any(|&process| self.is_waiting(process)) || self.have_accepted(&family)
@@ -171,8 +166,7 @@ mod tests {
     }
 
     /// A Perl program that has a listener as its standard input. Killed with all that it has forked, and reaped, when
-    /// it
-    /// goes.
+    /// it goes.
     struct Worker(Child);
 
     impl Worker {

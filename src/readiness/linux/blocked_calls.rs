@@ -14,8 +14,7 @@ pub(super) const LONGEST_SET: usize = 1 << 20;
 pub(super) fn awaited(thread: &Path) -> Option<Vec<RawFd>> {
     let call = fs::read_to_string(thread.join("syscall")).ok()?;
     // The number, six arguments, and two addresses. A thread that isn't in a call has the number -1, and one that
-    // doesn't
-    // sleep is just `running`.
+    // doesn't sleep is just `running`.
     let mut words = call.split_whitespace();
     let number: c_long = words.next()?.parse().ok()?;
     let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
@@ -82,8 +81,7 @@ fn count(argument: u64) -> usize {
 }
 
 /// `count` things of `size` from the memory of a process, or fewer: select may be given more descriptors than its set
-/// has
-/// room for, and then the memory may end before.
+/// has room for, and then the memory may end before.
 fn read_memory(thread: &Path, address: u64, count: usize, size: usize) -> Vec<u8> {
     let length = count.saturating_mul(size).min(LONGEST_SET);
     let mut bytes = vec![0; length];

@@ -58,8 +58,7 @@ fn tcp_connections(port: u16) -> impl Iterator<Item = ino_t> {
 }
 
 /// Asks the kernel by `sock_diag(7)`. /proc/net/tcp would tell it too, but with all connections that have just ended,
-/// for
-/// which it takes a tenth of a second on a busy system.
+/// for which it takes a tenth of a second on a busy system.
 fn ask_for_connections(family: c_int, port: u16) -> Result<Vec<ino_t>, Errno> {
     let kernel =
         socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;

@@ -10,8 +10,7 @@ use crate::sys::Pid;
 const MOST_ANCESTORS: usize = 10_000;
 
 /// Whether `process` is `ancestor` or one of its descendants. One that has been reaped, or was left behind by its
-/// parent,
-/// has no ancestors any more.
+/// parent, has no ancestors any more.
 pub(super) fn descends_from(process: Pid, ancestor: Pid) -> bool {
     iter::successors(Some(process), |&pid| parent_of(pid)).take(MOST_ANCESTORS).any(|pid| pid == ancestor)
 }

@@ -1,7 +1,6 @@
 //! The superdaemon's side of `--ready=notify`: a socket of its own for each worker, where `sd_notify(3)` and its kin
 //! send what they have to say. Of that, only `READY=1` means something here. Linux only, as nowhere else tells the
-//! kernel
-//! who has sent a datagram.
+//! kernel who has sent a datagram.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -26,16 +25,14 @@ use crate::sys::{self, Pid};
 const DIRECTORY: &str = "start_server.XXXXXX";
 
 /// How long the path of the temporary directory may be, so that behind it there is room for the directory, the number
-/// of a
-/// socket, and a NUL, which not every client does without.
+/// of a socket, and a NUL, which not every client does without.
 const LONGEST_PARENT: usize = sys::LONGEST_SOCKET_PATH - "/start_server.XXXXXX/4294967295\0".len();
 
 /// The longest message that is read. Longer ones are ignored, as by systemd.
 const LONGEST_MESSAGE: usize = 4096;
 
 /// At most this many messages are read from one worker at a time, so that a worker that never stops sending cannot
-/// starve the
-/// rest.
+/// starve the rest.
 const MESSAGES_AT_A_TIME: usize = 256;
 
 /// The sockets of the workers. Dropping them removes all files.
@@ -56,8 +53,7 @@ struct WorkerSocket {
 
 impl NotifySockets {
     /// Makes the directory that holds the sockets, in `$TMPDIR`, or in /tmp if that is not set or too long for a
-    /// socket's
-    /// path. Opens nothing.
+    /// socket's path. Opens nothing.
     pub(super) fn new() -> Result<Self, Error> {
         let wanted = path::absolute(env::temp_dir()).unwrap_or_default();
         let fits = (1..=LONGEST_PARENT).contains(&wanted.as_os_str().len());

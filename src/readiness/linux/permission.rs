@@ -41,8 +41,7 @@ pub(super) fn try_to_look(one_thread: OneThread) -> Result<(), Error> {
 /// The child: lasts until it is killed or the parent is gone. Async-signal-safe.
 fn stand_still(mut parent: UnixStream) -> ! {
     // A superdaemon that has capabilities (setcap) may not be looked at, and neither may what is forked from it; but
-    // its
-    // workers may, since they have executed another program.
+    // its workers may, since they have executed another program.
     let _ = prctl::set_dumpable(true);
     let _ = parent.write(b".");
     let _ = parent.read(&mut [0]);
