@@ -14,7 +14,7 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, difference, failure};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 28] = [
+const TABLE: [&str; 31] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -34,6 +34,8 @@ const TABLE: [&str; 28] = [
     "lock-released-last",
     "stale-pid",
     "restart-ends",
+    "quit-stops",
+    "stray-signals",
     "never-drop-term",
     "term-first",
     "whole-interval",
@@ -42,6 +44,7 @@ const TABLE: [&str; 28] = [
     "status-errors",
     "fork-failure",
     "envdir-retry",
+    "file-size",
     "envdir-own-names",
 ];
 
@@ -501,6 +504,101 @@ fn whole_interval() {
         },
         &contains("killing old workers\nworker <W2> died unexpectedly with status:256, restarting\n"),
         &contains("new worker <W2> seems to have failed to start, exit status:256\nstarting new worker <W3>\n"),
+    );
+}
+
+/// LIFE-071: the original is killed, and leaves its worker.
+#[test]
+fn quit_stops() {
+    differ(
+        |s| {
+            s.prelude("ulimit -c 0");
+            s.serve(&["--pid-file=pid", "--signal-on-term=USR1"], &[]);
+            s.signal("QUIT");
+            let end = s.wait_exit();
+            format!("{end}, {}\n{}", s.ls(), s.said())
+        },
+        &contains("pid").and(contains("received QUIT").not()).and(starts_with("signal 3")),
+        &starts_with("exit 0").and(contains("received QUIT, sending USR1 to all workers:<W1>\n")),
+    );
+}
+
+/// LIFE-071: USR1 and USR2.
+#[test]
+fn stray_signals() {
+    for (signal, end) in [("USR1", "signal 10"), ("USR2", "signal 12")] {
+        differ(
+            |s| {
+                s.serve(&[], &[]);
+                both_at_once(s, signal);
+                s.wait_exit()
+            },
+            &eq(end),
+            &eq("exit 0"),
+        );
+    }
+}
+
+/// Of signals that come at once, the lower number acts first.
+fn both_at_once(s: &mut Scenario, signal: &str) {
+    for signal in ["STOP", signal, "TERM", "CONT"] {
+        s.signal(signal);
+    }
+}
+
+/// L1 LIFE-124: a log that has been renamed is opened anew by the next start of a worker.
+#[test]
+fn stray_signals_and_a_log_that_is_renamed() {
+    differ(
+        |s| {
+            s.serve(&["--log-file=log"], &[]);
+            fs::rename(s.path("log"), s.path("log.1")).expect("to rename a log");
+            s.signal("HUP");
+            s.wait_worker(2);
+            s.wait_file("st", "2:<W2>\n");
+            s.term();
+            fs::read_to_string(s.path("log")).unwrap_or_default()
+        },
+        &eq(""),
+        &contains("starting new worker").and(ends_with("exiting\n")),
+    );
+}
+
+/// L1 LIFE-124: and by USR1.
+#[test]
+fn stray_signals_and_a_log_that_is_to_be_opened() {
+    differ(
+        |s| {
+            s.serve(&["--log-file=log"], &[]);
+            fs::rename(s.path("log"), s.path("log.1")).expect("to rename a log");
+            both_at_once(s, "USR1");
+            s.wait_exit();
+            fs::read_to_string(s.path("log")).unwrap_or_default()
+        },
+        &eq(""),
+        &starts_with("received TERM").and(ends_with("exiting\n")),
+    );
+}
+
+/// A log that may not grow: the original is killed by XFSZ, and leaves its worker.
+#[test]
+fn file_size() {
+    differ(
+        |s| {
+            s.prelude("ulimit -c 0; ulimit -f 1");
+            s.write("log", &"x".repeat(1000));
+            s.start(&[
+                "--interval=1",
+                "--log-file=log",
+                "--",
+                "sh",
+                "-c",
+                "sleep 2; kill -TERM $PPID; exec sleep 1000",
+            ]);
+            s.wait_exit()
+        },
+        &starts_with("signal 25"),
+        &eq("exit 0"),
     );
 }
 

@@ -237,7 +237,8 @@ fn random_schedule_of_our_own(random: &mut Random) -> String {
     if random.once_in(2) {
         lines.push(format!("kill-timeout {}\n", 1 + random.below(4)));
     }
-    lines.concat()
+    let schedule = lines.concat();
+    if random.once_in(4) { schedule.replace(" TERM\n", " QUIT\n") } else { schedule }
 }
 
 fn random_variables(random: &mut Random) -> String {
@@ -332,7 +333,9 @@ struct Model<'a> {
 fn check_invariants(schedule: &str) {
     let trace = live(schedule);
     let fail = |line: &str, what: &str| panic!("{what}: {line}\n{schedule}\n{trace}");
-    let stops = schedule.lines().filter_map(|line| line.strip_suffix(" TERM").or(line.strip_suffix(" INT")));
+    let stops = schedule
+        .lines()
+        .filter_map(|line| [" TERM", " INT", " QUIT"].into_iter().find_map(|stop| line.strip_suffix(stop)));
     let stops: Vec<u64> = stops.filter_map(|line| line.strip_prefix("at ")).map(milliseconds).collect();
     let first_stop = stops.iter().min().copied();
     let mut model = Model::default();

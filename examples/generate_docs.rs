@@ -154,10 +154,16 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  need. HUPs that come meanwhile wait; one restart answers all that wait when it begins.",
             ),
             Item(
-                "TERM, INT",
-                "Shutdown: on TERM, send all workers the signal of --signal-on-term, on INT always TERM; wait for \
+                "TERM, QUIT, INT",
+                "Shutdown: on TERM and QUIT, send all workers the signal of --signal-on-term, on INT always TERM; wait for \
                  their end, however long that takes, and exit. A shutdown goes before everything that waits. Further \
                  signals mean nothing by then.",
+            ),
+            Item(
+                "USR1",
+                "Open the file of --log-file again, after it has been renamed, for the superdaemon and all workers that are \
+                 started from now on. A worker that runs keeps the old file until it is replaced. Each start of a worker \
+                 looks by itself whether the name leads to another file by then.",
             ),
             Item("ALRM", "Read the envdir, and look whether an automatic restart is due."),
         ],
@@ -369,8 +375,15 @@ const SECTIONS: &[(&str, &[Part])] = &[
         &[
             Item(
                 "How are logs rotated?",
-                "With copytruncate of logrotate(8), as the superdaemon and its workers append; or with a command as the log: \
-                 --log-file='| cronolog /var/log/app.%Y%m%d'.",
+                "By a restart after the renaming, or by copytruncate of logrotate(8), as the superdaemon and its workers \
+                 append; both stanzas follow. The first loses nothing, but a running worker writes to the old file until \
+                 it is replaced, hence delaycompress. The second loses what is written while the file is cut. Or by a \
+                 command as the log: --log-file='| cronolog /var/log/app.%Y%m%d'.",
+            ),
+            Code(
+                "/var/log/app.log {\n    daily\n    delaycompress\n    compress\n    postrotate\n        \
+                 kill -USR1 $(cat /run/app/pid)\n    endscript\n}\n\n\
+                 /var/log/app.log {\n    daily\n    compress\n    copytruncate\n}",
             ),
             Item(
                 "How does a deploy script know that it failed?",

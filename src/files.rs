@@ -1,5 +1,6 @@
 //! The files that belong to a superdaemon.
 
 pub(crate) mod file_id;
+pub(crate) mod log_file;
 pub(crate) mod pid_file;
 pub(crate) mod status_file;

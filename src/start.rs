@@ -5,6 +5,7 @@ mod log_target;
 
 use crate::environment::{Environment, envdir};
 use crate::error::Error;
+use crate::files::log_file::LogFile;
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::{FailureFile, StatusFile};
 use crate::listeners::{ListenPlan, Listeners, inherited};
@@ -73,17 +74,17 @@ impl Resources {
         self.open_log(options, &environment, &launch)?;
         say(format!("start_server (pid:{}) starting now...", std::process::id()));
 
-        let Checked { plan, files } = Checked::of(options, &self.listeners)?;
+        let Checked { plan, mut files } = Checked::of(options, &self.listeners)?;
         self.listen(&plan)?;
         self.listeners.export(options.listen_fds, &mut environment);
         let watch = watch(options.ready, &self.listeners, launch.one_thread)?;
         ignore_broken_pipes();
-        self.redirect_output()?;
+        files.log = self.redirect_output()?;
         let launcher =
             options.daemonize.then(|| daemonize(launch.one_thread, self.listeners.use_stdin())).transpose()?;
 
         // The launcher of a daemon has no handlers: it dies of signals as any program does.
-        let pipe = SignalPipe::install().map_err(|error| Error::system(&[b"pipe failed:"], error))?;
+        let pipe = SignalPipe::install(&launch).map_err(|error| Error::system(&[b"pipe failed:"], error))?;
         let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose();
         if let Some(launcher) = launcher {
             launcher.release(&pid_file);
@@ -138,8 +139,10 @@ impl Resources {
         plan.listen(&mut self.listeners)
     }
 
-    fn redirect_output(&mut self) -> Result<(), Error> {
-        self.log.as_mut().map_or(Ok(()), LogTarget::move_into_place)
+    fn redirect_output(&mut self) -> Result<Option<LogFile>, Error> {
+        let Some(log) = &mut self.log else { return Ok(None) };
+        log.move_into_place()?;
+        Ok(log.file())
     }
 }
 
@@ -157,7 +160,7 @@ impl<'a> Checked<'a> {
         let status = options.status_file.as_deref().map(StatusFile::new).transpose()?;
         let failure = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
         let failure = failure.map(FailureFile::new).transpose()?;
-        Ok(Self { plan, files: Files { status, failure } })
+        Ok(Self { plan, files: Files { status, failure, log: None } })
     }
 }
 

@@ -76,7 +76,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
     }
 
-    /// Runs until TERM or INT is received and all workers have ended.
+    /// Runs until TERM, INT or QUIT is received and all workers have ended.
     ///
     /// # Errors
     /// If the first worker does not start (`--max-start-failures`); what is left of its attempts has ended, too.
@@ -99,6 +99,10 @@ impl<'a, W: World> Supervisor<'a, W> {
                 }
                 Some(Request::Term) => {
                     self.shut_down("TERM", &self.life_cycle.signal_on_term);
+                    return Ok(());
+                }
+                Some(Request::Quit) => {
+                    self.shut_down("QUIT", &self.life_cycle.signal_on_term);
                     return Ok(());
                 }
                 Some(Request::Int) => {

@@ -11,6 +11,7 @@ use nix::unistd::alarm;
 
 use crate::environment::{Environment, Variables, envdir};
 use crate::error::Error;
+use crate::files::log_file::LogFile;
 use crate::files::status_file::{FailureFile, StatusFile};
 use crate::options::Options;
 use crate::readiness::Watch;
@@ -43,6 +44,7 @@ pub(crate) struct System<'a> {
 pub(crate) struct Files {
     pub(crate) status: Option<StatusFile>,
     pub(crate) failure: Option<FailureFile>,
+    pub(crate) log: Option<LogFile>,
 }
 
 impl<'a> System<'a> {
@@ -73,7 +75,17 @@ impl<'a> System<'a> {
     /// Whether there is a request that has not been taken.
     fn is_requested(&mut self) -> bool {
         self.requests.extend(self.pipe.read());
+        if self.pipe.take_log_to_be_opened() {
+            self.open_log(LogFile::open_again);
+        }
         !self.requests.is_empty()
+    }
+
+    /// What can't be opened is said on the old log, which stays.
+    fn open_log(&mut self, open: impl FnOnce(&LogFile) -> Result<(), Error>) {
+        if let Some(Err(error)) = self.files.log.as_ref().map(open) {
+            self.say(&error.message());
+        }
     }
 
     fn has_happened(&mut self, awaited: Awaited) -> bool {
@@ -129,6 +141,7 @@ impl<'a> System<'a> {
 
 impl World for System<'_> {
     fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error> {
+        self.open_log(LogFile::follow);
         let notify_socket = self.watch.prepare();
         let notify_socket =
             notify_socket.map_err(|errno| Error::system(&[b"failed to open a notify socket:"], errno))?;

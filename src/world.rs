@@ -59,6 +59,8 @@ pub(crate) enum Request {
     Int,
     /// Stop all workers.
     Term,
+    /// The same (`quit-stops`).
+    Quit,
     /// Wake up: read the envdir again, see whether it is time for an automatic restart.
     Alrm,
 }
@@ -66,7 +68,7 @@ pub(crate) enum Request {
 impl Request {
     /// Whether it asks for the end of all workers.
     pub(crate) fn is_stop(self) -> bool {
-        matches!(self, Self::Term | Self::Int)
+        matches!(self, Self::Term | Self::Int | Self::Quit)
     }
 }
 

@@ -1,6 +1,5 @@
 //! `--log-file`: a file, or a command that reads.
 
-use std::fs;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -59,18 +58,17 @@ fn logs_that_cannot_be_opened() {
     });
 }
 
-/// L1 LIFE-124: opened once, and appended to.
+/// L1 LIFE-124: appended to. (What happens when it is renamed is another matter: the divergence `stray-signals`.)
 #[test]
-fn log_file_that_is_renamed_or_truncated() {
+fn log_file_that_is_truncated() {
     compare(|s| {
         s.serve(&["--log-file=log"], &["say=hello"]);
         s.write("log", "");
         s.signal_worker(1, "USR2");
         s.wait_line_in("log", "hello");
-        fs::rename(s.path("log"), s.path("old.log")).expect("to rename a log");
         s.signal("HUP");
         s.wait_worker(2);
-        s.wait_line_in("old.log", "old worker <W1> died");
+        s.wait_line_in("log", "old worker <W1> died");
         s.term();
     });
 }

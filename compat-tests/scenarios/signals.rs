@@ -7,12 +7,13 @@ use crate::harness::compare;
 
 const FILES: [&str; 3] = ["--pid-file=pid", "--status-file=st", "--path=app.sock"];
 
-/// LIFE-071: what kills the superdaemon leaves its worker and its files.
+/// LIFE-071: what kills the superdaemon leaves its worker and its files. (QUIT, USR1 and USR2 are other matters: the
+/// divergences `quit-stops` and `stray-signals`.)
 #[test]
 fn signals_that_kill_the_superdaemon() {
     compare(|s| {
         s.prelude("ulimit -c 0");
-        for signal in ["QUIT", "USR1", "USR2", "SEGV", "ABRT", "VTALRM", "IO", "PWR", "KILL"] {
+        for signal in ["SEGV", "ABRT", "VTALRM", "IO", "PWR", "KILL"] {
             s.probe(&[&["--interval=100"], &FILES[..]].concat(), &[]);
             s.signal(signal);
             s.wait_exit();

@@ -286,8 +286,9 @@ Environment:
              and a file in the envdir wins over both
 
 Signals:
-  HUP        Start a new worker, then stop the old one
-  TERM, INT  Stop all workers, then exit
+  HUP              Start a new worker, then stop the old one
+  TERM, INT, QUIT  Stop all workers, then exit
+  USR1             Open the log file again
 
 Examples:
   start_server --port=8080 --pid-file=app.pid --status-file=app.status -- \\

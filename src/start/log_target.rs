@@ -2,16 +2,16 @@
 //! 1 and fd 2 when everything is bound (L4).
 
 use std::ffi::{CString, OsStr};
-use std::fs::OpenOptions;
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
+use nix::unistd::{dup2_stderr, dup2_stdin};
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::files::log_file::{LogFile, redirect};
 use crate::perl::{is_space, trim_start};
 use crate::sys::{self, CStringArray, Fork, Pid, c_string};
 use crate::system::signals::LaunchState;
@@ -20,6 +20,7 @@ use crate::system::signals::LaunchState;
 pub(super) struct LogTarget {
     fd: Option<OwnedFd>,
     command: Option<Pid>,
+    file: Option<LogFile>,
 }
 
 impl LogTarget {
@@ -29,10 +30,11 @@ impl LogTarget {
             let failed = |errno| Error::system(&[b"failed to open pipe:", option.as_bytes(), b": "], errno);
             return start(trim_start(command), environment, launch).map_err(failed);
         }
-        let file = OpenOptions::new().append(true).create(true).open(option);
-        let file =
-            file.map_err(|error| Error::system(&[b"failed to open log file:", option.as_bytes(), b": "], error))?;
-        Ok(Self { fd: Some(file.into()), command: None })
+        let file = LogFile { path: option.into() };
+        let fd = file.open(0)?;
+        // Only a regular file is ever opened again.
+        let file = fd.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file);
+        Ok(Self { fd: Some(fd.into()), command: None, file })
     }
 
     /// Moves the log out of the way, by `keep_clear`.
@@ -47,13 +49,16 @@ impl LogTarget {
     /// Moves standard output and standard error to the log. From here on, nothing waits for its command.
     pub(super) fn move_into_place(&mut self) -> Result<(), Error> {
         if let Some(fd) = &self.fd {
-            let failed = |name: &[u8], errno| Error::system(&[b"failed to dup ", name, b" to file: "], errno);
             // QUIRK: also over a listener that was wanted there (`--port=80=1`).
-            dup2_stdout(fd).map_err(|errno| failed(b"STDOUT", errno))?;
-            dup2_stderr(fd).map_err(|errno| failed(b"STDERR", errno))?;
+            redirect(fd)?;
         }
         (self.fd, self.command) = (None, None);
         Ok(())
+    }
+
+    /// The file, to be opened again when it has been renamed.
+    pub(super) fn file(&mut self) -> Option<LogFile> {
+        self.file.take()
     }
 }
 
@@ -79,7 +84,7 @@ fn start(command: &[u8], environment: &Environment, launch: &LaunchState) -> Res
     let (mut outcome, report) = io::pipe().map_err(errno)?;
     match sys::fork(launch.one_thread)? {
         Fork::Child => {
-            launch.restore_floating_point();
+            launch.restore_actions();
             let failure = match dup2_stdin(&input) {
                 Ok(()) => exec.run(&environment),
                 Err(errno) => errno,
@@ -93,7 +98,7 @@ fn start(command: &[u8], environment: &Environment, launch: &LaunchState) -> Res
                 sys::wait_for(pid);
                 return Err(Errno::from_raw(i32::from_ne_bytes(failure)));
             }
-            Ok(LogTarget { fd: Some(log.into()), command: Some(pid) })
+            Ok(LogTarget { fd: Some(log.into()), command: Some(pid), file: None })
         }
     }
 }

@@ -141,6 +141,7 @@ impl Simulation {
                     ["HUP"] => Event::Signal(Request::Hup),
                     ["INT"] => Event::Signal(Request::Int),
                     ["TERM"] => Event::Signal(Request::Term),
+                    ["QUIT"] => Event::Signal(Request::Quit),
                     ["ALRM"] => Event::Signal(Request::Alrm),
                     ["envdir", pairs @ ..] => Event::Envdir(variables(pairs)?),
                     ["disk", state @ ("full" | "free")] => Event::Disk { is_full: *state == "full" },
@@ -198,6 +199,7 @@ impl Simulation {
         signals.sort_by_key(|signal| match signal {
             Request::Hup => 1,
             Request::Int => 2,
+            Request::Quit => 3,
             Request::Alrm => 14,
             Request::Term => 15,
         });

@@ -20,8 +20,18 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use crate::sys::OneThread;
 use crate::world::Request;
 
-/// The signals that the original catches (X5), and the one that tells of a dead child.
-const CAUGHT: [Signal; 5] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGALRM, Signal::SIGTERM, Signal::SIGCHLD];
+/// The signals that are caught: those of the original (X5), QUIT (`quit-stops`), and the one that tells of a dead child. USR1 and
+/// USR2 would kill the superdaemon, but not its workers (`stray-signals`).
+const CAUGHT: [Signal; 8] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGALRM,
+    Signal::SIGTERM,
+    Signal::SIGCHLD,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// The end of the pipe that the handler writes to.
 static WAKE: AtomicI32 = AtomicI32::new(-1);
@@ -29,7 +39,7 @@ static WAKE: AtomicI32 = AtomicI32::new(-1);
 /// Whether the handler has written to the pipe since it was read.
 static WRITTEN: AtomicBool = AtomicBool::new(false);
 
-/// A TERM or INT that found the pipe full.
+/// A TERM, INT or QUIT that found the pipe full.
 static OVERFLOW: AtomicI32 = AtomicI32::new(0);
 
 /// Set by CHLD, cleared when a look finds no dead child. Starts as true: a child may have died before the handler was
@@ -42,28 +52,38 @@ static IN_CHILD: AtomicBool = AtomicBool::new(false);
 /// What the signals did at launch, for the programs that are started: they inherit it.
 pub(crate) struct LaunchState {
     mask: SigSet,
-    floating_point: SigAction,
+    /// Of signals that the superdaemon treats in another way.
+    actions: [(Signal, SigAction); 4],
+    quit_is_ignored: bool,
     /// What a fork needs. It is at hand wherever a program is started.
     pub(crate) one_thread: OneThread,
 }
 
 impl LaunchState {
-    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and
-    /// an ignored CHLD, with which no child could be waited for, is default.
+    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and an
+    /// ignored CHLD, with which no child could be waited for, is default. XFSZ is ignored, too: what would make a file too
+    /// large is an error then, as on a full disk (`file-size`).
     pub(crate) fn take_over(one_thread: OneThread) -> Self {
         let mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
-        let floating_point = set_action(Signal::SIGFPE, SigHandler::SigIgn);
-        if action(Signal::SIGCHLD) == libc::SIG_IGN {
+        let actions = [
+            (Signal::SIGFPE, set_action(Signal::SIGFPE, SigHandler::SigIgn)),
+            (Signal::SIGXFSZ, set_action(Signal::SIGXFSZ, SigHandler::SigIgn)),
+            (Signal::SIGUSR1, action(Signal::SIGUSR1)),
+            (Signal::SIGUSR2, action(Signal::SIGUSR2)),
+        ];
+        if is_ignored(Signal::SIGCHLD) {
             set_action(Signal::SIGCHLD, SigHandler::SigDfl);
         }
-        Self { mask, floating_point, one_thread }
+        Self { mask, actions, quit_is_ignored: is_ignored(Signal::SIGQUIT), one_thread }
     }
 
-    /// In a child that is no worker: it gets the signals as they were at launch. Async-signal-safe.
-    pub(crate) fn restore_floating_point(&self) {
-        // SAFETY: the disposition is the one the process was launched with; it cannot have been a handler, as exec
-        // resets those.
-        let _ = unsafe { sigaction(Signal::SIGFPE, &self.floating_point) };
+    /// In a child: it gets the signals as they were at launch. Async-signal-safe.
+    pub(crate) fn restore_actions(&self) {
+        for (signal, action) in &self.actions {
+            // SAFETY: the disposition is the one the process was launched with; it cannot have been a handler, as exec
+            // resets those.
+            let _ = unsafe { sigaction(*signal, action) };
+        }
     }
 
     /// Blocks all signals until the fork is over on both sides, so that none is handled by a handler of the superdaemon
@@ -87,7 +107,7 @@ impl Blocked<'_> {
     /// fork acts now. Async-signal-safe.
     pub(super) fn restore_in_child(self) {
         IN_CHILD.store(true, Ordering::Relaxed);
-        self.launch.restore_floating_point();
+        self.launch.restore_actions();
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.launch.mask), None);
         std::mem::forget(self);
     }
@@ -105,18 +125,24 @@ pub(crate) fn ignore_broken_pipes() {
 }
 
 /// The reading end of the pipe.
-pub(crate) struct SignalPipe(PipeReader);
+pub(crate) struct SignalPipe {
+    reader: PipeReader,
+    /// Whether USR1 has come.
+    is_log_to_be_opened: bool,
+}
 
 impl SignalPipe {
     /// Installs the handlers, whatever the signals did at launch (LIFE-005: `nohup` has no effect).
-    pub(crate) fn install() -> io::Result<Self> {
+    /// But QUIT, with which a shell starts programs in the background, stays ignored.
+    pub(crate) fn install(launch: &LaunchState) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         for end in [reader.as_fd(), writer.as_fd()] {
             // A full pipe must not block the handler, an empty one not the loop.
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
         WAKE.store(writer.into_raw_fd(), Ordering::Relaxed);
-        for signal in CAUGHT {
+        let is_caught = |&signal: &Signal| signal != Signal::SIGQUIT || !launch.quit_is_ignored;
+        for signal in CAUGHT.into_iter().filter(is_caught) {
             set_action(signal, SigHandler::Handler(write_to_pipe));
         }
         // The mask stays as it was at launch (LIFE-007), but a death that is not told would never be seen: the original
@@ -124,7 +150,7 @@ impl SignalPipe {
         let mut child = SigSet::empty();
         child.add(Signal::SIGCHLD);
         child.thread_unblock()?;
-        Ok(Self(reader))
+        Ok(Self { reader, is_log_to_be_opened: false })
     }
 
     /// Waits until a signal comes or one of `others` can be read, at most `timeout`.
@@ -133,7 +159,7 @@ impl SignalPipe {
         let milliseconds = timeout.map(|time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
         let timeout =
             milliseconds.map_or(PollTimeout::NONE, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX));
-        let all = [self.0.as_fd()].into_iter().chain(others.iter().copied());
+        let all = [self.reader.as_fd()].into_iter().chain(others.iter().copied());
         let mut all: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         let _ = poll(&mut all, timeout);
     }
@@ -146,23 +172,31 @@ impl SignalPipe {
         }
         let mut requests: Vec<_> = request(OVERFLOW.swap(0, Ordering::Relaxed)).into_iter().collect();
         let mut bytes = [0; 256];
-        while let Ok(count @ 1..) = self.0.read(&mut bytes) {
-            requests.extend(bytes[..count].iter().filter_map(|&byte| request(byte.into())));
+        while let Ok(count @ 1..) = self.reader.read(&mut bytes) {
+            let signals = bytes[..count].iter().map(|&byte| c_int::from(byte));
+            self.is_log_to_be_opened |= signals.clone().any(|signal| signal == libc::SIGUSR1);
+            requests.extend(signals.filter_map(request));
             if count < bytes.len() {
                 break;
             }
         }
         requests
     }
+
+    /// Whether USR1 has come since the last call.
+    pub(super) fn take_log_to_be_opened(&mut self) -> bool {
+        std::mem::take(&mut self.is_log_to_be_opened)
+    }
 }
 
-/// What a signal asks of the life cycle. None for CHLD, which only wakes.
+/// What a signal asks of the life cycle. None for those that only wake.
 fn request(signal: c_int) -> Option<Request> {
     match signal {
         libc::SIGHUP => Some(Request::Hup),
         libc::SIGINT => Some(Request::Int),
         libc::SIGTERM => Some(Request::Term),
         libc::SIGALRM => Some(Request::Alrm),
+        libc::SIGQUIT => Some(Request::Quit),
         _ => None,
     }
 }
@@ -198,7 +232,7 @@ extern "C" fn write_to_pipe(signal: c_int) {
     // SAFETY: write(2) is async-signal-safe, and the byte lives until it returns.
     let written = unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
     // The pipe holds 65,536 signals that have not been read yet. Of those beyond, a shutdown must not be lost.
-    if written != 1 && matches!(signal, libc::SIGTERM | libc::SIGINT) {
+    if written != 1 && matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) {
         OVERFLOW.store(signal, Ordering::Relaxed);
     }
     Errno::set_raw(errno);
@@ -221,11 +255,19 @@ fn set_action(signal: Signal, handler: SigHandler) -> SigAction {
     unsafe { sigaction(signal, &action) }.unwrap_or(action)
 }
 
-fn action(signal: Signal) -> libc::sighandler_t {
+/// What `signal` does: nothing, or what it does by default.
+fn action(signal: Signal) -> SigAction {
+    let handler = if is_ignored(signal) { SigHandler::SigIgn } else { SigHandler::SigDfl };
+    SigAction::new(handler, SaFlags::empty(), SigSet::empty())
+}
+
+/// nix can't ask without setting.
+fn is_ignored(signal: Signal) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null pointer changes nothing; all-zero is a valid structure if the call fails.
-    unsafe {
+    let action = unsafe {
         libc::sigaction(signal as c_int, std::ptr::null(), action.as_mut_ptr());
-        action.assume_init().sa_sigaction
-    }
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }

@@ -4,7 +4,7 @@ complete -c start_server -l dir -d 'The working directory of workers' -r -f -a "
 complete -c start_server -l envdir -d 'Variables for workers, each in a file of its name; read again for each new worker' -r -f -a "(__fish_complete_directories)"
 complete -c start_server -l interval -d 'Seconds a new worker must stay alive to count as started [default: 1]' -r
 complete -c start_server -l kill-old-delay -d 'How long old workers go on when a new one has started [default: 0; 5 with --enable-auto-restart]' -r
-complete -c start_server -l auto-restart-interval -d 'So long after the last one [default: 360]' -r
+complete -c start_server -l auto-restart-interval -d 'Seconds between automatic restarts [default: 360]' -r
 complete -c start_server -l pid-file -d 'Holds the pid of the superdaemon, which locks it' -r -F
 complete -c start_server -l status-file -d 'Holds a line GENERATION:PID for each worker' -r -F
 complete -c start_server -l log-file -d 'Append stdout and stderr to FILE, or pipe them to a command: "|COMMAND"' -r -F
@@ -12,7 +12,7 @@ complete -c start_server -l ready -d 'How a new worker shows that it has started
 complete -c start_server -l ready-timeout -d 'A worker that is not ready by then is stopped, and has failed [default: 60]' -r
 complete -c start_server -l max-start-failures -d 'Failed starts in a row after which a restart is given up [default: never]' -r
 complete -c start_server -l kill-timeout -d 'Seconds after its stop signal until a worker gets KILL [default: never]' -r
-complete -c start_server -l restart-timeout -d 'How long --restart waits [default: for ever]' -r
+complete -c start_server -l restart-timeout -d 'Seconds that --restart waits [default: for ever]' -r
 complete -c start_server -l port -d 'Listen to a TCP port, or to a UDP port: uPORT; workers find it at FD; may be repeated' -r
 complete -c start_server -l signal-on-hup -d 'What stops old workers in a restart [default: TERM]' -r -f -a "HUP\t''
 INT\t''
