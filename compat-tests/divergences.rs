@@ -14,12 +14,11 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, difference, failure};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 31] = [
+const TABLE: [&str; 30] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
     "errno-leftover",
-    "first-fd",
     "big-integers",
     "port-range",
     "path-length",
@@ -128,21 +127,6 @@ fn help_text() {
 #[test]
 fn errno_leftover() {
     differ(|s| s.run(&["--port=$PORT", "--port=80x", "--", "$PROBE"]).end, &eq("exit 29"), &eq("exit 255"));
-}
-
-/// S11
-#[test]
-fn first_fd() {
-    differ(
-        |s| {
-            s.probe(&["--port=$PORT"], &[]);
-            let listeners = s.worker_env(1, "SERVER_STARTER_PORT").unwrap_or_default();
-            s.term();
-            listeners
-        },
-        &eq("$PORT=4"),
-        &eq("$PORT=3"),
-    );
 }
 
 /// G9: the original goes on to the port, which nobody could listen to.

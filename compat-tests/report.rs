@@ -24,19 +24,19 @@ fn original() -> String {
 
 #[test]
 fn of_the_original_and_itself() {
-    let report = "equal       divergences::first_fd\n\
+    let report = "equal       divergences::port_range\n\
                   equal       command_line::flags\n\
                   2 equal, 0 different, 0 on purpose\n";
-    compat(&[&original(), "command_line::flags", "first_fd"]).assert().code(0).stdout(report);
+    compat(&[&original(), "command_line::flags", "port_range"]).assert().code(0).stdout(report);
 }
 
 #[test]
 fn of_our_program() {
-    let report = "on purpose  divergences::first_fd\n\
+    let report = "on purpose  divergences::port_range\n\
                   equal       command_line::flags\n\
                   1 equal, 0 different, 1 on purpose\n";
     let ours = concat!("--candidate=", env!("CARGO_BIN_EXE_start_server"));
-    compat(&[ours, "command_line::flags", "first_fd"]).assert().code(0).stdout(report);
+    compat(&[ours, "command_line::flags", "port_range"]).assert().code(0).stdout(report);
 }
 
 /// The original without `--dir`: what is different, and nothing else, stands in each of the formats.

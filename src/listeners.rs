@@ -7,7 +7,8 @@ mod plan;
 mod port_spec;
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -15,9 +16,33 @@ use nix::unistd::unlink;
 
 use crate::files::file_id::FileId;
 use crate::listeners::inherited::InheritedListener;
+use crate::options::Options;
+use crate::sys;
 
 pub(crate) use plan::ListenPlan;
 pub use port_spec::{Host, PortSpec, TargetFd};
+
+/// The descriptor that the script of the original takes: the lowest that is free at launch. It is kept free of listeners, so that
+/// they get the numbers which they get there, and configurations name (S11).
+#[derive(Default)]
+pub(crate) struct Place(Option<OwnedFd>);
+
+impl Place {
+    /// Opens what stands for the script, and the standard descriptors. If one of those is closed, the script is there. Where
+    /// listeners begin at 3, as systemd has it, there is no such place.
+    pub(crate) fn of_script(options: &Options) -> Self {
+        let begin_at_3 = options.listen_fds || options.from_systemd;
+        if sys::open_standard_descriptors() > 0 || begin_at_3 {
+            return Self(None);
+        }
+        Self(File::open("/dev/null").ok().map(Into::into))
+    }
+
+    /// Leaves the place if it is `number`.
+    fn leave(&mut self, number: RawFd) {
+        self.0.take_if(|fd| fd.as_raw_fd() == number);
+    }
+}
 
 /// A socket that listens, or of UDP one that is bound.
 struct Listener {

@@ -8,14 +8,14 @@ use crate::error::Error;
 use crate::files::log_file::LogFile;
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::{FailureFile, StatusFile};
-use crate::listeners::{ListenPlan, Listeners, inherited};
+use crate::listeners::{ListenPlan, Listeners, Place, inherited};
 use crate::options::Options;
 use crate::readiness::watch;
 use crate::start::daemonize::daemonize;
 use crate::start::log_target::LogTarget;
 use crate::stderr::say;
 use crate::supervisor::{LifeCycle, Supervisor};
-use crate::sys::{self, OneThread};
+use crate::sys::OneThread;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, ignore_broken_pipes};
 use crate::system::{Files, System};
@@ -40,8 +40,7 @@ use crate::system::{Files, System};
 /// # Ok::<(), server_starter::Error>(())
 /// ```
 pub fn start_server(options: &Options) -> Result<(), Error> {
-    sys::open_standard_descriptors();
-    let mut resources = Resources::default();
+    let mut resources = Resources { place: Place::of_script(options), ..Resources::default() };
     let result = resources.run(options);
     // ORDER: said before the socket files are removed and before the log command is waited for (L7), which may take for
     // ever.
@@ -54,6 +53,7 @@ pub fn start_server(options: &Options) -> Result<(), Error> {
 /// What has to be given back, also after an error.
 #[derive(Default)]
 struct Resources {
+    place: Place,
     log: Option<LogTarget>,
     listeners: Listeners,
 }
@@ -136,7 +136,9 @@ impl Resources {
         if let Some(log) = &mut self.log {
             log.relocate(|fd| plan.keep_clear(fd))?;
         }
-        plan.listen(&mut self.listeners)
+        plan.listen(&mut self.listeners, &mut self.place)?;
+        self.place = Place::default();
+        Ok(())
     }
 
     fn redirect_output(&mut self) -> Result<Option<LogFile>, Error> {

