@@ -2,6 +2,7 @@
 //! both behaviours, so that a row that isn't true any more fails.
 
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::MetadataExt;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::Mode;
@@ -14,13 +15,15 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, difference, failure};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 30] = [
+const TABLE: [&str; 33] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
     "errno-leftover",
+    "closed-standard-fds",
     "big-integers",
     "port-range",
+    "checked-first",
     "path-length",
     "signal-names",
     "fd-clash",
@@ -33,6 +36,7 @@ const TABLE: [&str; 30] = [
     "lock-released-last",
     "stale-pid",
     "restart-ends",
+    "live-socket",
     "quit-stops",
     "stray-signals",
     "never-drop-term",
@@ -307,21 +311,22 @@ fn failed_child_with_too_long_a_value() {
     );
 }
 
-/// U8 LIFE-085: the second superdaemon has taken the socket over when the first one ends.
+/// U8: another process has taken the name of the socket over when the superdaemon ends.
 #[test]
 fn own_files_only() {
     differ(
         |s| {
             s.probe(&["--path=app.sock", "--pid-file=pid", "--status-file=first"], &[]);
             s.wait_file("first", "1:<W1>\n");
-            s.probe(&["--path=app.sock"], &[]);
+            s.remove("app.sock");
+            s.stale_socket("app.sock");
             s.run(&["--stop", "--pid-file=pid"]);
             // It is removed after the sockets.
             s.wait_no_file("first");
             s.ls()
         },
         &eq(""),
-        &eq("app.sock socket 0777\n"),
+        &starts_with("app.sock socket "),
     );
 }
 
@@ -488,6 +493,63 @@ fn whole_interval() {
         },
         &contains("killing old workers\nworker <W2> died unexpectedly with status:256, restarting\n"),
         &contains("new worker <W2> seems to have failed to start, exit status:256\nstarting new worker <W3>\n"),
+    );
+}
+
+/// U2 LIFE-085: a second start, whatever else it is given, leaves the first one serving, and says why.
+#[test]
+fn live_socket() {
+    let second = |s: &mut Scenario, options: &[&str]| {
+        let worker = ["--", "perl", "$FIXTURES/httpd.pl"];
+        s.start(&[&["--path=app.sock", "--interval=0"], &worker[..]].concat());
+        s.wait_http("app.sock", "hello");
+        let inode = |s: &Scenario| fs::metadata(s.path("app.sock")).map(|metadata| metadata.ino()).ok();
+        let first = inode(s);
+        let command = s.begin(&[options, &["--path=app.sock"], &worker].concat());
+        s.wait("the end of the second, or of the first one's socket", |s| !s.is_running(&command) || inode(s) != first);
+        if inode(s) != first {
+            return "the socket is taken away".to_owned();
+        }
+        let output = s.end(command);
+        let answer = s.http_get("app.sock");
+        s.term();
+        format!("{}, {}, {answer}", output.end, output.stderr.lines().last().unwrap_or_default())
+    };
+    let refused = starts_with("exit 98, failed to listen to file app.sock:Address already in use, hello");
+    for options in [&[][..], &["--port=$PORT"], &["--pid-file=pid"]] {
+        differ(|s| second(s, options), &eq("the socket is taken away"), &refused);
+    }
+}
+
+/// S5: a mistake in the second port.
+#[test]
+fn checked_first() {
+    let duplicated = "socket is duplicated to file descriptor 9\n";
+    differ(
+        |s| s.run(&["--port=$PORT=9", "--port=80x", "--", "$PROBE"]).stderr,
+        &contains(duplicated),
+        &contains(duplicated).not().and(ends_with("invalid ``port'' value:80x\n")),
+    );
+}
+
+/// LIFE-177
+#[test]
+fn closed_standard_fds() {
+    differ(
+        |s| {
+            s.prelude("exec <&-");
+            s.start(&[
+                "--interval=0",
+                "--",
+                "sh",
+                "-c",
+                "readlink /proc/$$/fd/0 >stdin; kill -TERM $PPID; exec sleep 1000",
+            ]);
+            s.wait_exit();
+            s.show("stdin")
+        },
+        &contains("start_server"),
+        &eq("/dev/null\n"),
     );
 }
 

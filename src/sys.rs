@@ -223,9 +223,27 @@ pub(crate) fn listen(socket: &OwnedFd, backlog: c_int) -> Result<(), Errno> {
 /// How long the path of a unix socket may be: all of `sun_path`, without a NUL (U5). 108 bytes on Linux.
 pub(crate) const LONGEST_SOCKET_PATH: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path);
 
-/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used. nix wants room for
-/// a NUL.
+/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used. nix wants room for a
+/// NUL.
 pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
+    with_unix_address(path, |address, length| {
+        // SAFETY: the address is a sockaddr_un of the length given.
+        unsafe { libc::bind(socket.as_raw_fd(), address, length) }
+    })
+}
+
+/// connect(2) of a unix socket, otherwise as [`bind_unix`].
+pub(crate) fn connect_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
+    with_unix_address(path, |address, length| {
+        // SAFETY: the address is a sockaddr_un of the length given.
+        unsafe { libc::connect(socket.as_raw_fd(), address, length) }
+    })
+}
+
+fn with_unix_address(
+    path: &[u8],
+    call: impl FnOnce(*const libc::sockaddr, libc::socklen_t) -> c_int,
+) -> Result<(), Errno> {
     // SAFETY: all-zero is a valid sockaddr_un.
     let mut address: libc::sockaddr_un = unsafe { MaybeUninit::zeroed().assume_init() };
     #[expect(clippy::cast_possible_truncation, reason = "AF_UNIX is 1")]
@@ -236,8 +254,7 @@ pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
         *to = c_char::from_ne_bytes([from]);
     }
     let length = libc::socklen_t::try_from(size_of_val(&address)).unwrap_or(0);
-    // SAFETY: the address is a sockaddr_un of the length given.
-    Errno::result(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
+    Errno::result(call((&raw const address).cast(), length)).map(drop)
 }
 
 /// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the process that sent

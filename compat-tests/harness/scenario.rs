@@ -396,7 +396,8 @@ impl Scenario {
         });
     }
 
-    fn wait(&mut self, what: &str, mut is_there: impl FnMut(&mut Self) -> bool) {
+    /// Waits for anything else.
+    pub fn wait(&mut self, what: &str, mut is_there: impl FnMut(&mut Self) -> bool) {
         let _ = writeln!(self.steps, "wait for {what}");
         let mut rounds = 0;
         while !is_there(self) {

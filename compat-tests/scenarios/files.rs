@@ -65,16 +65,6 @@ fn second_start_after_a_crash() {
     });
 }
 
-/// LIFE-085 U2: what the first one removes at its end is the divergence `own-files-only`.
-#[test]
-fn second_superdaemon_with_the_same_socket() {
-    compare(|s| {
-        s.probe(&["--path=app.sock"], &[]);
-        s.probe(&["--path=app.sock"], &[]);
-        s.term();
-    });
-}
-
 /// LIFE-087: the pid file keeps its mode, the status file is a new one.
 #[test]
 fn files_of_an_earlier_run_are_replaced() {

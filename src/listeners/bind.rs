@@ -1,5 +1,6 @@
 //! The system calls that make a listener.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,6 +14,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::unlink;
 
 use crate::error::Error;
+use crate::files::file_id::FileId;
 use crate::listeners::port_spec::{Host, PortSpec};
 use crate::stderr::say;
 use crate::sys;
@@ -65,11 +67,64 @@ fn resolve(name: &[u8]) -> Result<Ipv4Addr, Error> {
         .map_err(|errno| Error::System { sentence: [b"failed to resolve host:", name, b":"].concat(), errno })
 }
 
-pub(super) fn listen_to_path(path: &Path, backlog: i32) -> Result<OwnedFd, Error> {
+/// Makes sure that no socket is there which a process listens to: it would lose all its clients (`live-socket`).
+pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
+    if !is_socket(path) {
+        return Ok(());
+    }
+    if is_listed(path) {
+        return Err(cannot_listen(path, Errno::EADDRINUSE));
+    }
+    // The process may be in another network namespace, as in another container that shares the directory. So a connection
+    // tells, which is closed at once.
+    for kind in [SockType::Stream, SockType::Datagram, SockType::SeqPacket] {
+        match connect(path, kind) {
+            // Stale, or gone meanwhile.
+            Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(()),
+            // A socket of another type.
+            Err(Errno::EPROTOTYPE) => {}
+            Ok(()) | Err(Errno::EAGAIN) => break,
+            Err(errno) => return Err(cannot_listen(path, errno)),
+        }
+    }
+    Err(cannot_listen(path, Errno::EADDRINUSE))
+}
+
+/// Whether the kernel lists a socket that was bound to this file and can be connected to. That disturbs nothing: there are servers
+/// that don't survive a client which leaves at once.
+fn is_listed(path: &Path) -> bool {
+    /// Of the flags: it listens (`__SO_ACCEPTCON`).
+    const LISTENS: u64 = 1 << 16;
+    let (Some(id), Some(name)) = (FileId::of(path), path.file_name()) else { return false };
+    let list = fs::read("/proc/net/unix").unwrap_or_default();
+    // `ADDRESS: COUNT PROTOCOL FLAGS TYPE STATE INODE PATH`; types but 1 need not listen.
+    list.split(|&byte| byte == b'\n').any(|line| {
+        let mut fields = line.splitn(8, |&byte| byte == b' ').skip(3);
+        let mut number = || u64::from_str_radix(str::from_utf8(fields.next()?).ok()?, 16).ok();
+        let (Some(flags), Some(kind)) = (number(), number()) else { return false };
+        let bound_to = line.rsplit(|&byte| byte == b' ').next().map(|bytes| Path::new(OsStr::from_bytes(bytes)));
+        (flags & LISTENS != 0 || kind == 2)
+            && bound_to.is_some_and(|bound_to| bound_to.file_name() == Some(name) && FileId::of(bound_to) == Some(id))
+    })
+}
+
+fn connect(path: &Path, kind: SockType) -> Result<(), Errno> {
+    let socket = socket(AddressFamily::Unix, kind, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?;
+    sys::connect_unix(&socket, path.as_os_str().as_bytes())
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+/// `is_own`: whether the socket that is there is one of this start.
+pub(super) fn listen_to_path(path: &Path, is_own: bool, backlog: i32) -> Result<OwnedFd, Error> {
     let name = path.as_os_str().as_bytes();
-    // Only a socket is removed, a stale one in most cases (U2, `path-not-socket`). A symbolic link to one counts: it is
-    // the link that goes.
-    if fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+    // Only a stale socket is removed (U2, `path-not-socket`). A symbolic link to one counts: it is the link that goes.
+    if is_socket(path) {
+        if !is_own {
+            check_not_live(path)?;
+        }
         say([b"removing existing socket file:", name].concat());
         unlink(path).map_err(|errno| Error::system(&[b"failed to remove existing socket file:", name, b":"], errno))?;
     }

@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
-use crate::listeners::bind::{bind_port, cannot_create, cannot_listen, listen_to_path};
+use crate::listeners::bind::{bind_port, cannot_create, cannot_listen, check_not_live, listen_to_path};
 use crate::listeners::handover::check_length;
 use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners, Place, SocketFile, inherited};
@@ -143,8 +143,11 @@ impl<'a> ListenPlan<'a> {
         for port in &self.ports {
             listeners.entries.push(self.listen_to_port(port, places.next(), script)?);
         }
+        // Of all, before the first is touched.
+        self.paths.iter().try_for_each(|path| check_not_live(path))?;
         for path in self.paths {
-            let fd = self.open_at(|| listen_to_path(path, self.backlog), None, places.next())?;
+            let is_own = FileId::of(path).is_some_and(|id| listeners.files.iter().any(|file| file.id == id));
+            let fd = self.open_at(|| listen_to_path(path, is_own, self.backlog), None, places.next())?;
             listeners.files.extend(SocketFile::of(path));
             listeners.entries.push(Listener::new(path.as_os_str().as_bytes(), fd));
         }
