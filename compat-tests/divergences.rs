@@ -15,7 +15,7 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, difference, failure};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 33] = [
+const TABLE: [&str; 34] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -42,6 +42,7 @@ const TABLE: [&str; 33] = [
     "never-drop-term",
     "term-first",
     "whole-interval",
+    "no-such-group",
     "alive-after-delay",
     "daemonize-ready",
     "status-errors",
@@ -684,6 +685,22 @@ fn envdir_retry() {
         },
         &eq("before"),
         &eq("while a start fails"),
+    );
+}
+
+/// F2: the worker is in the superdaemon's group, and leads none.
+#[test]
+fn no_such_group() {
+    differ(
+        |s| {
+            s.serve(&["--signal-on-hup=-USR1"], &[]);
+            s.signal("HUP");
+            s.wait_line("killing old workers");
+            s.term();
+            s.report_of(1)
+        },
+        &contains("got TERM").and(contains("got USR1").not()),
+        &contains("got USR1"),
     );
 }
 

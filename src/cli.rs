@@ -42,6 +42,17 @@ pub enum Action {
     },
     /// Run a superdaemon.
     Start(Box<Options>),
+    /// Restart the workers of the superdaemon with these files if it is alive, or else run it.
+    RestartOrStart {
+        /// Of both.
+        options: Box<Options>,
+        /// Holds its pid.
+        pid_file: PathBuf,
+        /// Holds its generations.
+        status_file: PathBuf,
+        /// Seconds that a restart may take.
+        timeout: Option<u32>,
+    },
 }
 
 /// The arguments with each option spelled out as `--name` or `--name=value` in front of a `--`, and the words behind
@@ -78,7 +89,9 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         };
         return Ok(Action::Restart { pid_file, status_file, timeout: positive(&matches, "restart-timeout")? });
     }
-    if matches.contains_id("restart-timeout") {
+    let is_restart_or_start = matches.get_flag("restart-or-start");
+    let timeout = positive(&matches, "restart-timeout")?;
+    if timeout.is_some() && !is_restart_or_start {
         return rule("--restart-timeout option requires --restart to be set as well");
     }
     let (pid_file, status_file) = files;
@@ -124,13 +137,21 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         ready_timeout: positive(&matches, "ready-timeout")?,
         max_start_failures: positive(&matches, "max-start-failures")?,
         kill_timeout: positive(&matches, "kill-timeout")?,
+        process_group: matches.get_flag("process-group"),
         sd_notify: matches.get_flag("sd-notify"),
         from_systemd: matches.get_flag("from-systemd"),
         listen_fds: matches.get_flag("listen-fds"),
         ..defaults
     };
     options.check()?;
-    Ok(Action::Start(Box::new(options)))
+    let options = Box::new(options);
+    if !is_restart_or_start {
+        return Ok(Action::Start(options));
+    }
+    match (options.pid_file.clone(), options.status_file.clone()) {
+        (Some(pid_file), Some(status_file)) => Ok(Action::RestartOrStart { options, pid_file, status_file, timeout }),
+        _ => rule("--restart-or-start option requires --pid-file and --status-file to be set as well"),
+    }
 }
 
 /// The value of an option; an empty one and `0` mean that it is not given (F4).

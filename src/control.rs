@@ -63,6 +63,20 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
     }
 }
 
+/// Whether the superdaemon that owns `pid_file` is alive. A file that can't be read means that it isn't.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// if !server_starter::is_running(Path::new("/run/app.pid")) {
+///     println!("down");
+/// }
+/// ```
+#[must_use]
+pub fn is_running(pid_file: &Path) -> bool {
+    sys::open_standard_descriptors();
+    ForeignPidFile::open(pid_file, OpenOptions::new().read(true)).is_ok_and(|superdaemon| superdaemon.is_alive())
+}
+
 /// Stops the superdaemon that owns `pid_file` and waits for its end.
 ///
 /// # Errors

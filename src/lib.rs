@@ -69,7 +69,7 @@ pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports}
 
 #[cfg(feature = "superdaemon")]
 pub use {
-    control::{restart_server, stop_server},
+    control::{is_running, restart_server, stop_server},
     error::Error,
     listeners::{Host, PortSpec, TargetFd},
     options::{Options, Readiness},

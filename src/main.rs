@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use nix::errno::Errno;
 use nix::unistd::write;
 use server_starter::cli::{self, Action};
-use server_starter::{Error, restart_server, start_server, stop_server};
+use server_starter::{Error, Options, is_running, restart_server, start_server, stop_server};
 
 /// The exit code, or an error that has not been said yet.
 fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
@@ -19,9 +19,17 @@ fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
         Action::Version => print_version()?,
         Action::Restart { pid_file, status_file, timeout } => restart_server(&pid_file, &status_file, timeout)?,
         Action::Stop { pid_file } => stop_server(&pid_file)?,
-        Action::Start(options) => return Ok(start_server(&options).map_or_else(|error| error.exit_code(), |()| 0)),
+        Action::RestartOrStart { pid_file, status_file, timeout, .. } if is_running(&pid_file) => {
+            restart_server(&pid_file, &status_file, timeout)?;
+        }
+        Action::Start(options) | Action::RestartOrStart { options, .. } => return Ok(start(&options)),
     }
     Ok(0)
+}
+
+/// What was wrong has been said.
+fn start(options: &Options) -> u8 {
+    start_server(options).map_or_else(|error| error.exit_code(), |()| 0)
 }
 
 /// What the program is compatible with; its own version is in the help.

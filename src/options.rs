@@ -84,6 +84,8 @@ pub struct Options {
     pub max_start_failures: Option<u32>,
     /// `--kill-timeout`: seconds after its stop signal until a worker that is still running gets KILL. None: never.
     pub kill_timeout: Option<u32>,
+    /// `--process-group`: each worker leads a process group, which its stop signals and KILL go to.
+    pub process_group: bool,
     /// `--sd-notify`: tell the service manager at `NOTIFY_SOCKET` how things stand.
     pub sd_notify: bool,
     /// `--from-systemd`: take over the listeners that the service manager has opened.
@@ -117,6 +119,7 @@ impl Options {
             ready_timeout: None,
             max_start_failures: None,
             kill_timeout: None,
+            process_group: false,
             sd_notify: false,
             from_systemd: false,
             listen_fds: false,

@@ -3,11 +3,13 @@
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use nix::unistd::alarm;
+use nix::errno::Errno;
+use nix::unistd::{self, alarm, setpgid};
 
 use crate::environment::{Environment, Variables, envdir};
 use crate::error::Error;
@@ -29,6 +31,10 @@ pub(crate) struct System<'a> {
     directory: Option<CString>,
     /// Whether workers get their pid as `LISTEN_PID`.
     tells_pid: bool,
+    /// Whether each worker leads a process group.
+    leads_group: bool,
+    /// Workers that could not be sent a signal, which has been said.
+    unreachable: BTreeSet<Pid>,
     launch: &'a LaunchState,
     pipe: SignalPipe,
     /// Those that have not been taken.
@@ -62,6 +68,8 @@ impl<'a> System<'a> {
             program,
             directory: options.dir.as_ref().map(|path| c_string(path.as_os_str().as_bytes())),
             tells_pid: options.listen_fds,
+            leads_group: options.process_group,
+            unreachable: BTreeSet::new(),
             launch,
             pipe,
             requests: Vec::new(),
@@ -114,7 +122,8 @@ impl<'a> System<'a> {
             }
             let is_watched = matches!(awaited, Awaited::Ready(_));
             let look = is_watched.then(|| self.watch.pause(now.saturating_sub(begin))).flatten();
-            self.pause(left.into_iter().chain(look).min());
+            self.pause(left.into_iter().chain(look).chain(self.manager.pause()).min());
+            self.manager.flush();
         }
     }
 
@@ -156,10 +165,17 @@ impl World for System<'_> {
         let blocked = self.launch.block_all();
         match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
+                // In both processes, since either may come first.
+                if self.leads_group {
+                    let _ = setpgid(unistd::Pid::from_raw(pid), unistd::Pid::from_raw(pid));
+                }
                 self.watch.begin(pid);
                 Ok(pid)
             }
             Fork::Child => {
+                if self.leads_group {
+                    let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
+                }
                 blocked.restore_in_child();
                 environment.put_pid();
                 self.exec(&environment)
@@ -168,8 +184,20 @@ impl World for System<'_> {
     }
 
     fn kill(&mut self, worker: Pid, signal: &StopSignal) {
-        let target = if signal.is_for_process_group() { -worker } else { worker };
-        let _ = sys::kill(target, signal.number());
+        let is_for_group = self.leads_group || signal.is_for_process_group();
+        let sent = match is_for_group.then(|| sys::kill(-worker, signal.number())) {
+            // It leads none (`no-such-group`).
+            None | Some(Err(Errno::ESRCH)) => sys::kill(worker, signal.number()),
+            Some(sent) => sent,
+        };
+        if let Err(errno) = sent
+            && errno != Errno::ESRCH
+            && self.unreachable.insert(worker)
+        {
+            let sentence =
+                [b"failed to send ", signal.text(), b" to worker ", worker.to_string().as_bytes(), b":"].concat();
+            self.say(&Error::system(&[&sentence], errno).message());
+        }
     }
 
     fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {

@@ -453,6 +453,12 @@ impl Scenario {
         self.names().apply(&listing)
     }
 
+    /// What the worker of this generation has reported.
+    pub fn report_of(&self, generation: usize) -> String {
+        let worker = self.workers().into_iter().find(|worker| worker.generation == generation.to_string());
+        worker.map_or_else(String::new, |worker| worker.lines.join("\n"))
+    }
+
     /// A variable of a worker's environment, with symbols for values (but not for fds).
     pub fn worker_env(&self, generation: usize, name: &str) -> Option<String> {
         self.worker(generation).env(name).map(|value| self.names().apply(value))

@@ -281,6 +281,46 @@ fn a_group_that_was_told_to_stop_is_killed() {
     });
 }
 
+/// A start script that starts the server without exec.
+#[test]
+fn a_process_group_is_stopped_whole() {
+    let script = "sleep 1000 & echo $! >relative-$SERVER_STARTER_GENERATION; \"$@\"; exit 0";
+    ours_alone(|s| {
+        let worker = ["--", "sh", "-c", script, "sh", "$PROBE"];
+        s.start(&[&["--process-group", "--status-file=st"], &worker[..]].concat());
+        s.wait_report(1, "ready");
+        s.wait("the first worker", |s| std::fs::metadata(s.path("st")).is_ok());
+        s.signal("HUP");
+        s.wait_report(1, "got TERM");
+        s.wait_dead_process("relative-1");
+        s.wait_report(2, "ready");
+        s.wait_line("old worker ");
+        s.signal("TERM");
+        s.wait_report(2, "got TERM");
+        s.wait_dead_process("relative-2");
+        assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
+
+/// The same line starts, and then deploys.
+#[test]
+fn restart_or_start_does_what_is_needed() {
+    ours_alone(|s| {
+        let line = ["--restart-or-start", "--pid-file=pid", "--status-file=st", "--interval=0", "--", "$PROBE"];
+        s.start(&line);
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let output = s.run(&line);
+        assert_eq!((&*output.end, &*output.stderr), ("exit 0", ""));
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        let output = s.run(&["--restart-or-start", "--pid-file=pid", "--", "$PROBE"]);
+        assert_eq!(output.end, "exit 255");
+        assert!(output.stderr.contains("requires --pid-file and --status-file"), "{}", output.stderr);
+        assert_eq!(s.term(), "exit 0");
+    });
+}
+
 // --- restarts that take long
 
 #[test]

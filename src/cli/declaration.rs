@@ -213,7 +213,7 @@ fn instead_of_starting() -> [Arg; 4] {
 /// The heading of the options that the original doesn't have.
 const OWN: &str = "Beyond Server::Starter";
 
-fn own() -> [Arg; 8] {
+fn own() -> [Arg; 10] {
     [
         text("ready", "WHEN")
             .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
@@ -239,6 +239,16 @@ fn own() -> [Arg; 8] {
         integer("kill-timeout", "SECS").help("Seconds after its stop signal until a worker\ngets KILL [default: never]").long_help(
             "Seconds after its stop signal until a worker that is still running gets KILL, in a restart and in a \
              shutdown; to its process group, if the stop signal was for that. Default: never.",
+        ),
+        flag("process-group").help("Stop workers with what they have started").long_help(
+            "Each worker leads a process group of its own, and its stop signals and KILL go to the group. So a start script \
+             that starts the server without exec is stopped whole. Signals of the terminal, such as that of Ctrl-C, reach \
+             the superdaemon alone, which then stops the workers.",
+        ),
+        flag("restart-or-start").help("Restart if the superdaemon is alive, or\nelse start").long_help(
+            "If the superdaemon of --pid-file is alive, do as --restart; otherwise start with all the other options, in the \
+             foreground or with --daemonize. One line for an init or deploy script: a restart that fails can't lead to a \
+             second superdaemon. Requires --pid-file and --status-file.",
         ),
         integer("restart-timeout", "SECS").help("Seconds that --restart waits\n[default: for ever]").long_help(
             "Seconds that --restart waits for the end of the restart. If that takes longer, --restart exits \

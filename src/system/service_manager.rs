@@ -31,14 +31,21 @@ fn monotonic_time() -> Duration {
 
 /// The socket of the service manager. The default is to have none, and to send nothing.
 #[derive(Default)]
-pub(crate) struct ServiceManager(Option<SocketAddr>);
+pub(crate) struct ServiceManager {
+    address: Option<SocketAddr>,
+    /// What the manager's full queue has not taken: the newest standing, and the newest line.
+    waiting: Option<(Option<Standing>, Vec<u8>)>,
+}
+
+/// How long to wait before a full queue is tried again.
+const RETRY: Duration = Duration::from_millis(100);
 
 impl ServiceManager {
     /// From the value of `NOTIFY_SOCKET`: an absolute path, or `@NAME` for an abstract address of Linux. Not set, or
     /// empty, there is no manager, so that the command line of a unit can be run by hand.
     pub(crate) fn from_environment(value: Option<&[u8]>) -> Result<Self, Error> {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
-            return Ok(Self(None));
+            return Ok(Self::default());
         };
         let address = match value {
             [b'/', ..] => SocketAddr::from_pathname(OsStr::from_bytes(value)),
@@ -51,16 +58,34 @@ impl ServiceManager {
         // The standard library's error has no errno.
         let address = address.map_err(|error| error.raw_os_error().map_or(Errno::ENAMETOOLONG, Errno::from_raw));
         address
-            .map(|address| Self(Some(address)))
+            .map(|address| Self { address: Some(address), waiting: None })
             .map_err(|errno| Error::system(&[b"failed to use NOTIFY_SOCKET:", value, b":"], errno))
     }
 
-    /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits; whether it
-    /// arrives is the manager's business.
-    pub(super) fn send(&self, standing: Option<Standing>, status: &[u8]) {
-        if let Some(address) = &self.0 {
-            let _ = send_to(address, &message(standing, status));
+    /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits: what a full queue doesn't
+    /// take is kept, until it does or something newer takes its place.
+    pub(super) fn send(&mut self, standing: Option<Standing>, status: &[u8]) {
+        if self.address.is_none() {
+            return;
         }
+        let (old_standing, old_status) = self.waiting.take().unwrap_or_default();
+        let status = if status.is_empty() { old_status } else { status.to_vec() };
+        self.waiting = Some((standing.or(old_standing), status));
+        self.flush();
+    }
+
+    /// Tries again to send what waits. Any other error than a full queue means that there is no manager any more.
+    pub(super) fn flush(&mut self) {
+        if let (Some(address), Some((standing, status))) = (&self.address, &self.waiting) {
+            let sent = send_to(address, &message(*standing, status));
+            let is_full = sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            self.waiting.take_if(|_| !is_full);
+        }
+    }
+
+    /// How long to wait before the next [`Self::flush`], if something waits.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        self.waiting.is_some().then_some(RETRY)
     }
 }
 
@@ -121,7 +146,7 @@ mod tests {
 
     #[test]
     fn each_call_is_one_datagram() {
-        let (_dir, socket, manager) = manager();
+        let (_dir, socket, mut manager) = manager();
         manager.send(Some(Standing::Ready), b"generation 1: 100");
         assert_eq!(receive(&socket), "READY=1\nSTATUS=generation 1: 100\n");
         manager.send(None, b"two\nlines");
@@ -132,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_reload_tells_when_it_began() {
-        let (_dir, socket, manager) = manager();
+        let (_dir, socket, mut manager) = manager();
         let before = monotonic_time().as_micros();
         manager.send(Some(Standing::Reloading), b"x");
         let text = receive(&socket);
@@ -142,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_status_is_cut_to_what_the_manager_reads() {
-        let (_dir, socket, manager) = manager();
+        let (_dir, socket, mut manager) = manager();
         manager.send(Some(Standing::Ready), &[b'x'; 2 * LONGEST_MESSAGE]);
         let text = receive(&socket);
         assert!(text.len() == LONGEST_MESSAGE && text.starts_with("READY=1\nSTATUS=xxx") && text.ends_with("x\n"));
@@ -150,21 +175,43 @@ mod tests {
 
     #[test]
     fn a_manager_that_does_not_read_or_is_gone_is_no_obstacle() {
-        let (_dir, socket, manager) = manager();
+        let (_dir, socket, mut manager) = manager();
         // More than any queue takes.
         for _ in 0..2000 {
             manager.send(Some(Standing::Ready), &[b'x'; 1000]);
         }
         assert!(receive(&socket).starts_with("READY=1\n"));
+        assert_eq!(manager.pause(), Some(RETRY));
         drop(socket);
         manager.send(Some(Standing::Ready), b"");
     }
 
     #[test]
+    fn the_newest_standing_reaches_a_manager_that_reads_late() {
+        let (_dir, socket, mut manager) = manager();
+        while manager.pause().is_none() {
+            manager.send(Some(Standing::Reloading), b"old");
+        }
+        manager.send(Some(Standing::Ready), b"");
+        manager.send(None, b"new");
+        while manager.pause().is_some() {
+            receive(&socket);
+            manager.flush();
+        }
+        socket.set_nonblocking(true).unwrap();
+        let mut last = Vec::new();
+        let mut buffer = [0; LONGEST_MESSAGE];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            last = buffer[..length].to_vec();
+        }
+        assert_eq!(String::from_utf8(last).unwrap(), "READY=1\nSTATUS=new\n");
+    }
+
+    #[test]
     fn without_a_manager_nothing_is_sent() {
         for value in [None, Some(&b""[..])] {
-            let manager = ServiceManager::from_environment(value).unwrap();
-            assert!(manager.0.is_none());
+            let mut manager = ServiceManager::from_environment(value).unwrap();
+            assert!(manager.address.is_none());
             manager.send(Some(Standing::Ready), b"");
         }
     }
@@ -186,7 +233,7 @@ mod tests {
     fn an_abstract_address() {
         let name = format!("start_server-test-{}", std::process::id());
         let socket = UnixDatagram::bind_addr(&abstract_address(name.as_bytes()).unwrap()).unwrap();
-        let manager = ServiceManager::from_environment(Some(format!("@{name}").as_bytes())).unwrap();
+        let mut manager = ServiceManager::from_environment(Some(format!("@{name}").as_bytes())).unwrap();
         manager.send(Some(Standing::Ready), b"");
         assert_eq!(receive(&socket), "READY=1\n");
     }

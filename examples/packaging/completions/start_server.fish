@@ -36,6 +36,8 @@ complete -c start_server -l restart -d 'Restart the workers and wait until only 
 complete -c start_server -l stop -d 'Stop the superdaemon and wait for its end'
 complete -c start_server -l help -d 'Print this help'
 complete -c start_server -l version -d 'Print 0.35, the version of Server::Starter that it replaces'
+complete -c start_server -l process-group -d 'Stop workers with what they have started'
+complete -c start_server -l restart-or-start -d 'Restart if the superdaemon is alive, or else start'
 complete -c start_server -l sd-notify -d 'Tell systemd of the first worker, of restarts and of the end (Type=notify)'
 complete -c start_server -l from-systemd -d 'Take over the listeners of systemd\'s sockets'
 complete -c start_server -l listen-fds -d 'Workers also get LISTEN_FDS, as from systemd'
