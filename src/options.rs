@@ -149,6 +149,17 @@ impl Options {
         }
     }
 
+    /// Whether there is an option that the original doesn't have: with these alone, more is said than it says.
+    pub(crate) fn uses_our_own(&self) -> bool {
+        self.ready != Readiness::Interval
+            || self.max_start_failures.is_some()
+            || self.kill_timeout.is_some()
+            || self.process_group
+            || self.sd_notify
+            || self.from_systemd
+            || self.listen_fds
+    }
+
     fn has_listeners(&self) -> bool {
         self.from_systemd || !self.ports.is_empty() || !self.paths.is_empty()
     }

@@ -94,7 +94,7 @@ impl Resources {
             file.remove_left_over();
         }
 
-        let system = System::new(options, files, watch, manager, pipe, &launch);
+        let system = System::new(options, &self.listeners, files, watch, manager, pipe, &launch);
         let life_cycle = LifeCycle::of(options);
         let mut supervisor = Supervisor::new(system, &life_cycle, environment);
         let ended = supervisor.run();

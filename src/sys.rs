@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod descendants;
 mod exec;
 
 use std::ffi::{CStr, CString};

@@ -1,5 +1,6 @@
 //! The real world: processes, signals, files, and the service manager.
 
+mod family;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 
@@ -15,11 +16,13 @@ use crate::environment::{Environment, Variables, envdir};
 use crate::error::Error;
 use crate::files::log_file::LogFile;
 use crate::files::status_file::{FailureFile, StatusFile};
+use crate::listeners::Listeners;
 use crate::options::Options;
 use crate::readiness::Watch;
 use crate::stderr;
 use crate::stop_signal::StopSignal;
 use crate::sys::{self, CStringArray, Fork, Pid, WaitStatus, c_string};
+use crate::system::family::Kin;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::world::{Awaited, Request, Standing, Woken, World};
@@ -41,6 +44,7 @@ pub(crate) struct System<'a> {
     requests: Vec<Request>,
     files: Files,
     watch: Box<dyn Watch>,
+    kin: Kin,
     manager: ServiceManager,
     origin: Instant,
 }
@@ -56,6 +60,7 @@ pub(crate) struct Files {
 impl<'a> System<'a> {
     pub(crate) fn new(
         options: &Options,
+        listeners: &Listeners,
         files: Files,
         watch: Box<dyn Watch>,
         manager: ServiceManager,
@@ -75,6 +80,7 @@ impl<'a> System<'a> {
             requests: Vec::new(),
             files,
             watch,
+            kin: Kin::of(options, listeners),
             manager,
             origin: Instant::now(),
         }
@@ -133,6 +139,17 @@ impl<'a> System<'a> {
         self.watch.read();
     }
 
+    /// A child has been reaped. Whether that is to be told now. `is_wanted`: it is a worker that is looked after by name.
+    fn bury(&mut self, pid: Pid, status: WaitStatus, is_wanted: bool) -> bool {
+        self.watch.end(pid);
+        self.unreachable.remove(&pid);
+        let (is_told, line) = self.kin.bury(pid, status, is_wanted);
+        if let Some(line) = line {
+            self.say(&line);
+        }
+        is_told
+    }
+
     /// The child's way to the worker's program. If that fails, the child leaves without touching what belongs to the
     /// superdaemon (`failed-child`): message and status are all there is of it.
     fn exec(&self, environment: &CStringArray) -> ! {
@@ -154,6 +171,7 @@ impl World for System<'_> {
         let notify_socket = self.watch.prepare();
         let notify_socket =
             notify_socket.map_err(|errno| Error::system(&[b"failed to open a notify socket:"], errno))?;
+        let generation = environment.get("SERVER_STARTER_GENERATION").map(<[u8]>::to_vec);
         // ORDER: everything that allocates happens before the fork.
         let mut environment = environment.to_c();
         if let Some(path) = notify_socket {
@@ -170,6 +188,7 @@ impl World for System<'_> {
                     let _ = setpgid(unistd::Pid::from_raw(pid), unistd::Pid::from_raw(pid));
                 }
                 self.watch.begin(pid);
+                self.kin.add(pid, generation.as_deref().unwrap_or_default());
                 Ok(pid)
             }
             Fork::Child => {
@@ -184,6 +203,7 @@ impl World for System<'_> {
     }
 
     fn kill(&mut self, worker: Pid, signal: &StopSignal) {
+        self.kin.stop(worker, signal);
         let is_for_group = self.leads_group || signal.is_for_process_group();
         let sent = match is_for_group.then(|| sys::kill(-worker, signal.number())) {
             // It leads none (`no-such-group`).
@@ -217,14 +237,26 @@ impl World for System<'_> {
     }
 
     fn reap(&mut self) -> Option<(Pid, WaitStatus)> {
-        find_dead_child(|| sys::reap(-1)).inspect(|&(pid, _)| self.watch.end(pid))
+        loop {
+            if let Some(ended) = self.kin.take_ended(None) {
+                return Some(ended);
+            }
+            let (pid, status) = find_dead_child(|| sys::reap(-1))?;
+            if self.bury(pid, status, false) {
+                return Some((pid, status));
+            }
+        }
     }
 
     fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus> {
         if !may_have_dead_child() {
             return None;
         }
-        sys::reap(worker).inspect(|&(pid, _)| self.watch.end(pid)).map(|(_, status)| status)
+        if let Some((_, status)) = self.kin.take_ended(Some(worker)) {
+            return Some(status);
+        }
+        let (pid, status) = sys::reap(worker)?;
+        self.bury(pid, status, true).then_some(status)
     }
 
     fn clock(&self) -> Duration {

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getsid};
 use tempfile::TempDir;
 
@@ -451,6 +452,13 @@ impl Scenario {
         let listing = lines.concat();
         let _ = write!(self.steps, "$ ls\n{listing}");
         self.names().apply(&listing)
+    }
+
+    /// KILL to the process whose pid a file holds.
+    pub fn kill_process(&mut self, file: &str) {
+        let pid = fs::read_to_string(self.path(file)).expect("a file with a pid");
+        let pid = Pid::from_raw(pid.trim().parse().expect("a pid"));
+        kill(pid, Signal::SIGKILL).expect("it runs");
     }
 
     /// What the worker of this generation has reported.

@@ -281,6 +281,79 @@ fn a_group_that_was_told_to_stop_is_killed() {
     });
 }
 
+/// The child of a worker, in a session of its own and deaf, whose parent is gone (`setsid sh ... &` in a subshell).
+const ESCAPED: &str = "(setsid sh -c 'trap \"\" TERM; echo $$ >relative-$SERVER_STARTER_GENERATION; exec sleep 1000' &) ; \
+                       while ! test -s relative-$SERVER_STARTER_GENERATION; do sleep 0.01; done; exec \"$@\"";
+
+/// The first process has ended when it was asked to; what it has started is listed until it has got KILL.
+#[test]
+fn a_family_ends_with_its_worker() {
+    ours_alone(|s| {
+        let worker = ["--", "sh", "-c", ESCAPED, "sh", "$PROBE"];
+        s.start(&[&["--kill-timeout=3", "--interval=0", "--status-file=st"], &worker[..]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_report(1, "exit 0");
+        s.wait_file("st", "1:<W1>\n2:<W2>\n");
+        s.wait_line("old worker <W1> has not ended in time, sending KILL");
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_dead_process("relative-1");
+        s.wait_file("st", "2:<W2>\n");
+        s.signal("TERM");
+        s.wait_line("old worker <W2> has not ended in time, sending KILL");
+        s.wait_dead_process("relative-2");
+        assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
+
+/// What is left of a worker that died without being asked goes with the superdaemon at the latest.
+#[test]
+fn a_family_does_not_outlive_the_superdaemon() {
+    ours_alone(|s| {
+        let worker = ["--", "sh", "-c", ESCAPED, "sh", "$PROBE"];
+        s.start(&[&["--kill-timeout=60", "--interval=0", "--status-file=st"], &worker[..]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal_worker(1, "KILL");
+        s.wait_line("worker <W1> died unexpectedly with status:9, restarting");
+        s.wait_worker(2);
+        s.signal_worker(2, "KILL");
+        s.wait_worker(3);
+        s.wait_file("st", "3:<W3>\n");
+        s.signal("TERM");
+        s.wait_report(3, "exit 0");
+        // Its own is asked to end by hand.
+        s.kill_process("relative-3");
+        assert_eq!(s.wait_exit(), "exit 0");
+        s.wait_dead_process("relative-1");
+        s.wait_dead_process("relative-2");
+    });
+}
+
+/// A worker that puts its server into the background is explained, and with a limit of failures nothing of it stays.
+#[test]
+fn what_a_worker_leaves_behind_is_told_and_stopped() {
+    ours_alone(|s| {
+        let script = "setsid sleep 1000 & echo $! >relative-$SERVER_STARTER_GENERATION; exit 0";
+        s.start(&[
+            "--port=$PORT",
+            "--interval=0",
+            "--max-start-failures=1",
+            "--ready=accepting",
+            "--",
+            "sh",
+            "-c",
+            script,
+        ]);
+        s.wait_line(", which it started, still hold its listeners");
+        s.wait_line("seems to have failed to start, exit status:0");
+        assert_eq!(s.wait_exit(), "exit 125");
+        s.wait_dead_process("relative-1");
+    });
+}
+
 /// A start script that starts the server without exec.
 #[test]
 fn a_process_group_is_stopped_whole() {

@@ -238,7 +238,9 @@ fn own() -> [Arg; 10] {
         ),
         integer("kill-timeout", "SECS").help("Seconds after its stop signal until a worker\ngets KILL [default: never]").long_help(
             "Seconds after its stop signal until a worker that is still running gets KILL, in a restart and in a \
-             shutdown; to its process group, if the stop signal was for that. Default: never.",
+             shutdown: with everything that it has started, also if its first process has ended by itself before. \
+             Until then the status file lists it, and a shutdown waits. What a worker starts and must outlive it has to be \
+             started by another program. Default: never.",
         ),
         flag("process-group").help("Stop workers with what they have started").long_help(
             "Each worker leads a process group of its own, and its stop signals and KILL go to the group. So a start script \

@@ -3,7 +3,6 @@
 mod accepting;
 mod blocked_calls;
 mod connections;
-mod descendants;
 mod notify;
 mod permission;
 

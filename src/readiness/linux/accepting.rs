@@ -19,8 +19,8 @@ use crate::error::Error;
 use crate::readiness::Watch;
 use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, LONGEST_SET, awaited};
 use crate::readiness::linux::connections::Connections;
-use crate::readiness::linux::descendants::{threads, with_descendants};
 use crate::readiness::linux::permission::try_to_look;
+use crate::sys::descendants::{threads, with_descendants};
 use crate::sys::{OneThread, Pid};
 
 /// The shortest time between two looks at a worker.

@@ -18,7 +18,7 @@ use nix::unistd::{mkdtemp, unlink};
 
 use crate::error::Error;
 use crate::readiness::Watch;
-use crate::readiness::linux::descendants::descends_from;
+use crate::sys::descendants::descends_from;
 use crate::sys::{self, Pid};
 
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.

@@ -1,4 +1,4 @@
-//! Who descends from whom, as /proc shows it. Linux only.
+//! Who descends from whom, as /proc shows it.
 
 use std::fs;
 use std::iter;
@@ -11,7 +11,7 @@ const MOST_ANCESTORS: usize = 10_000;
 
 /// Whether `process` is `ancestor` or one of its descendants. One that has been reaped, or was left behind by its
 /// parent, has no ancestors any more.
-pub(super) fn descends_from(process: Pid, ancestor: Pid) -> bool {
+pub(crate) fn descends_from(process: Pid, ancestor: Pid) -> bool {
     iter::successors(Some(process), |&pid| parent_of(pid)).take(MOST_ANCESTORS).any(|pid| pid == ancestor)
 }
 
@@ -27,7 +27,7 @@ fn parent_in(stat: &[u8]) -> Option<Pid> {
 }
 
 /// `process` and its descendants, as far as they are found while processes come and go.
-pub(super) fn with_descendants(process: Pid) -> Vec<Pid> {
+pub(crate) fn with_descendants(process: Pid) -> Vec<Pid> {
     let processes = processes_and_parents();
     let mut family = vec![process];
     let mut known = 0;
@@ -42,8 +42,25 @@ pub(super) fn with_descendants(process: Pid) -> Vec<Pid> {
 }
 
 /// The directories of the threads of a process; none if it is gone.
-pub(super) fn threads(process: Pid) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn threads(process: Pid) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// The children of a process, as far as they are found.
+pub(crate) fn children_of(process: Pid) -> Vec<Pid> {
+    processes_and_parents().into_iter().filter(|&(_, parent)| parent == process).map(|(child, _)| child).collect()
+}
+
+/// All processes that are seen.
+pub(crate) fn all() -> Vec<Pid> {
+    processes_and_parents().into_iter().map(|(pid, _)| pid).collect()
+}
+
+/// Whether a process has ended and has not been reaped.
+pub(crate) fn is_zombie(process: Pid) -> bool {
+    let stat = fs::read(format!("/proc/{process}/stat")).unwrap_or_default();
+    let name_end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    matches!(stat.get(name_end + 2), Some(b'Z' | b'X') | None)
 }
 
 /// All processes that are seen, each with its parent.

@@ -1,0 +1,250 @@
+//! What workers have started: with `--kill-timeout` it ends with them, and with any option of ours a line tells what is left of a
+//! worker that has ended. Looks at /proc only when a worker has died or is overdue.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use libc::ino_t;
+use nix::sys::stat::fstat;
+
+use crate::listeners::Listeners;
+use crate::options::Options;
+use crate::stop_signal::StopSignal;
+use crate::sys::descendants::{children_of, is_zombie, with_descendants};
+use crate::sys::{self, Pid, WaitStatus};
+
+/// What workers have started, as far as options of ours make it of interest.
+pub(super) struct Kin {
+    /// With `--kill-timeout`.
+    families: Option<Families>,
+    left: Option<LeftBehind>,
+    workers: Vec<Pid>,
+    /// What stops the remains of a start that has failed, with `--max-start-failures`.
+    stop: Option<StopSignal>,
+}
+
+impl Kin {
+    pub(super) fn of(options: &Options, listeners: &Listeners) -> Self {
+        let inodes = listeners.fds().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect();
+        Self {
+            families: options.kill_timeout.map(|_| Families::new()),
+            left: options.uses_our_own().then(|| LeftBehind::of(inodes)),
+            workers: Vec::new(),
+            stop: options.max_start_failures.map(|_| options.signal_on_term.clone()),
+        }
+    }
+
+    pub(super) fn add(&mut self, worker: Pid, generation: &[u8]) {
+        self.workers.push(worker);
+        if let Some(families) = &mut self.families {
+            families.add(worker, generation);
+        }
+    }
+
+    pub(super) fn stop(&mut self, worker: Pid, signal: &StopSignal) {
+        if let Some(families) = &mut self.families {
+            families.stop(worker, signal.number() == libc::SIGKILL);
+        }
+    }
+
+    /// Whether the death is to be told now, and a line about what is left.
+    pub(super) fn bury(&mut self, pid: Pid, status: WaitStatus, is_wanted: bool) -> (bool, Option<Vec<u8>>) {
+        let is_worker = self.workers.contains(&pid);
+        self.workers.retain(|&worker| worker != pid);
+        let left = self.left.as_mut().filter(|_| is_worker).map(|left| left.look(&self.workers)).unwrap_or_default();
+        for &pid in left.iter().filter(|_| is_wanted) {
+            if let Some(signal) = &self.stop {
+                let _ = sys::kill(pid, signal.number());
+            }
+        }
+        let line = (!left.is_empty()).then(|| {
+            let pids: Vec<_> = left.iter().map(ToString::to_string).collect();
+            format!("worker {pid} has ended, but {}, which it started, still hold its listeners", pids.join(" ")).into()
+        });
+        let is_told = self.families.as_mut().is_none_or(|families| matches!(families.bury(pid, status), Death::Told));
+        (is_told, line)
+    }
+
+    pub(super) fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
+        self.families.as_mut()?.take_ended(wanted)
+    }
+}
+
+/// The families of all workers. The superdaemon becomes a child subreaper, so that nothing escapes by daemonizing: what has lost
+/// its parent becomes a child of it.
+struct Families {
+    own_pid: Pid,
+    /// Children that were there before the first worker, as a log command.
+    foreign: BTreeSet<Pid>,
+    /// Workers whose first process has not been reaped, and whether it was asked to stop.
+    workers: BTreeMap<Pid, bool>,
+    generations: BTreeMap<Vec<u8>, Pid>,
+    /// Of which worker's family a child is that has lost its parent.
+    orphans: BTreeMap<Pid, Pid>,
+    /// Workers that were asked to stop, and whose family lives on after the first process: their deaths have not been told.
+    held: BTreeMap<Pid, WaitStatus>,
+    /// Those whose time is over. Whatever is found of them is killed.
+    killed: BTreeSet<Pid>,
+    /// Whether a child has been reaped since the last look at those.
+    has_changed: bool,
+}
+
+/// What the death of a child means.
+enum Death {
+    /// It is to be told: of a worker, or of a child that is none of ours.
+    Told,
+    /// It is told when its family has ended, or never.
+    Untold,
+}
+
+impl Families {
+    fn new() -> Self {
+        let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
+        // Where that isn't possible, only descendants are seen.
+        #[cfg(target_os = "linux")]
+        let _ = nix::sys::prctl::set_child_subreaper(true);
+        Self {
+            own_pid,
+            foreign: children_of(own_pid).into_iter().collect(),
+            workers: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            held: BTreeMap::new(),
+            killed: BTreeSet::new(),
+            has_changed: false,
+        }
+    }
+
+    fn add(&mut self, worker: Pid, generation: &[u8]) {
+        self.workers.insert(worker, false);
+        self.generations.insert(generation.to_vec(), worker);
+    }
+
+    /// The worker is asked to stop, or with `is_kill` its time is over.
+    fn stop(&mut self, worker: Pid, is_kill: bool) {
+        if let Some(is_stopped) = self.workers.get_mut(&worker) {
+            *is_stopped = true;
+        }
+        if is_kill {
+            self.killed.insert(worker);
+            self.kill(worker);
+        }
+    }
+
+    /// A child has been reaped.
+    fn bury(&mut self, pid: Pid, status: WaitStatus) -> Death {
+        self.has_changed = true;
+        if let Some(is_stopped) = self.workers.remove(&pid) {
+            let is_last = self.living(pid).is_empty();
+            if is_last {
+                self.forget(pid);
+            } else if is_stopped {
+                self.held.insert(pid, status);
+                return Death::Untold;
+            }
+            return Death::Told;
+        }
+        self.orphans.remove(&pid);
+        if self.foreign.remove(&pid) { Death::Told } else { Death::Untold }
+    }
+
+    /// A worker whose family has ended, after its first process did: of `wanted`, or of all.
+    fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
+        if wanted.is_none() && !std::mem::take(&mut self.has_changed) {
+            return None;
+        }
+        let candidates: Vec<Pid> = self.held.keys().copied().filter(|&pid| wanted.is_none_or(|it| it == pid)).collect();
+        let ended = candidates.into_iter().find(|&pid| self.living(pid).is_empty())?;
+        // There may be others.
+        self.has_changed = true;
+        self.forget(ended);
+        Some((ended, self.held.remove(&ended)?))
+    }
+
+    fn forget(&mut self, worker: Pid) {
+        self.killed.remove(&worker);
+        self.generations.retain(|_, pid| *pid != worker);
+    }
+
+    /// The children of ours that are of the family of `worker`, whose first process has ended. Those that are new are assigned:
+    /// by the generation in their environment, or where a process has written over that, to this worker.
+    fn living(&mut self, worker: Pid) -> Vec<Pid> {
+        for pid in children_of(self.own_pid) {
+            let is_new =
+                !self.foreign.contains(&pid) && !self.workers.contains_key(&pid) && !self.orphans.contains_key(&pid);
+            if is_new {
+                let family = generation_of(pid).and_then(|generation| self.generations.get(&generation).copied());
+                self.orphans.insert(pid, family.unwrap_or(worker));
+            }
+        }
+        let living = self.orphans.iter().filter(|&(&pid, &family)| family == worker && !is_zombie(pid));
+        let living: Vec<Pid> = living.map(|(&pid, _)| pid).collect();
+        if self.killed.contains(&worker) {
+            kill_all(&living);
+        }
+        living
+    }
+
+    fn kill(&mut self, worker: Pid) {
+        let mut roots = self.living(worker);
+        roots.extend(self.workers.contains_key(&worker).then_some(worker));
+        kill_all(&roots);
+    }
+}
+
+impl Drop for Families {
+    /// What is left of workers that died without being asked to.
+    fn drop(&mut self) {
+        for pid in children_of(self.own_pid) {
+            if !self.foreign.contains(&pid) && !self.workers.contains_key(&pid) {
+                kill_all(&[pid]);
+            }
+        }
+    }
+}
+
+/// KILL to processes and all their descendants.
+fn kill_all(roots: &[Pid]) {
+    for pid in roots.iter().flat_map(|&root| with_descendants(root)) {
+        let _ = sys::kill(pid, libc::SIGKILL);
+    }
+}
+
+/// What a process was started with.
+fn generation_of(pid: Pid) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut variables = environment.split(|&byte| byte == 0);
+    variables.find_map(|variable| variable.strip_prefix(b"SERVER_STARTER_GENERATION=").map(Into::into))
+}
+
+/// Processes that hold one of the listeners, and belong to no worker that lives.
+struct LeftBehind {
+    inodes: Vec<ino_t>,
+    /// Those that have been told.
+    known: BTreeSet<Pid>,
+}
+
+impl LeftBehind {
+    fn of(inodes: Vec<ino_t>) -> Self {
+        Self { inodes, known: BTreeSet::new() }
+    }
+
+    /// Those that were not there at the last look. `workers`: that live.
+    fn look(&mut self, workers: &[Pid]) -> Vec<Pid> {
+        let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
+        let mut excluded: BTreeSet<Pid> = workers.iter().flat_map(|&worker| with_descendants(worker)).collect();
+        excluded.insert(own_pid);
+        let all = sys::descendants::all().into_iter().filter(|pid| !excluded.contains(pid));
+        let new: Vec<Pid> = all.filter(|&pid| !self.known.contains(&pid) && self.holds_listener(pid)).collect();
+        self.known.extend(&new);
+        new
+    }
+
+    fn holds_listener(&self, pid: Pid) -> bool {
+        let links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let mut inodes = links.filter_map(|link| {
+            fs::read_link(link.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        });
+        inodes.any(|inode: ino_t| self.inodes.contains(&inode))
+    }
+}
