@@ -85,7 +85,7 @@ const MUTANTS: [Mutant; 17] = [
         text: "for my $hostport (@$ports)",
         replacement: "for my $hostport (reverse @$ports)",
         scenario: "scenarios::sockets::tcp_and_udp_on_one_port",
-        notices: "+fd fdA inet dgram 0.0.0.0:$PORT reuseaddr",
+        notices: "+fd 4 inet dgram 0.0.0.0:$PORT reuseaddr",
     },
     Mutant {
         name: "the status file's format",
@@ -113,7 +113,7 @@ const MUTANTS: [Mutant; 17] = [
         text: "$opts->{backlog} ||= Socket::SOMAXCONN();",
         replacement: "$opts->{backlog} = Socket::SOMAXCONN();",
         scenario: "scenarios::sockets::a_backlog_is_passed_to_listen",
-        notices: "-fd fdA inet stream 0.0.0.0:$PORT listening reuseaddr backlog=7",
+        notices: "-fd 4 inet stream 0.0.0.0:$PORT listening reuseaddr backlog=7",
     },
     Mutant {
         name: "a delay",
@@ -127,7 +127,7 @@ const MUTANTS: [Mutant; 17] = [
         text: "setsockopt $sock, Socket::SOL_SOCKET, Socket::SO_REUSEADDR(), pack(\"l\", 1);",
         replacement: "",
         scenario: "scenarios::sockets::a_u_means_udp",
-        notices: "+fd fdA inet dgram 0.0.0.0:$PORT",
+        notices: "+fd 4 inet dgram 0.0.0.0:$PORT",
     },
     Mutant {
         name: "the umask",

@@ -84,8 +84,9 @@ impl Resources {
             options.daemonize.then(|| daemonize(launch.one_thread, self.listeners.use_stdin())).transpose()?;
 
         // The launcher of a daemon has no handlers: it dies of signals as any program does.
-        let pipe = SignalPipe::install(&launch).map_err(|error| Error::system(&[b"pipe failed:"], error))?;
-        let pid_file = options.pid_file.as_deref().map(PidFile::create).transpose();
+        let mut pipe = SignalPipe::install(&launch).map_err(|error| Error::system(&[b"pipe failed:"], error))?;
+        let pid_file = options.pid_file.as_deref();
+        let pid_file = pid_file.map(|path| PidFile::create(path, || !pipe.read().is_empty())).transpose();
         if let Some(launcher) = launcher {
             launcher.release(&pid_file);
         }

@@ -128,6 +128,26 @@ fn a_lock_of_another_program_is_waited_for() {
     });
 }
 
+/// LIFE-098: the death of a child that was there before the start doesn't end the wait.
+#[test]
+fn a_death_does_not_end_the_wait_for_the_lock() {
+    compare(|s| {
+        let lock = s.lock("pid");
+        s.prelude("mkfifo go; (read -r line <go) & echo $! >child");
+        s.start(&["--interval=100", "--pid-file=pid", "--", "$PROBE"]);
+        s.wait_lock_is_wanted("pid", 1);
+        s.write("go", "line\n");
+        s.wait_dead_process("child");
+        s.remove("child");
+        s.wait_lock_is_wanted("pid", 1);
+        drop(lock);
+        s.wait_worker(1);
+        s.wait_file("pid", "<S>\n");
+        s.signal("KILL");
+        s.wait_exit();
+    });
+}
+
 /// LIFE-099: the lock is flock(2)'s, exclusive, and the superdaemon's alone.
 #[test]
 fn the_lock_is_of_flock() {

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -32,13 +32,22 @@ impl PidFile {
     }
 
     /// Waits for the lock, without a message (LIFE-098), then writes the pid. Only then (`pid-lock-first`): as long as
-    /// another superdaemon has the lock, the file is its own.
-    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+    /// another superdaemon has the lock, the file is its own. A signal ends the wait if `is_asked_to_end` (LIFE-097); others, as of a
+    /// child that has died, don't.
+    pub(crate) fn create(path: &Path, mut is_asked_to_end: impl FnMut() -> bool) -> Result<Self, Error> {
         let lock = loop {
             Self::check(path)?;
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
-            let file = file.map_err(|error| cannot_open(path, error))?;
-            let lock = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| cannot_lock(path, errno))?;
+            // What has become a fifo meanwhile must not be waited for.
+            let mut options = OpenOptions::new();
+            let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
+            let mut file = file.map_err(|error| cannot_open(path, error))?;
+            let lock = loop {
+                match Flock::lock(file, FlockArg::LockExclusive) {
+                    Ok(lock) => break lock,
+                    Err((same, Errno::EINTR)) if !is_asked_to_end() => file = same,
+                    Err((_, errno)) => return Err(cannot_lock(path, errno)),
+                }
+            };
             // The one that had the lock may have removed the file meanwhile.
             if lock.metadata().is_ok_and(|metadata| FileId::of(path) == Some(FileId::from(&metadata))) {
                 break lock;
@@ -154,7 +163,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         fs::write(&path, "99999\nrest").unwrap();
-        let own = PidFile::create(&path).unwrap();
+        let own = PidFile::create(&path, || true).unwrap();
         let foreign = ForeignPidFile::open(&path, OpenOptions::new().read(true)).unwrap();
         assert_eq!(foreign.text(), std::process::id().to_string().as_bytes());
         assert!(foreign.is_alive());
@@ -168,7 +177,7 @@ mod tests {
     fn a_file_of_another_process_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
-        let own = PidFile::create(&path).unwrap();
+        let own = PidFile::create(&path, || true).unwrap();
         fs::rename(&path, dir.path().join("moved")).unwrap();
         fs::write(&path, "theirs").unwrap();
         own.remove();
@@ -180,6 +189,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(PidFile::create(&path).map(drop).unwrap_err().exit_code(), 6);
+        assert_eq!(PidFile::create(&path, || true).map(drop).unwrap_err().exit_code(), 6);
     }
 }

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -13,16 +14,29 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::files::file_id::FileId;
 
+/// More than a generation and a newline take.
+const LONGEST_NOTE: usize = 32;
+
 /// The status file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
 pub(crate) struct StatusFile {
     path: PathBuf,
-    written: Option<FileId>,
+    written: Option<Written>,
+    /// Whether it has been said that the file is another process's.
+    is_loss_said: bool,
+}
+
+/// What was written last.
+struct Written {
+    id: FileId,
+    content: Vec<u8>,
+    /// Keeps the inode, which another file would get otherwise, and pass for this one.
+    _file: File,
 }
 
 impl StatusFile {
     /// Finds out, without changing anything, whether the file could be written (`status-errors`, `special-files`).
     pub(crate) fn new(path: &Path) -> Result<Self, Error> {
-        let file = Self { path: path.to_owned(), written: None };
+        let file = Self { path: path.to_owned(), written: None, is_loss_said: false };
         let temporary = file.temporary();
         create(&temporary)?;
         let _ = fs::remove_file(&temporary);
@@ -33,44 +47,52 @@ impl StatusFile {
         }
     }
 
-    /// Puts `content` in the place of the file, unless that belongs to another process by now (`own-files-only`). After
-    /// an error, the old one is still there.
+    /// Puts `content` in the place of the file, unless that belongs to another process by now (`own-files-only`), which is said
+    /// once. After an error, the old one is still there.
     pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
         if self.is_taken_over() {
-            return Ok(());
+            let sentence =
+                [self.path.as_os_str().as_bytes(), b" is the file of another process by now, and is left alone"];
+            let is_said = std::mem::replace(&mut self.is_loss_said, true);
+            return if is_said { Ok(()) } else { Err(Error::rule(&sentence)) };
         }
         let temporary = self.temporary();
-        let mut file = create(&temporary)?;
-        let written = file.write_all(content).and_then(|()| file.metadata());
-        // ORDER: closed before it gets its name, as the original does: who watches the name sees one event.
-        drop(file);
-        let renamed = match &written {
-            Ok(_) => fs::rename(&temporary, &self.path).map_err(|error| self.cannot_rename(&temporary, error)),
-            Err(error) => Err(Error::system(
-                &[b"failed to write temporary file:", temporary.as_os_str().as_bytes(), b":"],
-                Errno::from_raw(error.raw_os_error().unwrap_or(0)),
-            )),
-        };
+        let written = write_temporary(&temporary, content);
+        let renamed = written.and_then(|written| match fs::rename(&temporary, &self.path) {
+            Ok(()) => Ok(written),
+            Err(error) => Err(self.cannot_rename(&temporary, error)),
+        });
         match renamed {
-            Ok(()) => self.written = written.ok().as_ref().map(FileId::from),
-            Err(_) => drop(fs::remove_file(&temporary)),
+            Ok(written) => self.written = Some(written),
+            Err(error) => {
+                let _ = fs::remove_file(&temporary);
+                return Err(error);
+            }
         }
-        renamed
+        Ok(())
     }
 
     /// Removes the file, if it is still the one that was written last.
     fn remove(&mut self) {
-        if self.written.is_some() && FileId::of(&self.path) == self.written {
+        if let Some(written) = self.written.take()
+            && FileId::of(&self.path) == Some(written.id)
+        {
             let _ = fs::remove_file(&self.path);
         }
-        self.written = None;
     }
 
-    /// Whether there is a file, not the one that was written last. (A directory is no status file at all: the error
-    /// that it leads to is worth a message.)
+    /// Whether there is a file that is not the one that was written last. A copy of that, which names nothing but workers of ours,
+    /// is as good. (A directory is no status file at all: the error that it leads to is worth a message.)
     fn is_taken_over(&self) -> bool {
-        self.written.is_some()
-            && fs::metadata(&self.path).is_ok_and(|there| !there.is_dir() && Some(FileId::from(&there)) != self.written)
+        let Some(written) = &self.written else { return false };
+        let there = fs::metadata(&self.path);
+        if there.is_ok_and(|there| there.is_dir() || FileId::from(&there) == written.id) {
+            return false;
+        }
+        // One byte more, to see that it is longer.
+        let Some(content) = read_regular(&self.path, written.content.len() + 1) else { return self.path.exists() };
+        let ours: BTreeSet<&[u8]> = written.content.split(|&byte| byte == b'\n').collect();
+        !content.split(|&byte| byte == b'\n').all(|line| ours.contains(line))
     }
 
     /// `FILE.PID`, as the original names it.
@@ -131,13 +153,38 @@ impl FailureNote {
     /// The note that is there now. A file of this name that holds no generation is not ours.
     pub(crate) fn of(status_file: &Path) -> Option<Self> {
         let path = FailureFile::path(status_file);
-        Some(Self(FileId::of(&path)?, fs::read_to_string(&path).ok()?.strip_suffix('\n')?.parse().ok()?))
+        let content = read_regular(&path, LONGEST_NOTE)?;
+        Some(Self(FileId::of(&path)?, str::from_utf8(&content).ok()?.strip_suffix('\n')?.parse().ok()?))
     }
 
     /// The generation of the last attempt.
     pub(crate) fn generation(&self) -> u64 {
         self.1
     }
+}
+
+/// Writes the file that is about to get the name of the status file.
+fn write_temporary(temporary: &Path, content: &[u8]) -> Result<Written, Error> {
+    let mut file = create(temporary)?;
+    let written = file.write_all(content).and_then(|()| {
+        let kept = File::open(temporary)?;
+        // ORDER: closed before it gets its name, as the original does: who watches the name sees one event.
+        drop(file);
+        Ok(Written { id: FileId::from(&kept.metadata()?), content: content.to_vec(), _file: kept })
+    });
+    written.map_err(|error| {
+        Error::system(&[b"failed to write temporary file:", temporary.as_os_str().as_bytes(), b":"], error)
+    })
+}
+
+/// The beginning of a regular file; None for anything else. Never waits, as a fifo would let it.
+fn read_regular(path: &Path, most: usize) -> Option<Vec<u8>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(())?;
+    let mut content = Vec::new();
+    file.take(most as u64).read_to_end(&mut content).ok()?;
+    Some(content)
 }
 
 /// Only a regular file is written to, also under the temporary name.
@@ -241,10 +288,32 @@ mod tests {
         fs::write(&other, "theirs").unwrap();
         file.write(b"1:100\n").unwrap();
         fs::rename(&other, &path).unwrap();
-        file.write(b"2:101\n").unwrap();
+        let error = file.write(b"2:101\n").unwrap_err().to_string();
+        assert!(error.ends_with(" is the file of another process by now, and is left alone"), "{error}");
+        file.write(b"3:102\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
         drop(file);
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_copy_of_the_file_is_as_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("status"), dir.path().join("copy"));
+        let mut file = StatusFile::new(&path).unwrap();
+        file.write(b"1:100\n2:101\n").unwrap();
+        fs::copy(&path, &copy).unwrap();
+        fs::rename(&copy, &path).unwrap();
+        file.write(b"2:101\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2:101\n");
+    }
+
+    #[test]
+    fn a_note_that_is_a_fifo_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status");
+        nix::unistd::mkfifo(&FailureFile::path(&path), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(FailureNote::of(&path).is_none());
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
 }
 
 /// Whether the kernel lists a socket that was bound to this file and can be connected to. That disturbs nothing: there are servers
-/// that don't survive a client which leaves at once.
+/// that don't survive a client which leaves at once. A relative name is relative to an unknown directory, and tells nothing.
 fn is_listed(path: &Path) -> bool {
     /// Of the flags: it listens (`__SO_ACCEPTCON`).
     const LISTENS: u64 = 1 << 16;
@@ -104,7 +104,9 @@ fn is_listed(path: &Path) -> bool {
         let (Some(flags), Some(kind)) = (number(), number()) else { return false };
         let bound_to = line.rsplit(|&byte| byte == b' ').next().map(|bytes| Path::new(OsStr::from_bytes(bytes)));
         (flags & LISTENS != 0 || kind == 2)
-            && bound_to.is_some_and(|bound_to| bound_to.file_name() == Some(name) && FileId::of(bound_to) == Some(id))
+            && bound_to.is_some_and(|bound_to| {
+                bound_to.is_absolute() && bound_to.file_name() == Some(name) && FileId::of(bound_to) == Some(id)
+            })
     })
 }
 
