@@ -354,16 +354,19 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
     }
 
-    /// Sends KILL to the old workers whose time is over.
-    fn kill_overdue(&mut self) {
+    /// Sends KILL to the old workers whose time is over. Whether one of them turned out to be dead.
+    fn kill_overdue(&mut self) -> bool {
+        let mut has_buried = false;
         for (pid, kill) in self.old.take_overdue(self.world.clock()) {
             if let Some(status) = self.world.reap_worker(pid) {
                 self.bury(pid, status, None);
+                has_buried = true;
             } else {
                 self.say(format!("old worker {pid} has not ended in time, sending KILL"));
                 self.world.kill(pid, &kill);
             }
         }
+        has_buried
     }
 
     fn retire_current(&mut self) {
@@ -392,7 +395,10 @@ impl<'a, W: World> Supervisor<'a, W> {
     /// The only place that waits. Old workers whose time to KILL comes meanwhile get it.
     fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
         loop {
-            self.kill_overdue();
+            // It may have been the death that is waited for, and the last one.
+            if self.kill_overdue() && matches!(awaited, Awaited::Death { .. }) {
+                return Woken::Happened;
+            }
             if end.is_some_and(|end| self.world.clock() >= end) {
                 return Woken::OutOfTime;
             }

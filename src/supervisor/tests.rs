@@ -735,6 +735,20 @@ fn who_was_not_ready_is_asked_to_end_before_all_ends() {
 }
 
 #[test]
+fn a_shutdown_ends_with_a_death_at_the_time_of_its_kill() {
+    check_contains(
+        "interval 1
+         kill-timeout 1
+         kill-old-delay 5
+         worker 1 slow 1
+         worker 2 slow 1
+         at 2 HUP
+         at 4 TERM",
+        &["5 worker 101 died, status:15\n5 old worker 102 died, status:15\n5 exiting\n5 exit 0\n"],
+    );
+}
+
+#[test]
 fn who_has_not_ended_in_time_is_killed() {
     check(
         "interval 1
