@@ -419,8 +419,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Item(
                 "How is the state seen?",
-                "In the status file: a line GENERATION:PID for each worker. One line: a restart is over. With --sd-notify also \
-                 in systemctl status.",
+                "By --show-status, also of a running original. In the status file there is a line GENERATION:PID for each \
+                 worker; one line means that a restart is over. With --sd-notify also in systemctl status.",
             ),
             Item(
                 "What does \"seems to have failed to start\" mean?",

@@ -40,6 +40,15 @@ pub enum Action {
         /// Holds its pid.
         pid_file: PathBuf,
     },
+    /// Show what the superdaemon with these files is doing.
+    ShowStatus {
+        /// Holds its pid.
+        pid_file: PathBuf,
+        /// Holds its generations.
+        status_file: Option<PathBuf>,
+        /// For a program, as JSON.
+        as_json: bool,
+    },
     /// Run a superdaemon.
     Start(Box<Options>),
     /// Restart the workers of the superdaemon with these files if it is alive, or else run it.
@@ -100,6 +109,16 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
             Some(pid_file) => Ok(Action::Stop { pid_file }),
             None => rule("--stop option requires --pid-file to be set as well"),
         };
+    }
+    let as_json = matches.get_flag("json");
+    if matches.get_flag("show-status") {
+        return match pid_file {
+            Some(pid_file) => Ok(Action::ShowStatus { pid_file, status_file, as_json }),
+            None => rule("--show-status option requires --pid-file to be set as well"),
+        };
+    }
+    if as_json {
+        return rule("--json option requires --show-status to be set as well");
     }
     // QUIRK: the misspelling is what scripts know.
     if matches.get_flag("daemonize") && !matches.contains_id("log-file") {

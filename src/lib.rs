@@ -51,6 +51,8 @@ mod perl;
 #[cfg(feature = "superdaemon")]
 mod readiness;
 #[cfg(feature = "superdaemon")]
+mod show_status;
+#[cfg(feature = "superdaemon")]
 mod start;
 #[cfg(feature = "superdaemon")]
 mod stderr;
@@ -73,6 +75,7 @@ pub use {
     error::Error,
     listeners::{Host, PortSpec, TargetFd},
     options::{Options, Readiness},
+    show_status::{StatusReport, show_status},
     start::start_server,
     stop_signal::StopSignal,
 };

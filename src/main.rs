@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use nix::errno::Errno;
 use nix::unistd::write;
 use server_starter::cli::{self, Action};
-use server_starter::{Error, Options, is_running, restart_server, start_server, stop_server};
+use server_starter::{Error, Options, is_running, restart_server, show_status, start_server, stop_server};
 
 /// The exit code, or an error that has not been said yet.
 fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
@@ -21,6 +21,11 @@ fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
         Action::Stop { pid_file } => stop_server(&pid_file)?,
         Action::RestartOrStart { pid_file, status_file, timeout, .. } if is_running(&pid_file) => {
             restart_server(&pid_file, &status_file, timeout)?;
+        }
+        Action::ShowStatus { pid_file, status_file, as_json } => {
+            let report = show_status(&pid_file, status_file.as_deref(), as_json);
+            print(&report.text).map_err(|errno| Error::Stdout { errno: errno as i32 })?;
+            return Ok(report.exit_code);
         }
         Action::Start(options) | Action::RestartOrStart { options, .. } => return Ok(start(&options)),
     }

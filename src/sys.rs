@@ -4,6 +4,8 @@
 
 pub(crate) mod descendants;
 mod exec;
+#[cfg(target_os = "linux")]
+pub(crate) mod sock_diag;
 
 use std::ffi::{CStr, CString};
 use std::io::{self, IoSlice};

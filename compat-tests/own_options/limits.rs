@@ -394,6 +394,44 @@ fn restart_or_start_does_what_is_needed() {
     });
 }
 
+/// Of ours and of the original, from the same files.
+#[test]
+fn the_status_of_a_superdaemon_is_shown() {
+    ours_alone(|s| {
+        let files = ["--pid-file=pid", "--status-file=st"];
+        let shown =
+            |s: &mut Scenario, option: &[&str]| s.run_unrecorded(&[&["--show-status"], &files[..], option].concat());
+        let output = shown(s, &[]);
+        assert_eq!((&*output.end, &*output.stdout), ("exit 3", "not running\n"));
+        s.probe(&["--port=$PORT", "--path=app.sock", "--pid-file=pid", "--status-file=st"], &["G1=ign=TERM"]);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_report(1, "got TERM");
+        s.wait_file("st", "1:<W1>\n2:<W2>\n");
+        let output = shown(s, &[]);
+        assert_eq!(output.end, "exit 0");
+        let lines: Vec<&str> = output.stdout.lines().collect();
+        assert!(lines[0].starts_with("superdaemon <S>, "), "{}", output.stdout);
+        assert!(lines[1].starts_with("generation 1, pid <W1>, old, ") && lines[1].contains(" (told to stop at most "));
+        assert!(lines[2].starts_with("generation 2, pid <W2>, current, ") && lines[2].contains(": perl "));
+        assert!(lines[3].starts_with("listener $PORT, waiting 0, of at most ") && lines[3].ends_with(", refused 0"));
+        assert!(lines[4].starts_with("listener app.sock, waiting 0, of at most "), "{}", output.stdout);
+        let output = shown(s, &["--json"]);
+        assert!(output.stdout.starts_with("{\"state\":\"running\",\"pid\":<S>,"), "{}", output.stdout);
+        s.signal("KILL");
+        s.wait_exit();
+        let output = shown(s, &[]);
+        assert_eq!((&*output.end, &*output.stdout), ("exit 1", "dead, but has a pid file\n"));
+        for generation in [1, 2] {
+            s.signal_worker(generation, "KILL");
+            s.wait_dead(generation);
+        }
+        for file in ["app.sock", "pid", "st"] {
+            s.remove(file);
+        }
+    });
+}
+
 // --- restarts that take long
 
 #[test]

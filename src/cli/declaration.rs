@@ -213,7 +213,7 @@ fn instead_of_starting() -> [Arg; 4] {
 /// The heading of the options that the original doesn't have.
 const OWN: &str = "Beyond Server::Starter";
 
-fn own() -> [Arg; 10] {
+fn own() -> [Arg; 12] {
     [
         text("ready", "WHEN")
             .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
@@ -251,6 +251,17 @@ fn own() -> [Arg; 10] {
             "If the superdaemon of --pid-file is alive, do as --restart; otherwise start with all the other options, in the \
              foreground or with --daemonize. One line for an init or deploy script: a restart that fails can't lead to a \
              second superdaemon. Requires --pid-file and --status-file.",
+        ),
+        flag("show-status").help("Show workers and listeners, and exit").long_help(
+            "Show what the superdaemon of --pid-file is doing, also if it is the original: a line for each worker with generation, \
+             pid, whether it is current, new or old, age and command; a line for each listener with the connections that wait \
+             (of UDP: bytes) and those that a full queue has refused since it was opened (which unix sockets don't tell). \
+             With --status-file, which is more certain, or by the superdaemon's children. Exit status: 0 if it runs, 1 if it \
+             is dead but has a pid file, 3 if there is none.",
+        ),
+        flag("json").help("With --show-status: as JSON").long_help(
+            "With --show-status: one object of JSON with state, pid, age_seconds, workers and listeners. What can't be known is \
+             null.",
         ),
         integer("restart-timeout", "SECS").help("Seconds that --restart waits\n[default: for ever]").long_help(
             "Seconds that --restart waits for the end of the restart. If that takes longer, --restart exits \

@@ -99,6 +99,11 @@ impl ForeignPidFile {
         &self.text
     }
 
+    /// The pid, if the first line is one.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        parse_pid(&self.text)
+    }
+
     /// Sends a signal to the superdaemon. `sentence` is the original's, up to the reason.
     pub(crate) fn kill(&self, signal: Signal, sentence: &[u8]) -> Result<(), Error> {
         if !looks_like_number(&self.text) {

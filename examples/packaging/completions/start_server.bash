@@ -23,7 +23,7 @@ _start_server() {
 
     case "${cmd}" in
         start_server)
-            opts="--path --backlog --dir --envdir --interval --kill-old-delay --enable-auto-restart --auto-restart-interval --pid-file --status-file --log-file --daemonize --restart --stop --help --version --ready --ready-timeout --max-start-failures --kill-timeout --process-group --restart-or-start --restart-timeout --sd-notify --from-systemd --listen-fds --port --signal-on-hup --signal-on-term"
+            opts="--path --backlog --dir --envdir --interval --kill-old-delay --enable-auto-restart --auto-restart-interval --pid-file --status-file --log-file --daemonize --restart --stop --help --version --ready --ready-timeout --max-start-failures --kill-timeout --process-group --restart-or-start --show-status --json --restart-timeout --sd-notify --from-systemd --listen-fds --port --signal-on-hup --signal-on-term"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -1,0 +1,225 @@
+//! `--show-status`: what a superdaemon, ours or the original, is doing, from its pid file, its status file and /proc.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::fs::OpenOptions;
+use std::path::Path;
+
+use crate::files::pid_file::ForeignPidFile;
+use crate::sys::descendants::{children_of, is_zombie};
+use crate::sys::{self, Pid};
+
+/// Of `/proc/PID/stat`: ticks a second, the same on all architectures that are in use.
+const USER_HZ: f64 = 100.0;
+
+/// What there is to tell, and the exit code: 0 for a superdaemon that runs, 1 for one that is dead but has a pid file, 3 for none,
+/// as the Linux Standard Base has it of init scripts.
+pub struct StatusReport {
+    /// Lines for people, or one object of JSON, which ends in a newline.
+    pub text: String,
+    /// See above.
+    pub exit_code: u8,
+}
+
+/// Looks at the superdaemon that owns `pid_file`. Without a status file, its workers are its children. What this process may
+/// not see is left out.
+#[must_use]
+pub fn show_status(pid_file: &Path, status_file: Option<&Path>, as_json: bool) -> StatusReport {
+    sys::open_standard_descriptors();
+    let Ok(file) = ForeignPidFile::open(pid_file, OpenOptions::new().read(true)) else {
+        return StatusReport { text: verdict("not running", as_json), exit_code: 3 };
+    };
+    let pid = file.is_alive().then(|| file.pid()).flatten();
+    let Some(superdaemon) = pid else {
+        return StatusReport { text: verdict("dead, but has a pid file", as_json), exit_code: 1 };
+    };
+    let workers = workers(superdaemon, status_file);
+    let listeners = listeners(superdaemon, &workers);
+    let text = if as_json { json(superdaemon, &workers, &listeners) } else { lines(superdaemon, &workers, &listeners) };
+    StatusReport { text, exit_code: 0 }
+}
+
+struct Worker {
+    generation: u64,
+    pid: Pid,
+    state: &'static str,
+    age: Option<f64>,
+    command: String,
+    /// Of an old one: it was told to stop after the current one had been started.
+    told_at_most: Option<f64>,
+}
+
+struct Listener {
+    name: String,
+    waiting: Option<u32>,
+    limit: Option<u32>,
+    refused: Option<u32>,
+}
+
+/// In the order of their generations.
+fn workers(superdaemon: Pid, status_file: Option<&Path>) -> Vec<Worker> {
+    let mut generations: BTreeMap<u64, Pid> = BTreeMap::new();
+    let status = status_file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+    generations.extend(status.lines().filter_map(|line| {
+        let (generation, pid) = line.split_once(':')?;
+        Some((generation.parse::<u64>().ok()?, pid.parse::<Pid>().ok()?))
+    }));
+    let current = generations.keys().next_back().copied();
+    for child in children_of(superdaemon).into_iter().filter(|&child| !is_zombie(child)) {
+        let generation = variable(child, "SERVER_STARTER_GENERATION").and_then(|text| text.parse().ok());
+        generations.extend(generation.map(|generation: u64| (generation, child)));
+    }
+    let current = current.or_else(|| generations.keys().next_back().copied());
+    let current_age = current.and_then(|generation| age(generations[&generation]));
+    let describe = |(&generation, &pid): (&u64, &Pid)| {
+        let state = match Some(generation).cmp(&current) {
+            std::cmp::Ordering::Less => "old",
+            std::cmp::Ordering::Equal => "current",
+            std::cmp::Ordering::Greater => "new",
+        };
+        let told_at_most = current_age.filter(|_| state == "old");
+        Worker { generation, pid, state, age: age(pid), command: command(pid), told_at_most }
+    };
+    generations.iter().map(describe).collect()
+}
+
+/// As workers name them. Where no worker can be asked, the sockets of the superdaemon.
+fn listeners(superdaemon: Pid, workers: &[Worker]) -> Vec<Listener> {
+    let names = workers.iter().rev().find_map(|worker| variable(worker.pid, "SERVER_STARTER_PORT")).unwrap_or_default();
+    let queues = queues();
+    let listener = |entry: &str| {
+        let (name, fd) = entry.rsplit_once('=')?;
+        let link = fs::read_link(format!("/proc/{superdaemon}/fd/{}", fd.parse::<u32>().ok()?)).ok();
+        let inode = link.and_then(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let (waiting, limit, refused) = inode.and_then(|inode: u64| queues.get(&inode).copied()).unwrap_or_default();
+        Some(Listener { name: name.to_owned(), waiting, limit, refused })
+    };
+    names.split(';').filter_map(listener).collect()
+}
+
+type Queue = (Option<u32>, Option<u32>, Option<u32>);
+
+#[cfg(target_os = "linux")]
+fn queues() -> BTreeMap<u64, Queue> {
+    let queues = sys::sock_diag::queues().into_iter();
+    queues.map(|(inode, queue)| (inode, (Some(queue.waiting), queue.limit, queue.refused))).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn queues() -> BTreeMap<u64, Queue> {
+    BTreeMap::new()
+}
+
+/// Of the environment that a process was started with.
+fn variable(pid: Pid, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut variables = environment.split(|&byte| byte == 0);
+    let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+/// In seconds.
+fn age(pid: Pid) -> Option<f64> {
+    let stat = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
+    // The fields behind the name, which may hold anything: the 20th is when the process was started.
+    let started: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    Some((uptime - started / USER_HZ).max(0.0))
+}
+
+/// What would mean something to a terminal is shown as it is written in Rust.
+fn command(pid: Pid) -> String {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&arguments).replace('\0', " ");
+    text.trim_end()
+        .chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+fn verdict(state: &str, as_json: bool) -> String {
+    if as_json { format!("{{\"state\":{}}}\n", quoted(state)) } else { format!("{state}\n") }
+}
+
+fn lines(superdaemon: Pid, workers: &[Worker], listeners: &[Listener]) -> String {
+    let mut text = format!("superdaemon {superdaemon}, {}\n", seconds(age(superdaemon)));
+    for worker in workers {
+        let Worker { generation, pid, state, age, command, told_at_most } = worker;
+        let _ = write!(text, "generation {generation}, pid {pid}, {state}, {}: {command}", seconds(*age));
+        if let Some(told) = told_at_most {
+            let _ = write!(text, " (told to stop at most {} ago)", seconds(Some(*told)));
+        }
+        text.push('\n');
+    }
+    for Listener { name, waiting, limit, refused } in listeners {
+        let _ = write!(text, "listener {name}");
+        let counts = [("waiting", waiting), ("of at most", limit), ("refused", refused)];
+        for (what, count) in counts.into_iter().filter_map(|(what, count)| Some((what, (*count)?))) {
+            let _ = write!(text, ", {what} {count}");
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn seconds(time: Option<f64>) -> String {
+    time.map_or_else(|| "gone".to_owned(), |time| format!("{time:.0} s"))
+}
+
+fn json(superdaemon: Pid, workers: &[Worker], listeners: &[Listener]) -> String {
+    let workers = workers.iter().map(|worker| {
+        let Worker { generation, pid, state, age, command, told_at_most } = worker;
+        let (age, told) = (number(*age), number(*told_at_most));
+        let command = quoted(command);
+        format!(
+            "{{\"generation\":{generation},\"pid\":{pid},\"state\":\"{state}\",\"age_seconds\":{age},\
+             \"told_to_stop_at_most_seconds_ago\":{told},\"command\":{command}}}"
+        )
+    });
+    let listeners = listeners.iter().map(|listener| {
+        let [waiting, limit, refused] =
+            [listener.waiting, listener.limit, listener.refused].map(|count| number(count.map(f64::from)));
+        let name = quoted(&listener.name);
+        format!("{{\"name\":{name},\"waiting\":{waiting},\"limit\":{limit},\"refused\":{refused}}}")
+    });
+    format!(
+        "{{\"state\":\"running\",\"pid\":{superdaemon},\"age_seconds\":{},\"workers\":[{}],\"listeners\":[{}]}}\n",
+        number(age(superdaemon)),
+        workers.collect::<Vec<_>>().join(","),
+        listeners.collect::<Vec<_>>().join(",")
+    )
+}
+
+fn number(number: Option<f64>) -> String {
+    number.map_or_else(|| "null".to_owned(), |number| format!("{number:.0}"))
+}
+
+/// A string of JSON.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => drop(write!(quoted, "\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_of_json() {
+        assert_eq!(quoted("a \"b\" \\ \n é"), "\"a \\\"b\\\" \\\\ \\u000a é\"");
+    }
+
+    #[test]
+    fn this_process_has_an_age_and_a_command() {
+        let pid = Pid::try_from(std::process::id()).unwrap();
+        assert!(age(pid).is_some_and(|age| age < 3600.0) && !command(pid).is_empty());
+    }
+}

@@ -1,0 +1,153 @@
+//! The queues of sockets, as the kernel tells them by `sock_diag(7)`, which needs no right. Linux only.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
+
+use libc::c_int;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+/// What waits at a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Queue {
+    /// TCP and unix: connections; UDP: bytes.
+    pub(crate) waiting: u32,
+    /// How many connections may wait.
+    pub(crate) limit: Option<u32>,
+    /// Connections or datagrams that a full queue has refused since the socket was opened. Not told of unix sockets.
+    pub(crate) refused: Option<u32>,
+}
+
+/// `SOCK_DIAG_BY_FAMILY`, the type of the messages in both directions.
+const SOCK_DIAG: u16 = 20;
+const HEADER: usize = 16;
+/// `INET_DIAG_SKMEMINFO`, and where in it the refused ones are counted (`SK_MEMINFO_DROPS`).
+const MEMORY: u16 = 7;
+const DROPS: usize = 8;
+/// `UNIX_DIAG_RQLEN`.
+const LENGTHS: u16 = 4;
+/// `UDIAG_SHOW_RQLEN`.
+const SHOW_LENGTHS: u32 = 1 << 4;
+/// Listening TCP and unix sockets; those of UDP are closed, in the words of TCP.
+const LISTENING: u32 = 1 << 10;
+const CLOSED: u32 = 1 << 7;
+
+/// The queues of all listeners, by inode.
+pub(crate) fn queues() -> BTreeMap<u64, Queue> {
+    let mut queues = BTreeMap::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for (protocol, states) in [(libc::IPPROTO_TCP, LISTENING), (libc::IPPROTO_UDP, CLOSED)] {
+            let _ = ask(&inet_request(family, protocol, states), |message| {
+                queues.extend(inet_queue(message, protocol == libc::IPPROTO_TCP));
+            });
+        }
+    }
+    let _ = ask(&unix_request(), |message| queues.extend(unix_queue(message)));
+    queues
+}
+
+fn ask(request: &[u8], mut read: impl FnMut(&[u8])) -> Result<(), Errno> {
+    let kernel =
+        socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
+    send(kernel.as_raw_fd(), request, MsgFlags::empty())?;
+    let mut answer = vec![0; 1 << 16];
+    loop {
+        let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+        let mut messages = &answer[..length];
+        while let Some(header) = messages.get(..HEADER) {
+            if u16_at(header, 4) != Some(SOCK_DIAG) {
+                return Ok(());
+            }
+            let size = usize::try_from(u32_at(header, 0).unwrap_or(0)).unwrap_or(0).clamp(HEADER, messages.len());
+            read(&messages[HEADER..size]);
+            messages = messages.get(size.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+fn header(size: usize) -> Vec<u8> {
+    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP).to_le_bytes();
+    let mut request = vec![0; size];
+    request[..4].copy_from_slice(&u32::try_from(size).unwrap_or(0).to_ne_bytes());
+    request[4..6].copy_from_slice(&SOCK_DIAG.to_ne_bytes());
+    request[6..8].copy_from_slice(&u16::from_le_bytes([flags[0], flags[1]]).to_ne_bytes());
+    request
+}
+
+/// An `nlmsghdr` and an `inet_diag_req_v2`.
+fn inet_request(family: c_int, protocol: c_int, states: u32) -> Vec<u8> {
+    let mut request = header(HEADER + 56);
+    request[16] = family.to_le_bytes()[0];
+    request[17] = protocol.to_le_bytes()[0];
+    request[18] = 1 << (MEMORY - 1);
+    request[20..24].copy_from_slice(&states.to_ne_bytes());
+    request
+}
+
+/// An `nlmsghdr` and a `unix_diag_req`.
+fn unix_request() -> Vec<u8> {
+    let mut request = header(HEADER + 24);
+    request[16] = libc::AF_UNIX.to_le_bytes()[0];
+    request[20..24].copy_from_slice(&LISTENING.to_ne_bytes());
+    request[28..32].copy_from_slice(&SHOW_LENGTHS.to_ne_bytes());
+    request
+}
+
+/// From an `inet_diag_msg`.
+fn inet_queue(message: &[u8], is_tcp: bool) -> Option<(u64, Queue)> {
+    let inode = u32_at(message, 68)?;
+    let refused = attribute(message.get(72..)?, MEMORY).and_then(|memory| u32_at(memory, 4 * DROPS));
+    let limit = if is_tcp { u32_at(message, 60) } else { None };
+    Some((inode.into(), Queue { waiting: u32_at(message, 56)?, limit, refused }))
+}
+
+/// From a `unix_diag_msg`.
+fn unix_queue(message: &[u8]) -> Option<(u64, Queue)> {
+    let inode = u32_at(message, 4)?;
+    let lengths = attribute(message.get(16..)?, LENGTHS)?;
+    Some((inode.into(), Queue { waiting: u32_at(lengths, 0)?, limit: u32_at(lengths, 4), refused: None }))
+}
+
+/// The value of an `rtattr` of a kind.
+fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    loop {
+        let length = usize::from(u16_at(attributes, 0)?);
+        if u16_at(attributes, 2)? == kind {
+            return attributes.get(4..length);
+        }
+        attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
+    }
+}
+
+fn u16_at(bytes: &[u8], index: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(bytes.get(index..index + 2)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], index: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(index..index + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use nix::sys::stat::fstat;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let (tcp, unix) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixListener::bind(&path).unwrap());
+        let _clients = [TcpStream::connect(tcp.local_addr().unwrap()), TcpStream::connect(tcp.local_addr().unwrap())];
+        let _client = UnixStream::connect(&path).unwrap();
+        let queues = queues();
+        let of_tcp = queues[&fstat(&tcp).unwrap().st_ino];
+        assert_eq!((of_tcp.waiting, of_tcp.refused), (2, Some(0)));
+        assert!(of_tcp.limit.is_some_and(|limit| limit > 0));
+        let of_unix = queues[&fstat(&unix).unwrap().st_ino];
+        assert_eq!((of_unix.waiting, of_unix.refused), (1, None));
+    }
+}
