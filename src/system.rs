@@ -249,11 +249,11 @@ impl World for System<'_> {
     }
 
     fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus> {
-        if !may_have_dead_child() {
-            return None;
-        }
         if let Some((_, status)) = self.kin.take_ended(Some(worker)) {
             return Some(status);
+        }
+        if !may_have_dead_child() {
+            return None;
         }
         let (pid, status) = sys::reap(worker)?;
         self.bury(pid, status, true).then_some(status)

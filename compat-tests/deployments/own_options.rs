@@ -5,6 +5,8 @@
 //! request waits depends on the machine, so only a least time is checked. That none waits for a worker is seen in the
 //! log: each version says there that it has started.
 
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -211,4 +213,33 @@ fn node() {
 #[test]
 fn rust_on_listenfd() {
     deploy_slowly(&NEW_CLIENTS, 0, hups(20), &[example("hello_listenfd")]);
+}
+
+/// A child of Starman's master that hangs in a request and is deaf: it ends with its master, and serves no old version.
+#[test]
+fn a_hung_child_of_starman_is_killed() {
+    let app = "sub { if ($_[0]{PATH_INFO} eq '/hang') { $SIG{$_} = 'IGNORE' for qw(TERM QUIT INT HUP); \
+               open my $file, '>', 'hangs'; sleep 1000 while 1 } \
+               [200, [], [\"generation $ENV{SERVER_STARTER_GENERATION}\\n\"]] }\n";
+    ours_alone(|s| {
+        s.write("app.psgi", app);
+        let options = ["--port=$PORT", "--status-file=st", "--kill-timeout=1", "--ready=accepting"];
+        let signals = ["--signal-on-hup=QUIT", "--signal-on-term=QUIT", "--"];
+        let starman = ["starman", "-E", "deployment", "--workers=3", "--error-log=error_log", "app.psgi"];
+        s.start(&[&options[..], &signals, &starman].concat());
+        s.wait_http("$PORT", "generation 1\n");
+        let mut hung = TcpStream::connect((Ipv4Addr::LOCALHOST, s.port())).expect("a connection");
+        hung.write_all(b"GET /hang HTTP/1.0\r\n\r\n").expect("a request");
+        s.wait("the child that hangs", |s| s.path("hangs").exists());
+        s.signal("HUP");
+        s.wait_line("has not ended in time, sending KILL");
+        s.wait_line("died, status:");
+        for _ in 0..8 {
+            assert_eq!(s.http_get("$PORT"), "generation 2\n");
+        }
+        assert_eq!(s.term(), "exit 0");
+        for file in ["app.psgi", "hangs", "error_log"] {
+            s.remove(file);
+        }
+    });
 }

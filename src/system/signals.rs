@@ -52,8 +52,8 @@ static IN_CHILD: AtomicBool = AtomicBool::new(false);
 /// What the signals did at launch, for the programs that are started: they inherit it.
 pub(crate) struct LaunchState {
     mask: SigSet,
-    /// Of signals that the superdaemon treats in another way.
-    actions: [(Signal, SigAction); 4],
+    /// What exec doesn't make of signals by itself, since they are ignored now or were at launch.
+    actions: Vec<(Signal, SigAction)>,
     quit_is_ignored: bool,
     /// What a fork needs. It is at hand wherever a program is started.
     pub(crate) one_thread: OneThread,
@@ -65,12 +65,12 @@ impl LaunchState {
     /// large is an error then, as on a full disk (`file-size`).
     pub(crate) fn take_over(one_thread: OneThread) -> Self {
         let mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
-        let actions = [
-            (Signal::SIGFPE, set_action(Signal::SIGFPE, SigHandler::SigIgn)),
-            (Signal::SIGXFSZ, set_action(Signal::SIGXFSZ, SigHandler::SigIgn)),
-            (Signal::SIGUSR1, action(Signal::SIGUSR1)),
-            (Signal::SIGUSR2, action(Signal::SIGUSR2)),
-        ];
+        let now_ignored = [Signal::SIGFPE, Signal::SIGXFSZ];
+        let now_ignored = now_ignored.into_iter().map(|signal| (signal, set_action(signal, SigHandler::SigIgn)));
+        // A handler becomes the default.
+        let caught = [Signal::SIGUSR1, Signal::SIGUSR2].into_iter().filter(|&signal| is_ignored(signal));
+        let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+        let actions = now_ignored.chain(caught.map(|signal| (signal, ignored))).collect();
         if is_ignored(Signal::SIGCHLD) {
             set_action(Signal::SIGCHLD, SigHandler::SigDfl);
         }
@@ -253,12 +253,6 @@ fn set_action(signal: Signal, handler: SigHandler) -> SigAction {
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::all());
     // SAFETY: the only handler ever given does nothing but async-signal-safe calls.
     unsafe { sigaction(signal, &action) }.unwrap_or(action)
-}
-
-/// What `signal` does: nothing, or what it does by default.
-fn action(signal: Signal) -> SigAction {
-    let handler = if is_ignored(signal) { SigHandler::SigIgn } else { SigHandler::SigDfl };
-    SigAction::new(handler, SaFlags::empty(), SigSet::empty())
 }
 
 /// nix can't ask without setting.
