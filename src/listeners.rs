@@ -22,14 +22,14 @@ use crate::sys;
 pub(crate) use plan::ListenPlan;
 pub use port_spec::{Host, PortSpec, TargetFd};
 
-/// The descriptor that the script of the original takes: the lowest that is free at launch. It is kept free of listeners, so that
-/// they get the numbers which they get there, and configurations name (S11).
+/// The descriptor that the script of the original takes: the lowest that is free at launch. It is kept free of
+/// listeners, so that they get the numbers which they get there, and configurations name (S11).
 #[derive(Default)]
 pub(crate) struct Place(Option<OwnedFd>);
 
 impl Place {
-    /// Opens what stands for the script, and the standard descriptors. If one of those is closed, the script is there. Where
-    /// listeners begin at 3, as systemd has it, there is no such place.
+    /// Opens what stands for the script, and the standard descriptors. If one of those is closed, the script is there.
+    /// Where listeners begin at 3, as systemd has it, there is no such place.
     pub(crate) fn of_script(options: &Options) -> Self {
         let begin_at_3 = options.listen_fds || options.from_systemd;
         if sys::open_standard_descriptors() > 0 || begin_at_3 {

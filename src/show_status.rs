@@ -13,8 +13,8 @@ use crate::sys::{self, Pid};
 /// Of `/proc/PID/stat`: ticks a second, the same on all architectures that are in use.
 const USER_HZ: f64 = 100.0;
 
-/// What there is to tell, and the exit code: 0 for a superdaemon that runs, 1 for one that is dead but has a pid file, 3 for none,
-/// as the Linux Standard Base has it of init scripts.
+/// What there is to tell, and the exit code: 0 for a superdaemon that runs, 1 for one that is dead but has a pid file,
+/// 3 for none, as the Linux Standard Base has it of init scripts.
 pub struct StatusReport {
     /// Lines for people, or one object of JSON, which ends in a newline.
     pub text: String,
@@ -22,8 +22,8 @@ pub struct StatusReport {
     pub exit_code: u8,
 }
 
-/// Looks at the superdaemon that owns `pid_file`. Without a status file, its workers are its children. What this process may
-/// not see is left out.
+/// Looks at the superdaemon that owns `pid_file`. Without a status file, its workers are its children. What this
+/// process may not see is left out.
 #[must_use]
 pub fn show_status(pid_file: &Path, status_file: Option<&Path>, as_json: bool) -> StatusReport {
     sys::open_standard_descriptors();

@@ -206,8 +206,8 @@ pub(crate) unsafe fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. How many
-/// there were.
+/// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. How
+/// many there were.
 pub(crate) fn open_standard_descriptors() -> usize {
     let closed: Vec<RawFd> = (0..=2).filter(|&standard| !is_open(standard)).collect();
     for _ in &closed {
@@ -226,8 +226,8 @@ pub(crate) fn listen(socket: &OwnedFd, backlog: c_int) -> Result<(), Errno> {
 /// How long the path of a unix socket may be: all of `sun_path`, without a NUL (U5). 108 bytes on Linux.
 pub(crate) const LONGEST_SOCKET_PATH: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path);
 
-/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used. nix wants room for a
-/// NUL.
+/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used. nix wants room for
+/// a NUL.
 pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
     with_unix_address(path, |address, length| {
         // SAFETY: the address is a sockaddr_un of the length given.

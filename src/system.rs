@@ -139,7 +139,8 @@ impl<'a> System<'a> {
         self.watch.read();
     }
 
-    /// A child has been reaped. Whether that is to be told now. `is_wanted`: it is a worker that is looked after by name.
+    /// A child has been reaped. Whether that is to be told now. `is_wanted`: it is a worker that is looked after by
+    /// name.
     fn bury(&mut self, pid: Pid, status: WaitStatus, is_wanted: bool) -> bool {
         self.watch.end(pid);
         self.unreachable.remove(&pid);

@@ -26,8 +26,8 @@ impl LogFile {
         file.map_err(|error| self.failed(error))
     }
 
-    /// Opens the file anew if its name leads to another one by now, or to none: it has been rotated. If that fails, the old one
-    /// stays.
+    /// Opens the file anew if its name leads to another one by now, or to none: it has been rotated. If that fails, the
+    /// old one stays.
     pub(crate) fn follow(&self) -> Result<(), Error> {
         let is_open = fstat(io::stderr()).is_ok_and(|open| FileId::of(&self.path) == Some(FileId::from(&open)));
         if is_open { Ok(()) } else { self.open_again() }

@@ -32,8 +32,8 @@ impl PidFile {
     }
 
     /// Waits for the lock, without a message (LIFE-098), then writes the pid. Only then (`pid-lock-first`): as long as
-    /// another superdaemon has the lock, the file is its own. A signal ends the wait if `is_asked_to_end` (LIFE-097); others, as of a
-    /// child that has died, don't.
+    /// another superdaemon has the lock, the file is its own. A signal ends the wait if `is_asked_to_end` (LIFE-097);
+    /// others, as of a child that has died, don't.
     pub(crate) fn create(path: &Path, mut is_asked_to_end: impl FnMut() -> bool) -> Result<Self, Error> {
         let lock = loop {
             Self::check(path)?;

@@ -47,8 +47,8 @@ impl StatusFile {
         }
     }
 
-    /// Puts `content` in the place of the file, unless that belongs to another process by now (`own-files-only`), which is said
-    /// once. After an error, the old one is still there.
+    /// Puts `content` in the place of the file, unless that belongs to another process by now (`own-files-only`), which
+    /// is said once. After an error, the old one is still there.
     pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
         if self.is_taken_over() {
             let sentence =
@@ -81,8 +81,9 @@ impl StatusFile {
         }
     }
 
-    /// Whether there is a file that is not the one that was written last. A copy of that, which names nothing but workers of ours,
-    /// is as good. (A directory is no status file at all: the error that it leads to is worth a message.)
+    /// Whether there is a file that is not the one that was written last. A copy of that, which names nothing but
+    /// workers of ours, is as good. (A directory is no status file at all: the error that it leads to is worth a
+    /// message.)
     fn is_taken_over(&self) -> bool {
         let Some(written) = &self.written else { return false };
         let there = fs::metadata(&self.path);

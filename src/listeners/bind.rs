@@ -75,8 +75,8 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     if is_listed(path) {
         return Err(cannot_listen(path, Errno::EADDRINUSE));
     }
-    // The process may be in another network namespace, as in another container that shares the directory. So a connection
-    // tells, which is closed at once.
+    // The process may be in another network namespace, as in another container that shares the directory. So a
+    // connection tells, which is closed at once.
     for kind in [SockType::Stream, SockType::Datagram, SockType::SeqPacket] {
         match connect(path, kind) {
             // Stale, or gone meanwhile.
@@ -90,8 +90,9 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     Err(cannot_listen(path, Errno::EADDRINUSE))
 }
 
-/// Whether the kernel lists a socket that was bound to this file and can be connected to. That disturbs nothing: there are servers
-/// that don't survive a client which leaves at once. A relative name is relative to an unknown directory, and tells nothing.
+/// Whether the kernel lists a socket that was bound to this file and can be connected to. That disturbs nothing: there
+/// are servers that don't survive a client which leaves at once. A relative name is relative to an unknown directory,
+/// and tells nothing.
 fn is_listed(path: &Path) -> bool {
     /// Of the flags: it listens (`__SO_ACCEPTCON`).
     const LISTENS: u64 = 1 << 16;
@@ -102,11 +103,10 @@ fn is_listed(path: &Path) -> bool {
         let mut fields = line.splitn(8, |&byte| byte == b' ').skip(3);
         let mut number = || u64::from_str_radix(str::from_utf8(fields.next()?).ok()?, 16).ok();
         let (Some(flags), Some(kind)) = (number(), number()) else { return false };
-        let bound_to = line.rsplit(|&byte| byte == b' ').next().map(|bytes| Path::new(OsStr::from_bytes(bytes)));
-        (flags & LISTENS != 0 || kind == 2)
-            && bound_to.is_some_and(|bound_to| {
-                bound_to.is_absolute() && bound_to.file_name() == Some(name) && FileId::of(bound_to) == Some(id)
-            })
+        // An absolute name begins with the first slash of the line, and may hold blanks.
+        let Some(start) = line.iter().position(|&byte| byte == b'/') else { return false };
+        let bound_to = Path::new(OsStr::from_bytes(&line[start..]));
+        (flags & LISTENS != 0 || kind == 2) && bound_to.file_name() == Some(name) && FileId::of(bound_to) == Some(id)
     })
 }
 
@@ -150,4 +150,35 @@ pub(super) fn cannot_create(errno: Errno) -> Error {
 
 pub(super) fn cannot_listen(path: &Path, errno: Errno) -> Error {
     Error::system(&[b"failed to listen to file ", path.as_os_str().as_bytes(), b":"], errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_is_live_as_long_as_it_is_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a socket");
+        assert_eq!(check_not_live(&path), Ok(()));
+        let listener = UnixListener::bind(&path).unwrap();
+        assert!(is_listed(&path));
+        assert_eq!(check_not_live(&path).unwrap_err().exit_code(), 98);
+        drop(listener);
+        assert_eq!(check_not_live(&path), Ok(()));
+        std::fs::remove_file(&path).unwrap();
+        let _datagrams = UnixDatagram::bind(&path).unwrap();
+        assert_eq!(check_not_live(&path).unwrap_err().exit_code(), 98);
+    }
+
+    #[test]
+    fn a_connection_tells_where_the_list_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let _datagrams = UnixDatagram::bind(&path).unwrap();
+        assert_eq!(connect(&path, SockType::Stream), Err(Errno::EPROTOTYPE));
+        assert_eq!(connect(&path, SockType::Datagram), Ok(()));
+    }
 }

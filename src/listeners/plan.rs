@@ -118,8 +118,8 @@ impl<'a> ListenPlan<'a> {
         check_length(entries.saturating_sub(1))
     }
 
-    /// Moves the log, which is `fd`, to where it stands in no listener's way: to the lowest free number, as the original has it
-    /// (S11); or, if a port is wanted there or all have to be side by side, behind all listeners.
+    /// Moves the log, which is `fd`, to where it stands in no listener's way: to the lowest free number, as the
+    /// original has it (S11); or, if a port is wanted there or all have to be side by side, behind all listeners.
     pub(crate) fn keep_clear(&self, fd: OwnedFd) -> Result<OwnedFd, Errno> {
         let own = fd.as_raw_fd();
         let lowest = (3..=own).find(|&number| number == own || !sys::is_open(number)).unwrap_or(own);
@@ -133,7 +133,8 @@ impl<'a> ListenPlan<'a> {
     }
 
     /// Binds all of it, up to the first error: the ports in their order, then the paths in theirs (S5). What was
-    /// inherited comes first. From here on, programs that are executed get the listeners. `script` gives way to a port that is wanted there.
+    /// inherited comes first. From here on, programs that are executed get the listeners. `script` gives way to a port
+    /// that is wanted there.
     pub(crate) fn listen(&self, listeners: &mut Listeners, script: &mut Place) -> Result<(), Error> {
         for inherited in &listeners.entries {
             fcntl(&inherited.fd, FcntlArg::F_SETFD(FdFlag::empty()))

@@ -1,5 +1,5 @@
-//! What workers have started: with `--kill-timeout` it ends with them, and with any option of ours a line tells what is left of a
-//! worker that has ended. Looks at /proc only when a worker has died or is overdue.
+//! What workers have started: with `--kill-timeout` it ends with them, and with any option of ours a line tells what is
+//! left of a worker that has ended. Looks at /proc only when a worker has died or is overdue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -70,8 +70,8 @@ impl Kin {
     }
 }
 
-/// The families of all workers. The superdaemon becomes a child subreaper, so that nothing escapes by daemonizing: what has lost
-/// its parent becomes a child of it.
+/// The families of all workers. The superdaemon becomes a child subreaper, so that nothing escapes by daemonizing: what
+/// has lost its parent becomes a child of it.
 struct Families {
     own_pid: Pid,
     /// Children that were there before the first worker, as a log command.
@@ -81,7 +81,8 @@ struct Families {
     generations: BTreeMap<Vec<u8>, Pid>,
     /// Of which worker's family a child is that has lost its parent.
     orphans: BTreeMap<Pid, Pid>,
-    /// Workers that were asked to stop, and whose family lives on after the first process: their deaths have not been told.
+    /// Workers that were asked to stop, and whose family lives on after the first process: their deaths have not been
+    /// told.
     held: BTreeMap<Pid, WaitStatus>,
     /// Those whose time is over. Whatever is found of them is killed.
     killed: BTreeSet<Pid>,
@@ -166,8 +167,8 @@ impl Families {
         self.generations.retain(|_, pid| *pid != worker);
     }
 
-    /// The children of ours that are of the family of `worker`, whose first process has ended. Those that are new are assigned:
-    /// by the generation in their environment, or where a process has written over that, to this worker.
+    /// The children of ours that are of the family of `worker`, whose first process has ended. Those that are new are
+    /// assigned: by the generation in their environment, or where a process has written over that, to this worker.
     fn living(&mut self, worker: Pid) -> Vec<Pid> {
         for pid in children_of(self.own_pid) {
             let is_new =

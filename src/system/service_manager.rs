@@ -62,8 +62,8 @@ impl ServiceManager {
             .map_err(|errno| Error::system(&[b"failed to use NOTIFY_SOCKET:", value, b":"], errno))
     }
 
-    /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits: what a full queue doesn't
-    /// take is kept, until it does or something newer takes its place.
+    /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits: what a full queue
+    /// doesn't take is kept, until it does or something newer takes its place.
     pub(super) fn send(&mut self, standing: Option<Standing>, status: &[u8]) {
         if self.address.is_none() {
             return;

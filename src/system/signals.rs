@@ -20,8 +20,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use crate::sys::OneThread;
 use crate::world::Request;
 
-/// The signals that are caught: those of the original (X5), QUIT (`quit-stops`), and the one that tells of a dead child. USR1 and
-/// USR2 would kill the superdaemon, but not its workers (`stray-signals`).
+/// The signals that are caught: those of the original (X5), QUIT (`quit-stops`), and the one that tells of a dead
+/// child. USR1 and USR2 would kill the superdaemon, but not its workers (`stray-signals`).
 const CAUGHT: [Signal; 8] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -60,9 +60,9 @@ pub(crate) struct LaunchState {
 }
 
 impl LaunchState {
-    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and an
-    /// ignored CHLD, with which no child could be waited for, is default. XFSZ is ignored, too: what would make a file too
-    /// large is an error then, as on a full disk (`file-size`).
+    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and
+    /// an ignored CHLD, with which no child could be waited for, is default. XFSZ is ignored, too: what would make a
+    /// file too large is an error then, as on a full disk (`file-size`).
     pub(crate) fn take_over(one_thread: OneThread) -> Self {
         let mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
         let now_ignored = [Signal::SIGFPE, Signal::SIGXFSZ];
