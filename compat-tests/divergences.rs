@@ -15,7 +15,7 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, difference, failure};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 34] = [
+const TABLE: [&str; 35] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -48,6 +48,7 @@ const TABLE: [&str; 34] = [
     "status-errors",
     "fork-failure",
     "envdir-retry",
+    "envdir-files",
     "file-size",
     "envdir-own-names",
 ];
@@ -298,11 +299,13 @@ fn failed_child_of_a_daemon() {
 
 /// LIFE-147
 #[test]
-fn failed_child_with_too_long_a_value() {
+fn failed_child_with_too_much_to_pass_on() {
     differ(
         |s| {
             s.mkdir("env");
-            s.write("env/LONG", &"x".repeat(200_000));
+            for name in 0..100 {
+                s.write(&format!("env/LONG{name}"), &"x".repeat(100_000));
+            }
             s.start(&["--envdir=env", "--", "sleep", "1000"]);
             s.wait_line("new worker <W1> seems to have failed to start, exit status:65280");
             s.said()
@@ -624,6 +627,46 @@ fn stray_signals_and_a_log_that_is_to_be_opened() {
         },
         &eq(""),
         &starts_with("received TERM").and(ends_with("exiting\n")),
+    );
+}
+
+/// LIFE-148: the original waits for what the fifo has to say, and hears of no signal meanwhile.
+#[test]
+fn envdir_files() {
+    differ(
+        |s| {
+            s.mkdir("env");
+            mkfifo(&s.path("env/FIFO"), Mode::S_IRWXU).expect("a fifo");
+            // It has a writer, who writes nothing.
+            let _fifo = OpenOptions::new().read(true).write(true).open(s.path("env/FIFO")).expect("a fifo");
+            s.start(&["--envdir=env", "--", "$PROBE"]);
+            // Ours says so when it starts a worker; the original isn't heard of.
+            s.signal("TERM");
+            s.wait_exit();
+            s.said()
+        },
+        &eq(""),
+        &contains("\nenvdir: FIFO is left out, as it is no regular file\n"),
+    );
+}
+
+/// LIFE-147: the original's worker can't be started any more.
+#[test]
+fn envdir_files_that_are_too_long() {
+    differ(
+        |s| {
+            s.mkdir("env");
+            s.write("env/LONG", &"x".repeat(200_000));
+            s.start(&["--envdir=env", "--pid-file=pid", "--", "sleep", "1000"]);
+            s.wait_line("starting new worker <W1>");
+            s.signal("HUP");
+            s.wait_line("starting new worker <W2>");
+            s.said()
+        },
+        &contains("failed to exec sleepArgument list too long"),
+        &contains("\nenvdir: LONG is left out, as it is longer than the system lets a variable be\n")
+            .count(1)
+            .and(contains("failed to exec").not()),
     );
 }
 

@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::options::Options;
+use crate::options::{Options, Readiness};
 use crate::perl;
 use crate::sys::{self, CStringArray, c_string};
 
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The longest `NAME=VALUE` that Linux lets a program have, with its NUL (`MAX_ARG_STRLEN`).
+pub(crate) const LONGEST_VARIABLE: usize = 32 * 4096;
 
 /// Variables set on top of the inherited ones, in two layers: `base` stays for good (the envdir as it was at start
 /// belongs to it), `envdir` is replaced whenever the envdir is read again (LIFE-135, LIFE-137).
@@ -21,6 +24,8 @@ pub struct Environment {
     inherited: Vec<Vec<u8>>,
     base: Variables,
     envdir: Variables,
+    /// Names that the envdir can't set: they belong to the hand-over to a worker (`envdir-own-names`).
+    own_names: Vec<&'static str>,
 }
 
 impl Environment {
@@ -31,7 +36,7 @@ impl Environment {
 
     /// The variables of `options` alone.
     pub(crate) fn of_options(options: &Options) -> Self {
-        let mut environment = Self::default();
+        let mut environment = Self { own_names: own_names(options), ..Self::default() };
         if let Some(envdir) = &options.envdir {
             environment.set("ENVDIR", envdir.clone().into_vec());
         }
@@ -112,12 +117,18 @@ impl Environment {
 
     /// Takes over what the envdir holds at start; it stays for ever, even if the file goes away.
     pub(crate) fn keep_envdir(&mut self, variables: Variables) {
-        self.base.extend(without_our_own(variables));
+        let variables = self.without_own_names(variables);
+        self.base.extend(variables);
     }
 
     /// Replaces what the envdir added since the start.
     pub(crate) fn replace_envdir(&mut self, variables: Variables) {
-        self.envdir = without_our_own(variables);
+        self.envdir = self.without_own_names(variables);
+    }
+
+    fn without_own_names(&self, mut variables: Variables) -> Variables {
+        variables.retain(|name, _| !self.own_names.iter().any(|own| own.as_bytes() == name));
+        variables
     }
 
     /// Forgets what the envdir added since the start.
@@ -182,11 +193,16 @@ fn assignment(name: &[u8], value: &[u8]) -> CString {
     CString::new(entry).unwrap_or_default()
 }
 
-/// The hand-over to a worker is not the envdir's business (`envdir-own-names`).
-fn without_our_own(mut variables: Variables) -> Variables {
-    variables.remove(b"SERVER_STARTER_PORT".as_slice());
-    variables.remove(b"SERVER_STARTER_GENERATION".as_slice());
-    variables
+/// What workers are told by the superdaemon itself.
+fn own_names(options: &Options) -> Vec<&'static str> {
+    let mut names = vec!["SERVER_STARTER_PORT", "SERVER_STARTER_GENERATION"];
+    if options.listen_fds {
+        names.extend(["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"]);
+    }
+    if options.ready == Readiness::Notify {
+        names.push("NOTIFY_SOCKET");
+    }
+    names
 }
 
 #[cfg(test)]
@@ -243,12 +259,21 @@ mod tests {
 
     #[test]
     fn the_envdir_does_not_touch_the_hand_over() {
-        let mut environment =
-            Environment { base: variables(&[("SERVER_STARTER_PORT", "80=3")]), ..Environment::default() };
-        environment.keep_envdir(variables(&[("SERVER_STARTER_PORT", "x=9"), ("SERVER_STARTER_GENERATION", "100")]));
-        environment.replace_envdir(variables(&[("SERVER_STARTER_PORT", "x=9")]));
-        assert_eq!(environment.get("SERVER_STARTER_PORT"), Some(&b"80=3"[..]));
-        assert_eq!(environment.get("SERVER_STARTER_GENERATION"), None);
+        let mut options = Options::new(vec!["worker".into()]);
+        for with_our_own in [false, true] {
+            options.listen_fds = with_our_own;
+            options.ready = if with_our_own { Readiness::Notify } else { Readiness::Interval };
+            let mut environment = Environment::of_options(&options);
+            environment.set("SERVER_STARTER_PORT", b"80=3".into());
+            environment.keep_envdir(variables(&[("SERVER_STARTER_PORT", "x=9"), ("SERVER_STARTER_GENERATION", "100")]));
+            environment.replace_envdir(variables(&[("SERVER_STARTER_PORT", "x=9"), ("LISTEN_FDS", "x")]));
+            environment.keep_envdir(variables(&[("NOTIFY_SOCKET", "x")]));
+            assert_eq!(environment.get("SERVER_STARTER_PORT"), Some(&b"80=3"[..]));
+            assert_eq!(environment.get("SERVER_STARTER_GENERATION"), None);
+            for name in ["LISTEN_FDS", "NOTIFY_SOCKET"] {
+                assert_eq!(environment.get(name).is_none(), with_our_own, "{name}");
+            }
+        }
     }
 
     #[test]

@@ -70,9 +70,11 @@ impl Resources {
         // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited
         // listeners.
         let manager = self.meet_manager(options, &mut environment)?;
-        read_envdir(&mut environment);
+        let mut envdir = envdir::Reader::default();
+        let left_out = read_envdir(&mut envdir, &mut environment);
         self.open_log(options, &environment, &launch)?;
         say(format!("start_server (pid:{}) starting now...", std::process::id()));
+        left_out.into_iter().for_each(say);
 
         let Checked { plan, mut files } = Checked::of(options, &self.listeners)?;
         self.listen(&plan)?;
@@ -80,6 +82,7 @@ impl Resources {
         let watch = watch(options.ready, &self.listeners, launch.one_thread)?;
         ignore_broken_pipes();
         files.log = self.redirect_output()?;
+        files.envdir = envdir;
         let launcher =
             options.daemonize.then(|| daemonize(launch.one_thread, self.listeners.use_stdin())).transpose()?;
 
@@ -163,13 +166,16 @@ impl<'a> Checked<'a> {
         let status = options.status_file.as_deref().map(StatusFile::new).transpose()?;
         let failure = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
         let failure = failure.map(FailureFile::new).transpose()?;
-        Ok(Self { plan, files: Files { status, failure, log: None } })
+        Ok(Self { plan, files: Files { status, failure, ..Files::default() } })
     }
 }
 
-fn read_envdir(environment: &mut Environment) {
+/// Lines to be said about it, when there is a log.
+fn read_envdir(reader: &mut envdir::Reader, environment: &mut Environment) -> Vec<Vec<u8>> {
+    let mut lines = Vec::new();
     if let Some(path) = environment.envdir() {
-        let variables = envdir::read(path);
+        let variables = reader.read(path, |line| lines.push(line.to_vec()));
         environment.keep_envdir(variables);
     }
+    lines
 }

@@ -49,9 +49,10 @@ pub(crate) struct System<'a> {
     origin: Instant,
 }
 
-/// Where the superdaemon tells how things stand.
+/// What the superdaemon reads again and again, and where it tells how things stand.
 #[derive(Default)]
 pub(crate) struct Files {
+    pub(crate) envdir: envdir::Reader,
     pub(crate) status: Option<StatusFile>,
     pub(crate) failure: Option<FailureFile>,
     pub(crate) log: Option<LogFile>,
@@ -265,7 +266,7 @@ impl World for System<'_> {
     }
 
     fn read_envdir(&mut self, path: &[u8]) -> Variables {
-        envdir::read(path)
+        self.files.envdir.read(path, |line| stderr::say(line))
     }
 
     fn publish(&mut self, workers: &[u8]) -> Result<(), Error> {

@@ -151,3 +151,23 @@ fn what_cannot_be_side_by_side_is_refused() {
         stop(s);
     });
 }
+
+/// What the envdir says of them counts for no worker (`envdir-own-names`).
+#[test]
+fn names_in_the_envdir() {
+    ours_alone(|s| {
+        s.mkdir("env");
+        for name in ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "NOTIFY_SOCKET"] {
+            s.write(&format!("env/{name}"), "junk\n");
+        }
+        let options = ["--listen-fds", "--port=$PORT", "--ready=notify", "--envdir=env", "--status-file=st"];
+        s.probe(&options, &["notify=READY=1", "now"]);
+        for generation in 1..=2 {
+            s.wait_file("st", &format!("{generation}:<W{generation}>\n"));
+            expect_hand_over(s, generation, "1", "$PORT");
+            s.signal("HUP");
+        }
+        s.wait_file("st", "3:<W3>\n");
+        stop(s);
+    });
+}

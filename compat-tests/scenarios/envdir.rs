@@ -2,9 +2,6 @@
 
 use std::fs;
 
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
-
 use crate::harness::{Scenario, compare};
 
 /// A HUP that leads to this generation, without an interval.
@@ -148,17 +145,6 @@ fn long_values_are_passed_on() {
         s.mkdir("env");
         s.write("env/LONG", &"x".repeat(100_000));
         s.probe(&["--envdir=env"], &[]);
-        s.term();
-    });
-}
-
-/// LIFE-148: nothing happens before somebody writes to it.
-#[test]
-fn fifo_in_the_envdir() {
-    compare(|s| {
-        s.mkdir("env");
-        mkfifo(&s.path("env/FIFO"), Mode::S_IRWXU).expect("a fifo");
-        s.start(&["--envdir=env", "--pid-file=pid", "--", "$PROBE"]);
         s.term();
     });
 }

@@ -1,11 +1,8 @@
 //! What workers are told of the listeners: `SERVER_STARTER_PORT`, `LISTEN_FDS`, `LISTEN_FDNAMES`.
 
-use crate::environment::Environment;
+use crate::environment::{Environment, LONGEST_VARIABLE};
 use crate::error::Error;
 use crate::listeners::{Listeners, inherited};
-
-/// The longest `NAME=VALUE` that Linux lets a program have, with its NUL (`MAX_ARG_STRLEN`).
-const LONGEST_VARIABLE: usize = 32 * 4096;
 
 impl Listeners {
     /// Puts into `environment` what workers are told, by `--listen-fds` also as systemd tells it.
