@@ -804,6 +804,28 @@ fn status_errors_later() {
     );
 }
 
+/// X3 LIFE-091: what could not be written is written when it can be, though nothing else happens.
+#[test]
+fn status_errors_that_pass() {
+    differ(
+        |s| {
+            s.mkdir("dir");
+            s.start(&["--interval=0", "--status-file=dir/st", "--", "$PROBE"]);
+            s.wait_file("dir/st", "1:<W1>\n");
+            fs::rename(s.path("dir"), s.path("away")).expect("to rename a directory");
+            s.signal("HUP");
+            let goes_on = s.wait_line_or_exit("old worker <W1> died");
+            fs::rename(s.path("away"), s.path("dir")).expect("to rename a directory");
+            if goes_on {
+                s.wait_file("dir/st", "2:<W2>\n");
+            }
+            format!("goes on: {goes_on}")
+        },
+        &eq("goes on: false"),
+        &eq("goes on: true"),
+    );
+}
+
 /// LIFE-092: a limit of zero bytes instead of a disk that is full. Logger and worker are not limited.
 #[test]
 fn status_errors_of_a_full_disk() {

@@ -2,6 +2,8 @@
 //! (`perl-tail`); the exit code follows the rule of Perl's `die` (X1).
 
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -46,6 +48,11 @@ impl Error {
 
     pub(crate) fn system(sentence: &[&[u8]], errno: impl Into<std::io::Error>) -> Self {
         Self::System { sentence: sentence.concat(), errno: errno.into().raw_os_error().unwrap_or(0) }
+    }
+
+    /// A file of ours that stays behind.
+    pub(crate) fn cannot_unlink(path: &Path, errno: impl Into<std::io::Error>) -> Self {
+        Self::system(&[b"failed to unlink file:", path.as_os_str().as_bytes(), b":"], errno)
     }
 
     /// The line (of [`Error::Usage`]: the lines) for standard error, without the last newline.

@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::unlink;
 
+use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::listeners::inherited::InheritedListener;
 use crate::options::Options;
+use crate::stderr::say;
 use crate::sys;
 
 pub(crate) use plan::ListenPlan;
@@ -99,8 +101,10 @@ impl From<Vec<InheritedListener>> for Listeners {
 impl Drop for Listeners {
     fn drop(&mut self) {
         for file in &self.files {
-            if FileId::of(&file.path).is_some_and(|id| id == file.id) {
-                let _ = unlink(&file.path);
+            if FileId::of(&file.path).is_some_and(|id| id == file.id)
+                && let Err(errno) = unlink(&file.path)
+            {
+                say(Error::cannot_unlink(&file.path, errno).message());
             }
         }
     }

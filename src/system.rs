@@ -58,6 +58,21 @@ pub(crate) struct Files {
     pub(crate) log: Option<LogFile>,
 }
 
+impl Files {
+    /// How long to wait before the next [`Self::retry`], if something could not be written.
+    fn pause(&self) -> Option<Duration> {
+        let pauses =
+            [self.status.as_ref().and_then(StatusFile::pause), self.failure.as_ref().and_then(FailureFile::pause)];
+        pauses.into_iter().flatten().min()
+    }
+
+    /// Tries again to write what could not be written.
+    fn retry(&mut self) {
+        self.status.iter_mut().for_each(StatusFile::retry);
+        self.failure.iter_mut().for_each(FailureFile::retry);
+    }
+}
+
 impl<'a> System<'a> {
     pub(crate) fn new(
         options: &Options,
@@ -129,8 +144,9 @@ impl<'a> System<'a> {
             }
             let is_watched = matches!(awaited, Awaited::Ready(_));
             let look = is_watched.then(|| self.watch.pause(now.saturating_sub(begin))).flatten();
-            self.pause(left.into_iter().chain(look).chain(self.manager.pause()).min());
+            self.pause(left.into_iter().chain(look).chain(self.manager.pause()).chain(self.files.pause()).min());
             self.manager.flush();
+            self.files.retry();
         }
     }
 

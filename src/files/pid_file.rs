@@ -61,14 +61,13 @@ impl PidFile {
 
     /// Removes the file if it is still ours; the lock stays.
     pub(crate) fn remove(&self) {
-        let name = self.path.as_os_str().as_bytes();
         let removed = match (fs::metadata(&self.path), self.lock.metadata()) {
             (Ok(there), Ok(ours)) if FileId::from(&there) == FileId::from(&ours) => fs::remove_file(&self.path),
             (Ok(_), _) => Ok(()),
             (Err(error), _) => Err(error),
         };
         if let Err(error) = removed {
-            say(Error::system(&[b"failed to unlink file:", name, b":"], error).message());
+            say(Error::cannot_unlink(&self.path, error).message());
         }
     }
 }

@@ -8,11 +8,16 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::stderr::say;
+
+/// How long to wait before what could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// More than a generation and a newline take.
 const LONGEST_NOTE: usize = 32;
@@ -23,6 +28,8 @@ pub(crate) struct StatusFile {
     written: Option<Written>,
     /// Whether it has been said that the file is another process's.
     is_loss_said: bool,
+    /// What could not be written, and when to try again: a reader would wait for it for ever.
+    unwritten: Option<(Vec<u8>, Instant)>,
 }
 
 /// What was written last.
@@ -36,7 +43,7 @@ struct Written {
 impl StatusFile {
     /// Finds out, without changing anything, whether the file could be written (`status-errors`, `special-files`).
     pub(crate) fn new(path: &Path) -> Result<Self, Error> {
-        let file = Self { path: path.to_owned(), written: None, is_loss_said: false };
+        let file = Self { path: path.to_owned(), written: None, is_loss_said: false, unwritten: None };
         let temporary = file.temporary();
         create(&temporary)?;
         let _ = fs::remove_file(&temporary);
@@ -48,8 +55,28 @@ impl StatusFile {
     }
 
     /// Puts `content` in the place of the file, unless that belongs to another process by now (`own-files-only`), which
-    /// is said once. After an error, the old one is still there.
+    /// is said once. After an error, the old one is still there, until [`Self::retry`] succeeds.
     pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
+        let result = self.replace(content);
+        self.unwritten = result.is_err().then(|| (content.to_vec(), Instant::now() + RETRY));
+        result
+    }
+
+    /// How long to wait before the next [`Self::retry`], if something could not be written.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        self.unwritten.as_ref().map(|(_, time)| time.saturating_duration_since(Instant::now()))
+    }
+
+    /// Tries again to write what could not be written, if it is time for that. The error has been said.
+    pub(crate) fn retry(&mut self) {
+        if self.pause().is_some_and(|pause| pause.is_zero())
+            && let Some((content, _)) = self.unwritten.take()
+        {
+            let _ = self.write(&content);
+        }
+    }
+
+    fn replace(&mut self, content: &[u8]) -> Result<(), Error> {
         if self.is_taken_over() {
             let sentence =
                 [self.path.as_os_str().as_bytes(), b" is the file of another process by now, and is left alone"];
@@ -72,12 +99,14 @@ impl StatusFile {
         Ok(())
     }
 
-    /// Removes the file, if it is still the one that was written last.
+    /// Removes the file, if it is still the one that was written last. That it can't be removed is said.
     fn remove(&mut self) {
+        self.unwritten = None;
         if let Some(written) = self.written.take()
             && FileId::of(&self.path) == Some(written.id)
+            && let Err(error) = fs::remove_file(&self.path)
         {
-            let _ = fs::remove_file(&self.path);
+            say(Error::cannot_unlink(&self.path, error).message());
         }
     }
 
@@ -131,12 +160,22 @@ impl FailureFile {
     }
 
     /// Notes the last attempt, or with None that a worker has started. If it fails, as on a full disk, a `--restart`
-    /// that waits for this waits on.
+    /// that waits for this waits until [`Self::retry`] succeeds.
     pub(crate) fn note(&mut self, generation: Option<u64>) {
         match generation {
             Some(generation) => drop(self.0.write(format!("{generation}\n").as_bytes())),
             None => self.0.remove(),
         }
+    }
+
+    /// As that of the status file.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        self.0.pause()
+    }
+
+    /// As that of the status file.
+    pub(crate) fn retry(&mut self) {
+        self.0.retry();
     }
 
     fn path(status_file: &Path) -> PathBuf {
@@ -188,12 +227,14 @@ fn read_regular(path: &Path, most: usize) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// Only a regular file is written to, also under the temporary name.
+/// Creates the temporary file anew. What is left over of another one of this name goes: somebody may have it open, or
+/// have put a link there. Anything else than a file or a link stays, and is an error.
 fn create(temporary: &Path) -> Result<File, Error> {
     let file = match File::create_new(temporary) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(temporary) {
-            Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(Errno::ENXIO.into()),
-            _ => File::create(temporary),
+            Ok(metadata) if metadata.is_dir() => Err(Errno::EISDIR.into()),
+            Ok(metadata) if !metadata.is_file() && !metadata.is_symlink() => Err(Errno::ENXIO.into()),
+            _ => fs::remove_file(temporary).and_then(|()| File::create_new(temporary)),
         },
         file => file,
     };
@@ -337,6 +378,29 @@ mod tests {
         fs::create_dir(file.temporary()).unwrap();
         assert_eq!(file.write(b"2:101\n").unwrap_err().exit_code(), 21);
         assert_eq!(fs::read(&path).unwrap(), b"1:100\n");
+        fs::remove_dir(file.temporary()).unwrap();
+        let due = |file: &mut StatusFile| file.unwritten.iter_mut().for_each(|(_, time)| *time = Instant::now());
+        file.retry();
+        assert!(file.pause().is_some_and(|pause| pause <= RETRY));
+        due(&mut file);
+        file.retry();
+        assert_eq!((fs::read(&path).unwrap().as_slice(), file.pause()), (b"2:101\n".as_slice(), None));
+    }
+
+    #[test]
+    fn what_is_at_the_temporary_name_is_never_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, victim) = (dir.path().join("status"), dir.path().join("victim"));
+        let mut file = StatusFile::new(&path).unwrap();
+        fs::write(&victim, "theirs").unwrap();
+        let link = |temporary: &Path| fs::hard_link(&victim, temporary).unwrap();
+        let symlink = |temporary: &Path| std::os::unix::fs::symlink(&victim, temporary).unwrap();
+        for put in [&link as &dyn Fn(&Path), &symlink] {
+            put(&file.temporary());
+            file.write(b"1:100\n").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"1:100\n");
+            assert_eq!(fs::read(&victim).unwrap(), b"theirs");
+        }
     }
 
     #[test]
