@@ -15,7 +15,7 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, difference, failure};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 35] = [
+const TABLE: [&str; 37] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -28,6 +28,8 @@ const TABLE: [&str; 35] = [
     "signal-names",
     "fd-clash",
     "env-too-big",
+    "one-file",
+    "visible-text",
     "path-not-socket",
     "special-files",
     "failed-child",
@@ -228,6 +230,40 @@ fn env_too_big() {
     );
 }
 
+/// LIFE-100: written as two names.
+#[test]
+fn one_file() {
+    differ(
+        |s| {
+            s.mkdir("dir");
+            s.start(&["--interval=0", "--pid-file=same", "--status-file=dir/../same", "--", "$PROBE"]);
+            let starts = s.wait_line_or_exit("starting new worker <W1>");
+            if starts {
+                s.wait_file("same", "1:<W1>\n");
+                let stop = s.run(&["--stop", "--pid-file=same"]).stderr;
+                s.term();
+                return stop;
+            }
+            format!("{}, {}", s.wait_exit(), s.said())
+        },
+        &contains("Can't kill a non-numeric process ID"),
+        &starts_with("exit 255").and(ends_with("--pid-file and --status-file name the same file:same\n")),
+    );
+}
+
+/// LIFE-120: a pid file that would give the terminal another title.
+#[test]
+fn visible_text() {
+    differ(
+        |s| {
+            s.write("pid", "\x1b]0;title\x07\n");
+            s.run(&["--stop", "--pid-file=pid"]).stderr
+        },
+        &contains("stopping now (pid:\x1b]0;title\x07)..."),
+        &contains("stopping now (pid:\\u{1b}]0;title\\u{7})...\n"),
+    );
+}
+
 /// U3
 #[test]
 fn path_not_socket() {
@@ -393,6 +429,25 @@ fn stale_pid() {
         },
         &eq("exit 0, signal 15"),
         &eq("exit 3, exit 3"),
+    );
+}
+
+/// Somebody who may read the pid file has locked it: that makes no superdaemon of the process that has the pid now.
+#[test]
+fn stale_pid_with_a_lock_of_somebody_else() {
+    differ(
+        |s| {
+            s.start(&["--", "sh", "-c", "echo $$ > pid; exec \"$@\"", "sh", "$PROBE", "ign=TERM"]);
+            s.wait_worker(1);
+            let file = File::open(s.path("pid")).expect("a pid file");
+            let _lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("a lock that nobody has");
+            let stop = s.begin(&["--stop", "--pid-file=pid"]);
+            // The original's waits for the lock then.
+            s.wait("the signal or the end", |s| s.report_of(1).contains("got TERM") || !s.is_running(&stop));
+            s.report_of(1)
+        },
+        &contains("got TERM"),
+        &contains("got TERM").not(),
     );
 }
 

@@ -91,7 +91,7 @@ pub fn stop_server(pid_file: &Path) -> Result<(), Error> {
     sys::open_standard_descriptors();
     let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true).write(true))?;
     let own_pid = std::process::id().to_string();
-    say([b"stop_server (pid:", own_pid.as_bytes(), b") stopping now (pid:", superdaemon.text(), b")..."].concat());
+    say([b"stop_server (pid:", own_pid.as_bytes(), b") stopping now (pid:", &superdaemon.text(), b")..."].concat());
     superdaemon.kill(Signal::SIGTERM, b"failed to send SIGTERM to the server process:")?;
-    superdaemon.wait_for_lock()
+    superdaemon.wait_for_end()
 }

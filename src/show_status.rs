@@ -7,6 +7,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 use crate::files::pid_file::ForeignPidFile;
+use crate::stderr::visible;
 use crate::sys::descendants::{children_of, is_zombie};
 use crate::sys::{self, Pid};
 
@@ -128,14 +129,15 @@ fn age(pid: Pid) -> Option<f64> {
     Some((uptime - started / USER_HZ).max(0.0))
 }
 
-/// What would mean something to a terminal is shown as it is written in Rust.
 fn command(pid: Pid) -> String {
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let text = String::from_utf8_lossy(&arguments).replace('\0', " ");
-    text.trim_end()
-        .chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
+    text.trim_end().to_owned()
+}
+
+/// For a terminal.
+fn shown(text: &str) -> String {
+    String::from_utf8_lossy(&visible(text.as_bytes())).into_owned()
 }
 
 fn verdict(state: &str, as_json: bool) -> String {
@@ -146,14 +148,14 @@ fn lines(superdaemon: Pid, workers: &[Worker], listeners: &[Listener]) -> String
     let mut text = format!("superdaemon {superdaemon}, {}\n", seconds(age(superdaemon)));
     for worker in workers {
         let Worker { generation, pid, state, age, command, told_at_most } = worker;
-        let _ = write!(text, "generation {generation}, pid {pid}, {state}, {}: {command}", seconds(*age));
+        let _ = write!(text, "generation {generation}, pid {pid}, {state}, {}: {}", seconds(*age), shown(command));
         if let Some(told) = told_at_most {
             let _ = write!(text, " (told to stop at most {} ago)", seconds(Some(*told)));
         }
         text.push('\n');
     }
     for Listener { name, waiting, limit, refused } in listeners {
-        let _ = write!(text, "listener {name}");
+        let _ = write!(text, "listener {}", shown(name));
         let counts = [("waiting", waiting), ("of at most", limit), ("refused", refused)];
         for (what, count) in counts.into_iter().filter_map(|(what, count)| Some((what, (*count)?))) {
             let _ = write!(text, ", {what} {count}");

@@ -3,8 +3,11 @@
 mod daemonize;
 mod log_target;
 
+use std::os::unix::ffi::OsStrExt;
+
 use crate::environment::{Environment, envdir};
 use crate::error::Error;
+use crate::files::file_id::is_same_name;
 use crate::files::log_file::LogFile;
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::{FailureFile, StatusFile};
@@ -162,11 +165,23 @@ impl<'a> Checked<'a> {
     fn of(options: &'a Options, inherited: &Listeners) -> Result<Self, Error> {
         let plan = ListenPlan::new(&options.ports, &options.paths, options.backlog, inherited)?;
         let plan = if options.listen_fds { plan.for_listen_fds()? } else { plan };
+        check_names(options)?;
         options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
         let status = options.status_file.as_deref().map(StatusFile::new).transpose()?;
         let failure = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
         let failure = failure.map(FailureFile::new).transpose()?;
         Ok(Self { plan, files: Files { status, failure, ..Files::default() } })
+    }
+}
+
+/// Each of the two files would be written over the other (`one-file`).
+fn check_names(options: &Options) -> Result<(), Error> {
+    match (&options.pid_file, &options.status_file) {
+        (Some(pid_file), Some(status_file)) if is_same_name(pid_file, status_file) => {
+            let name = pid_file.as_os_str().as_bytes();
+            Err(Error::rule(&[b"--pid-file and --status-file name the same file:", name]))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -162,16 +162,3 @@ fn the_lock_is_of_flock() {
         assert!(Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok(), "the worker doesn't hold it");
     });
 }
-
-/// LIFE-100
-#[test]
-fn one_file_for_pid_and_status() {
-    compare(|s| {
-        s.probe(&["--pid-file=same", "--status-file=same"], &[]);
-        s.wait_file("same", "1:<W1>\n");
-        s.signal("HUP");
-        s.wait_worker(2);
-        s.wait_file("same", "2:<W2>\n");
-        s.term();
-    });
-}

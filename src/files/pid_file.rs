@@ -1,10 +1,13 @@
 //! The pid file: it holds the pid of the superdaemon, and its lock tells that the superdaemon is alive.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -12,9 +15,13 @@ use nix::sys::signal::Signal;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::files::lock_holder;
 use crate::perl::{looks_like_number, trim_end, trim_start};
-use crate::stderr::say;
+use crate::stderr::{say, visible};
 use crate::sys::{self, Pid};
+
+/// How often is looked whether somebody else has the lock by now.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The pid file of this superdaemon, locked as long as this lives.
 pub(crate) struct PidFile {
@@ -93,9 +100,9 @@ impl ForeignPidFile {
         Ok(Self { path: path.to_owned(), file, text })
     }
 
-    /// The first line, as it is.
-    pub(crate) fn text(&self) -> &[u8] {
-        &self.text
+    /// The first line, for a terminal: a number as it is, blanks included (`visible-text`).
+    pub(crate) fn text(&self) -> Vec<u8> {
+        if looks_like_number(&self.text) { self.text.clone() } else { visible(&self.text) }
     }
 
     /// The pid, if the first line is one.
@@ -109,15 +116,21 @@ impl ForeignPidFile {
             return Err(Error::rule(&[b"Can't kill a non-numeric process ID"]));
         }
         // Whoever has the pid now, without the lock it is no superdaemon with this pid file (`stale-pid`).
-        let pid = parse_pid(&self.text).filter(|_| self.is_locked()).ok_or(Errno::ESRCH);
+        let pid = self.pid().filter(|&pid| self.is_locked_by(pid)).ok_or(Errno::ESRCH);
         pid.and_then(|pid| sys::kill(pid, signal as i32)).map_err(|errno| Error::system(&[sentence], errno))
     }
 
-    /// Whether the superdaemon that was there when the file was opened is alive: whether the lock is held, and the
-    /// pid is still the same.
+    /// Whether the superdaemon that was there when the file was opened is alive: whether the lock is held, by it where
+    /// that can be known, and the pid is still the same.
     pub(crate) fn is_alive(&self) -> bool {
         let mut text = vec![0; self.text.len()];
-        self.is_locked() && self.file.read_exact_at(&mut text, 0).is_ok() && text == self.text
+        let is_same = self.file.read_exact_at(&mut text, 0).is_ok() && text == self.text;
+        is_same && self.pid().map_or_else(|| self.is_locked(), |pid| self.is_locked_by(pid))
+    }
+
+    /// Anybody who may read the file may lock it, and is no superdaemon for that.
+    fn is_locked_by(&self, pid: Pid) -> bool {
+        self.is_locked() && self.may_be_held_by(pid)
     }
 
     fn is_locked(&self) -> bool {
@@ -125,9 +138,27 @@ impl ForeignPidFile {
         self.file.try_clone().is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
     }
 
-    /// Waits until the superdaemon is gone.
-    pub(crate) fn wait_for_lock(self) -> Result<(), Error> {
-        Flock::lock(self.file, FlockArg::LockExclusive).map(drop).map_err(|(_, errno)| cannot_lock(&self.path, errno))
+    fn may_be_held_by(&self, pid: Pid) -> bool {
+        let holder = self.file.metadata().ok().and_then(|metadata| lock_holder::is_held_by(pid, &metadata));
+        holder.unwrap_or(true) && sys::kill(pid, 0) != Err(Errno::ESRCH)
+    }
+
+    /// Waits until the superdaemon is gone: until the lock is free, or somebody else has it.
+    pub(crate) fn wait_for_end(self) -> Result<(), Error> {
+        let waiting = self.file.try_clone().map_err(|error| self.cannot_lock(error))?;
+        let (sender, end) = mpsc::channel();
+        thread::spawn(move || sender.send(Flock::lock(waiting, FlockArg::LockExclusive).map(drop)));
+        loop {
+            match end.recv_timeout(POLL_INTERVAL) {
+                Ok(locked) => return locked.map_err(|(_, errno)| self.cannot_lock(errno)),
+                Err(_) if self.pid().is_some_and(|pid| !self.may_be_held_by(pid)) => return Ok(()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn cannot_lock(&self, error: impl Into<io::Error>) -> Error {
+        cannot_lock(&self.path, error)
     }
 }
 
@@ -140,12 +171,12 @@ fn parse_pid(text: &[u8]) -> Option<Pid> {
     pid.filter(|&pid| pid > 0)
 }
 
-fn cannot_open(path: &Path, error: impl Into<std::io::Error>) -> Error {
+fn cannot_open(path: &Path, error: impl Into<io::Error>) -> Error {
     Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b": "], error)
 }
 
-fn cannot_lock(path: &Path, errno: Errno) -> Error {
-    Error::system(&[b"flock failed(", path.as_os_str().as_bytes(), b"): "], errno)
+fn cannot_lock(path: &Path, error: impl Into<io::Error>) -> Error {
+    Error::system(&[b"flock failed(", path.as_os_str().as_bytes(), b"): "], error)
 }
 
 #[cfg(test)]
@@ -169,7 +200,7 @@ mod tests {
         fs::write(&path, "99999\nrest").unwrap();
         let own = PidFile::create(&path, || true).unwrap();
         let foreign = ForeignPidFile::open(&path, OpenOptions::new().read(true)).unwrap();
-        assert_eq!(foreign.text(), std::process::id().to_string().as_bytes());
+        assert_eq!(foreign.text(), std::process::id().to_string().into_bytes());
         assert!(foreign.is_alive());
         own.remove();
         assert!(!path.exists() && foreign.is_alive());
