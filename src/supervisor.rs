@@ -97,17 +97,8 @@ impl<'a, W: World> Supervisor<'a, W> {
                     self.restart();
                     self.world.announce(Standing::Ready);
                 }
-                Some(Request::Term) => {
-                    self.shut_down("TERM", &self.life_cycle.signal_on_term);
-                    return Ok(());
-                }
-                Some(Request::Quit) => {
-                    self.shut_down("QUIT", &self.life_cycle.signal_on_term);
-                    return Ok(());
-                }
-                Some(Request::Int) => {
-                    // QUIRK: TERM, whatever --signal-on-term says (LIFE-043).
-                    self.shut_down("INT", &StopSignal::default());
+                Some(stop @ (Request::Term | Request::Int | Request::Quit)) => {
+                    self.shut_down(stop);
                     return Ok(());
                 }
                 Some(Request::Alrm) | None => {
@@ -132,7 +123,15 @@ impl<'a, W: World> Supervisor<'a, W> {
         if self.life_cycle.signal_on_term != self.life_cycle.signal_on_hup {
             self.stop_old_workers(&self.life_cycle.signal_on_term);
         }
-        self.wait_for_old_workers();
+        if !self.old.is_empty() {
+            self.say([b"no worker has started, waiting for the end of:".as_slice(), &joined(&self.old.pids())].concat());
+        }
+        while !self.old.is_empty() {
+            match self.next_request() {
+                Some(stop) if stop.is_stop() => self.shut_down(stop),
+                _ => self.bury_next_old_worker(),
+            }
+        }
         Err(Error::GivenUp(b"giving up, no worker has started".into()))
     }
 
@@ -197,7 +196,7 @@ impl<'a, W: World> Supervisor<'a, W> {
             self.say(error.message());
             interval.max(Duration::from_secs(1))
         })?;
-        let worker = Worker { pid, generation: self.generation };
+        let worker = Worker { pid, generation: self.generation, started: None };
         self.say(format!("starting new worker {pid}"));
         let is_in_time = self.give_time_to_start(pid);
         if self.is_stop_requested() {
@@ -237,8 +236,8 @@ impl<'a, W: World> Supervisor<'a, W> {
     }
 
     fn accept(&mut self, worker: Worker) {
-        self.current = Some(worker);
         self.last_restart = self.world.clock();
+        self.current = Some(Worker { started: Some(self.last_restart), ..worker });
         self.update_status();
         self.world.note_given_up(None);
     }
@@ -306,10 +305,12 @@ impl<'a, W: World> Supervisor<'a, W> {
     /// Reports a dead child; a current worker is replaced. Any other child counts as an old worker, even one that never
     /// was a worker (LIFE-174).
     fn bury(&mut self, pid: Pid, status: WaitStatus, most_failures: Option<u32>) {
-        if self.current.is_some_and(|worker| worker.pid == pid) {
-            self.current = None;
+        if let Some(worker) = self.current.take_if(|worker| worker.pid == pid) {
             self.say(format!("worker {pid} died unexpectedly with status:{status}, restarting"));
-            self.start_worker(most_failures);
+            self.pace_restart(worker);
+            if !self.is_stop_requested() {
+                self.start_worker(most_failures);
+            }
         } else {
             self.say(format!("old worker {pid} died, status:{status}"));
             self.old.remove(pid);
@@ -317,26 +318,42 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
     }
 
+    /// Where a worker is ready by its own word, one that dies right after it must not be started as fast as that goes.
+    fn pace_restart(&mut self, worker: Worker) {
+        if self.life_cycle.ready_timeout.is_some()
+            && let Some(started) = worker.started
+        {
+            self.sleep_until(started + self.life_cycle.interval);
+        }
+    }
+
     /// Stops all workers and waits for their end, however long that takes. Further signals mean nothing (LIFE-076).
-    fn shut_down(&mut self, name: &str, signal: &StopSignal) {
+    fn shut_down(&mut self, request: Request) {
+        let (name, signal) = match request {
+            // QUIRK: TERM, whatever --signal-on-term says (LIFE-043).
+            Request::Int => ("INT", &StopSignal::default()),
+            Request::Quit => ("QUIT", &self.life_cycle.signal_on_term),
+            _ => ("TERM", &self.life_cycle.signal_on_term),
+        };
         self.world.announce(Standing::Stopping);
         self.retire_current();
         let sending = [b", sending ", signal.text(), b" to all workers:", &joined(&self.old.pids())].concat();
         self.say([b"received ", name.as_bytes(), &sending].concat());
         self.stop_old_workers(signal);
-        self.wait_for_old_workers();
+        while !self.old.is_empty() {
+            self.requests().clear();
+            self.bury_next_old_worker();
+        }
         self.say("exiting");
     }
 
-    fn wait_for_old_workers(&mut self) {
-        while !self.old.is_empty() {
-            self.requests().clear();
-            self.wait_for(Awaited::Death { tick: false }, None);
-            if let Some((pid, status)) = self.world.reap() {
-                self.say(format!("worker {pid} died, status:{status}"));
-                self.old.remove(pid);
-                self.update_status();
-            }
+    /// Waits for a death, or for a request. Any child's death is reported as a worker's.
+    fn bury_next_old_worker(&mut self) {
+        self.wait_for(Awaited::Death { tick: false }, None);
+        if let Some((pid, status)) = self.world.reap() {
+            self.say(format!("worker {pid} died, status:{status}"));
+            self.old.remove(pid);
+            self.update_status();
         }
     }
 

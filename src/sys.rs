@@ -112,31 +112,39 @@ pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<(), Errno> {
 }
 
 /// A child that has ended and not been reaped. nix's waitid(2) fails for one that a real-time signal has ended.
-pub(crate) fn dead_child() -> Option<Pid> {
+pub(crate) fn dead_child() -> Result<Option<Pid>, Errno> {
     find_dead(libc::P_ALL, 0)
 }
 
 /// Whether the child `pid` has ended and not been reaped.
 pub(crate) fn is_dead(pid: Pid) -> bool {
     // An id_t is wider than a pid_t on some systems.
-    libc::id_t::try_from(pid).is_ok_and(|id| find_dead(libc::P_PID, id).is_some())
+    libc::id_t::try_from(pid).is_ok_and(|id| matches!(find_dead(libc::P_PID, id), Ok(Some(_))))
 }
 
-fn find_dead(kind: libc::idtype_t, id: libc::id_t) -> Option<Pid> {
+fn find_dead(kind: libc::idtype_t, id: libc::id_t) -> Result<Option<Pid>, Errno> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: waitid(2) writes at most the structure; where no child is dead, its si_pid stays the zero it was set to.
-    let pid = unsafe { (libc::waitid(kind, id, info.as_mut_ptr(), flags) == 0).then(|| info.assume_init().si_pid()) };
-    pid.filter(|&pid| pid != 0)
+    let (result, pid) = unsafe {
+        let result = libc::waitid(kind, id, info.as_mut_ptr(), flags);
+        (result, info.assume_init().si_pid())
+    };
+    none_if_childless(Errno::result(result).map(|_| (pid != 0).then_some(pid)))
 }
 
 /// waitpid(2) without blocking: `pid`, or any child for -1, if it has ended. nix takes the status apart, which is shown
 /// as it is, and knows no real-time signals.
-pub(crate) fn reap(pid: Pid) -> Option<(Pid, WaitStatus)> {
+pub(crate) fn reap(pid: Pid) -> Result<Option<(Pid, WaitStatus)>, Errno> {
     let mut status = 0;
     // SAFETY: the status is writable.
     let reaped = unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) };
-    (reaped > 0).then_some((reaped, status))
+    none_if_childless(Errno::result(reaped).map(|reaped| (reaped != 0).then_some((reaped, status))))
+}
+
+/// To have no child is no error.
+fn none_if_childless<T>(found: Result<Option<T>, Errno>) -> Result<Option<T>, Errno> {
+    if matches!(found, Err(Errno::ECHILD)) { Ok(None) } else { found }
 }
 
 /// Waits until the child `pid` has ended.
@@ -206,13 +214,15 @@ pub(crate) unsafe fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. How
-/// many there were.
+/// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. Where
+/// that isn't, something else that can be opened everywhere and neither read nor written. How many there were.
 pub(crate) fn open_standard_descriptors() -> usize {
     let closed: Vec<RawFd> = (0..=2).filter(|&standard| !is_open(standard)).collect();
     for _ in &closed {
         // The lowest free number is one of them. It stays open for good.
-        let _ = open(c"/dev/null", OFlag::O_RDWR, Mode::empty()).map(IntoRawFd::into_raw_fd);
+        let opened = open(c"/dev/null", OFlag::O_RDWR, Mode::empty());
+        let opened = opened.or_else(|_| open(c"/", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()));
+        let _ = opened.map(IntoRawFd::into_raw_fd);
     }
     closed.len()
 }

@@ -273,7 +273,7 @@ impl World for System<'_> {
         if !may_have_dead_child() {
             return None;
         }
-        let (pid, status) = sys::reap(worker)?;
+        let (pid, status) = sys::reap(worker).ok().flatten()?;
         self.bury(pid, status, true).then_some(status)
     }
 

@@ -44,20 +44,23 @@ impl PidFile {
     pub(crate) fn create(path: &Path, mut is_asked_to_end: impl FnMut() -> bool) -> Result<Self, Error> {
         let lock = loop {
             Self::check(path)?;
+            let is_new = !path.exists();
             // What has become a fifo meanwhile must not be waited for.
             let mut options = OpenOptions::new();
             let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
-            let mut file = file.map_err(|error| cannot_open(path, error))?;
-            let lock = loop {
-                match Flock::lock(file, FlockArg::LockExclusive) {
-                    Ok(lock) => break lock,
-                    Err((same, Errno::EINTR)) if !is_asked_to_end() => file = same,
-                    Err((_, errno)) => return Err(cannot_lock(path, errno)),
+            let file = file.map_err(|error| cannot_open(path, error))?;
+            let lock = lock(file, &mut is_asked_to_end).map_err(|errno| {
+                // A file that was made for nothing. If somebody else has locked it meanwhile, it is theirs.
+                if is_new && errno != Errno::EINTR {
+                    let _ = fs::remove_file(path);
                 }
-            };
+                cannot_lock(path, errno)
+            })?;
             // The one that had the lock may have removed the file meanwhile.
-            if lock.metadata().is_ok_and(|metadata| FileId::of(path) == Some(FileId::from(&metadata))) {
-                break lock;
+            match (fs::metadata(path), lock.metadata()) {
+                (Ok(there), Ok(locked)) if FileId::from(&there) != FileId::from(&locked) => {}
+                (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {}
+                _ => break lock,
             }
         };
         // QUIRK: that the disk is full is not noticed (LIFE-092).
@@ -76,6 +79,21 @@ impl PidFile {
         if let Err(error) = removed {
             say(Error::cannot_unlink(&self.path, error).message());
         }
+    }
+}
+
+/// Waits until nobody else has the lock.
+fn lock(mut file: File, is_asked_to_end: &mut impl FnMut() -> bool) -> Result<Flock<File>, Errno> {
+    let mut how = FlockArg::LockExclusiveNonblock;
+    loop {
+        match Flock::lock(file, how) {
+            Ok(lock) => return Ok(lock),
+            // A request may have come in before the wait, and would not end it.
+            Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) if !is_asked_to_end() => file = same,
+            Err((_, Errno::EWOULDBLOCK)) => return Err(Errno::EINTR),
+            Err((_, errno)) => return Err(errno),
+        }
+        how = FlockArg::LockExclusive;
     }
 }
 

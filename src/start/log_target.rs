@@ -48,12 +48,13 @@ impl LogTarget {
 
     /// Moves standard output and standard error to the log. From here on, nothing waits for its command.
     pub(super) fn move_into_place(&mut self) -> Result<(), Error> {
-        if let Some(fd) = &self.fd {
+        // ORDER: nothing waits for the command even if this fails half-way, as it would wait for us.
+        self.command = None;
+        match self.fd.take() {
             // QUIRK: also over a listener that was wanted there (`--port=80=1`).
-            redirect(fd)?;
+            Some(fd) => redirect(fd),
+            None => Ok(()),
         }
-        (self.fd, self.command) = (None, None);
-        Ok(())
     }
 
     /// The file, to be opened again when it has been renamed.

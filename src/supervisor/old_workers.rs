@@ -12,6 +12,8 @@ use crate::sys::Pid;
 pub(super) struct Worker {
     pub(super) pid: Pid,
     pub(crate) generation: u64,
+    /// When it had started, as far as it has.
+    pub(super) started: Option<Duration>,
 }
 
 /// Times are those of the world's clock.
@@ -19,14 +21,14 @@ pub(super) struct Worker {
 pub(super) struct OldWorkers(BTreeMap<Pid, OldWorker>);
 
 struct OldWorker {
-    generation: u64,
+    worker: Worker,
     /// When it gets KILL, and in which form.
     kill: Option<(Duration, StopSignal)>,
 }
 
 impl OldWorkers {
-    pub(super) fn add(&mut self, Worker { pid, generation }: Worker) {
-        self.0.insert(pid, OldWorker { generation, kill: None });
+    pub(super) fn add(&mut self, worker: Worker) {
+        self.0.insert(worker.pid, OldWorker { worker, kill: None });
     }
 
     /// Forgets a worker that has ended. False if it was no old worker.
@@ -39,7 +41,7 @@ impl OldWorkers {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Worker> {
-        self.0.iter().map(|(&pid, worker)| Worker { pid, generation: worker.generation })
+        self.0.values().map(|old| old.worker)
     }
 
     /// In the order in which they are named and signalled: sorted as strings, `13` before `4` (LIFE-063).
@@ -79,7 +81,7 @@ mod tests {
     fn pids_are_sorted_as_strings() {
         let mut old = OldWorkers::default();
         for pid in [4, 13, 100] {
-            old.add(Worker { pid, generation: 1 });
+            old.add(Worker { pid, generation: 1, started: None });
         }
         assert_eq!(old.pids(), [100, 13, 4]);
         assert!(old.remove(13) && !old.remove(13));
@@ -88,7 +90,7 @@ mod tests {
     #[test]
     fn the_first_stop_signal_sets_the_time() {
         let (mut old, kill) = (OldWorkers::default(), StopSignal::default().to_kill());
-        old.add(Worker { pid: 4, generation: 1 });
+        old.add(Worker { pid: 4, generation: 1, started: None });
         assert_eq!(old.next_kill(), None);
         for seconds in [7, 9] {
             old.kill_at(Duration::from_secs(seconds), 4, kill.clone());

@@ -713,9 +713,62 @@ fn without_a_first_worker_it_ends() {
             "1 starting new worker 102",
             "4 new worker 102 is not ready in time, sending TERM",
             "4 kill TERM 102",
+            "4 no worker has started, waiting for the end of:102",
             "6 worker 102 died, status:15",
             "6 giving up, no worker has started, exit 125",
         ]
+    );
+}
+
+#[test]
+fn a_shutdown_while_what_is_left_of_a_first_start_ends() {
+    let trace = live(
+        "interval 1
+         ready notify
+         ready-timeout 3
+         max-start-failures 1
+         signal-on-hup USR1
+         kill-timeout 9
+         worker 1 ready never
+         worker 1 deaf
+         at 5 HUP
+         at 6 TERM",
+    );
+    let (_, end) = trace.split_once("3 no worker has started, ").unwrap();
+    let expected = [
+        "waiting for the end of:101",
+        "6 received TERM, sending TERM to all workers:101",
+        "6 kill TERM 101",
+        "12 old worker 101 has not ended in time, sending KILL",
+        "12 kill KILL 101",
+        "12 worker 101 died, status:9",
+        "12 exiting",
+        "12 giving up, no worker has started, exit 125",
+    ];
+    assert_eq!(end.lines().collect::<Vec<_>>(), expected, "{trace}");
+}
+
+/// One that dies later is replaced at once.
+#[test]
+fn a_worker_that_dies_right_after_it_was_ready_is_replaced_after_the_interval() {
+    check(
+        "interval 5
+         ready notify
+         worker 1 ready 1
+         worker 1 dies 2 256
+         worker 2 ready 0
+         worker 2 dies 6 256
+         worker 3 dies 1 256
+         worker 3 ready 0
+         at 14 TERM",
+        "0 starting new worker 101
+         2 worker 101 died unexpectedly with status:256, restarting
+         6 starting new worker 102
+         12 worker 102 died unexpectedly with status:256, restarting
+         12 starting new worker 103
+         13 worker 103 died unexpectedly with status:256, restarting
+         14 received TERM, sending TERM to all workers:
+         14 exiting",
     );
 }
 
@@ -731,7 +784,7 @@ fn who_was_not_ready_is_asked_to_end_before_all_ends() {
          worker 1 ready never
          worker 1 slow 2",
     );
-    assert!(trace.contains("3 kill USR1 101\n3 kill QUIT 101\n5 worker 101 died"), "{trace}");
+    assert!(trace.contains("3 kill USR1 101\n3 kill QUIT 101\n3 no worker has started, waiting for the end of:101\n5 "), "{trace}");
 }
 
 #[test]

@@ -172,7 +172,16 @@ impl SignalPipe {
         }
         let mut requests: Vec<_> = request(OVERFLOW.swap(0, Ordering::Relaxed)).into_iter().collect();
         let mut bytes = [0; 256];
-        while let Ok(count @ 1..) = self.reader.read(&mut bytes) {
+        loop {
+            let count = match self.reader.read(&mut bytes) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // What is there will be read the next time.
+                Err(_) => {
+                    WRITTEN.store(true, Ordering::Relaxed);
+                    break;
+                }
+            };
             let signals = bytes[..count].iter().map(|&byte| c_int::from(byte));
             self.is_log_to_be_opened |= signals.clone().any(|signal| signal == libc::SIGUSR1);
             requests.extend(signals.filter_map(request));
@@ -207,15 +216,15 @@ pub(super) fn may_have_dead_child() -> bool {
 }
 
 /// What `look` finds of dead children, if there can be any at all: the system is asked only after a CHLD.
-pub(super) fn find_dead_child<T>(look: impl FnOnce() -> Option<T>) -> Option<T> {
+pub(super) fn find_dead_child<T>(look: impl FnOnce() -> Result<Option<T>, Errno>) -> Option<T> {
     // ORDER: forgotten before the look, as one may die right after it.
     if !MAY_HAVE_DEAD_CHILD.swap(false, Ordering::Relaxed) {
         return None;
     }
     let found = look();
-    // Where one is dead, others may be.
-    MAY_HAVE_DEAD_CHILD.fetch_or(found.is_some(), Ordering::Relaxed);
-    found
+    // Where one is dead, others may be; and after an error, nothing is known.
+    MAY_HAVE_DEAD_CHILD.fetch_or(!matches!(found, Ok(None)), Ordering::Relaxed);
+    found.ok().flatten()
 }
 
 /// The handler.
