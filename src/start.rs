@@ -20,7 +20,7 @@ use crate::stderr::say;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::OneThread;
 use crate::system::service_manager::ServiceManager;
-use crate::system::signals::{LaunchState, SignalPipe, ignore_broken_pipes};
+use crate::system::signals::{Blocked, LaunchState, SignalPipe, block_all, ignore_broken_pipes};
 use crate::system::{Files, System};
 
 /// Runs a superdaemon until TERM or INT stops it and its workers have ended.
@@ -57,8 +57,10 @@ pub fn start_server(options: &Options) -> Result<(), Error> {
 #[derive(Default)]
 struct Resources {
     place: Place,
-    log: Option<LogTarget>,
     listeners: Listeners,
+    /// From the first file that is made until there are handlers: a signal would leave it behind.
+    blocked: Option<Blocked>,
+    log: Option<LogTarget>,
 }
 
 impl Resources {
@@ -86,11 +88,12 @@ impl Resources {
         ignore_broken_pipes();
         files.log = self.redirect_output()?;
         files.envdir = envdir;
-        let launcher =
-            options.daemonize.then(|| daemonize(launch.one_thread, self.listeners.use_stdin())).transpose()?;
+        let daemonize = || daemonize(launch.one_thread, self.listeners.use_stdin(), self.blocked.as_ref());
+        let launcher = options.daemonize.then(daemonize).transpose()?;
 
-        // The launcher of a daemon has no handlers: it dies of signals as any program does.
-        let mut pipe = SignalPipe::install(&launch).map_err(|error| Error::system(&[b"pipe failed:"], error))?;
+        let blocked = self.blocked.take();
+        let mut pipe =
+            SignalPipe::install(&launch, blocked).map_err(|error| Error::system(&[b"pipe failed:"], error))?;
         let pid_file = options.pid_file.as_deref();
         let pid_file = pid_file.map(|path| PidFile::create(path, || !pipe.read().is_empty())).transpose();
         if let Some(launcher) = launcher {
@@ -143,7 +146,10 @@ impl Resources {
         if let Some(log) = &mut self.log {
             log.relocate(|fd| plan.keep_clear(fd))?;
         }
-        plan.listen(&mut self.listeners, &mut self.place)?;
+        let places = plan.listen_to_ports(&mut self.listeners, &mut self.place)?;
+        // ORDER: behind the ports, where the name of a host may be looked up for a long time.
+        self.blocked = Some(block_all());
+        plan.listen_to_paths(&mut self.listeners, places)?;
         self.place = Place::default();
         Ok(())
     }
@@ -167,6 +173,8 @@ impl<'a> Checked<'a> {
         let plan = if options.listen_fds { plan.for_listen_fds()? } else { plan };
         check_names(options)?;
         options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
+        // Both make a file for a moment.
+        let _blocked = block_all();
         let status = options.status_file.as_deref().map(StatusFile::new).transpose()?;
         let failure = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
         let failure = failure.map(FailureFile::new).transpose()?;

@@ -124,7 +124,9 @@ impl<'a, W: World> Supervisor<'a, W> {
             self.stop_old_workers(&self.life_cycle.signal_on_term);
         }
         if !self.old.is_empty() {
-            self.say([b"no worker has started, waiting for the end of:".as_slice(), &joined(&self.old.pids())].concat());
+            self.say(
+                [b"no worker has started, waiting for the end of:".as_slice(), &joined(&self.old.pids())].concat(),
+            );
         }
         while !self.old.is_empty() {
             match self.next_request() {

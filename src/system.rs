@@ -198,7 +198,7 @@ impl World for System<'_> {
         if self.tells_pid {
             environment.reserve_pid("LISTEN_PID");
         }
-        let blocked = self.launch.block_all();
+        let blocked = signals::block_all();
         match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
                 // In both processes, since either may come first.
@@ -213,7 +213,7 @@ impl World for System<'_> {
                 if self.leads_group {
                     let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
                 }
-                blocked.restore_in_child();
+                self.launch.restore_in_child(blocked);
                 environment.put_pid();
                 self.exec(&environment)
             }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::vec::IntoIter;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -132,10 +133,14 @@ impl<'a> ListenPlan<'a> {
         if clear == own { Ok(fd) } else { sys::move_above(fd, clear, CloseOnExec::Yes) }
     }
 
-    /// Binds all of it, up to the first error: the ports in their order, then the paths in theirs (S5). What was
-    /// inherited comes first. From here on, programs that are executed get the listeners. `script` gives way to a port
-    /// that is wanted there.
-    pub(crate) fn listen(&self, listeners: &mut Listeners, script: &mut Place) -> Result<(), Error> {
+    /// Binds the ports in their order, up to the first error, and then come the paths (S5). What was inherited comes
+    /// first. From here on, programs that are executed get the listeners. `script` gives way to a port that is wanted
+    /// there. What is kept free for the paths is the result.
+    pub(crate) fn listen_to_ports(
+        &self,
+        listeners: &mut Listeners,
+        script: &mut Place,
+    ) -> Result<IntoIter<OwnedFd>, Error> {
         for inherited in &listeners.entries {
             fcntl(&inherited.fd, FcntlArg::F_SETFD(FdFlag::empty()))
                 .map_err(|errno| Error::system(&[b"failed to pass on ", &inherited.name, b":"], errno))?;
@@ -144,6 +149,15 @@ impl<'a> ListenPlan<'a> {
         for port in &self.ports {
             listeners.entries.push(self.listen_to_port(port, places.next(), script)?);
         }
+        Ok(places)
+    }
+
+    /// Binds the paths in their order, up to the first error.
+    pub(crate) fn listen_to_paths(
+        &self,
+        listeners: &mut Listeners,
+        mut places: IntoIter<OwnedFd>,
+    ) -> Result<(), Error> {
         // Of all, before the first is touched.
         self.paths.iter().try_for_each(|path| check_not_live(path))?;
         for path in self.paths {
@@ -231,6 +245,11 @@ mod tests {
         ListenPlan::new(&ports.iter().map(Into::into).collect::<Vec<_>>(), paths, 0, inherited)
     }
 
+    fn listen(plan: &ListenPlan, listeners: &mut Listeners) -> Result<(), Error> {
+        let places = plan.listen_to_ports(listeners, &mut Place::default())?;
+        plan.listen_to_paths(listeners, places)
+    }
+
     fn message<T>(result: Result<T, Error>) -> String {
         result.map(drop).unwrap_err().to_string()
     }
@@ -246,7 +265,8 @@ mod tests {
         assert!(listeners.entries.iter().all(is_closed_on_exec));
 
         let paths = [ours.clone()];
-        plan(&["127.0.0.1:0"], &paths, &listeners).unwrap().listen(&mut listeners, &mut Place::default()).unwrap();
+        let plan = plan(&["127.0.0.1:0"], &paths, &listeners).unwrap();
+        listen(&plan, &mut listeners).unwrap();
         assert!(!listeners.entries.iter().any(is_closed_on_exec));
         let variable = String::from_utf8(listeners.variable()).unwrap();
         let entries: Vec<_> = variable.split(';').collect();
@@ -305,7 +325,7 @@ mod tests {
         let paths = [dir.path().join("ours")];
         let ports = ["127.0.0.1:0", &format!("0=0{}", first + 3), "localhost:u0"];
         let plan = plan(&ports, &paths, &listeners).unwrap().for_listen_fds().unwrap();
-        plan.listen(&mut listeners, &mut Place::default()).unwrap();
+        listen(&plan, &mut listeners).unwrap();
         let is_next = |(listener, fd): (&Listener, _)| listener.fd.as_raw_fd() == fd;
         assert!(listeners.entries.iter().zip(first..).all(is_next));
         let variable = String::from_utf8(listeners.variable()).unwrap();
@@ -333,14 +353,14 @@ mod tests {
         let _other = unsafe { sys::move_to(File::open("/dev/null").unwrap().into(), first + 4) }.unwrap();
         let paths = [dir.path().join("ours")];
         let in_row = |ports: &[&str], listeners: &_| plan(ports, &paths, listeners).unwrap().for_listen_fds();
-        let error = message(in_row(&["0", "0"], &listeners).unwrap().listen(&mut listeners, &mut Place::default()));
+        let error = message(listen(&in_row(&["0", "0"], &listeners).unwrap(), &mut listeners));
         let number = first + 4;
         assert_eq!(
             error,
             format!("--listen-fds: file descriptor {number} is needed for a listener, but is open already")
         );
         assert!(!paths[0].exists() && !sys::is_open(first + 2) && listeners.entries.len() == 2);
-        in_row(&["0"], &listeners).unwrap().listen(&mut listeners, &mut Place::default()).unwrap();
+        listen(&in_row(&["0"], &listeners).unwrap(), &mut listeners).unwrap();
     }
 
     #[test]

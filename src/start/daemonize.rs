@@ -7,6 +7,7 @@ use nix::unistd::{dup2_stdin, setsid};
 
 use crate::error::Error;
 use crate::sys::{self, Fork, OneThread};
+use crate::system::signals::Blocked;
 
 /// The daemon's line to its launcher.
 pub(super) struct Launcher(PipeWriter);
@@ -23,11 +24,19 @@ impl Launcher {
 ///
 /// Working directory and umask stay (LIFE-127). Standard input becomes /dev/null, unless a listener sits on it
 /// (LIFE-132).
-pub(super) fn daemonize(one_thread: OneThread, keeps_stdin: bool) -> Result<Launcher, Error> {
+pub(super) fn daemonize(
+    one_thread: OneThread,
+    keeps_stdin: bool,
+    blocked: Option<&Blocked>,
+) -> Result<Launcher, Error> {
     let fork_failed = |errno| Error::system(&[b"fork failed:"], errno);
     let (from_daemon, to_launcher) = io::pipe().map_err(|error| Error::system(&[b"pipe failed:"], error))?;
     if let Fork::Parent(_) = sys::fork(one_thread).map_err(fork_failed)? {
         drop(to_launcher);
+        // The launcher owns nothing, and dies of signals as any program does.
+        if let Some(blocked) = blocked {
+            blocked.unblock();
+        }
         wait_for_daemon(from_daemon);
     }
     drop(from_daemon);
@@ -49,7 +58,7 @@ pub(super) fn daemonize(one_thread: OneThread, keeps_stdin: bool) -> Result<Laun
     Ok(launcher)
 }
 
-/// Ends the launcher, which owns nothing any more.
+/// Ends the launcher.
 fn wait_for_daemon(mut from_daemon: PipeReader) -> ! {
     let mut code = [0];
     match from_daemon.read_exact(&mut code) {

@@ -784,7 +784,10 @@ fn who_was_not_ready_is_asked_to_end_before_all_ends() {
          worker 1 ready never
          worker 1 slow 2",
     );
-    assert!(trace.contains("3 kill USR1 101\n3 kill QUIT 101\n3 no worker has started, waiting for the end of:101\n5 "), "{trace}");
+    assert!(
+        trace.contains("3 kill USR1 101\n3 kill QUIT 101\n3 no worker has started, waiting for the end of:101\n5 "),
+        "{trace}"
+    );
 }
 
 #[test]

@@ -86,36 +86,41 @@ impl LaunchState {
         }
     }
 
-    /// Blocks all signals until the fork is over on both sides, so that none is handled by a handler of the superdaemon
-    /// in the child, where the pipe isn't read (LIFE-080).
-    pub(super) fn block_all(&self) -> Blocked<'_> {
-        let mut unblocked = SigSet::empty();
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut unblocked));
-        Blocked { launch: self, unblocked }
+    /// In the child that [`block_all`] was called for: everything as at launch, except that the caught signals are
+    /// default even if they were ignored (LIFE-005): that is what exec makes of them, and until then the handler does. A
+    /// signal that came in since the fork acts now. Async-signal-safe.
+    pub(super) fn restore_in_child(&self, blocked: Blocked) {
+        IN_CHILD.store(true, Ordering::Relaxed);
+        self.restore_actions();
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
+        std::mem::forget(blocked);
     }
+}
+
+/// Blocks all signals as long as the result lives. Until a fork is over on both sides, so that none is handled by a
+/// handler of the superdaemon in the child, where the pipe isn't read (LIFE-080); and as long as there are files that a
+/// signal would leave behind, but no handlers.
+pub(crate) fn block_all() -> Blocked {
+    let mut unblocked = SigSet::empty();
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut unblocked));
+    Blocked { unblocked }
 }
 
 /// Signals are blocked as long as this lives.
-pub(super) struct Blocked<'a> {
-    launch: &'a LaunchState,
+pub(crate) struct Blocked {
     unblocked: SigSet,
 }
 
-impl Blocked<'_> {
-    /// In the child: everything as at launch, except that the caught signals are default even if they were ignored
-    /// (LIFE-005): that is what exec makes of them, and until then the handler does. A signal that came in since the
-    /// fork acts now. Async-signal-safe.
-    pub(super) fn restore_in_child(self) {
-        IN_CHILD.store(true, Ordering::Relaxed);
-        self.launch.restore_actions();
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.launch.mask), None);
-        std::mem::forget(self);
+impl Blocked {
+    /// For a process of its own, made meanwhile.
+    pub(crate) fn unblock(&self) {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.unblocked), None);
     }
 }
 
-impl Drop for Blocked<'_> {
+impl Drop for Blocked {
     fn drop(&mut self) {
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.unblocked), None);
+        self.unblock();
     }
 }
 
@@ -133,8 +138,9 @@ pub(crate) struct SignalPipe {
 
 impl SignalPipe {
     /// Installs the handlers, whatever the signals did at launch (LIFE-005: `nohup` has no effect).
-    /// But QUIT, with which a shell starts programs in the background, stays ignored.
-    pub(crate) fn install(launch: &LaunchState) -> io::Result<Self> {
+    /// But QUIT, with which a shell starts programs in the background, stays ignored. What came in while signals were
+    /// `blocked` is there then.
+    pub(crate) fn install(launch: &LaunchState, blocked: Option<Blocked>) -> io::Result<Self> {
         let (reader, writer) = io::pipe()?;
         for end in [reader.as_fd(), writer.as_fd()] {
             // A full pipe must not block the handler, an empty one not the loop.
@@ -145,6 +151,7 @@ impl SignalPipe {
         for signal in CAUGHT.into_iter().filter(is_caught) {
             set_action(signal, SigHandler::Handler(write_to_pipe));
         }
+        drop(blocked);
         // The mask stays as it was at launch (LIFE-007), but a death that is not told would never be seen: the original
         // waits in wait(2), which needs no CHLD.
         let mut child = SigSet::empty();
