@@ -6,17 +6,21 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::iter;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{self, Path, PathBuf};
+use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{Flock, FlockArg, OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
-use nix::unistd::{mkdtemp, unlink};
+use nix::sys::stat::{Mode, fchmod, fstat, umask};
+use nix::unistd::{UnlinkatFlags, geteuid, mkdtemp, unlinkat};
 
 use crate::error::Error;
+use crate::files::file_id::FileId;
 use crate::readiness::Watch;
 use crate::sys::descendants::descends_from;
 use crate::sys::{self, Pid};
@@ -38,7 +42,7 @@ const MESSAGES_AT_A_TIME: usize = 256;
 /// The sockets of the workers. Dropping them removes all files.
 pub(super) struct NotifySockets {
     parent: PathBuf,
-    directory: PathBuf,
+    directory: Rc<Directory>,
     /// How many sockets there have been: the name of the last.
     count: u32,
     /// For the worker that is about to be started.
@@ -53,7 +57,7 @@ struct WorkerSocket {
 
 impl NotifySockets {
     /// Makes the directory that holds the sockets, in `$TMPDIR`, or in /tmp if that is not set or too long for a
-    /// socket's path. Opens nothing.
+    /// socket's path. Binds nothing. Removes what a superdaemon that was killed has left there.
     pub(super) fn new() -> Result<Self, Error> {
         let wanted = path::absolute(env::temp_dir()).unwrap_or_default();
         let fits = (1..=LONGEST_PARENT).contains(&wanted.as_os_str().len());
@@ -62,14 +66,11 @@ impl NotifySockets {
 
     fn within(parent: PathBuf) -> Result<Self, Error> {
         let name = parent.as_os_str().as_bytes();
-        let directory = make_directory(&parent).map_err(|errno| {
+        remove_left_over(&parent);
+        let directory = Directory::make(&parent).map_err(|errno| {
             Error::system(&[b"failed to make a directory for notify sockets in ", name, b":"], errno)
         })?;
-        Ok(Self { parent, directory, count: 0, pending: None, workers: BTreeMap::new() })
-    }
-
-    fn bind(&self) -> Result<Socket, Errno> {
-        Socket::bind(self.directory.join(self.count.to_string()))
+        Ok(Self { parent, directory: directory.into(), count: 0, pending: None, workers: BTreeMap::new() })
     }
 }
 
@@ -78,15 +79,13 @@ impl Watch for NotifySockets {
     fn prepare(&mut self) -> Result<Option<PathBuf>, Errno> {
         self.pending = None;
         self.count = self.count.wrapping_add(1);
-        let bound = match self.bind() {
-            // The directory is gone: /tmp has been tidied up.
-            Err(Errno::ENOENT) => {
-                self.directory = make_directory(&self.parent)?;
-                self.bind()
-            }
-            bound => bound,
-        };
-        Ok(Some(self.pending.insert(bound?).path.clone()))
+        if !self.directory.is_there() {
+            // /tmp has been tidied up, and what has this name now may be somebody else's.
+            self.directory = Directory::make(&self.parent)?.into();
+        }
+        let name = self.count.to_string();
+        self.pending = Some(Socket::bind(&self.directory, &name)?);
+        Ok(Some(self.directory.path.join(name)))
     }
 
     /// The socket that was opened last is the worker's.
@@ -119,43 +118,109 @@ impl Watch for NotifySockets {
     }
 }
 
-impl Drop for NotifySockets {
-    fn drop(&mut self) {
-        // ORDER: the directory must be empty.
-        self.pending = None;
-        self.workers.clear();
-        let _ = fs::remove_dir(&self.directory);
+/// The directory of the sockets: only its owner can list it, while a process that was told a path in it can use that.
+/// It is used by its descriptor, as its name may lead elsewhere by then. Dropping it removes it, if it is empty. Its lock
+/// tells others that its owner is alive.
+struct Directory {
+    path: PathBuf,
+    id: FileId,
+    lock: Flock<OwnedFd>,
+}
+
+impl Directory {
+    fn make(parent: &Path) -> Result<Self, Errno> {
+        loop {
+            let path = mkdtemp(&parent.join(DIRECTORY))?;
+            match Self::open(path.clone()) {
+                Ok(directory) if directory.is_there() => {
+                    fchmod(&*directory.lock, Mode::from_bits_truncate(0o711))?;
+                    return Ok(directory);
+                }
+                // Another start took it for one that was left over.
+                Ok(_) | Err(Errno::ENOENT | Errno::EWOULDBLOCK) => {}
+                Err(errno) => {
+                    let _ = fs::remove_dir(&path);
+                    return Err(errno);
+                }
+            }
+        }
+    }
+
+    /// A directory of our own that nobody has locked.
+    fn open(path: PathBuf) -> Result<Self, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = open(&path, flags, Mode::empty())?;
+        let stat = fstat(&fd)?;
+        if stat.st_uid != geteuid().as_raw() {
+            return Err(Errno::EPERM);
+        }
+        let lock = Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+        Ok(Self { path, id: FileId::from(&stat), lock })
+    }
+
+    /// Whether it still has its name.
+    fn is_there(&self) -> bool {
+        FileId::of(&self.path) == Some(self.id)
+    }
+
+    /// Whether nobody uses it: programs of before the lock had sockets in it that somebody receives from.
+    fn is_left_over(&self) -> bool {
+        let mut names = fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path());
+        !names.any(|path| UnixDatagram::unbound().is_ok_and(|socket| socket.connect(path).is_ok()))
+    }
+
+    fn remove_sockets(&self) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_socket()) {
+                let _ = unlinkat(&*self.lock, &*entry.file_name(), UnlinkatFlags::NoRemoveDir);
+            }
+        }
     }
 }
 
-/// A directory that only its owner can list, while a process that was told a path in it can use that.
-fn make_directory(parent: &Path) -> Result<PathBuf, Errno> {
-    let directory = mkdtemp(&parent.join(DIRECTORY))?;
-    change_mode(&directory, 0o711)?;
-    Ok(directory)
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if self.is_there() {
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
 }
 
-fn change_mode(path: &Path, mode: u32) -> Result<(), Errno> {
-    fchmodat(AT_FDCWD, path, Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)
+/// Removes the directories of superdaemons that were killed.
+fn remove_left_over(parent: &Path) {
+    let prefix = DIRECTORY.trim_end_matches('X').as_bytes();
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.len() == DIRECTORY.len()
+            && name.as_bytes().starts_with(prefix)
+            && let Ok(directory) = Directory::open(entry.path())
+            && directory.is_left_over()
+        {
+            directory.remove_sockets();
+        }
+    }
 }
 
 /// A bound socket. Dropping it removes its file.
 struct Socket {
     fd: OwnedFd,
-    path: PathBuf,
+    directory: Rc<Directory>,
+    name: String,
 }
 
 impl Socket {
-    fn bind(path: PathBuf) -> Result<Self, Errno> {
+    fn bind(directory: &Rc<Directory>, name: &str) -> Result<Self, Errno> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         // ORDER: before anybody can send, as the kernel notes the sender when it sends.
         setsockopt(&fd, sockopt::PassCred, &true)?;
-        sys::bind_unix(&fd, path.as_os_str().as_bytes())?;
-        let socket = Self { fd, path };
+        let path = format!("/proc/self/fd/{}/{name}", directory.lock.as_raw_fd());
         // A worker may have changed its user by the time it is ready.
-        change_mode(&socket.path, 0o777)?;
-        Ok(socket)
+        let saved = umask(Mode::empty());
+        let bound = sys::bind_unix(&fd, path.as_bytes());
+        umask(saved);
+        bound?;
+        Ok(Self { fd, directory: Rc::clone(directory), name: name.to_owned() })
     }
 
     fn receive(&self) -> Option<Message> {
@@ -170,7 +235,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let _ = unlink(&self.path);
+        let _ = unlinkat(&*self.directory.lock, self.name.as_str(), UnlinkatFlags::NoRemoveDir);
     }
 }
 
@@ -182,9 +247,7 @@ struct Message {
 #[cfg(test)]
 mod tests {
     use std::io::{self, IoSlice, Read};
-    use std::os::fd::AsRawFd;
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-    use std::os::unix::net::UnixDatagram;
+    use std::os::unix::fs::PermissionsExt;
     use std::process::{Child, Command, Stdio};
     use std::thread;
     use std::time::{Duration, Instant};
@@ -374,6 +437,38 @@ mod tests {
         assert!(sockets.is_ready(this_process()));
         drop(sockets);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    /// Another user could put a directory there, and links into it.
+    #[test]
+    fn a_directory_that_has_taken_the_name_is_left_alone() {
+        let (dir, mut sockets) = sockets();
+        let path = open_for(&mut sockets, 1);
+        let directory = path.parent().unwrap();
+        let away = dir.path().join("away");
+        fs::rename(directory, &away).unwrap();
+        fs::create_dir(directory).unwrap();
+        let next = open_for(&mut sockets, 2);
+        assert!(next.parent() != Some(directory) && next.exists());
+        drop(sockets);
+        assert!(fs::read_dir(directory).unwrap().count() == 0 && fs::read_dir(&away).unwrap().count() == 0);
+    }
+
+    #[test]
+    fn what_a_killed_superdaemon_has_left_is_removed() {
+        let (dir, mut alive) = sockets();
+        let path = open_for(&mut alive, 1);
+        let left_over = dir.path().join("start_server.abcdef");
+        let older = dir.path().join("start_server.ghijkl");
+        let others = dir.path().join("start_server.with-a-longer-name");
+        for directory in [&left_over, &older, &others] {
+            fs::create_dir(directory).unwrap();
+        }
+        drop(UnixDatagram::bind(left_over.join("1")).unwrap());
+        let _receives = UnixDatagram::bind(older.join("1")).unwrap();
+        let _sockets = NotifySockets::within(dir.path().to_owned()).unwrap();
+        assert_eq!([&left_over, &older, &others, &path].map(|path| path.exists()), [false, true, true, true]);
+        send(&path, b"STATUS=still here");
     }
 
     #[test]
