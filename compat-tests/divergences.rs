@@ -12,10 +12,10 @@ use predicates::ord::eq;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 
-use crate::harness::{Scenario, Verdict, both, difference, failure};
+use crate::harness::{Scenario, Verdict, both, difference, failure, ours_alone};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 37] = [
+const TABLE: [&str; 39] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -45,12 +45,14 @@ const TABLE: [&str; 37] = [
     "term-first",
     "whole-interval",
     "no-such-group",
+    "shut-listener",
     "alive-after-delay",
     "daemonize-ready",
     "status-errors",
     "fork-failure",
     "envdir-retry",
     "envdir-files",
+    "blocked-log",
     "file-size",
     "envdir-own-names",
 ];
@@ -685,6 +687,30 @@ fn stray_signals_and_a_log_that_is_to_be_opened() {
     );
 }
 
+/// A worker that shuts its listener down instead of closing it, as some servers do in a graceful stop: nobody can
+/// connect any more.
+#[test]
+fn shut_listener() {
+    differ(
+        |s| {
+            let worker = "use IO::Handle; my $fd = $ENV{SERVER_STARTER_PORT} =~ /=(\\d+)$/ ? $1 : die; \
+                open my $socket, '+<&=', $fd or die; $SIG{HUP} = sub { shutdown $socket, 2; exit }; sleep 1000";
+            s.start(&["--port=127.0.0.1:$PORT", "--interval=1", "--signal-on-hup=HUP", "--", "perl", "-e", worker]);
+            s.wait_line("starting new worker <W1>");
+            s.signal("HUP");
+            s.wait_line("old worker <W1> died, status:0");
+            s.signal("HUP");
+            s.wait_line("starting new worker <W3>");
+            let connects = std::net::TcpStream::connect(("127.0.0.1", s.port())).is_ok();
+            format!("connects: {connects}, {}", s.said())
+        },
+        &starts_with("connects: false"),
+        &starts_with("connects: true").and(contains(
+            "a worker has shut down the listener 127.0.0.1:$PORT, it is made to listen again\nstarting new worker <W3>",
+        )),
+    );
+}
+
 /// LIFE-148: the original waits for what the fifo has to say, and hears of no signal meanwhile.
 #[test]
 fn envdir_files() {
@@ -723,6 +749,67 @@ fn envdir_files_that_are_too_long() {
             .count(1)
             .and(contains("failed to exec").not()),
     );
+}
+
+/// Perl that fills standard error without waiting.
+const FILL: &str = "use Fcntl; fcntl STDERR, F_SETFL, O_WRONLY | O_NONBLOCK; 1 while syswrite STDERR, '.' x 4096; \
+    fcntl STDERR, F_SETFL, O_WRONLY";
+
+/// A command that doesn't read the log, which the first worker has filled. The original waits in write(2) for ever.
+#[test]
+fn blocked_log() {
+    differ(
+        |s| {
+            let worker = ["sh", "-c", "[ $SERVER_STARTER_GENERATION != 1 ] || perl -e \"$FILL\"; exec \"$@\"", "sh"];
+            s.env("FILL", FILL);
+            let options = ["--interval=0", "--log-file=| exec sleep 1000", "--pid-file=pid", "--"];
+            s.start(&[&options[..], &worker, &["$PROBE"]].concat());
+            s.wait_worker(1);
+            s.signal("HUP");
+            s.wait("another worker, or a line that can't be written", |s| has_reported(s, 2) || is_writing_to_log(s));
+            let goes_on = has_reported(s, 2);
+            if goes_on {
+                s.signal("TERM");
+                return s.wait_exit();
+            }
+            "hangs".to_owned()
+        },
+        &eq("hangs"),
+        &eq("exit 0"),
+    );
+}
+
+fn has_reported(s: &Scenario, generation: usize) -> bool {
+    !s.report_of(generation).is_empty()
+}
+
+fn is_writing_to_log(s: &Scenario) -> bool {
+    let pid = fs::read_to_string(s.path("pid")).unwrap_or_default();
+    let call = fs::read_to_string(format!("/proc/{}/syscall", pid.trim())).unwrap_or_default();
+    call.starts_with(&format!("{} 0x2 ", libc::SYS_write))
+}
+
+/// How many lines were lost is said when somebody reads again.
+#[test]
+fn blocked_log_that_is_read_again() {
+    ours_alone(|s| {
+        s.env("FILL", FILL);
+        let log = "--log-file=| while ! [ -e read ]; do sleep 0.1; done; exec cat > log";
+        let worker = ["sh", "-c", "[ $SERVER_STARTER_GENERATION != 1 ] || perl -e \"$FILL\"; exec \"$@\"", "sh"];
+        s.start(&[&["--interval=0", log, "--pid-file=pid", "--"], &worker[..], &["$PROBE"]].concat());
+        s.wait_worker(1);
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_dead(1);
+        s.write("read", "");
+        let drained = |s: &mut Scenario| fs::metadata(s.path("log")).is_ok_and(|log| log.len() > 1 << 15);
+        s.wait("what was in the pipe", drained);
+        s.signal("TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+        s.wait_line_in("log", " lines are lost here, as nobody has read this log");
+        s.wait_line_in("log", "received TERM, sending TERM to all workers:");
+        s.wait_line_in("log", "exiting");
+    });
 }
 
 /// A log that may not grow: the original is killed by XFSZ, and leaves its worker.

@@ -5,6 +5,7 @@ mod handover;
 pub(crate) mod inherited;
 mod plan;
 mod port_spec;
+mod revival;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,6 +24,7 @@ use crate::sys;
 
 pub(crate) use plan::ListenPlan;
 pub use port_spec::{Host, PortSpec, TargetFd};
+pub(crate) use revival::Shut;
 
 /// The descriptor that the script of the original takes: the lowest that is free at launch. It is kept free of
 /// listeners, so that they get the numbers which they get there, and configurations name (S11).
@@ -78,6 +80,8 @@ impl From<InheritedListener> for Listener {
 pub(crate) struct Listeners {
     entries: Vec<Listener>,
     files: Vec<SocketFile>,
+    /// For listen(2).
+    backlog: i32,
 }
 
 impl Listeners {
@@ -94,7 +98,7 @@ impl Listeners {
 
 impl From<Vec<InheritedListener>> for Listeners {
     fn from(inherited: Vec<InheritedListener>) -> Self {
-        Self { entries: inherited.into_iter().map(Listener::from).collect(), files: Vec::new() }
+        Self { entries: inherited.into_iter().map(Listener::from).collect(), files: Vec::new(), backlog: 0 }
     }
 }
 

@@ -114,8 +114,9 @@ impl Resources {
         if let Some(file) = &pid_file {
             file.remove();
         }
+        let files = supervisor.into_world().into_files();
         self.listeners = Listeners::default();
-        drop(supervisor);
+        drop(files);
         drop(pid_file);
         ended
     }

@@ -1,16 +1,144 @@
 //! The program's voice: lines on fd 2, unbuffered. A failing write is ignored for ever (LIFE-169, LIFE-179).
+//!
+//! A log that nobody reads must not stop a superdaemon (`blocked-log`). `O_NONBLOCK` can't be set on fd 2, as workers
+//! share it; so a line is written only when it doesn't have to wait, and is lost if it would have to wait for too long.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-/// Writes `line` with one write(2).
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd;
+
+use crate::sys;
+
+/// How long a line may wait. The next ones don't wait at all, until one can be written.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// What a pipe that can be written to takes without waiting (`PIPE_BUF` of Linux).
+const LONGEST_PART: usize = 4096;
+
+/// One of the ways to write below.
+static WAY: AtomicU8 = AtomicU8::new(SIMPLY);
+
+/// Lines wait for ever. So it is before there are handlers: a signal ends the program that waits. And of a regular file,
+/// which lets nobody wait.
+const SIMPLY: u8 = 0;
+
+/// The kernel can be asked not to let a line wait.
+const WITHOUT_WAITING: u8 = 1;
+
+/// The kernel can be asked whether a line would have to wait.
+const IF_WRITABLE: u8 = 2;
+
+/// Whether a shutdown is requested that has not been acted on.
+static IS_STOP_WAITING: AtomicBool = AtomicBool::new(false);
+
+/// Whether the last line that waited did so in vain.
+static IS_BLOCKED: AtomicBool = AtomicBool::new(false);
+
+/// How many lines have been lost since the last one was written.
+static LOST: AtomicUsize = AtomicUsize::new(0);
+
+/// From now on, no line waits for long.
+pub(crate) fn stop_waiting_for_ever() {
+    let kind = fstat(io::stderr()).map_or(SFlag::empty(), |stat| SFlag::from_bits_truncate(stat.st_mode));
+    let way = match kind & SFlag::S_IFMT {
+        SFlag::S_IFREG => SIMPLY,
+        SFlag::S_IFIFO | SFlag::S_IFSOCK => WITHOUT_WAITING,
+        _ => IF_WRITABLE,
+    };
+    WAY.store(way, Ordering::Relaxed);
+}
+
+/// Tells whether a shutdown waits: then no line waits. Async-signal-safe.
+pub(crate) fn set_stop_waiting(is_waiting: bool) {
+    IS_STOP_WAITING.store(is_waiting, Ordering::Relaxed);
+}
+
+/// Whether a shutdown waits.
+pub(crate) fn is_stop_waiting() -> bool {
+    IS_STOP_WAITING.load(Ordering::Relaxed)
+}
+
+/// Writes `line`, with one write(2) if it isn't longer than a page.
 pub(crate) fn say(line: impl Into<Vec<u8>>) {
     let mut line = line.into();
     // QUIRK: a name that ends in a newline ends the line (CLI-721).
     if !line.ends_with(b"\n") {
         line.push(b'\n');
     }
-    // The standard library's stderr has no buffer and goes on after EINTR.
-    let _ = io::stderr().write_all(&line);
+    if WAY.load(Ordering::Relaxed) == SIMPLY {
+        // The standard library's stderr has no buffer and goes on after EINTR.
+        let _ = io::stderr().write_all(&line);
+        return;
+    }
+    let lost = LOST.load(Ordering::Relaxed);
+    if lost > 0 {
+        let lines = if lost == 1 { "line is" } else { "lines are" };
+        line = [format!("{lost} {lines} lost here, as nobody has read this log\n").as_bytes(), &line].concat();
+    }
+    let is_written = write(&line);
+    LOST.store(if is_written { 0 } else { lost + 1 }, Ordering::Relaxed);
+}
+
+/// False if `text` had to wait for too long. Some of it may have been written then.
+fn write(mut text: &[u8]) -> bool {
+    let begin = Instant::now();
+    while !text.is_empty() {
+        match write_part(&text[..text.len().min(LONGEST_PART)]) {
+            Ok(count) => text = &text[count..],
+            Err(Errno::EINTR) => {}
+            Err(Errno::EAGAIN) => {
+                let time = if IS_BLOCKED.load(Ordering::Relaxed) { Duration::ZERO } else { LONGEST_WAIT };
+                if !wait_until_writable(begin + time) {
+                    return false;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    IS_BLOCKED.store(false, Ordering::Relaxed);
+    true
+}
+
+/// With `EAGAIN` if it would have to wait.
+fn write_part(part: &[u8]) -> Result<usize, Errno> {
+    if WAY.load(Ordering::Relaxed) == WITHOUT_WAITING {
+        match sys::write_nowait(io::stderr(), part) {
+            // An older kernel.
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => WAY.store(IF_WRITABLE, Ordering::Relaxed),
+            written => return written,
+        }
+    }
+    if sys::is_writable(io::stderr()) { unistd::write(io::stderr(), part) } else { Err(Errno::EAGAIN) }
+}
+
+/// False if a shutdown is requested, or if `end` comes before.
+fn wait_until_writable(end: Instant) -> bool {
+    // ORDER: signals are blocked, so that one which comes between the question and the wait ends the wait, too.
+    let Ok(mask) = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) else { return false };
+    let is_writable = loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            IS_BLOCKED.store(true, Ordering::Relaxed);
+            break false;
+        }
+        if is_stop_waiting() {
+            break false;
+        }
+        let stderr = io::stderr();
+        let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        if ppoll(&mut fds, Some(left.into()), Some(mask)).is_ok_and(|count| count > 0) {
+            break true;
+        }
+    };
+    let _ = mask.thread_set_mask();
+    is_writable
 }
 
 /// What others have written, for a terminal: control characters are shown, not sent.

@@ -137,7 +137,6 @@ impl<'a, W: World> Supervisor<'a, W> {
         Err(Error::GivenUp(b"giving up, no worker has started".into()))
     }
 
-    #[cfg(any(test, feature = "simulation"))]
     pub(crate) fn into_world(self) -> W {
         self.world
     }

@@ -12,12 +12,13 @@ use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
 use libc::{c_char, c_int};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::sys::uio::writev;
 use nix::sys::wait::waitpid;
@@ -79,8 +80,37 @@ pub(crate) fn exit_now(code: u8) -> ! {
     unsafe { libc::_exit(c_int::from(code)) }
 }
 
-/// Writes `parts` and the text of `errno` as one line to fd 2. Async-signal-safe: for a child that cannot exec.
+/// pwritev2(2) with `RWF_NOWAIT`, which nix doesn't have: write(2) that doesn't wait, whatever the flags of `fd`, which
+/// others share.
+///
+/// # Errors
+/// `EAGAIN` if it would have to wait, `EOPNOTSUPP` where there is no such thing: pipes and sockets have it from Linux
+/// 6.5 on.
+#[cfg(target_os = "linux")]
+pub(crate) fn write_nowait(fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+    let part = IoSlice::new(bytes);
+    // SAFETY: an IoSlice has the layout of an iovec, and the bytes live until the call returns.
+    let written = unsafe { libc::pwritev2(fd.as_fd().as_raw_fd(), (&raw const part).cast(), 1, -1, libc::RWF_NOWAIT) };
+    Errno::result(written).map(isize::cast_unsigned)
+}
+
+/// There is no such thing.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn write_nowait(_: impl AsFd, _: &[u8]) -> Result<usize, Errno> {
+    Err(Errno::EOPNOTSUPP)
+}
+
+/// Whether something can be written to `fd` without waiting. Async-signal-safe.
+pub(crate) fn is_writable(fd: impl AsFd) -> bool {
+    poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
+}
+
+/// Writes `parts` and the text of `errno` as one line to fd 2, unless that would have to wait. Async-signal-safe: for a
+/// child that cannot exec.
 pub(crate) fn say_errno(parts: [&[u8]; 3], errno: Errno) {
+    if !is_writable(io::stderr()) {
+        return;
+    }
     let reason = strerror(errno);
     let line = [parts[0], parts[1], parts[2], reason.as_bytes(), b"\n"].map(IoSlice::new);
     let _ = writev(io::stderr(), &line);

@@ -6,6 +6,7 @@ pub(crate) mod signals;
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::environment::{Environment, Variables, envdir};
 use crate::error::Error;
 use crate::files::log_file::LogFile;
 use crate::files::status_file::{FailureFile, StatusFile};
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, Shut};
 use crate::options::Options;
 use crate::readiness::Watch;
 use crate::stderr;
@@ -38,6 +39,9 @@ pub(crate) struct System<'a> {
     leads_group: bool,
     /// Workers that could not be sent a signal, which has been said.
     unreachable: BTreeSet<Pid>,
+    listeners: &'a Listeners,
+    /// Those that stay shut, which has been said.
+    shut: BTreeSet<RawFd>,
     launch: &'a LaunchState,
     pipe: SignalPipe,
     /// Those that have not been taken.
@@ -76,7 +80,7 @@ impl Files {
 impl<'a> System<'a> {
     pub(crate) fn new(
         options: &Options,
-        listeners: &Listeners,
+        listeners: &'a Listeners,
         files: Files,
         watch: Box<dyn Watch>,
         manager: ServiceManager,
@@ -91,6 +95,8 @@ impl<'a> System<'a> {
             tells_pid: options.listen_fds,
             leads_group: options.process_group,
             unreachable: BTreeSet::new(),
+            listeners,
+            shut: BTreeSet::new(),
             launch,
             pipe,
             requests: Vec::new(),
@@ -99,6 +105,20 @@ impl<'a> System<'a> {
             kin: Kin::of(options, listeners),
             manager,
             origin: Instant::now(),
+        }
+    }
+
+    /// What outlives the rest.
+    pub(crate) fn into_files(self) -> Files {
+        self.files
+    }
+
+    /// A listener that a worker has shut down would make every start fail, or be in vain (`shut-listener`).
+    fn revive_listeners(&mut self) {
+        for Shut { fd, listens_again, line } in self.listeners.revive() {
+            if listens_again || self.shut.insert(fd) {
+                self.say(&line);
+            }
         }
     }
 
@@ -186,6 +206,7 @@ impl<'a> System<'a> {
 impl World for System<'_> {
     fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error> {
         self.open_log(LogFile::follow);
+        self.revive_listeners();
         let notify_socket = self.watch.prepare();
         let notify_socket =
             notify_socket.map_err(|errno| Error::system(&[b"failed to open a notify socket:"], errno))?;

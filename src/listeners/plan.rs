@@ -145,6 +145,7 @@ impl<'a> ListenPlan<'a> {
             fcntl(&inherited.fd, FcntlArg::F_SETFD(FdFlag::empty()))
                 .map_err(|errno| Error::system(&[b"failed to pass on ", &inherited.name, b":"], errno))?;
         }
+        listeners.backlog = self.backlog;
         let mut places = self.reserve_places()?.into_iter();
         for port in &self.ports {
             listeners.entries.push(self.listen_to_port(port, places.next(), script)?);

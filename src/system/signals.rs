@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction, sigprocmask};
 
+use crate::stderr;
 use crate::sys::OneThread;
 use crate::world::Request;
 
@@ -151,6 +152,7 @@ impl SignalPipe {
         for signal in CAUGHT.into_iter().filter(is_caught) {
             set_action(signal, SigHandler::Handler(write_to_pipe));
         }
+        stderr::stop_waiting_for_ever();
         drop(blocked);
         // The mask stays as it was at launch (LIFE-007), but a death that is not told would never be seen: the original
         // waits in wait(2), which needs no CHLD.
@@ -177,6 +179,7 @@ impl SignalPipe {
         if !WRITTEN.swap(false, Ordering::Relaxed) {
             return Vec::new();
         }
+        stderr::set_stop_waiting(false);
         let mut requests: Vec<_> = request(OVERFLOW.swap(0, Ordering::Relaxed)).into_iter().collect();
         let mut bytes = [0; 256];
         loop {
@@ -244,6 +247,9 @@ extern "C" fn write_to_pipe(signal: c_int) {
         MAY_HAVE_DEAD_CHILD.store(true, Ordering::Relaxed);
     }
     WRITTEN.store(true, Ordering::Relaxed);
+    if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) {
+        stderr::set_stop_waiting(true);
+    }
     let byte = signal.to_le_bytes()[0];
     // SAFETY: write(2) is async-signal-safe, and the byte lives until it returns.
     let written = unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };

@@ -1,0 +1,90 @@
+//! Listeners that a worker has shut down (`shut-listener`): shutdown(2) acts on the socket, which all generations share.
+
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
+
+use crate::error::Error;
+use crate::listeners::{Listener, Listeners};
+use crate::sys;
+
+/// A listener that was found to be shut down.
+pub(crate) struct Shut {
+    pub(crate) fd: RawFd,
+    pub(crate) listens_again: bool,
+    /// What there is to be said of it.
+    pub(crate) line: Vec<u8>,
+}
+
+impl Listeners {
+    /// Makes those that were shut down listen again where that is possible.
+    pub(crate) fn revive(&self) -> Vec<Shut> {
+        // Nothing is asked for, so the only answer is that there is nothing to come any more.
+        let mut fds: Vec<_> = self.fds().map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
+        if fds.is_empty() || !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
+            return Vec::new();
+        }
+        let is_shut = |fd: &PollFd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
+        let shut = self.entries.iter().zip(&fds).filter(|(_, fd)| is_shut(fd)).map(|(listener, _)| listener);
+        shut.map(|listener| self.revive_one(listener)).collect()
+    }
+
+    fn revive_one(&self, listener: &Listener) -> Shut {
+        let begin = [b"a worker has shut down the listener ", listener.name.as_slice(), b", "].concat();
+        let (listens_again, line) = if is_tcp(listener) {
+            match sys::listen(&listener.fd, self.backlog) {
+                Ok(()) => (true, [begin.as_slice(), b"it is made to listen again"].concat()),
+                Err(errno) => (false, Error::system(&[&begin, b"and listen(2) failed:"], errno).message()),
+            }
+        } else {
+            (false, [begin.as_slice(), b"which can't be undone: it needs a new start_server"].concat())
+        };
+        Shut { fd: listener.fd.as_raw_fd(), listens_again, line }
+    }
+}
+
+/// Others can't be made to listen again: a unix socket stays shut, and one for UDP never listened.
+fn is_tcp(listener: &Listener) -> bool {
+    let family = getsockname::<SockaddrStorage>(listener.fd.as_raw_fd()).ok().and_then(|address| address.family());
+    matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6))
+        && getsockopt(&listener.fd.as_fd(), sockopt::SockType) == Ok(SockType::Stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixListener;
+
+    use nix::sys::socket::{Shutdown, shutdown};
+
+    use super::*;
+
+    #[test]
+    fn what_was_shut_down() {
+        let dir = tempfile::tempdir().unwrap();
+        // A port that the kernel has chosen would be given up with the shutdown.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let tcp = TcpListener::bind(address).unwrap();
+        let unix = UnixListener::bind(dir.path().join("socket")).unwrap();
+        let entries = [("tcp", OwnedFd::from(tcp)), ("unix", unix.into())];
+        let entries = entries.map(|(name, fd)| Listener::new(name.as_bytes(), fd)).into();
+        let mut listeners = Listeners::default();
+        (listeners.entries, listeners.backlog) = (entries, 5);
+        assert!(listeners.revive().is_empty() && Listeners::default().revive().is_empty());
+        for fd in listeners.fds() {
+            shutdown(fd.as_raw_fd(), Shutdown::Both).unwrap();
+        }
+        assert!(TcpStream::connect(address).is_err());
+        let lines = listeners.revive().into_iter().map(|shut| String::from_utf8(shut.line).unwrap());
+        assert_eq!(
+            lines.collect::<Vec<_>>(),
+            [
+                "a worker has shut down the listener tcp, it is made to listen again",
+                "a worker has shut down the listener unix, which can't be undone: it needs a new start_server",
+            ]
+        );
+        assert!(TcpStream::connect(address).is_ok());
+    }
+}
