@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd;
 
-use crate::sys;
+use crate::sys::{self, stop_request};
 
 /// How long a line may wait. The next ones don't wait at all, until one can be written.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -35,9 +35,6 @@ const WITHOUT_WAITING: u8 = 1;
 /// The kernel can be asked whether a line would have to wait.
 const IF_WRITABLE: u8 = 2;
 
-/// Whether a shutdown is requested that has not been acted on.
-static IS_STOP_WAITING: AtomicBool = AtomicBool::new(false);
-
 /// Whether the last line that waited did so in vain.
 static IS_BLOCKED: AtomicBool = AtomicBool::new(false);
 
@@ -53,16 +50,6 @@ pub(crate) fn stop_waiting_for_ever() {
         _ => IF_WRITABLE,
     };
     WAY.store(way, Ordering::Relaxed);
-}
-
-/// Tells whether a shutdown waits: then no line waits. Async-signal-safe.
-pub(crate) fn set_stop_waiting(is_waiting: bool) {
-    IS_STOP_WAITING.store(is_waiting, Ordering::Relaxed);
-}
-
-/// Whether a shutdown waits.
-pub(crate) fn is_stop_waiting() -> bool {
-    IS_STOP_WAITING.load(Ordering::Relaxed)
 }
 
 /// Writes `line`, with one write(2) if it isn't longer than a page.
@@ -128,7 +115,7 @@ fn wait_until_writable(end: Instant) -> bool {
             IS_BLOCKED.store(true, Ordering::Relaxed);
             break false;
         }
-        if is_stop_waiting() {
+        if stop_request::is_waiting() {
             break false;
         }
         let stderr = io::stderr();

@@ -6,6 +6,7 @@ pub(crate) mod descendants;
 mod exec;
 #[cfg(target_os = "linux")]
 pub(crate) mod sock_diag;
+pub(crate) mod stop_request;
 
 use std::ffi::{CStr, CString};
 use std::io::{self, IoSlice};

@@ -1,5 +1,6 @@
 //! Who descends from whom, as /proc shows it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::iter;
 use std::path::PathBuf;
@@ -26,16 +27,23 @@ fn parent_in(stat: &[u8]) -> Option<Pid> {
     fields.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// `process` and its descendants, as far as they are found while processes come and go.
-pub(crate) fn with_descendants(process: Pid) -> Vec<Pid> {
-    let processes = processes_and_parents();
-    let mut family = vec![process];
-    let mut known = 0;
-    while let Some(&parent) = family.get(known) {
-        known += 1;
-        let children = processes.iter().filter(|&&(_, its_parent)| its_parent == parent).map(|&(child, _)| child);
+/// `processes` and their descendants, as far as they are found while processes come and go.
+pub(crate) fn with_descendants(processes: &[Pid]) -> Vec<Pid> {
+    if processes.is_empty() {
+        return Vec::new();
+    }
+    let mut children: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
+    for (child, parent) in processes_and_parents() {
+        children.entry(parent).or_default().push(child);
+    }
+    let mut family = processes.to_vec();
+    let mut known: BTreeSet<Pid> = family.iter().copied().collect();
+    let mut next = 0;
+    while let Some(parent) = family.get(next) {
+        next += 1;
         // What was not read at the same time may, with pids that are used anew, go round in circles.
-        let new: Vec<_> = children.filter(|child| !family.contains(child)).collect();
+        let new = children.get(parent).into_iter().flatten().filter(|&&child| known.insert(child));
+        let new: Vec<Pid> = new.copied().collect();
         family.extend(new);
     }
     family

@@ -13,6 +13,9 @@ use crate::stop_signal::StopSignal;
 use crate::sys::descendants::{children_of, is_zombie, with_descendants};
 use crate::sys::{self, Pid, WaitStatus};
 
+/// A line names no more processes than this.
+const MOST_NAMED: usize = 10;
+
 /// What workers have started, as far as options of ours make it of interest.
 pub(super) struct Kin {
     /// With `--kill-timeout`.
@@ -58,8 +61,11 @@ impl Kin {
             }
         }
         let line = (!left.is_empty()).then(|| {
-            let pids: Vec<_> = left.iter().map(ToString::to_string).collect();
-            format!("worker {pid} has ended, but {}, which it started, still hold its listeners", pids.join(" ")).into()
+            let pids: Vec<_> = left.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+            let more = left.len().saturating_sub(MOST_NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let pids = pids.join(" ");
+            format!("worker {pid} has ended, but {pids}{more}, which it started, still hold its listeners").into()
         });
         let is_told = self.families.as_mut().is_none_or(|families| matches!(families.bury(pid, status), Death::Told));
         (is_told, line)
@@ -136,8 +142,7 @@ impl Families {
     fn bury(&mut self, pid: Pid, status: WaitStatus) -> Death {
         self.has_changed = true;
         if let Some(is_stopped) = self.workers.remove(&pid) {
-            let is_last = self.living(pid).is_empty();
-            if is_last {
+            if !self.outlives(pid) {
                 self.forget(pid);
             } else if is_stopped {
                 self.held.insert(pid, status);
@@ -155,7 +160,7 @@ impl Families {
             return None;
         }
         let candidates: Vec<Pid> = self.held.keys().copied().filter(|&pid| wanted.is_none_or(|it| it == pid)).collect();
-        let ended = candidates.into_iter().find(|&pid| self.living(pid).is_empty())?;
+        let ended = candidates.into_iter().find(|&pid| !self.outlives(pid))?;
         // There may be others.
         self.has_changed = true;
         self.forget(ended);
@@ -167,46 +172,52 @@ impl Families {
         self.generations.retain(|_, pid| *pid != worker);
     }
 
-    /// The children of ours that are of the family of `worker`, whose first process has ended. Those that are new are
-    /// assigned: by the generation in their environment, or where a process has written over that, to this worker.
-    fn living(&mut self, worker: Pid) -> Vec<Pid> {
+    /// Whether the family of `worker`, whose first process has ended, lives on. As long as a known child of ours is of
+    /// it, nobody looks for others.
+    fn outlives(&mut self, worker: Pid) -> bool {
+        let mut known = self.orphans.iter().filter(|&(_, &family)| family == worker);
+        known.any(|(&pid, _)| !is_zombie(pid)) || self.find_orphans(worker)
+    }
+
+    /// Assigns children of ours that are new to a family: by the generation in their environment, or where a process has
+    /// written over that, to this worker. Whether there are such of this worker, who is dead.
+    fn find_orphans(&mut self, worker: Pid) -> bool {
+        let mut new = Vec::new();
         for pid in children_of(self.own_pid) {
-            let is_new =
-                !self.foreign.contains(&pid) && !self.workers.contains_key(&pid) && !self.orphans.contains_key(&pid);
-            if is_new {
+            let is_known =
+                self.foreign.contains(&pid) || self.workers.contains_key(&pid) || self.orphans.contains_key(&pid);
+            if !is_known {
                 let family = generation_of(pid).and_then(|generation| self.generations.get(&generation).copied());
-                self.orphans.insert(pid, family.unwrap_or(worker));
+                let family = family.unwrap_or(worker);
+                self.orphans.insert(pid, family);
+                new.extend((family == worker && !is_zombie(pid)).then_some(pid));
             }
         }
-        let living = self.orphans.iter().filter(|&(&pid, &family)| family == worker && !is_zombie(pid));
-        let living: Vec<Pid> = living.map(|(&pid, _)| pid).collect();
         if self.killed.contains(&worker) {
-            kill_all(&living);
+            kill_all(&new);
         }
-        living
+        !new.is_empty()
     }
 
     fn kill(&mut self, worker: Pid) {
-        let mut roots = self.living(worker);
-        roots.extend(self.workers.contains_key(&worker).then_some(worker));
-        kill_all(&roots);
+        self.find_orphans(worker);
+        let family = self.orphans.iter().filter(|&(_, &family)| family == worker).map(|(&pid, _)| pid);
+        kill_all(&family.chain(self.workers.contains_key(&worker).then_some(worker)).collect::<Vec<_>>());
     }
 }
 
 impl Drop for Families {
     /// What is left of workers that died without being asked to.
     fn drop(&mut self) {
-        for pid in children_of(self.own_pid) {
-            if !self.foreign.contains(&pid) && !self.workers.contains_key(&pid) {
-                kill_all(&[pid]);
-            }
-        }
+        let mut children = children_of(self.own_pid);
+        children.retain(|pid| !self.foreign.contains(pid) && !self.workers.contains_key(pid));
+        kill_all(&children);
     }
 }
 
 /// KILL to processes and all their descendants.
 fn kill_all(roots: &[Pid]) {
-    for pid in roots.iter().flat_map(|&root| with_descendants(root)) {
+    for pid in with_descendants(roots) {
         let _ = sys::kill(pid, libc::SIGKILL);
     }
 }
@@ -233,7 +244,7 @@ impl LeftBehind {
     /// Those that were not there at the last look. `workers`: that live.
     fn look(&mut self, workers: &[Pid]) -> Vec<Pid> {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
-        let mut excluded: BTreeSet<Pid> = workers.iter().flat_map(|&worker| with_descendants(worker)).collect();
+        let mut excluded: BTreeSet<Pid> = with_descendants(workers).into_iter().collect();
         excluded.insert(own_pid);
         let all = sys::descendants::all().into_iter().filter(|pid| !excluded.contains(pid));
         let new: Vec<Pid> = all.filter(|&pid| !self.known.contains(&pid) && self.holds_listener(pid)).collect();

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction, sigprocmask};
 
 use crate::stderr;
-use crate::sys::OneThread;
+use crate::sys::{OneThread, stop_request};
 use crate::world::Request;
 
 /// The signals that are caught: those of the original (X5), QUIT (`quit-stops`), and the one that tells of a dead
@@ -179,7 +179,7 @@ impl SignalPipe {
         if !WRITTEN.swap(false, Ordering::Relaxed) {
             return Vec::new();
         }
-        stderr::set_stop_waiting(false);
+        stop_request::set_waiting(false);
         let mut requests: Vec<_> = request(OVERFLOW.swap(0, Ordering::Relaxed)).into_iter().collect();
         let mut bytes = [0; 256];
         loop {
@@ -248,7 +248,7 @@ extern "C" fn write_to_pipe(signal: c_int) {
     }
     WRITTEN.store(true, Ordering::Relaxed);
     if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) {
-        stderr::set_stop_waiting(true);
+        stop_request::set_waiting(true);
     }
     let byte = signal.to_le_bytes()[0];
     // SAFETY: write(2) is async-signal-safe, and the byte lives until it returns.

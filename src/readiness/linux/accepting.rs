@@ -5,7 +5,7 @@
 //! is ready when it has a connection to a listener. Nothing about a worker changes by being looked at.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{AsFd, RawFd};
@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use libc::ino_t;
 use nix::sys::stat::fstat;
+use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
 use crate::readiness::Watch;
@@ -21,13 +22,19 @@ use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, LONGEST_SET
 use crate::readiness::linux::connections::Connections;
 use crate::readiness::linux::permission::try_to_look;
 use crate::sys::descendants::{threads, with_descendants};
-use crate::sys::{OneThread, Pid};
+use crate::sys::{OneThread, Pid, stop_request};
 
 /// The shortest time between two looks at a worker.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The longest time between two looks at a worker.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The CPU time that looks may take: this much at first, which no common worker needs, and then a part of the time.
+const FREE_COST: Duration = Duration::from_millis(100);
+
+/// One part of so many. Beside that, no look takes more than a quarter of the time until the next one.
+const COST_DIVISOR: u32 = 13;
 
 /// An epoll set is looked into, and one that is a member of it, too.
 const LEVELS: u8 = 2;
@@ -40,6 +47,24 @@ pub(super) struct Accepting {
     /// Sockets of workers that are no connections to listeners. They never become such, so they are looked up only
     /// once.
     others: RefCell<BTreeSet<ino_t>>,
+    /// The CPU time of all looks at the newest worker, and of the last one.
+    cost: Cost,
+    /// Whether there is something more urgent than a look.
+    is_interrupted: fn() -> bool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    all: Duration,
+    last: Duration,
+}
+
+impl Cost {
+    /// How long to pause after the last look, when looks have begun `waited` ago.
+    fn pause(self, waited: Duration) -> Duration {
+        let due = (self.all + self.last).saturating_sub(FREE_COST) * COST_DIVISOR;
+        (self.last * 3).max(due.saturating_sub(waited))
+    }
 }
 
 impl Accepting {
@@ -57,27 +82,38 @@ impl Accepting {
         let inodes: Vec<_> =
             inodes.collect::<Result<_, _>>().map_err(|errno| Error::system(&[b"fstat failed:"], errno))?;
         try_to_look(one_thread)?;
-        Ok(Self { connections: Connections::to(&listeners, &inodes), inodes, others: RefCell::default() })
+        let connections = Connections::to(&listeners, &inodes);
+        let (others, cost) = (RefCell::default(), Cost::default());
+        Ok(Self { connections, inodes, others, cost, is_interrupted: stop_request::is_waiting })
     }
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one.
     /// That is one look, and a process may just be doing something else: the caller repeats it.
     fn is_accepting(&self, worker: Pid) -> bool {
-        let family = with_descendants(worker);
+        let family = with_descendants(&[worker]);
         family.iter().any(|&process| self.is_waiting(process)) || self.have_accepted(&family)
     }
 
     fn is_waiting(&self, process: Pid) -> bool {
-        threads(process).any(|thread| {
-            let awaited = awaited(&thread).unwrap_or_default();
-            awaited.into_iter().any(|fd| self.is_listener(&thread, fd, LEVELS))
+        // Threads share their descriptors.
+        let mut known = BTreeMap::new();
+        self.unless_interrupted(threads(process)).any(|thread| {
+            let awaited = awaited(&thread).unwrap_or_default().into_iter();
+            self.unless_interrupted(awaited)
+                .any(|fd| *known.entry(fd).or_insert_with(|| self.is_listener(&thread, fd, LEVELS)))
         })
+    }
+
+    /// A look at many things ends when something more urgent comes.
+    fn unless_interrupted<T>(&self, things: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        things.take_while(|_| !(self.is_interrupted)())
     }
 
     /// Whether one of the processes has a connection to a listener.
     fn have_accepted(&self, processes: &[Pid]) -> bool {
         let mut others = self.others.borrow_mut();
-        let all = processes.iter().flat_map(|&process| sockets_of(process));
+        let all = self.unless_interrupted(processes.iter()).flat_map(|&process| sockets_of(process));
+        let all = self.unless_interrupted(all);
         let new: BTreeSet<_> = all.filter(|inode| !self.inodes.contains(inode) && !others.contains(inode)).collect();
         if new.is_empty() {
             return false;
@@ -114,14 +150,26 @@ impl Accepting {
 }
 
 impl Watch for Accepting {
-    fn is_ready(&mut self, worker: Pid) -> bool {
-        self.is_accepting(worker)
+    fn begin(&mut self, _worker: Pid) {
+        self.cost = Cost::default();
     }
 
-    /// The longer it has taken, the longer.
-    fn pause(&self, waited: Duration) -> Option<Duration> {
-        Some((waited / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
+    fn is_ready(&mut self, worker: Pid) -> bool {
+        let begin = cpu_time();
+        let is_accepting = self.is_accepting(worker);
+        let last = cpu_time().saturating_sub(begin);
+        self.cost = Cost { all: self.cost.all + last, last };
+        is_accepting
     }
+
+    /// The longer it has taken, the longer; and the more a look costs.
+    fn pause(&self, waited: Duration) -> Option<Duration> {
+        Some((waited / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE).max(self.cost.pause(waited)))
+    }
+}
+
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
 /// From where the link of a descriptor points to: `socket:[INODE]`.
@@ -206,6 +254,26 @@ mod tests {
     fn wait_until_accepting(listener: &impl AsFd, worker: Pid) {
         let accepting = Accepting::new([listener], OneThread::assume()).unwrap();
         wait_until("a worker that accepts", || accepting.is_accepting(worker));
+    }
+
+    #[test]
+    fn looks_that_cost_much_are_rare() {
+        let seconds = Duration::from_secs_f64;
+        let cost = |all, last| Cost { all: seconds(all), last: seconds(last) };
+        assert_eq!(cost(0.01, 0.001).pause(seconds(0.0)), seconds(0.003));
+        assert_eq!(cost(0.07, 0.03).pause(seconds(0.1)), seconds(0.09));
+        assert_eq!(cost(0.6, 0.1).pause(seconds(6.0)), seconds(1.8));
+        assert_eq!(cost(2.0, 2.0).pause(seconds(2.0)), seconds(48.7));
+    }
+
+    #[test]
+    fn a_look_is_interrupted() {
+        let listener = listener();
+        let worker = Worker::start("accept C, STDIN", listener.try_clone().unwrap(), Stdio::inherit());
+        wait_until_accepting(&listener, worker.pid());
+        let mut accepting = Accepting::new([&listener], OneThread::assume()).unwrap();
+        accepting.is_interrupted = || true;
+        assert!(!accepting.is_accepting(worker.pid()));
     }
 
     /// A Perl program that gets a listener is seen to wait on it.

@@ -1,0 +1,14 @@
+//! Whether a shutdown is requested that has not been acted on: for what takes its time elsewhere than in the loop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static IS_WAITING: AtomicBool = AtomicBool::new(false);
+
+/// Async-signal-safe.
+pub(crate) fn set_waiting(is_waiting: bool) {
+    IS_WAITING.store(is_waiting, Ordering::Relaxed);
+}
+
+pub(crate) fn is_waiting() -> bool {
+    IS_WAITING.load(Ordering::Relaxed)
+}
