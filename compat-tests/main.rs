@@ -7,6 +7,7 @@ mod coverage;
 mod deployments;
 mod divergences;
 mod documents;
+mod faults;
 mod harness;
 mod help;
 mod lives;

@@ -73,7 +73,8 @@ sub say_it {
 
 sub get_ready {
     my $to = shift;
-    return in_child(\&serve) if $behaviour{accept};
+    in_child(\&serve) if $behaviour{accept};
+    return unless exists $behaviour{notify};
     return in_child(sub { notify($to) }) if $behaviour{child};
     notify($to);
     report("said $behaviour{notify}");

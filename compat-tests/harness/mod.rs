@@ -17,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
 
+pub use process::is_dead;
 pub use programs::Programs;
 pub use scenario::Scenario;
 pub use transcript::Transcript;
@@ -61,6 +62,12 @@ fn succeed(Outcome { transcript: Transcript(transcript), result }: &Outcome<()>)
     }
     assert!(transcript.contains("===== left running\n===== left files"), "{transcript}!!! a worker is left");
     println!("{transcript}");
+}
+
+/// What a program does with `scenario`: with `of_original` the original, otherwise ours.
+pub fn one<T>(of_original: bool, scenario: impl Fn(&mut Scenario) -> T) -> Outcome<T> {
+    let Programs { original, ours } = Programs::find();
+    if of_original { run(&original, &ours, scenario) } else { run(&ours, &original, scenario) }
 }
 
 /// Runs `scenario` on both programs at the same time: (original, ours).

@@ -528,7 +528,8 @@ impl Scenario {
 
     // --- what is known
 
-    fn superdaemon(&self) -> i32 {
+    /// The pid of the superdaemon.
+    pub fn superdaemon(&self) -> i32 {
         let started = || self.superdaemons.last().expect("a superdaemon was started").pid();
         self.daemon.map_or_else(started, |(daemon, _)| daemon)
     }
@@ -590,7 +591,18 @@ impl Scenario {
         names
     }
 
-    fn body(&self, listener: &str) -> Option<String> {
+    /// How the superdaemon ended, if it has.
+    pub fn end_of_superdaemon(&mut self) -> Option<String> {
+        self.superdaemons.last_mut()?.end()
+    }
+
+    /// The generations and pids of all workers that have reported.
+    pub fn reported(&self) -> Vec<(String, i32)> {
+        self.workers().into_iter().map(|worker| (worker.generation, worker.pid)).collect()
+    }
+
+    /// What a listener answers right now; None if it doesn't.
+    pub fn body(&self, listener: &str) -> Option<String> {
         let body = match listener {
             "$PORT" => http::body_from_port(self.port()),
             path => http::body_from_socket(&self.path(path)),

@@ -1,0 +1,391 @@
+//! Lives with one failing system call each, or with one signal at a system call: strace(1) makes every call of the
+//! superdaemon fail at each of its occurrences. What the superdaemon promises has to hold all the same.
+//!
+//! A sample runs in every test; `scripts/faults` runs all, of either program. docs/faults.md tells what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::iter;
+use std::process::Command;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Outcome, Scenario, is_dead, one};
+use crate::random::setting;
+
+/// For each step of a life. Some faults cost the superdaemon a second or two.
+const DEADLINE: Duration = Duration::from_secs(25);
+
+/// No call is made to fail more often than this in one set of options: `--ready=accepting` reads thousands of files.
+const MOST_OCCURRENCES: usize = 60;
+
+/// Looks in a row that have to find the superdaemon asleep.
+const LOOKS_AT_REST: usize = 20;
+
+/// Sets of options. Each is a name and what it adds to the listeners.
+const SETS: [(&str, &[&str]); 4] = [
+    ("files", &["--pid-file=pid", "--status-file=st"]),
+    ("notify", &["--status-file=st", "--ready=notify", "--kill-timeout=20", "--envdir=env", "--max-start-failures=50"]),
+    ("log", &["--status-file=st", "--pid-file=pid", "--log-file=| exec cat >>log"]),
+    ("accepting", &["--status-file=st", "--ready=accepting", "--log-file=log"]),
+];
+
+/// Calls that no life makes fail: of the C library and the loader, or such as can't fail.
+const NEVER: [&str; 19] = [
+    "execve",
+    "brk",
+    "mmap",
+    "mprotect",
+    "munmap",
+    "arch_prctl",
+    "set_tid_address",
+    "set_robust_list",
+    "rseq",
+    "prlimit64",
+    "getrandom",
+    "exit_group",
+    "exit",
+    "rt_sigreturn",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "getpid",
+    "umask",
+    "restart_syscall",
+];
+
+/// With which error a call fails. Others fail with EIO.
+const ERRORS: [(&str, &str); 28] = [
+    ("openat", "EMFILE"),
+    ("socket", "EMFILE"),
+    ("pipe2", "EMFILE"),
+    ("dup2", "EMFILE"),
+    ("dup3", "EMFILE"),
+    ("fcntl", "EMFILE"),
+    ("clone", "EAGAIN"),
+    ("clone3", "EAGAIN"),
+    ("fork", "EAGAIN"),
+    ("vfork", "EAGAIN"),
+    ("bind", "EADDRINUSE"),
+    ("listen", "EADDRINUSE"),
+    ("write", "ENOSPC"),
+    ("pwritev2", "ENOSPC"),
+    ("sendto", "ENOBUFS"),
+    ("poll", "ENOMEM"),
+    ("ppoll", "ENOMEM"),
+    ("wait4", "ENOMEM"),
+    ("waitid", "ENOMEM"),
+    ("kill", "EPERM"),
+    ("fchmod", "EPERM"),
+    ("fchmodat", "EPERM"),
+    ("mkdir", "EACCES"),
+    ("unlink", "EACCES"),
+    ("unlinkat", "EACCES"),
+    ("rmdir", "EACCES"),
+    ("flock", "ENOLCK"),
+    ("newfstatat", "ENOMEM"),
+];
+
+/// What happens to a superdaemon, once.
+#[derive(Clone)]
+struct Fault {
+    set: usize,
+    call: String,
+    /// Which occurrence of the call, from 1 on.
+    occurrence: usize,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Error,
+    Term,
+    Hup,
+}
+
+impl Fault {
+    fn injection(&self) -> String {
+        let known = ERRORS.iter().find(|(call, _)| *call == self.call);
+        let what = match self.what {
+            What::Error => format!("error={}", known.map_or("EIO", |(_, error)| error)),
+            What::Term => "signal=TERM".to_owned(),
+            What::Hup => "signal=HUP".to_owned(),
+        };
+        let Self { call, occurrence, .. } = self;
+        format!("-e trace={call} -e inject={call}:{what}:when={occurrence}")
+    }
+
+    fn name(&self) -> String {
+        format!("{} {} ", SETS[self.set].0, self.injection())
+    }
+}
+
+fn start(s: &mut Scenario, set: usize, strace: &str) {
+    s.mkdir("env");
+    s.write("env/NAME", "value\n");
+    s.env("TMPDIR", "$DIR");
+    s.prelude(&format!("exec strace -D -qq {strace} \"$0\" \"$@\""));
+    let listeners = ["--port=127.0.0.1:$PORT", "--path=sock", "--interval=0"];
+    let worker = ["--", "$PROBE", "accept", "now"];
+    let notify: &[&str] = if SETS[set].0 == "notify" { &["notify=READY=1"] } else { &[] };
+    s.start(&[&listeners[..], SETS[set].1, &worker, notify].concat());
+}
+
+/// What the life of a superdaemon has come to before its end.
+enum Step {
+    Done,
+    Ended(String),
+}
+
+/// Waits until `is_there`, unless the superdaemon ends.
+fn until(s: &mut Scenario, what: &str, mut is_there: impl FnMut(&mut Scenario) -> bool) -> Result<Step, String> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if is_there(s) {
+            return Ok(Step::Done);
+        }
+        if let Some(end) = s.end_of_superdaemon() {
+            return Ok(Step::Ended(end));
+        }
+        if Instant::now() > deadline {
+            return Err(format!("in vain: {what}"));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The newest generation that answers, and its worker.
+fn answering(s: &Scenario) -> Option<(u64, i32)> {
+    let body = s.body("$PORT")?;
+    let generation: u64 = body.trim().rsplit(' ').next()?.parse().ok()?;
+    let of_it = |(its, pid): (String, i32)| (its == generation.to_string()).then_some((generation, pid));
+    s.reported().into_iter().rev().find_map(of_it)
+}
+
+/// Start, ask, HUP, ask, KILL of the worker, ask, HUP, status, rest, TERM. What was broken, or how it ended early.
+fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
+    start(s, fault.set, &format!("-o /dev/null {}", fault.injection()));
+    let mut newest = 0;
+    let mut worker = 0;
+    for step in ["start", "HUP", "KILL of the worker", "another HUP"] {
+        match step {
+            "start" => {}
+            "KILL of the worker" => {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), nix::sys::signal::SIGKILL);
+            }
+            _ => s.signal("HUP"),
+        }
+        let outcome = until(s, &format!("an answer after {step}"), |s| match answering(s) {
+            Some((generation, pid)) if generation > newest => {
+                (newest, worker) = (generation, pid);
+                true
+            }
+            _ => false,
+        })?;
+        if let Step::Ended(end) = outcome {
+            return ended_early(s, fault, step, &end);
+        }
+    }
+    // Signals and retries may still lead to another worker.
+    if let Step::Ended(end) = until(s, "a true status file", status_is_true)? {
+        return ended_early(s, fault, "status", &end);
+    }
+    if let Step::Ended(end) = until(s, "rest", is_at_rest)? {
+        return ended_early(s, fault, "rest", &end);
+    }
+    s.signal("TERM");
+    match until(s, "the end", |_| false) {
+        Ok(Step::Ended(end)) if end == "exit 0" => after_the_end(s),
+        Ok(Step::Ended(end)) => Err(format!("{end} after TERM")),
+        Ok(Step::Done) => Err("no end".into()),
+        Err(error) => Err(error),
+    }
+}
+
+/// An end of itself is right when nothing has served yet and a message says why; or when TERM was the fault.
+fn ended_early(s: &mut Scenario, fault: &Fault, step: &str, end: &str) -> Result<(), String> {
+    let is_right = match (fault.what, step) {
+        (What::Term, "start") => ["exit 0", "signal 15", "exit 4"].contains(&end),
+        (What::Hup, "start") => ["signal 1", "exit 4"].contains(&end),
+        (What::Term, _) => end == "exit 0",
+        (What::Error, "start") => end.starts_with("exit ") && end != "exit 0" && gives_a_reason(s),
+        _ => false,
+    };
+    if !is_right {
+        return Err(format!("{end} at {step}"));
+    }
+    after_the_end(s)
+}
+
+fn gives_a_reason(s: &mut Scenario) -> bool {
+    let said = s.said() + &fs::read_to_string(s.path("log")).unwrap_or_default();
+    said.lines().any(|line| !line.ends_with("starting now...") && !line.starts_with("starting new worker"))
+}
+
+/// Nothing is left: no process, no file but the log, or one that is named in a message.
+fn after_the_end(s: &mut Scenario) -> Result<(), String> {
+    let deadline = Instant::now() + DEADLINE;
+    let alive = |s: &Scenario| s.reported().into_iter().filter(|&(_, pid)| !is_dead(pid)).count();
+    while alive(s) > 0 {
+        if Instant::now() > deadline {
+            return Err("a worker is left".into());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let said = s.said() + &fs::read_to_string(s.path("log")).unwrap_or_default();
+    let entries = fs::read_dir(s.path("")).expect("the directory of the scenario").flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let left: Vec<String> = names.filter(|name| !["log", "env"].contains(&name.as_str())).collect();
+    match left.iter().find(|name| !said.contains(&format!("unlink file:{name}:"))) {
+        Some(name) => Err(format!("{name} is left")),
+        None => Ok(()),
+    }
+}
+
+fn children(s: &Scenario) -> Vec<i32> {
+    let pid = s.superdaemon();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Whether it lists the living workers, and nobody waits to be reaped.
+fn status_is_true(s: &mut Scenario) -> bool {
+    let children: BTreeSet<i32> = children(s).into_iter().collect();
+    let workers = s.reported().into_iter().filter(|(_, pid)| children.contains(pid));
+    let mut expected: Vec<String> = workers.map(|(generation, pid)| format!("{generation}:{pid}\n")).collect();
+    expected.sort();
+    expected.len() == 1
+        && fs::read_to_string(s.path("st")).is_ok_and(|status| status == expected.concat())
+        && !children.iter().any(|&child| is_dead(child))
+}
+
+/// Whether it sleeps each time it is looked at.
+fn is_at_rest(s: &mut Scenario) -> bool {
+    let stat = format!("/proc/{}/stat", s.superdaemon());
+    let sleeps = || {
+        thread::sleep(Duration::from_millis(5));
+        fs::read_to_string(&stat)
+            .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S')))
+    };
+    iter::repeat_with(sleeps).take(LOOKS_AT_REST).all(|sleeps| sleeps)
+}
+
+/// Every fault of a set of options, from a life without any.
+fn faults(of_original: bool, set: usize) -> Vec<Fault> {
+    let trace = tempfile::NamedTempFile::new().expect("a temporary file");
+    let strace = format!("-o {}", trace.path().display());
+    let Outcome { result, transcript } = one(of_original, |s| {
+        start(s, set, &strace);
+        let mut newest = 0;
+        for signal in [None, Some("HUP"), Some("KILL"), Some("HUP")] {
+            match signal {
+                Some("KILL") => s.signal_worker(usize::try_from(newest).expect("a generation"), "KILL"),
+                Some(name) => s.signal(name),
+                None => {}
+            }
+            let newer = |(generation, _): (u64, i32)| (generation > newest).then_some(generation);
+            let mut found = None;
+            until(s, "an answer", |s| {
+                found = answering(s).and_then(newer);
+                found.is_some()
+            })?;
+            newest = found.ok_or("it has ended")?;
+        }
+        until(s, "a true status file", status_is_true)?;
+        s.signal("TERM");
+        until(s, "the end", |_| false)?;
+        Ok::<_, String>(())
+    });
+    assert_eq!(result, Ok(Ok(())), "{}", transcript.0);
+    let trace = fs::read_to_string(trace.path()).expect("a trace");
+    let calls: Vec<&str> = trace.lines().filter_map(|line| line.split_once('(')).map(|(call, _)| call).collect();
+    // The loader's last call unmaps its cache; perl has thousands of calls before its program begins.
+    let own = if of_original {
+        trace.lines().position(|line| line.contains("starting now...")).unwrap_or(0)
+    } else {
+        trace.lines().filter(|line| line.contains('(')).position(|line| line.starts_with("munmap(")).unwrap_or(0)
+    };
+    let (mut before, mut all): (BTreeMap<&str, usize>, BTreeMap<&str, usize>) = Default::default();
+    for (index, call) in calls.into_iter().enumerate() {
+        if index <= own {
+            *before.entry(call).or_default() += 1;
+        }
+        *all.entry(call).or_default() += 1;
+    }
+    let is_name = |call: &str| call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    all.retain(|call, _| is_name(call) && !NEVER.contains(call));
+    let mut faults = Vec::new();
+    for (call, count) in all {
+        let first = before.get(call).copied().unwrap_or(0) + 1;
+        let step = (count + 1).saturating_sub(first).div_ceil(MOST_OCCURRENCES).max(1);
+        for what in [What::Error, What::Term, What::Hup] {
+            let occurrences = (first..=count).step_by(step);
+            faults.extend(occurrences.map(|occurrence| Fault { set, call: call.to_owned(), occurrence, what }));
+        }
+    }
+    faults
+}
+
+/// Runs the lives, some at a time. What was broken, a line each.
+fn run(of_original: bool, faults: &[Fault], jobs: usize) -> Vec<String> {
+    let next = Mutex::new(faults.iter());
+    let broken = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(fault) = { next.lock().expect("no panic").next() } {
+                    let Outcome { result, transcript } = one(of_original, |s| live(s, fault));
+                    let failure = match result {
+                        Ok(Ok(())) => continue,
+                        Ok(Err(failure)) | Err(failure) => failure,
+                    };
+                    let mut line = format!("{}: {failure}", fault.name());
+                    if std::env::var_os("FAULTS_VERBOSE").is_some() {
+                        let _ = write!(line, "\n{}", transcript.0);
+                    }
+                    println!("{line}");
+                    broken.lock().expect("no panic").push(line);
+                }
+            });
+        }
+    });
+    broken.into_inner().expect("no panic")
+}
+
+/// So many lives of each set, evenly taken from all, where nothing else is asked for.
+const SAMPLE: usize = 8;
+
+/// `scripts/faults` sets the variables.
+#[test]
+fn no_fault_breaks_a_promise() {
+    assert!(Command::new("strace").arg("-V").output().is_ok(), "strace is missing: run scripts/install-oracle");
+    let of = std::env::var("FAULTS_OF").ok();
+    let of_original = of.as_deref() == Some("original");
+    let jobs = usize::try_from(setting("FAULTS_JOBS", 4)).expect("a number of jobs");
+    let only = std::env::var("FAULTS_SET").ok();
+    // The original has no --ready.
+    let is_wanted = |set: &usize| {
+        only.as_deref().is_none_or(|only| only == SETS[*set].0)
+            && !(of_original && SETS[*set].1.concat().contains("--ready"))
+    };
+    let mut all_broken = Vec::new();
+    for set in (0..SETS.len()).filter(is_wanted) {
+        let all = faults(of_original, set);
+        if of.is_none() {
+            let step = (all.len() / SAMPLE).max(1);
+            let sample: Vec<Fault> = all.into_iter().skip(step / 2).step_by(step).take(SAMPLE).collect();
+            all_broken.extend(run(of_original, &sample, jobs));
+            continue;
+        }
+        for (what, name) in [(What::Error, "errors"), (What::Term, "TERM"), (What::Hup, "HUP")] {
+            let faults: Vec<Fault> = all.iter().filter(|fault| fault.what == what).cloned().collect();
+            let begin = Instant::now();
+            let broken = run(of_original, &faults, jobs);
+            let (lives, count, seconds) = (faults.len(), broken.len(), begin.elapsed().as_secs());
+            println!("{}, {name}: {lives} lives, {count} with a broken promise, {seconds} s", SETS[set].0);
+            all_broken.extend(broken);
+        }
+    }
+    assert!(of_original || all_broken.is_empty(), "{}", all_broken.join("\n"));
+}
