@@ -12,6 +12,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::harness::{Outcome, Scenario, is_dead, one};
 use crate::random::setting;
 
@@ -56,7 +59,7 @@ const NEVER: [&str; 19] = [
 ];
 
 /// With which error a call fails. Others fail with EIO.
-const ERRORS: [(&str, &str); 28] = [
+const ERRORS: [(&str, &str); 29] = [
     ("openat", "EMFILE"),
     ("socket", "EMFILE"),
     ("pipe2", "EMFILE"),
@@ -69,6 +72,8 @@ const ERRORS: [(&str, &str); 28] = [
     ("vfork", "EAGAIN"),
     ("bind", "EADDRINUSE"),
     ("listen", "EADDRINUSE"),
+    // Of a directory, nothing else is known to the standard library.
+    ("close", "EINTR"),
     ("write", "ENOSPC"),
     ("pwritev2", "ENOSPC"),
     ("sendto", "ENOBUFS"),
@@ -155,6 +160,11 @@ fn until(s: &mut Scenario, what: &str, mut is_there: impl FnMut(&mut Scenario) -
     }
 }
 
+/// Whether it still runs or not, and whatever it is doing.
+fn send(pid: i32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid), signal);
+}
+
 /// The newest generation that answers, and its worker.
 fn answering(s: &Scenario) -> Option<(u64, i32)> {
     let body = s.body("$PORT")?;
@@ -171,10 +181,8 @@ fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
     for step in ["start", "HUP", "KILL of the worker", "another HUP"] {
         match step {
             "start" => {}
-            "KILL of the worker" => {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), nix::sys::signal::SIGKILL);
-            }
-            _ => s.signal("HUP"),
+            "KILL of the worker" => send(worker, Signal::SIGKILL),
+            _ => send(s.superdaemon(), Signal::SIGHUP),
         }
         let outcome = until(s, &format!("an answer after {step}"), |s| match answering(s) {
             Some((generation, pid)) if generation > newest => {
@@ -194,7 +202,7 @@ fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
     if let Step::Ended(end) = until(s, "rest", is_at_rest)? {
         return ended_early(s, fault, "rest", &end);
     }
-    s.signal("TERM");
+    send(s.superdaemon(), Signal::SIGTERM);
     match until(s, "the end", |_| false) {
         Ok(Step::Ended(end)) if end == "exit 0" => after_the_end(s),
         Ok(Step::Ended(end)) => Err(format!("{end} after TERM")),
@@ -237,7 +245,8 @@ fn after_the_end(s: &mut Scenario) -> Result<(), String> {
     let entries = fs::read_dir(s.path("")).expect("the directory of the scenario").flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let left: Vec<String> = names.filter(|name| !["log", "env"].contains(&name.as_str())).collect();
-    match left.iter().find(|name| !said.contains(&format!("unlink file:{name}:"))) {
+    let is_named = |name: &String| said.lines().any(|line| line.starts_with("failed to ") && line.contains(&**name));
+    match left.iter().find(|name| !is_named(name)) {
         Some(name) => Err(format!("{name} is left")),
         None => Ok(()),
     }

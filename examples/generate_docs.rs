@@ -436,6 +436,36 @@ const SECTIONS: &[(&str, &[Part])] = &[
         ],
     ),
     (
+        "MESSAGES",
+        &[
+            Text("Lines that the original doesn't have, beside those of options that it doesn't have:"),
+            Item(
+                "envdir: NAME is left out",
+                "It is no file (a fifo, a terminal), or longer than a variable can be (128 KiB). Said once.",
+            ),
+            Item(
+                "N lines are lost here, as nobody has read this log",
+                "Who reads the log had stopped reading, and the pipe was full. The service went on. A log file never fills \
+                 up so.",
+            ),
+            Item(
+                "a worker has shut down the listener NAME",
+                "It has called shutdown(2) on the listener, which is everybody's, instead of closing it: a fault of the \
+                 server. A TCP port listens again; a unix socket can't, until start_server is started anew.",
+            ),
+            Item(
+                "FILE is the file of another process by now, and is left alone",
+                "Something else has replaced the status file, perhaps a second superdaemon with the same name. It isn't \
+                 written any more, so --restart can't see the end of a restart. Remove the file: the next change writes it \
+                 again.",
+            ),
+            Item(
+                "failed to send SIGNAL to worker PID",
+                "The worker runs as a user that the superdaemon may not signal, and has to be stopped by somebody else.",
+            ),
+        ],
+    ),
+    (
         "DIFFERENCES",
         &[Text(
             "Whatever can be observed is as in Server::Starter 0.35, except for what is listed in differences.md \

@@ -8,15 +8,13 @@ mod port_spec;
 mod revival;
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::unlink;
-
-use crate::error::Error;
-use crate::files::file_id::FileId;
+use crate::files::file_id::{FileId, remove_own};
 use crate::listeners::inherited::InheritedListener;
 use crate::options::Options;
 use crate::stderr::say;
@@ -105,10 +103,8 @@ impl From<Vec<InheritedListener>> for Listeners {
 impl Drop for Listeners {
     fn drop(&mut self) {
         for file in &self.files {
-            if FileId::of(&file.path).is_some_and(|id| id == file.id)
-                && let Err(errno) = unlink(&file.path)
-            {
-                say(Error::cannot_unlink(&file.path, errno).message());
+            if let Err(error) = remove_own(&file.path, file.id) {
+                say(error.message());
             }
         }
     }
@@ -121,7 +117,7 @@ struct SocketFile {
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> Option<Self> {
-        FileId::of(path).map(|id| Self { path: path.to_owned(), id })
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), id: FileId::from(&fs::metadata(path)?) })
     }
 }

@@ -12,7 +12,7 @@ use std::ffi::{CStr, CString};
 use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
-use std::ops::RangeInclusive;
+use std::ops::{Deref, RangeInclusive};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
@@ -148,9 +148,10 @@ pub(crate) fn dead_child() -> Result<Option<Pid>, Errno> {
 }
 
 /// Whether the child `pid` has ended and not been reaped.
-pub(crate) fn is_dead(pid: Pid) -> bool {
+pub(crate) fn is_dead(pid: Pid) -> Result<bool, Errno> {
     // An id_t is wider than a pid_t on some systems.
-    libc::id_t::try_from(pid).is_ok_and(|id| matches!(find_dead(libc::P_PID, id), Ok(Some(_))))
+    let id = libc::id_t::try_from(pid).map_err(|_| Errno::EINVAL)?;
+    find_dead(libc::P_PID, id).map(|found| found.is_some())
 }
 
 fn find_dead(kind: libc::idtype_t, id: libc::id_t) -> Result<Option<Pid>, Errno> {
@@ -256,6 +257,54 @@ pub(crate) fn open_standard_descriptors() -> usize {
         let _ = opened.map(IntoRawFd::into_raw_fd);
     }
     closed.len()
+}
+
+/// A file that this process has locked by flock(2), until it is dropped. nix's panics when it can't be unlocked then.
+pub(crate) struct Locked<T: AsFd>(T);
+
+impl<T: AsFd> Locked<T> {
+    /// Locks `file`, or gives it back with the error. A signal ends a wait for the lock (`EINTR`).
+    pub(crate) fn lock(file: T, kind: Lock) -> Result<Self, (T, Errno)> {
+        let operation = match kind {
+            Lock::Wait => libc::LOCK_EX,
+            Lock::Try => libc::LOCK_EX | libc::LOCK_NB,
+            Lock::TryShared => libc::LOCK_SH | libc::LOCK_NB,
+        };
+        match flock(&file, operation) {
+            Ok(()) => Ok(Self(file)),
+            Err(errno) => Err((file, errno)),
+        }
+    }
+}
+
+impl<T: AsFd> Deref for Locked<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: AsFd> Drop for Locked<T> {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, libc::LOCK_UN);
+    }
+}
+
+/// How to lock a file.
+#[derive(Clone, Copy)]
+pub(crate) enum Lock {
+    /// For this process alone, and wait for that.
+    Wait,
+    /// For this process alone, if nobody has a lock: `EWOULDBLOCK` otherwise.
+    Try,
+    /// With others that want no more than that.
+    TryShared,
+}
+
+fn flock(file: impl AsFd, operation: c_int) -> Result<(), Errno> {
+    // SAFETY: flock(2) touches no memory of ours.
+    Errno::result(unsafe { libc::flock(file.as_fd().as_raw_fd(), operation) }).map(drop)
 }
 
 /// listen(2) with any backlog; nix accepts only some.

@@ -4,7 +4,7 @@ mod family;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -28,6 +28,9 @@ use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::world::{Awaited, Request, Standing, Woken, World};
 
+/// How long to wait before what could not be done is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The system as it is.
 pub(crate) struct System<'a> {
     program: Vec<CString>,
@@ -37,8 +40,8 @@ pub(crate) struct System<'a> {
     tells_pid: bool,
     /// Whether each worker leads a process group.
     leads_group: bool,
-    /// Workers that could not be sent a signal, which has been said.
-    unreachable: BTreeSet<Pid>,
+    /// The signals that workers could not be sent, which has been said; and when to try again.
+    unsent: BTreeMap<Pid, (StopSignal, Instant)>,
     listeners: &'a Listeners,
     /// Those that stay shut, which has been said.
     shut: BTreeSet<RawFd>,
@@ -94,7 +97,7 @@ impl<'a> System<'a> {
             directory: options.dir.as_ref().map(|path| c_string(path.as_os_str().as_bytes())),
             tells_pid: options.listen_fds,
             leads_group: options.process_group,
-            unreachable: BTreeSet::new(),
+            unsent: BTreeMap::new(),
             listeners,
             shut: BTreeSet::new(),
             launch,
@@ -138,12 +141,12 @@ impl<'a> System<'a> {
         }
     }
 
-    fn has_happened(&mut self, awaited: Awaited) -> bool {
-        match awaited {
+    fn has_happened(&mut self, awaited: Awaited) -> Result<bool, Errno> {
+        Ok(match awaited {
             Awaited::Request => false,
-            Awaited::Death { .. } => find_dead_child(sys::dead_child).is_some(),
-            Awaited::Ready(worker) => sys::is_dead(worker) || self.watch.is_ready(worker),
-        }
+            Awaited::Death { .. } => find_dead_child(sys::dead_child)?.is_some(),
+            Awaited::Ready(worker) => sys::is_dead(worker)? || self.watch.is_ready(worker),
+        })
     }
 
     fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
@@ -151,7 +154,8 @@ impl<'a> System<'a> {
         loop {
             // ORDER: read before the looks, so that what comes after them still wakes.
             let is_requested = self.is_requested();
-            if self.has_happened(awaited) {
+            let has_happened = self.has_happened(awaited);
+            if has_happened == Ok(true) {
                 return Woken::Happened;
             }
             if is_requested {
@@ -164,9 +168,13 @@ impl<'a> System<'a> {
             }
             let is_watched = matches!(awaited, Awaited::Ready(_));
             let look = is_watched.then(|| self.watch.pause(now.saturating_sub(begin))).flatten();
-            self.pause(left.into_iter().chain(look).chain(self.manager.pause()).chain(self.files.pause()).min());
+            // What could not be done is tried again, though nothing may wake the loop.
+            let again = has_happened.is_err() || !self.unsent.is_empty();
+            let again = again.then_some(RETRY).into_iter().chain(self.manager.pause()).chain(self.files.pause());
+            self.pause(left.into_iter().chain(look).chain(again).min());
             self.manager.flush();
             self.files.retry();
+            self.send_again();
         }
     }
 
@@ -176,11 +184,34 @@ impl<'a> System<'a> {
         self.watch.read();
     }
 
+    /// That there is no such process is no error.
+    fn send(&self, worker: Pid, signal: &StopSignal) -> Result<(), Errno> {
+        let is_for_group = self.leads_group || signal.is_for_process_group();
+        let sent = match is_for_group.then(|| sys::kill(-worker, signal.number())) {
+            // It leads none (`no-such-group`).
+            None | Some(Err(Errno::ESRCH)) => sys::kill(worker, signal.number()),
+            Some(sent) => sent,
+        };
+        if sent == Err(Errno::ESRCH) { Ok(()) } else { sent }
+    }
+
+    /// A program that changes its user may be out of reach for a moment only.
+    fn send_again(&mut self) {
+        let now = Instant::now();
+        let due: Vec<Pid> = self.unsent.iter().filter(|(_, (_, time))| *time <= now).map(|(&pid, _)| pid).collect();
+        for worker in due {
+            let Some((signal, _)) = self.unsent.remove(&worker) else { continue };
+            if self.send(worker, &signal).is_err() {
+                self.unsent.insert(worker, (signal, now + RETRY));
+            }
+        }
+    }
+
     /// A child has been reaped. Whether that is to be told now. `is_wanted`: it is a worker that is looked after by
     /// name.
     fn bury(&mut self, pid: Pid, status: WaitStatus, is_wanted: bool) -> bool {
         self.watch.end(pid);
-        self.unreachable.remove(&pid);
+        self.unsent.remove(&pid);
         let (is_told, line) = self.kin.bury(pid, status, is_wanted);
         if let Some(line) = line {
             self.say(&line);
@@ -243,16 +274,11 @@ impl World for System<'_> {
 
     fn kill(&mut self, worker: Pid, signal: &StopSignal) {
         self.kin.stop(worker, signal);
-        let is_for_group = self.leads_group || signal.is_for_process_group();
-        let sent = match is_for_group.then(|| sys::kill(-worker, signal.number())) {
-            // It leads none (`no-such-group`).
-            None | Some(Err(Errno::ESRCH)) => sys::kill(worker, signal.number()),
-            Some(sent) => sent,
+        let Err(errno) = self.send(worker, signal) else {
+            self.unsent.remove(&worker);
+            return;
         };
-        if let Err(errno) = sent
-            && errno != Errno::ESRCH
-            && self.unreachable.insert(worker)
-        {
+        if self.unsent.insert(worker, (signal.clone(), Instant::now() + RETRY)).is_none() {
             let sentence =
                 [b"failed to send ", signal.text(), b" to worker ", worker.to_string().as_bytes(), b":"].concat();
             self.say(&Error::system(&[&sentence], errno).message());
@@ -280,7 +306,7 @@ impl World for System<'_> {
             if let Some(ended) = self.kin.take_ended(None) {
                 return Some(ended);
             }
-            let (pid, status) = find_dead_child(|| sys::reap(-1))?;
+            let (pid, status) = find_dead_child(|| sys::reap(-1)).ok().flatten()?;
             if self.bury(pid, status, false) {
                 return Some((pid, status));
             }

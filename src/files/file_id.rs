@@ -1,10 +1,13 @@
 //! Which file a path leads to, to tell our own files from those of others (`own-files-only`).
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::sys::stat::FileStat;
+
+use crate::error::Error;
 
 /// The device and the inode of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,17 @@ impl FileId {
     pub(crate) fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|metadata| Self::from(&metadata))
     }
+}
+
+/// Removes the file at `path` if it is `own`. That there is none is no error.
+pub(crate) fn remove_own(path: &Path, own: FileId) -> Result<(), Error> {
+    let removed = match fs::metadata(path) {
+        Ok(there) if FileId::from(&there) == own => fs::remove_file(path),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    removed.map_err(|error| Error::cannot_unlink(path, error))
 }
 
 /// Whether two paths are the same name in the same directory, however they are written.

@@ -10,7 +10,6 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 
 use crate::error::Error;
@@ -18,7 +17,7 @@ use crate::files::file_id::FileId;
 use crate::files::lock_holder;
 use crate::perl::{looks_like_number, trim_end, trim_start};
 use crate::stderr::{say, visible};
-use crate::sys::{self, Pid};
+use crate::sys::{self, Lock, Locked, Pid};
 
 /// How often is looked whether somebody else has the lock by now.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -26,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The pid file of this superdaemon, locked as long as this lives.
 pub(crate) struct PidFile {
     path: PathBuf,
-    lock: Flock<File>,
+    lock: Locked<File>,
 }
 
 impl PidFile {
@@ -83,17 +82,17 @@ impl PidFile {
 }
 
 /// Waits until nobody else has the lock.
-fn lock(mut file: File, is_asked_to_end: &mut impl FnMut() -> bool) -> Result<Flock<File>, Errno> {
-    let mut how = FlockArg::LockExclusiveNonblock;
+fn lock(mut file: File, is_asked_to_end: &mut impl FnMut() -> bool) -> Result<Locked<File>, Errno> {
+    let mut kind = Lock::Try;
     loop {
-        match Flock::lock(file, how) {
+        match Locked::lock(file, kind) {
             Ok(lock) => return Ok(lock),
             // A request may have come in before the wait, and would not end it.
             Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) if !is_asked_to_end() => file = same,
             Err((_, Errno::EWOULDBLOCK)) => return Err(Errno::EINTR),
             Err((_, errno)) => return Err(errno),
         }
-        how = FlockArg::LockExclusive;
+        kind = Lock::Wait;
     }
 }
 
@@ -153,7 +152,7 @@ impl ForeignPidFile {
 
     fn is_locked(&self) -> bool {
         // A shared lock, so that two that ask at once don't take each other for the superdaemon.
-        self.file.try_clone().is_ok_and(|file| Flock::lock(file, FlockArg::LockSharedNonblock).is_err())
+        self.file.try_clone().is_ok_and(|file| Locked::lock(file, Lock::TryShared).is_err())
     }
 
     fn may_be_held_by(&self, pid: Pid) -> bool {
@@ -165,7 +164,7 @@ impl ForeignPidFile {
     pub(crate) fn wait_for_end(self) -> Result<(), Error> {
         let waiting = self.file.try_clone().map_err(|error| self.cannot_lock(error))?;
         let (sender, end) = mpsc::channel();
-        thread::spawn(move || sender.send(Flock::lock(waiting, FlockArg::LockExclusive).map(drop)));
+        thread::spawn(move || sender.send(Locked::lock(waiting, Lock::Wait).map(drop)));
         loop {
             match end.recv_timeout(POLL_INTERVAL) {
                 Ok(locked) => return locked.map_err(|(_, errno)| self.cannot_lock(errno)),

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::Error;
-use crate::files::file_id::FileId;
+use crate::files::file_id::{FileId, remove_own};
 use crate::stderr::say;
 
 /// How long to wait before what could not be written is tried again.
@@ -46,7 +46,7 @@ impl StatusFile {
         let file = Self { path: path.to_owned(), written: None, is_loss_said: false, unwritten: None };
         let temporary = file.temporary();
         create(&temporary)?;
-        let _ = fs::remove_file(&temporary);
+        fs::remove_file(&temporary).map_err(|error| Error::cannot_unlink(&temporary, error))?;
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Err(file.cannot_rename(&temporary, Errno::EISDIR)),
             Ok(metadata) if !metadata.is_file() => Err(cannot_open(path, Errno::ENXIO)),
@@ -103,10 +103,9 @@ impl StatusFile {
     fn remove(&mut self) {
         self.unwritten = None;
         if let Some(written) = self.written.take()
-            && FileId::of(&self.path) == Some(written.id)
-            && let Err(error) = fs::remove_file(&self.path)
+            && let Err(error) = remove_own(&self.path, written.id)
         {
-            say(Error::cannot_unlink(&self.path, error).message());
+            say(error.message());
         }
     }
 

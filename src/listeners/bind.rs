@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -148,8 +149,8 @@ pub(super) fn cannot_create(errno: Errno) -> Error {
     Error::system(&[b"failed to create socket:"], errno)
 }
 
-pub(super) fn cannot_listen(path: &Path, errno: Errno) -> Error {
-    Error::system(&[b"failed to listen to file ", path.as_os_str().as_bytes(), b":"], errno)
+pub(super) fn cannot_listen(path: &Path, error: impl Into<io::Error>) -> Error {
+    Error::system(&[b"failed to listen to file ", path.as_os_str().as_bytes(), b":"], error)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -164,7 +164,11 @@ impl<'a> ListenPlan<'a> {
         for path in self.paths {
             let is_own = FileId::of(path).is_some_and(|id| listeners.files.iter().any(|file| file.id == id));
             let fd = self.open_at(|| listen_to_path(path, is_own, self.backlog), None, places.next())?;
-            listeners.files.extend(SocketFile::of(path));
+            // One that can't be known again could not be removed at the end.
+            listeners.files.push(SocketFile::of(path).map_err(|error| {
+                let _ = fs::remove_file(path);
+                cannot_listen(path, error)
+            })?);
             listeners.entries.push(Listener::new(path.as_os_str().as_bytes(), fd));
         }
         check_length(listeners.variable().len())

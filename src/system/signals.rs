@@ -8,7 +8,7 @@
 use std::io::{self, PipeReader, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use libc::c_int;
@@ -40,8 +40,8 @@ static WAKE: AtomicI32 = AtomicI32::new(-1);
 /// Whether the handler has written to the pipe since it was read.
 static WRITTEN: AtomicBool = AtomicBool::new(false);
 
-/// A TERM, INT or QUIT that found the pipe full.
-static OVERFLOW: AtomicI32 = AtomicI32::new(0);
+/// The signals that could not be written to the pipe, as when it is full: a bit for each number.
+static UNWRITTEN: AtomicU32 = AtomicU32::new(0);
 
 /// Set by CHLD, cleared when a look finds no dead child. Starts as true: a child may have died before the handler was
 /// installed.
@@ -180,7 +180,11 @@ impl SignalPipe {
             return Vec::new();
         }
         stop_request::set_waiting(false);
-        let mut requests: Vec<_> = request(OVERFLOW.swap(0, Ordering::Relaxed)).into_iter().collect();
+        let unwritten = UNWRITTEN.swap(0, Ordering::Relaxed);
+        self.is_log_to_be_opened |= unwritten & bit_of(libc::SIGUSR1) != 0;
+        let unwritten =
+            CAUGHT.into_iter().map(|signal| signal as c_int).filter(|&signal| unwritten & bit_of(signal) != 0);
+        let mut requests: Vec<_> = unwritten.filter_map(request).collect();
         let mut bytes = [0; 256];
         loop {
             let count = match self.reader.read(&mut bytes) {
@@ -220,21 +224,26 @@ fn request(signal: c_int) -> Option<Request> {
     }
 }
 
+/// All signals that are caught have numbers below 32.
+fn bit_of(signal: c_int) -> u32 {
+    1 << signal
+}
+
 /// Whether a child may be dead.
 pub(super) fn may_have_dead_child() -> bool {
     MAY_HAVE_DEAD_CHILD.load(Ordering::Relaxed)
 }
 
 /// What `look` finds of dead children, if there can be any at all: the system is asked only after a CHLD.
-pub(super) fn find_dead_child<T>(look: impl FnOnce() -> Result<Option<T>, Errno>) -> Option<T> {
+pub(super) fn find_dead_child<T>(look: impl FnOnce() -> Result<Option<T>, Errno>) -> Result<Option<T>, Errno> {
     // ORDER: forgotten before the look, as one may die right after it.
     if !MAY_HAVE_DEAD_CHILD.swap(false, Ordering::Relaxed) {
-        return None;
+        return Ok(None);
     }
     let found = look();
     // Where one is dead, others may be; and after an error, nothing is known.
     MAY_HAVE_DEAD_CHILD.fetch_or(!matches!(found, Ok(None)), Ordering::Relaxed);
-    found.ok().flatten()
+    found
 }
 
 /// The handler.
@@ -253,9 +262,9 @@ extern "C" fn write_to_pipe(signal: c_int) {
     let byte = signal.to_le_bytes()[0];
     // SAFETY: write(2) is async-signal-safe, and the byte lives until it returns.
     let written = unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
-    // The pipe holds 65,536 signals that have not been read yet. Of those beyond, a shutdown must not be lost.
-    if written != 1 && matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) {
-        OVERFLOW.store(signal, Ordering::Relaxed);
+    // The pipe holds 65,536 signals that have not been read yet. Of those beyond, one of each kind is kept.
+    if written != 1 {
+        UNWRITTEN.fetch_or(bit_of(signal), Ordering::Relaxed);
     }
     Errno::set_raw(errno);
 }

@@ -14,7 +14,7 @@ use std::path::{self, Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open};
+use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 use nix::sys::stat::{Mode, fchmod, fstat, umask};
 use nix::unistd::{UnlinkatFlags, geteuid, mkdtemp, unlinkat};
@@ -22,8 +22,9 @@ use nix::unistd::{UnlinkatFlags, geteuid, mkdtemp, unlinkat};
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::readiness::Watch;
+use crate::stderr::say;
 use crate::sys::descendants::descends_from;
-use crate::sys::{self, Pid};
+use crate::sys::{self, Lock, Locked, Pid};
 
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.
 const DIRECTORY: &str = "start_server.XXXXXX";
@@ -124,7 +125,9 @@ impl Watch for NotifySockets {
 struct Directory {
     path: PathBuf,
     id: FileId,
-    lock: Flock<OwnedFd>,
+    lock: Locked<OwnedFd>,
+    /// Whether it is this superdaemon's.
+    is_own: bool,
 }
 
 impl Directory {
@@ -132,7 +135,8 @@ impl Directory {
         loop {
             let path = mkdtemp(&parent.join(DIRECTORY))?;
             match Self::open(path.clone()) {
-                Ok(directory) if directory.is_there() => {
+                Ok(mut directory) if directory.is_there() => {
+                    directory.is_own = true;
                     fchmod(&*directory.lock, Mode::from_bits_truncate(0o711))?;
                     return Ok(directory);
                 }
@@ -154,8 +158,8 @@ impl Directory {
         if stat.st_uid != geteuid().as_raw() {
             return Err(Errno::EPERM);
         }
-        let lock = Flock::lock(fd, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
-        Ok(Self { path, id: FileId::from(&stat), lock })
+        let lock = Locked::lock(fd, Lock::Try).map_err(|(_, errno)| errno)?;
+        Ok(Self { path, id: FileId::from(&stat), lock, is_own: false })
     }
 
     /// Whether it still has its name.
@@ -180,8 +184,16 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if self.is_there() {
-            let _ = fs::remove_dir(&self.path);
+        if !self.is_there() {
+            return;
+        }
+        if self.is_own {
+            self.remove_sockets();
+        }
+        if let Err(error) = fs::remove_dir(&self.path)
+            && self.is_own
+        {
+            say(Error::cannot_unlink(&self.path, error).message());
         }
     }
 }
