@@ -244,7 +244,8 @@ fn after_the_end(s: &mut Scenario) -> Result<(), String> {
     let said = s.said() + &fs::read_to_string(s.path("log")).unwrap_or_default();
     let entries = fs::read_dir(s.path("")).expect("the directory of the scenario").flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let left: Vec<String> = names.filter(|name| !["log", "env"].contains(&name.as_str())).collect();
+    let left = names.filter(|name| !["log", "env"].contains(&name.as_str()));
+    let left: Vec<String> = left.map(|name| s.with_symbols(&name)).collect();
     let is_named = |name: &String| said.lines().any(|line| line.starts_with("failed to ") && line.contains(&**name));
     match left.iter().find(|name| !is_named(name)) {
         Some(name) => Err(format!("{name} is left")),

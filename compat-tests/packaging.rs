@@ -51,18 +51,36 @@ fn help_fits_a_terminal_of_80_columns() {
     }
 }
 
-#[test]
-fn bash_completes_options() {
+/// What bash offers for the last word.
+fn completions(words: &[&str]) -> String {
     let script = r#"
         source "$1"
-        COMP_WORDS=(start_server --kill-o)
-        COMP_CWORD=1
-        _start_server start_server --kill-o start_server
-        echo "${COMPREPLY[*]}"
+        COMP_WORDS=("${@:2}")
+        COMP_CWORD=$(($# - 2))
+        _start_server_or_program start_server "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        printf '%s\n' "${COMPREPLY[@]}" | sort -u
     "#;
     let file = examples().join("packaging/completions/start_server.bash");
-    let output = Command::new("bash").args(["-c", script, "bash"]).arg(file).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "--kill-old-delay\n");
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script, "bash"]).arg(file).args(words).current_dir(examples());
+    String::from_utf8_lossy(&bash.output().unwrap().stdout).trim_end().replace('\n', " ")
+}
+
+#[test]
+fn bash_completes_options_and_the_program() {
+    for (words, expected) in [
+        (&["start_server", "--kill-o"][..], "--kill-old-delay"),
+        (&["start_server", "--ready", ""], "accepting interval notify"),
+        (&["start_server", "--signal-on-hup", "W"], "WINCH"),
+        (&["start_server", "--interval", ""], ""),
+        (&["start_server", "--", "bas"], "bash"),
+        (&["start_server", "--port=80", "--", "bash", "READ"], "README.md"),
+        (&["start_server", "--", "bash", "--kill"], ""),
+    ] {
+        let offered = completions(words);
+        let is_there = expected.split(' ').all(|word| offered.split(' ').any(|offered| offered == word));
+        assert!(is_there, "{words:?}: {offered}");
+    }
 }
 
 /// The command lines of a unit file, each with its directive.

@@ -39,15 +39,70 @@ fn completion(shell: Shell) -> Vec<u8> {
         .mut_arg("port", |arg| arg.value_name("PORT"))
         .mut_arg("signal-on-hup", |arg| arg.value_parser(signals))
         .mut_arg("signal-on-term", |arg| arg.value_parser(signals))
+        .mut_arg("ready", |arg| arg.value_parser(["interval", "notify", "accepting"]))
         .mut_arg("program", |arg| arg.trailing_var_arg(true).value_hint(ValueHint::CommandWithArguments))
         .mut_args(|arg| match arg.get_help().map(|help| help.to_string().replace('\n', " ")) {
             Some(help) => arg.help(help),
             None => arg,
         });
+    for number in NUMBERS {
+        command = command.mut_arg(number, |arg| arg.value_hint(ValueHint::Other));
+    }
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command, "start_server", &mut text);
-    text
+    // What is behind "--" is the program's. Of the three, zsh knows that by itself.
+    match shell {
+        Shell::Bash => {
+            let text = String::from_utf8_lossy(&text)
+                .replace("complete -F _start_server ", "complete -F _start_server_or_program ");
+            let (functions, registration) = text.split_at(text.rfind("\nif [[").unwrap_or(text.len()));
+            [functions, BASH_PROGRAM, registration].concat().into()
+        }
+        Shell::Fish => [text, FISH_PROGRAM.into()].concat(),
+        _ => text,
+    }
 }
+
+/// Options whose values nobody can offer.
+const NUMBERS: [&str; 9] = [
+    "port",
+    "backlog",
+    "interval",
+    "kill-old-delay",
+    "auto-restart-interval",
+    "ready-timeout",
+    "max-start-failures",
+    "kill-timeout",
+    "restart-timeout",
+];
+
+const BASH_PROGRAM: &str = r#"
+_start_server_or_program() {
+    local word
+    for ((word = 1; word < COMP_CWORD; word++)); do
+        if [[ ${COMP_WORDS[word]} == -- ]]; then
+            if declare -F _command_offset >/dev/null; then
+                _command_offset $((word + 1))
+            elif ((word + 1 == COMP_CWORD)); then
+                mapfile -t COMPREPLY < <(compgen -c -- "${COMP_WORDS[COMP_CWORD]}")
+            else
+                mapfile -t COMPREPLY < <(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")
+            fi
+            return
+        fi
+    done
+    _start_server "$@"
+}
+"#;
+
+const FISH_PROGRAM: &str = r#"
+function __start_server_program
+    set -l words (commandline -opc) (commandline -ct)
+    set -l at (contains -i -- -- $words)
+    and complete -C (string join ' ' -- $words[(math $at + 1)..-1])
+end
+complete -c start_server -n 'contains -- -- (commandline -opc)' -f -a '(__start_server_program)'
+"#;
 
 fn man_page() -> io::Result<Vec<u8>> {
     let command = server_starter::cli::command();
@@ -411,6 +466,13 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "What happens if a new version crashes?",
                 "The old one serves on. The start is tried again for ever, with the envdir as it is by then, or until \
                  --max-start-failures. To go back, put the old version in place: the next attempt takes it.",
+            ),
+            Item(
+                "What do Ctrl-C and a closed terminal do?",
+                "Ctrl-C is INT: all workers get TERM, and start_server waits for their end, however long that takes; a \
+                 second Ctrl-C does nothing, except that the terminal sends it to workers of the same process group, too. \
+                 A terminal that closes sends HUP: a restart, after which everything goes on unseen. That is as in the \
+                 original. To stop, use --stop, or kill -TERM.",
             ),
             Item(
                 "Which time limits are there?",

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 use crate::cli::declaration::specs;
+use crate::cli::getopt_long::Spec;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
@@ -81,7 +82,12 @@ pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<
 pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
     let mut command = command();
     let posixly_correct = env::var_os("POSIXLY_CORRECT").is_some();
-    let arguments = getopt_long::canonical(arguments, &specs(&command), posixly_correct)?;
+    let specs = specs(&command);
+    let may_lack_dashes = lacks_dashes(&arguments, &specs);
+    let arguments = getopt_long::canonical(arguments, &specs, posixly_correct).map_err(|error| match error {
+        Error::Usage(lines) if may_lack_dashes => Error::Usage([&lines, FORGOTTEN_DASHES].concat()),
+        error => error,
+    })?;
     // The arguments are canonical, so nothing is left that clap could object to.
     let mut matches =
         command.try_get_matches_from_mut(arguments).map_err(|error| Error::Usage(error.to_string().into_bytes()))?;
@@ -171,6 +177,22 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         (Some(pid_file), Some(status_file)) => Ok(Action::RestartOrStart { options, pid_file, status_file, timeout }),
         _ => rule("--restart-or-start option requires --pid-file and --status-file to be set as well"),
     }
+}
+
+/// Behind a mistake that the original knows, where it may be none.
+const FORGOTTEN_DASHES: &[u8] =
+    b"\nOptions of the program stand behind \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...";
+
+/// Whether words of the program may have been read as options: there is no `--`, but a word. Where no option of ours is
+/// in use, nothing is said that the original doesn't say.
+fn lacks_dashes(arguments: &[OsString], specs: &[Spec]) -> bool {
+    let is_own = |argument: &OsString| {
+        let name = argument.as_bytes().strip_prefix(b"--").unwrap_or_default();
+        let name = name.split(|&byte| byte == b'=').next().unwrap_or_default();
+        specs.iter().any(|spec| spec.is_own && spec.name.as_bytes() == name)
+    };
+    let is_word = |argument: &OsString| !argument.as_bytes().starts_with(b"-");
+    !arguments.iter().any(|argument| argument == "--") && arguments.iter().any(is_word) && arguments.iter().any(is_own)
 }
 
 /// The value of an option; an empty one and `0` mean that it is not given (F4).

@@ -30,6 +30,11 @@ pub(crate) trait Watch {
 
     fn is_ready(&mut self, worker: Pid) -> bool;
 
+    /// What a worker that isn't ready has not done so far.
+    fn lack(&self) -> &'static str {
+        ""
+    }
+
     /// How long to pause before the worker is looked at again, if nothing else tells when.
     fn pause(&self, _waited: Duration) -> Option<Duration> {
         None

@@ -34,8 +34,7 @@ pub enum ServerSocket {
     Unix(UnixListener),
 }
 
-/// Why there are no sockets.
-#[derive(Debug)]
+/// Why there are no sockets. Its `Debug` is its `Display`: that is what a `main` which returns it shows.
 #[non_exhaustive]
 pub enum ServerPortsError {
     /// `SERVER_STARTER_PORT` is not set: the program was not started by a superdaemon. (One without listeners sets it
@@ -54,12 +53,7 @@ pub enum ServerPortsError {
 impl fmt::Display for ServerPortsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotSet => {
-                write!(
-                    f,
-                    "no environment variable SERVER_STARTER_PORT. Did you start the process using server_starter?"
-                )
-            }
+            Self::NotSet => write!(f, "not started by start_server (SERVER_STARTER_PORT is not set)"),
             Self::Malformed(entry) => {
                 write!(f, "SERVER_STARTER_PORT has an entry that is not NAME=FD: {}", entry.display())
             }
@@ -67,6 +61,12 @@ impl fmt::Display for ServerPortsError {
             Self::NotASocket(name, error) => write!(f, "the listener {} can't be used: {error}", name.display()),
             Self::AlreadyTaken => write!(f, "the listeners have been taken already"),
         }
+    }
+}
+
+impl fmt::Debug for ServerPortsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

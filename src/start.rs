@@ -4,6 +4,7 @@ mod daemonize;
 mod log_target;
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::environment::{Environment, envdir};
 use crate::error::Error;
@@ -95,7 +96,16 @@ impl Resources {
         let mut pipe =
             SignalPipe::install(&launch, blocked).map_err(|error| Error::system(&[b"pipe failed:"], error))?;
         let pid_file = options.pid_file.as_deref();
-        let pid_file = pid_file.map(|path| PidFile::create(path, || !pipe.read().is_empty())).transpose();
+        let create_pid_file = |path| {
+            let tell_wait = || {
+                if options.uses_our_own() {
+                    let end = b" has been locked by another superdaemon, waiting for its end".as_slice();
+                    say([Path::as_os_str(path).as_bytes(), end].concat());
+                }
+            };
+            PidFile::create(path, || !pipe.read().is_empty(), tell_wait)
+        };
+        let pid_file = pid_file.map(create_pid_file).transpose();
         if let Some(launcher) = launcher {
             launcher.release(&pid_file);
         }

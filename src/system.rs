@@ -28,6 +28,9 @@ use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::world::{Awaited, Request, Standing, Woken, World};
 
+/// After which time it is said of a worker what it has not done.
+const LONG_TIME: Duration = Duration::from_secs(10);
+
 /// How long to wait before what could not be done is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -52,6 +55,8 @@ pub(crate) struct System<'a> {
     files: Files,
     watch: Box<dyn Watch>,
     kin: Kin,
+    /// The newest worker and when it was started, until something has been said of it.
+    newest: Option<(Pid, Duration)>,
     manager: ServiceManager,
     origin: Instant,
 }
@@ -106,6 +111,7 @@ impl<'a> System<'a> {
             files,
             watch,
             kin: Kin::of(options, listeners),
+            newest: None,
             manager,
             origin: Instant::now(),
         }
@@ -149,6 +155,17 @@ impl<'a> System<'a> {
         })
     }
 
+    /// Says once of a worker what it has not done for a long time. When it will be time for that, if ever.
+    fn say_lack(&mut self, worker: Pid) -> Option<Duration> {
+        let (newest, started) = self.newest.filter(|&(newest, _)| newest == worker)?;
+        let left = (started + LONG_TIME).saturating_sub(self.clock());
+        if left.is_zero() {
+            self.newest = None;
+            self.say(format!("new worker {newest} is alive, but {} so far", self.watch.lack()).as_bytes());
+        }
+        (!left.is_zero()).then_some(left)
+    }
+
     fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
         let begin = self.clock();
         loop {
@@ -166,8 +183,13 @@ impl<'a> System<'a> {
             if left.is_some_and(|left| left.is_zero()) {
                 return Woken::OutOfTime;
             }
-            let is_watched = matches!(awaited, Awaited::Ready(_));
-            let look = is_watched.then(|| self.watch.pause(now.saturating_sub(begin))).flatten();
+            let look = match awaited {
+                Awaited::Ready(worker) => {
+                    let look = self.watch.pause(now.saturating_sub(begin));
+                    look.into_iter().chain(self.say_lack(worker)).min()
+                }
+                _ => None,
+            };
             // What could not be done is tried again, though nothing may wake the loop.
             let again = has_happened.is_err() || !self.unsent.is_empty();
             let again = again.then_some(RETRY).into_iter().chain(self.manager.pause()).chain(self.files.pause());
@@ -258,6 +280,7 @@ impl World for System<'_> {
                     let _ = setpgid(unistd::Pid::from_raw(pid), unistd::Pid::from_raw(pid));
                 }
                 self.watch.begin(pid);
+                self.newest = Some((pid, self.clock()));
                 self.kin.add(pid, generation.as_deref().unwrap_or_default());
                 Ok(pid)
             }

@@ -126,3 +126,32 @@ fn options_for_a_start_mean_nothing_to_other_requests() {
         assert!(output.stderr.starts_with("failed to open file:none:"), "{}", output.stderr);
     });
 }
+
+/// The words of the original stay; where options of ours are in use, another line follows.
+#[test]
+fn a_forgotten_double_dash_is_explained() {
+    let ambiguous = "Option s is ambiguous (signal-on-hup, signal-on-term, status-file, stop)\n";
+    let hint = "Options of the program stand behind \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...\n";
+    ours_alone(|s| {
+        for (options, expected) in [
+            (&["--kill-timeout=9", "plackup", "-s", "Starlet"][..], [ambiguous, hint].concat()),
+            (&["plackup", "-s", "Starlet"], ambiguous.to_owned()),
+            (&["--kill-timeout=9", "-s", "--", "plackup"], ambiguous.to_owned()),
+        ] {
+            let output = s.run(options);
+            assert_eq!((output.end.as_str(), output.stderr), ("exit 1", expected), "{options:?}");
+        }
+    });
+}
+
+#[test]
+fn a_wait_for_another_superdaemon_is_said() {
+    ours_alone(|s| {
+        let lock = s.lock("pid");
+        s.start(&["--kill-timeout=60", "--pid-file=pid", "--", "$PROBE"]);
+        s.wait_line("pid has been locked by another superdaemon, waiting for its end");
+        drop(lock);
+        s.wait_worker(1);
+        super::stop(s);
+    });
+}

@@ -322,3 +322,13 @@ fn a_kernel_that_does_not_let_it_look_is_told_of_at_start() {
         assert!(!output.stderr.contains("starting new worker"), "{}", output.stderr);
     });
 }
+
+/// After ten seconds a line says what is amiss, long before the time is over.
+#[test]
+fn what_a_worker_has_not_done_is_said() {
+    ours_alone(|s| {
+        s.start(&["--ready=accepting", "--port=$PORT", "--", "$PROBE"]);
+        s.wait_line("new worker <W1> is alive, but has not waited for a connection at a listener so far");
+        stop(s);
+    });
+}

@@ -37,10 +37,14 @@ impl PidFile {
         }
     }
 
-    /// Waits for the lock, without a message (LIFE-098), then writes the pid. Only then (`pid-lock-first`): as long as
+    /// Waits for the lock, then writes the pid. `tell_wait` may say that it waits; the original doesn't (LIFE-098). Only then (`pid-lock-first`): as long as
     /// another superdaemon has the lock, the file is its own. A signal ends the wait if `is_asked_to_end` (LIFE-097);
     /// others, as of a child that has died, don't.
-    pub(crate) fn create(path: &Path, mut is_asked_to_end: impl FnMut() -> bool) -> Result<Self, Error> {
+    pub(crate) fn create(
+        path: &Path,
+        mut is_asked_to_end: impl FnMut() -> bool,
+        mut tell_wait: impl FnMut(),
+    ) -> Result<Self, Error> {
         let lock = loop {
             Self::check(path)?;
             let is_new = !path.exists();
@@ -48,7 +52,7 @@ impl PidFile {
             let mut options = OpenOptions::new();
             let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
             let file = file.map_err(|error| cannot_open(path, error))?;
-            let lock = lock(file, &mut is_asked_to_end).map_err(|errno| {
+            let lock = lock(file, &mut is_asked_to_end, &mut tell_wait).map_err(|errno| {
                 // A file that was made for nothing. If somebody else has locked it meanwhile, it is theirs.
                 if is_new && errno != Errno::EINTR {
                     let _ = fs::remove_file(path);
@@ -72,8 +76,8 @@ impl PidFile {
     pub(crate) fn remove(&self) {
         let removed = match (fs::metadata(&self.path), self.lock.metadata()) {
             (Ok(there), Ok(ours)) if FileId::from(&there) == FileId::from(&ours) => fs::remove_file(&self.path),
-            (Ok(_), _) => Ok(()),
-            (Err(error), _) => Err(error),
+            (Ok(_), Ok(_)) => Ok(()),
+            (Err(error), _) | (_, Err(error)) => Err(error),
         };
         if let Err(error) = removed {
             say(Error::cannot_unlink(&self.path, error).message());
@@ -82,7 +86,11 @@ impl PidFile {
 }
 
 /// Waits until nobody else has the lock.
-fn lock(mut file: File, is_asked_to_end: &mut impl FnMut() -> bool) -> Result<Locked<File>, Errno> {
+fn lock(
+    mut file: File,
+    is_asked_to_end: &mut impl FnMut() -> bool,
+    tell_wait: &mut impl FnMut(),
+) -> Result<Locked<File>, Errno> {
     let mut kind = Lock::Try;
     loop {
         match Locked::lock(file, kind) {
@@ -91,6 +99,9 @@ fn lock(mut file: File, is_asked_to_end: &mut impl FnMut() -> bool) -> Result<Lo
             Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) if !is_asked_to_end() => file = same,
             Err((_, Errno::EWOULDBLOCK)) => return Err(Errno::EINTR),
             Err((_, errno)) => return Err(errno),
+        }
+        if matches!(kind, Lock::Try) {
+            tell_wait();
         }
         kind = Lock::Wait;
     }
@@ -215,7 +226,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
         fs::write(&path, "99999\nrest").unwrap();
-        let own = PidFile::create(&path, || true).unwrap();
+        let own = PidFile::create(&path, || true, || ()).unwrap();
         let foreign = ForeignPidFile::open(&path, OpenOptions::new().read(true)).unwrap();
         assert_eq!(foreign.text(), std::process::id().to_string().into_bytes());
         assert!(foreign.is_alive());
@@ -229,7 +240,7 @@ mod tests {
     fn a_file_of_another_process_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
-        let own = PidFile::create(&path, || true).unwrap();
+        let own = PidFile::create(&path, || true, || ()).unwrap();
         fs::rename(&path, dir.path().join("moved")).unwrap();
         fs::write(&path, "theirs").unwrap();
         own.remove();
@@ -241,6 +252,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(PidFile::create(&path, || true).map(drop).unwrap_err().exit_code(), 6);
+        assert_eq!(PidFile::create(&path, || true, || ()).map(drop).unwrap_err().exit_code(), 6);
     }
 }

@@ -162,6 +162,10 @@ impl Watch for Accepting {
         is_accepting
     }
 
+    fn lack(&self) -> &'static str {
+        "has not waited for a connection at a listener"
+    }
+
     /// The longer it has taken, the longer; and the more a look costs.
     fn pause(&self, waited: Duration) -> Option<Duration> {
         Some((waited / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE).max(self.cost.pause(waited)))

@@ -106,6 +106,10 @@ impl Watch for NotifySockets {
         self.workers.get(&worker).is_some_and(|worker| worker.is_ready)
     }
 
+    fn lack(&self) -> &'static str {
+        "has not sent READY=1"
+    }
+
     fn fds(&self) -> Vec<BorrowedFd<'_>> {
         self.workers.values().map(|worker| worker.socket.fd.as_fd()).collect()
     }
