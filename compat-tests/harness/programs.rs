@@ -38,8 +38,9 @@ fn program_of(variable: &str) -> Option<PathBuf> {
     Some(path::absolute(path).expect("a path that isn't empty"))
 }
 
-/// Not just any `start_server`: ours may be installed, too, and equals itself.
+/// Not just any `start_server`: ours may be installed, too, and equals itself. Our Debian package moves the original
+/// away.
 fn perl_script_in_path() -> Option<PathBuf> {
-    let mut found = which::which_all("start_server").ok()?;
-    found.find(|path| fs::read(path).is_ok_and(|content| content.starts_with(b"#!")))
+    let found = ["start_server", "start_server.perl"].into_iter().flat_map(which::which_all).flatten();
+    found.into_iter().find(|path| fs::read(path).is_ok_and(|content| content.starts_with(b"#!")))
 }

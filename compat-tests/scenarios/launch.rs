@@ -224,7 +224,7 @@ fn a_hangup_is_a_hup() {
 fn as_pid_1(s: &mut Scenario, script: &str) {
     let root = if Uid::effective().is_root() { "" } else { "--map-root-user" };
     let unshare = format!("unshare {root} --pid --fork --mount-proc sh -c");
-    let hint = "echo 'no PID namespace: run this as root, or allow user namespaces' >&2; exit 99";
+    let hint = "echo 'no PID namespace: run this as root, not in a container, or allow user namespaces' >&2; exit 99";
     s.prelude(&format!("{unshare} : || {{ {hint}; }}; exec {unshare} '{script}' \"$0\" \"$@\""));
 }
 
