@@ -32,6 +32,8 @@ pub(super) fn try_to_look(one_thread: OneThread) -> Result<(), Error> {
             let _ = ours.read_exact(&mut [0]);
             let readable = is_readable(pid);
             let _ = sys::kill(pid, libc::SIGKILL);
+            // Should that be forbidden, it ends by this.
+            drop(ours);
             sys::wait_for(pid);
             readable
         }
