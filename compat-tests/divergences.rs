@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::Mode;
@@ -12,7 +13,7 @@ use predicates::ord::eq;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 
-use crate::harness::{Scenario, Verdict, both, difference, failure, ours_alone};
+use crate::harness::{Scenario, Verdict, both, failure, ours_alone, record};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
 const TABLE: [&str; 39] = [
@@ -92,7 +93,7 @@ fn differ(
         "original: {:?}, expected {of_original}\nours: {:?}, expected {of_ours}\n",
         original.result, ours.result
     );
-    verdict.record(&format!("{expected}{}", difference(&original, &ours)));
+    record(verdict, &original, &ours);
     let original_as_described = original.result.as_ref().is_ok_and(|seen| of_original.eval(seen));
     let is_true = verdict == Verdict::OnPurpose && original_as_described;
     assert!(is_true, "{}{expected}", failure(&original, &ours));
@@ -398,6 +399,8 @@ fn lock_released_last() {
     args.extend(["--", "$PROBE"]);
     differ(
         |s| {
+            // Ours comes to the last round.
+            s.may_take_longer(Duration::from_secs(30));
             for _ in 0..6 {
                 s.start(&args);
                 s.wait_worker(1);
@@ -545,6 +548,8 @@ fn term_first_in_a_failing_restart() {
 fn whole_interval() {
     differ(
         |s| {
+            // Ours waits for whole intervals.
+            s.may_take_longer(Duration::from_secs(30));
             s.serve(&["--interval=10"], &["G1=ign=TERM", "G2=exit=1"]);
             s.signal("HUP");
             s.wait_dead(2);
@@ -839,6 +844,8 @@ fn file_size() {
 fn whole_interval_and_many_hups() {
     differ(
         |s| {
+            // Ours waits for whole intervals.
+            s.may_take_longer(Duration::from_secs(30));
             s.serve(&["--interval=5"], &[]);
             for _ in 0..3 {
                 s.signal("HUP");

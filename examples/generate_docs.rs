@@ -95,14 +95,14 @@ _start_server_or_program() {
 }
 "#;
 
-const FISH_PROGRAM: &str = r#"
+const FISH_PROGRAM: &str = r"
 function __start_server_program
     set -l words (commandline -opc) (commandline -ct)
     set -l at (contains -i -- -- $words)
     and complete -C (string join ' ' -- $words[(math $at + 1)..-1])
 end
 complete -c start_server -n 'contains -- -- (commandline -opc)' -f -a '(__start_server_program)'
-"#;
+";
 
 fn man_page() -> io::Result<Vec<u8>> {
     let command = server_starter::cli::command();

@@ -15,7 +15,9 @@ mod workers;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Instant;
 
 pub use process::is_dead;
 pub use programs::Programs;
@@ -39,7 +41,7 @@ pub fn compare(scenario: impl Fn(&mut Scenario) + Sync) {
     let both_ended = original.result.is_ok() && ours.result.is_ok();
     let are_equal = both_ended && original.transcript.0 == ours.transcript.0;
     let verdict = if are_equal { Verdict::Equal } else { Verdict::Different };
-    verdict.record(&difference(&original, &ours));
+    record(verdict, &original, &ours);
     assert!(are_equal, "{}", failure(&original, &ours));
     println!("{}", original.transcript.0);
 }
@@ -70,14 +72,34 @@ pub fn one<T>(of_original: bool, scenario: impl Fn(&mut Scenario) -> T) -> Outco
     if of_original { run(&original, &ours, scenario) } else { run(&ours, &original, scenario) }
 }
 
-/// Runs `scenario` on both programs at the same time: (original, ours).
+/// Runs `scenario` on both programs at the same time: (original, ours). For a report, ours may take only so much longer
+/// than the original.
 pub fn both<T: Send>(scenario: impl Fn(&mut Scenario) -> T + Sync) -> (Outcome<T>, Outcome<T>) {
     let programs = Programs::find();
+    let end: Arc<OnceLock<Instant>> = Arc::default();
     thread::scope(|scope| {
-        let original = scope.spawn(|| run(&programs.original, &programs.ours, &scenario));
-        let ours = run(&programs.ours, &programs.original, &scenario);
+        let original = scope.spawn(|| {
+            let outcome = run(&programs.original, &programs.ours, &scenario);
+            if let Some(wait) = verdict::wait_for_candidate() {
+                let _ = end.set(Instant::now() + wait);
+            }
+            outcome
+        });
+        let ours = run(&programs.ours, &programs.original, |s| {
+            s.end_at(&end);
+            scenario(s)
+        });
         (original.join().expect("a panic of the scenario is caught in its thread"), ours)
     })
+}
+
+/// For a report.
+pub fn record<T>(verdict: Verdict, original: &Outcome<T>, ours: &Outcome<T>) {
+    let whole = |outcome: &Outcome<T>| {
+        let end = outcome.result.as_ref().err().map_or(String::new(), |message| format!("!!! {message}\n"));
+        outcome.transcript.0.clone() + &end
+    };
+    verdict.record(&difference(original, ours), &whole(original), &whole(ours));
 }
 
 /// Both transcripts and their difference.

@@ -1,6 +1,7 @@
 //! A process the harness started, its output, and the end of every process a scenario leaves behind.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use super::transcript::text_of;
+
+/// No more is read of an output. No program that does what it should writes as much.
+const LONGEST_OUTPUT: usize = 1 << 18;
 
 pub struct Process {
     child: Child,
@@ -37,11 +41,16 @@ impl Process {
     }
 
     pub fn stdout(&self) -> String {
-        text_of(&fs::read(&self.stdout).unwrap_or_default())
+        text_of(&beginning(&self.stdout))
     }
 
     pub fn stderr(&self) -> String {
-        text_of(&fs::read(&self.stderr).unwrap_or_default())
+        text_of(&beginning(&self.stderr))
+    }
+
+    /// Whether it has written more than anybody reads.
+    pub fn floods(&self) -> bool {
+        [&self.stdout, &self.stderr].iter().any(|path| beginning(path).len() == LONGEST_OUTPUT)
     }
 
     /// How it ended: `exit N` or `signal N`; None while it runs.
@@ -52,6 +61,12 @@ impl Process {
             None => format!("signal {}", status.signal().unwrap_or_default()),
         })
     }
+}
+
+fn beginning(path: &Path) -> Vec<u8> {
+    let mut content = Vec::new();
+    let _ = File::open(path).map(|file| file.take(LONGEST_OUTPUT as u64).read_to_end(&mut content));
+    content
 }
 
 /// `name` is without `SIG`. A process that is gone already is none of the harness's business.

@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,6 +61,9 @@ pub struct Scenario {
     reports_seen: HashMap<i32, usize>,
     steps: String,
     deadline: Instant,
+    /// When it has to end before that, as soon as this is known, and how much later it may be.
+    end: Arc<OnceLock<Instant>>,
+    allowance: Duration,
 }
 
 impl Scenario {
@@ -82,6 +86,8 @@ impl Scenario {
             reports_seen: HashMap::new(),
             steps: String::new(),
             deadline: Instant::now() + DEADLINE,
+            end: Arc::default(),
+            allowance: Duration::ZERO,
         }
     }
 
@@ -397,6 +403,16 @@ impl Scenario {
         });
     }
 
+    /// Every wait ends at this time, as soon as it is known.
+    pub fn end_at(&mut self, end: &Arc<OnceLock<Instant>>) {
+        self.end = Arc::clone(end);
+    }
+
+    /// One program may rightly take so much longer than the other.
+    pub fn may_take_longer(&mut self, time: Duration) {
+        self.allowance = time;
+    }
+
     /// Waits for anything else.
     pub fn wait(&mut self, what: &str, mut is_there: impl FnMut(&mut Self) -> bool) {
         let _ = writeln!(self.steps, "wait for {what}");
@@ -409,7 +425,10 @@ impl Scenario {
                 !nothing_runs || is_there(self),
                 "everything has ended, and so nothing will come of the wait for {what}"
             );
-            assert!(Instant::now() < self.deadline, "deadline passed in the wait for {what}");
+            let end = self.end.get().map_or(self.deadline, |&end| (end + self.allowance).min(self.deadline));
+            assert!(Instant::now() < end, "deadline passed in the wait for {what}");
+            let floods = rounds % 50 == 0 && self.superdaemons.iter().any(Process::floods);
+            assert!(!floods, "it writes without end");
             thread::sleep(POLL);
         }
     }

@@ -4,6 +4,7 @@ use std::env;
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -15,8 +16,8 @@ pub enum Verdict {
 
 impl Verdict {
     /// Writes the verdict on the running test, and on the next lines what differs, to a file of the test's name in the
-    /// directory that `COMPAT_REPORT` names; without the variable, nowhere.
-    pub fn record(self, difference: &str) {
+    /// directory that `COMPAT_REPORT` names, and both transcripts beside it; without the variable, nowhere.
+    pub fn record(self, difference: &str, reference: &str, candidate: &str) {
         let Some(directory) = env::var_os("COMPAT_REPORT") else { return };
         let verdict = match self {
             Self::Equal => "equal",
@@ -25,6 +26,17 @@ impl Verdict {
         };
         let thread = thread::current();
         let test = thread.name().expect("libtest names a test's thread after the test");
-        fs::write(PathBuf::from(directory).join(test), format!("{verdict}\n{difference}")).expect("a record");
+        let write = |ending: &str, content: &str| {
+            fs::write(PathBuf::from(&directory).join(format!("{test}{ending}")), content).expect("a record");
+        };
+        write("", &format!("{verdict}\n{difference}"));
+        write(".reference", reference);
+        write(".candidate", candidate);
     }
+}
+
+/// In a report: how much longer than the reference the candidate may take.
+pub fn wait_for_candidate() -> Option<Duration> {
+    let seconds = env::var("COMPAT_WAIT").ok()?;
+    Some(Duration::from_secs_f64(seconds.parse().expect("COMPAT_WAIT is a number of seconds")))
 }

@@ -74,6 +74,8 @@ fn hups_to_a_stopped_superdaemon_count_once() {
 #[test]
 fn hups_in_an_interval_wait() {
     compare(|s| {
+        // Ours waits for whole intervals.
+        s.may_take_longer(Duration::from_secs(30));
         s.probe(&["--interval=5", "--status-file=st"], &["ign=TERM"]);
         s.signal("HUP");
         s.wait_worker(2);
