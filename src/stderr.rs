@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd;
@@ -120,12 +120,28 @@ fn wait_until_writable(end: Instant) -> bool {
         }
         let stderr = io::stderr();
         let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-        if ppoll(&mut fds, Some(left.into()), Some(mask)).is_ok_and(|count| count > 0) {
+        if wait(&mut fds, left, mask).is_ok_and(|count| count > 0) {
             break true;
         }
     };
     let _ = mask.thread_set_mask();
     is_writable
+}
+
+/// Signals that `mask` lets through end it.
+#[cfg(target_os = "linux")]
+fn wait(fds: &mut [PollFd], time: Duration, mask: SigSet) -> Result<i32, Errno> {
+    nix::poll::ppoll(fds, Some(time.into()), Some(mask))
+}
+
+/// Elsewhere nothing waits and lets signals through at once, so signals are looked for again and again.
+#[cfg(not(target_os = "linux"))]
+fn wait(fds: &mut [PollFd], _: Duration, mask: SigSet) -> Result<i32, Errno> {
+    const SLICE: u8 = 50;
+    let blocked = mask.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let ready = nix::poll::poll(fds, SLICE);
+    blocked.thread_set_mask()?;
+    ready
 }
 
 /// What others have written, for a terminal: control characters are shown, not sent.

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::unlink;
@@ -112,7 +113,8 @@ fn is_listed(path: &Path) -> bool {
 }
 
 fn connect(path: &Path, kind: SockType) -> Result<(), Errno> {
-    let socket = socket(AddressFamily::Unix, kind, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?;
+    let socket = socket(AddressFamily::Unix, kind, SockFlag::empty(), None)?;
+    fcntl(&socket, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     sys::connect_unix(&socket, path.as_os_str().as_bytes())
 }
 

@@ -1,5 +1,7 @@
 //! Who descends from whom, as /proc shows it.
 
+#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "--ready needs Linux"))]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::iter;
