@@ -390,6 +390,8 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
     unsafe extern "C" {
         fn gethostbyname(name: *const c_char) -> *const libc::hostent;
     }
+    #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+    load_no_module();
     Errno::clear();
     // SAFETY: the name is a C string, and only the one thread of a start (`OneThread`) comes here. For an AF_INET
     // entry, h_addr_list points to a list of
@@ -404,4 +406,16 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
         }
         Ok(Ipv4Addr::from(*first.cast::<[u8; 4]>()))
     }
+}
+
+/// Lets the resolver know no other sources of host names than `files` and `dns`, which a static program has in itself.
+/// Any other that /etc/nsswitch.conf names would be loaded from the machine's C library; of another version, that ends in
+/// a crash.
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+fn load_no_module() {
+    unsafe extern "C" {
+        fn __nss_configure_lookup(database: *const c_char, sources: *const c_char) -> c_int;
+    }
+    // SAFETY: both are C strings, which are copied; there is one thread, as above.
+    unsafe { __nss_configure_lookup(c"hosts".as_ptr(), c"files dns".as_ptr()) };
 }
