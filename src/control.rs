@@ -1,6 +1,7 @@
 //! `--restart` and `--stop`: clients of a running superdaemon, ours or the original.
 
 use std::fs::OpenOptions;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,8 +15,8 @@ use crate::files::status_file::{FailureNote, generations};
 use crate::stderr::say;
 use crate::sys;
 
-/// How often the status file is looked at.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// How long after a look at the status file the next one comes: a quarter of the wait so far, within these limits.
+const LOOK_AFTER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
 
 /// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left, if need be for
 /// ever, or for `timeout` seconds.
@@ -59,7 +60,7 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
         if let Some(seconds) = timeout.filter(|&seconds| begin.elapsed().as_secs() >= seconds.into()) {
             return Err(Error::TimedOut { seconds });
         }
-        sleep(POLL_INTERVAL);
+        sleep((begin.elapsed() / 4).clamp(*LOOK_AFTER.start(), *LOOK_AFTER.end()));
     }
 }
 
