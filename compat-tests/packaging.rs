@@ -152,17 +152,21 @@ fn unit_files_are_accepted_by_systemd() {
 }
 
 #[test]
-fn the_image_runs_a_superdaemon() {
-    let file = fs::read_to_string(examples().join("docker/Dockerfile")).unwrap();
-    let words = |instruction| {
-        let list = file.lines().find_map(|line| line.strip_prefix(instruction)).expect(instruction);
-        let words = list.trim().trim_start_matches('[').trim_end_matches(']').split(", ");
-        words.map(|word| word.trim_matches('"').to_owned()).collect::<Vec<_>>()
-    };
-    let words = [words("ENTRYPOINT"), words("CMD")].concat();
-    assert_eq!(words[0], "start_server");
-    match cli::parse(words[1..].iter().map(OsString::from).collect()).unwrap() {
-        Action::Start(options) => assert_eq!(options.program[0], "plackup"),
-        other => panic!("{other:?}"),
+fn the_images_run_a_superdaemon() {
+    for (name, program, worker) in
+        [("Dockerfile", "start_server", "plackup"), ("Dockerfile.scratch", "/start_server", "/worker")]
+    {
+        let file = fs::read_to_string(examples().join("docker").join(name)).unwrap();
+        let words = |instruction| {
+            let list = file.lines().find_map(|line| line.strip_prefix(instruction)).expect(instruction);
+            let words = list.trim().trim_start_matches('[').trim_end_matches(']').split(", ");
+            words.map(|word| word.trim_matches('"').to_owned()).collect::<Vec<_>>()
+        };
+        let words = [words("ENTRYPOINT"), words("CMD")].concat();
+        assert_eq!(words[0], program);
+        match cli::parse(words[1..].iter().map(OsString::from).collect()).unwrap() {
+            Action::Start(options) => assert_eq!(options.program[0], worker),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -463,6 +463,12 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  0777: who may reach its directory may connect.",
             ),
             Item(
+                "Why is a host name not found that getent(1) knows?",
+                "The program of the packages is linked statically, and looks up names in /etc/hosts and in DNS only, not by \
+                 mDNS, LDAP, systemd-resolved or nss-myhostname. Give the address, or build it with scripts/package \
+                 --dynamic.",
+            ),
+            Item(
                 "What happens if a new version crashes?",
                 "The old one serves on. The start is tried again for ever, with the envdir as it is by then, or until \
                  --max-start-failures. To go back, put the old version in place: the next attempt takes it.",
