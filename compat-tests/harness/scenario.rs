@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, getsid};
 use tempfile::TempDir;
 
@@ -68,6 +69,8 @@ pub struct Scenario {
 
 impl Scenario {
     pub fn new(program: &Path, other: &Path) -> Self {
+        // The user's may be another, and what tests and superdaemons make has the modes that they expect.
+        umask(Mode::from_bits_truncate(0o022));
         let top = tempfile::tempdir().expect("a temporary directory");
         let dir = top.path().join("dir");
         fs::create_dir(&dir).expect("the scenario's directory");
