@@ -4,7 +4,7 @@
 //! `DEPLOY_HUPS=20` makes every deployment as long as the longest ones. `--nocapture` shows the figures of both
 //! programs.
 
-mod load;
+pub mod load;
 mod own_options;
 
 use std::env;

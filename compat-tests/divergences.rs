@@ -393,15 +393,15 @@ fn pid_lock_first() {
 /// has many sockets to remove and several chances to be seen; of ours it must be nothing each time.
 #[test]
 fn lock_released_last() {
-    let sockets: Vec<String> = (0..200).map(|number| format!("--path={number}.sock")).collect();
-    let mut args = vec!["--pid-file=pid", "--status-file=st"];
+    let sockets: Vec<String> = (0..800).map(|number| format!("--path={number}.sock")).collect();
+    let mut args = vec!["--pid-file=pid", "--status-file=st", "--interval=0"];
     args.extend(sockets.iter().map(String::as_str));
     args.extend(["--", "$PROBE"]);
     differ(
         |s| {
             // Ours comes to the last round.
             s.may_take_longer(Duration::from_secs(30));
-            for _ in 0..6 {
+            for _ in 0..20 {
                 s.start(&args);
                 s.wait_worker(1);
                 let pid_file = File::open(s.path("pid")).expect("a pid file");

@@ -63,6 +63,32 @@ fn random_lives_with_our_own_options_keep_the_rules() {
     (0..cases).for_each(|_| check_invariants(&random_schedule_of_our_own(&mut random)));
 }
 
+/// Another program that goes on in the place of the superdaemon, at any moment, changes nothing of what can be observed.
+#[test]
+fn upgrades_leave_no_trace() {
+    let (seed, cases) = (setting("SIM_SEED", SEED), setting("SIM_CASES", CASES));
+    println!("SIM_SEED={seed}");
+    let mut random = Random::new(seed);
+    for case in 0..cases {
+        let random_schedule = if case % 2 == 0 { random_schedule } else { random_schedule_of_our_own };
+        let schedule = random_schedule(&mut random);
+        let moments: Vec<String> =
+            schedule.lines().filter_map(|line| Some(line.strip_prefix("at ")?.split_once(' ')?.0.to_owned())).collect();
+        let mut upgraded = schedule.clone();
+        for _ in 0..=random.below(3) {
+            // Most of them when something else happens, too.
+            let at = match moments.len() {
+                0 => text_of(1 + random.below(30_000)),
+                count if random.once_in(3) => moments[random.below(count)].clone(),
+                _ => text_of(1 + random.below(30_000)),
+            };
+            upgraded.extend(["\nat ", &at, " upgrade"]);
+        }
+        let (expected, found) = (live(&schedule), live(&upgraded));
+        assert_eq!(found, expected, "{upgraded}");
+    }
+}
+
 /// Without any one of the patches, the lives differ: so every row of the table is true, and is seen.
 #[test]
 fn every_patch_is_needed() {

@@ -220,6 +220,11 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  started from now on. A worker that runs keeps the old file until it is replaced. Each start of a worker \
                  looks by itself whether the name leads to another file by then.",
             ),
+            Item(
+                "USR2",
+                "Let the program on disk go on in the place of this one, if it is another one by now: what --upgrade asks for. \
+                 Nothing if it is the same.",
+            ),
             Item("ALRM", "Read the envdir, and look whether an automatic restart is due."),
         ],
     ),
@@ -247,6 +252,10 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "Only with --max-start-failures: the generation of the last attempt of a restart that was given up. It \
                  appears when the restart is given up, which --restart learns by it, and goes when a worker has \
                  started.",
+            ),
+            Item(
+                "pid file with .upgrade appended",
+                "There while --upgrade waits for an answer, which the superdaemon writes to it.",
             ),
             Item(
                 "$TMPDIR/start_server.XXXXXX",
@@ -299,11 +308,15 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  succeeded; --help or --version has been printed; with --daemonize, the superdaemon is running.",
             ),
             Item("1", "The options are wrong: each mistake is reported. Or the version could not be printed."),
-            Item("124", "--restart: the time of --restart-timeout is over. The restart goes on."),
+            Item(
+                "124",
+                "--restart: the time of --restart-timeout is over. The restart goes on. --upgrade: no answer within a minute.",
+            ),
             Item(
                 "125",
                 "As many starts have failed as --max-start-failures allows: with --restart, the restart was given up and \
-                 the old worker goes on; otherwise, no worker has started, and everything has been removed.",
+                 the old worker goes on; otherwise, no worker has started, and everything has been removed. With --upgrade: refused, for the \
+                 reason that is given, and the running program goes on.",
             ),
             Item(
                 "255",
@@ -467,6 +480,13 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "The program of the packages is linked statically, and looks up names in /etc/hosts and in DNS only, not by \
                  mDNS, LDAP, systemd-resolved or nss-myhostname. Give the address, or build it with scripts/package \
                  --dynamic.",
+            ),
+            Item(
+                "How is start_server itself updated?",
+                "Install the new version, and let it go on in the place of the running one: start_server --upgrade \
+                 --pid-file=FILE. Its process, listeners, workers and log stay, and no connection is refused. It must be \
+                 the same path that the running one was started by, or a link there. If the new program can't go on, the \
+                 running one does, and says why. Stop and start does it, too.",
             ),
             Item(
                 "What happens if a new version crashes?",

@@ -6,6 +6,7 @@ mod getopt_long;
 
 use std::env;
 use std::ffi::OsString;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use crate::cli::getopt_long::Spec;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
+use crate::state::{REHEARSAL, VARIABLE};
 use crate::stop_signal::StopSignal;
 
 pub use declaration::command;
@@ -52,6 +54,20 @@ pub enum Action {
     },
     /// Run a superdaemon.
     Start(Box<Options>),
+    /// Show a superdaemon that this program could go on in its place.
+    Rehearse {
+        /// The descriptor of its state.
+        state: RawFd,
+        /// The descriptor of the answer.
+        answer: RawFd,
+        /// What its command line says.
+        options: Result<Box<Options>, Error>,
+    },
+    /// Let the program on disk go on in the place of the superdaemon with this file.
+    Upgrade {
+        /// Holds its pid.
+        pid_file: PathBuf,
+    },
     /// Restart the workers of the superdaemon with these files if it is alive, or else run it.
     RestartOrStart {
         /// Of both.
@@ -80,6 +96,9 @@ pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<
 /// # Errors
 /// The original's messages for a command line that can't be parsed or isn't complete, and for an unknown signal.
 pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
+    if let Some(numbers) = arguments.first().and_then(|first| first.as_bytes().strip_prefix(REHEARSAL.as_bytes())) {
+        return rehearsal(numbers, arguments[1..].to_vec());
+    }
     let mut command = command();
     let posixly_correct = env::var_os("POSIXLY_CORRECT").is_some();
     let specs = specs(&command);
@@ -110,18 +129,16 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         return rule("--restart-timeout option requires --restart to be set as well");
     }
     let (pid_file, status_file) = files;
-    if matches.get_flag("stop") {
-        return match pid_file {
-            Some(pid_file) => Ok(Action::Stop { pid_file }),
-            None => rule("--stop option requires --pid-file to be set as well"),
-        };
-    }
     let as_json = matches.get_flag("json");
-    if matches.get_flag("show-status") {
-        return match pid_file {
-            Some(pid_file) => Ok(Action::ShowStatus { pid_file, status_file, as_json }),
-            None => rule("--show-status option requires --pid-file to be set as well"),
+    if let Some(name) = ["stop", "upgrade", "show-status"].into_iter().find(|name| matches.get_flag(name)) {
+        let Some(pid_file) = pid_file else {
+            return rule(&format!("--{name} option requires --pid-file to be set as well"));
         };
+        return Ok(match name {
+            "stop" => Action::Stop { pid_file },
+            "upgrade" => Action::Upgrade { pid_file },
+            _ => Action::ShowStatus { pid_file, status_file, as_json },
+        });
     }
     if as_json {
         return rule("--json option requires --show-status to be set as well");
@@ -166,17 +183,33 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         sd_notify: matches.get_flag("sd-notify"),
         from_systemd: matches.get_flag("from-systemd"),
         listen_fds: matches.get_flag("listen-fds"),
+        is_program: true,
         ..defaults
     };
     options.check()?;
     let options = Box::new(options);
-    if !is_restart_or_start {
+    // One that goes on is running already, and is not to be restarted by itself.
+    if !is_restart_or_start || env::var_os(VARIABLE).is_some() {
         return Ok(Action::Start(options));
     }
     match (options.pid_file.clone(), options.status_file.clone()) {
         (Some(pid_file), Some(status_file)) => Ok(Action::RestartOrStart { options, pid_file, status_file, timeout }),
         _ => rule("--restart-or-start option requires --pid-file and --status-file to be set as well"),
     }
+}
+
+/// The rest of the command line is the superdaemon's.
+fn rehearsal(numbers: &[u8], arguments: Vec<OsString>) -> Result<Action, Error> {
+    let numbers = str::from_utf8(numbers).ok().and_then(|text| text.split_once(','));
+    let Some((Ok(state), Ok(answer))) = numbers.map(|(state, answer)| (state.parse(), answer.parse())) else {
+        return rule("--rehearse-state is for a start_server that another one executes");
+    };
+    let options = match parse(arguments) {
+        Ok(Action::Start(options) | Action::RestartOrStart { options, .. }) => Ok(options),
+        Ok(_) => rule("the command line is none that starts a superdaemon"),
+        Err(error) => Err(error),
+    };
+    Ok(Action::Rehearse { state, answer, options })
 }
 
 /// Behind a mistake that the original knows, where it may be none.

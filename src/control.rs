@@ -1,6 +1,6 @@
 //! `--restart` and `--stop`: clients of a running superdaemon, ours or the original.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::thread::sleep;
@@ -11,9 +11,10 @@ use nix::sys::signal::Signal;
 
 use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
+use crate::files::request_file::{Answer, RequestFile};
 use crate::files::status_file::{FailureNote, generations};
 use crate::stderr::say;
-use crate::sys;
+use crate::sys::{self, Pid};
 
 /// How long after a look at the status file the next one comes: a quarter of the wait so far, within these limits.
 const LOOK_AFTER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
@@ -58,9 +59,9 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
             return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
         }
         if let Some(seconds) = timeout.filter(|&seconds| begin.elapsed().as_secs() >= seconds.into()) {
-            return Err(Error::TimedOut { seconds });
+            return Err(Error::TimedOut { what: "restart", seconds });
         }
-        sleep((begin.elapsed() / 4).clamp(*LOOK_AFTER.start(), *LOOK_AFTER.end()));
+        pause(begin);
     }
 }
 
@@ -76,6 +77,75 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
 pub fn is_running(pid_file: &Path) -> bool {
     sys::open_standard_descriptors();
     ForeignPidFile::open(pid_file, OpenOptions::new().read(true)).is_ok_and(|superdaemon| superdaemon.is_alive())
+}
+
+/// How long a superdaemon may take to answer: one that is restarting its workers finishes that first.
+const ANSWER_LIMIT: u32 = 60;
+
+/// Lets the program on disk go on in the place of the running superdaemon that owns `pid_file`: in the same process, with
+/// the same listeners and workers. That is no news to a superdaemon that is running this very program.
+///
+/// # Errors
+/// If the pid file can't be read, or the superdaemon isn't alive, or doesn't answer within a minute
+/// ([`Error::TimedOut`]); and if it goes on as it is ([`Error::GivenUp`]), for the reason that the error has.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// server_starter::upgrade_server(Path::new("/run/app.pid"))?;
+/// # Ok::<(), server_starter::Error>(())
+/// ```
+pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
+    const SENTENCE: &[u8] = b"failed to send SIGUSR2 to the server process:";
+    sys::open_standard_descriptors();
+    let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true))?;
+    let refused = |reason: &[u8]| Err(Error::GivenUp([b"not upgraded: ", reason].concat()));
+    let pid = match superdaemon.pid() {
+        Some(pid) if superdaemon.is_alive() => pid,
+        _ => return Err(Error::system(&[SENTENCE], Errno::ESRCH)),
+    };
+    // To one that doesn't catch it, it would be the end.
+    if !catches_usr2(pid) {
+        return refused(b"the running superdaemon does not know how; --take-over can do it");
+    }
+    let request = RequestFile::of(pid_file);
+    request.ask(pid)?;
+    let answer = superdaemon.kill(Signal::SIGUSR2, SENTENCE).and_then(|()| wait_for_answer(&superdaemon, &request));
+    request.remove();
+    match answer? {
+        (outcome, reason) if outcome == b"refused" => refused(&reason),
+        _ => Ok(()),
+    }
+}
+
+fn wait_for_answer(superdaemon: &ForeignPidFile, request: &RequestFile) -> Result<Answer, Error> {
+    let begin = Instant::now();
+    loop {
+        // ORDER: looked at first, as it may die just after it has answered.
+        let alive = superdaemon.is_alive();
+        if let Some(answer) = request.read() {
+            return Ok(answer);
+        }
+        if !alive {
+            return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
+        }
+        if begin.elapsed().as_secs() >= ANSWER_LIMIT.into() {
+            return Err(Error::TimedOut { what: "upgrade", seconds: ANSWER_LIMIT });
+        }
+        pause(begin);
+    }
+}
+
+/// Whether USR2 is caught, as /proc shows it.
+fn catches_usr2(pid: Pid) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & 1 << (libc::SIGUSR2 - 1) != 0)
+}
+
+/// Before the next look.
+fn pause(begin: Instant) {
+    sleep((begin.elapsed() / 4).clamp(*LOOK_AFTER.start(), *LOOK_AFTER.end()));
 }
 
 /// Stops the superdaemon that owns `pid_file` and waits for its end.

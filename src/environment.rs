@@ -7,8 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 
+use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
+use crate::state::State;
 use crate::sys::{self, CStringArray, c_string};
 
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -134,6 +136,20 @@ impl Environment {
     /// Forgets what the envdir added since the start.
     pub(crate) fn drop_envdir(&mut self) {
         self.envdir.clear();
+    }
+
+    /// Puts into `state` what stays for good. What the envdir has added since the start is read again.
+    pub(crate) fn save(&self, state: &mut State) {
+        for (name, value) in &self.base {
+            state.add("variable", &(name.clone(), value.clone()));
+        }
+    }
+
+    /// Takes it from there.
+    pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
+        self.base = state.all::<(Vec<u8>, Vec<u8>)>("variable")?.into_iter().collect();
+        self.envdir.clear();
+        Ok(())
     }
 
     /// `NAME=VALUE` for exec: what was inherited keeps its place. A name from the envdir may hold a `=`, and a value

@@ -32,12 +32,14 @@ pub enum Error {
         /// The error of the system call. Zero, a failure without a reason, is shown as nothing and exits with 255.
         errno: i32,
     },
-    /// A restart has not come to its end in time. Exit code 124, as of timeout(1).
+    /// Something has not come to its end in time. Exit code 124, as of timeout(1).
     TimedOut {
+        /// What: "restart" or "upgrade".
+        what: &'static str,
         /// The limit, in seconds.
         seconds: u32,
     },
-    /// Too many starts have failed in a row. Exit code 125.
+    /// Too many starts have failed in a row, or an upgrade was refused. Exit code 125.
     GivenUp(Vec<u8>),
 }
 
@@ -65,7 +67,7 @@ impl Error {
             | Self::System { sentence, errno: 0 } => sentence.clone(),
             Self::System { sentence, errno } => with_reason(sentence, *errno),
             Self::Stdout { errno } => with_reason(b"Unable to flush stdout: ", *errno),
-            Self::TimedOut { seconds } => format!("the restart is not over after {seconds} seconds").into(),
+            Self::TimedOut { what, seconds } => format!("the {what} is not over after {seconds} seconds").into(),
         }
     }
 

@@ -5,4 +5,5 @@ pub(crate) mod file_id;
 mod lock_holder;
 pub(crate) mod log_file;
 pub(crate) mod pid_file;
+pub(crate) mod request_file;
 pub(crate) mod status_file;

@@ -55,6 +55,8 @@ mod show_status;
 #[cfg(feature = "superdaemon")]
 mod start;
 #[cfg(feature = "superdaemon")]
+mod state;
+#[cfg(feature = "superdaemon")]
 mod stderr;
 #[cfg(feature = "superdaemon")]
 mod stop_signal;
@@ -71,12 +73,12 @@ pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports}
 
 #[cfg(feature = "superdaemon")]
 pub use {
-    control::{is_running, restart_server, stop_server},
+    control::{is_running, restart_server, stop_server, upgrade_server},
     error::Error,
     listeners::{Host, PortSpec, TargetFd},
     options::{Options, Readiness},
     show_status::{StatusReport, show_status},
-    start::start_server,
+    start::{rehearse, start_server},
     stop_signal::StopSignal,
 };
 

@@ -6,6 +6,7 @@ pub(crate) mod inherited;
 mod plan;
 mod port_spec;
 mod revival;
+mod saved;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -23,6 +24,7 @@ use crate::sys;
 pub(crate) use plan::ListenPlan;
 pub use port_spec::{Host, PortSpec, TargetFd};
 pub(crate) use revival::Shut;
+pub(crate) use saved::Saved;
 
 /// The descriptor that the script of the original takes: the lowest that is free at launch. It is kept free of
 /// listeners, so that they get the numbers which they get there, and configurations name (S11).

@@ -10,7 +10,9 @@ use std::io::{self, Write};
 use nix::errno::Errno;
 use nix::unistd::write;
 use server_starter::cli::{self, Action};
-use server_starter::{Error, Options, is_running, restart_server, show_status, start_server, stop_server};
+use server_starter::{
+    Error, Options, is_running, rehearse, restart_server, show_status, start_server, stop_server, upgrade_server,
+};
 
 /// The exit code, or an error that has not been said yet.
 fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
@@ -27,6 +29,8 @@ fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
             print(&report.text).map_err(|errno| Error::Stdout { errno: errno as i32 })?;
             return Ok(report.exit_code);
         }
+        Action::Upgrade { pid_file } => upgrade_server(&pid_file)?,
+        Action::Rehearse { state, answer, options } => return Ok(rehearse(state, answer, options)),
         Action::Start(options) | Action::RestartOrStart { options, .. } => return Ok(start(&options)),
     }
     Ok(0)

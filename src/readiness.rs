@@ -4,7 +4,7 @@
 #[cfg(target_os = "linux")]
 mod linux;
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Readiness;
+use crate::state::State;
 use crate::sys::{OneThread, Pid};
 
 /// What tells whether a new worker is ready.
@@ -45,23 +46,35 @@ pub(crate) trait Watch {
         Vec::new()
     }
 
+    /// Puts into `state` what the program that goes on needs. Gives the descriptors that go to it.
+    fn save(&self, _state: &mut State) -> Vec<RawFd> {
+        Vec::new()
+    }
+
     /// Reads what workers have written, whether it is of interest or not: a full queue would block them.
     fn read(&mut self) {}
 }
 
-/// The watch for `readiness`. Makes sure that it can work before anything is started.
+/// The watch for `readiness`. Makes sure that it can work before anything is started. It goes on from a `state`, if there is
+/// one.
 #[cfg(target_os = "linux")]
 pub(crate) fn watch(
     readiness: Readiness,
     listeners: &Listeners,
     one_thread: OneThread,
+    state: Option<&State>,
 ) -> Result<Box<dyn Watch>, Error> {
-    linux::watch(readiness, listeners, one_thread)
+    linux::watch(readiness, listeners, one_thread, state)
 }
 
 /// The interval; no other way.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn watch(readiness: Readiness, _: &Listeners, _: OneThread) -> Result<Box<dyn Watch>, Error> {
+pub(crate) fn watch(
+    readiness: Readiness,
+    _: &Listeners,
+    _: OneThread,
+    _: Option<&State>,
+) -> Result<Box<dyn Watch>, Error> {
     match readiness {
         Readiness::Interval => Ok(Box::new(Interval)),
         Readiness::Notify | Readiness::Accepting => Err(Error::rule(&[b"this --ready needs Linux"])),

@@ -3,6 +3,7 @@
 mod daemonize;
 mod log_target;
 
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -11,17 +12,19 @@ use crate::error::Error;
 use crate::files::file_id::is_same_name;
 use crate::files::log_file::LogFile;
 use crate::files::pid_file::PidFile;
-use crate::files::status_file::{FailureFile, StatusFile};
-use crate::listeners::{ListenPlan, Listeners, Place, inherited};
+use crate::files::status_file::{FailureFile, SavedFile, StatusFile};
+use crate::listeners::{ListenPlan, Listeners, Place, Saved as SavedListeners, inherited};
 use crate::options::Options;
-use crate::readiness::watch;
+use crate::readiness::{Watch, watch};
 use crate::start::daemonize::daemonize;
 use crate::start::log_target::LogTarget;
+use crate::state::State;
 use crate::stderr::say;
-use crate::supervisor::{LifeCycle, Supervisor};
+use crate::supervisor::{self, LifeCycle, Supervisor};
 use crate::sys::OneThread;
 use crate::system::service_manager::ServiceManager;
-use crate::system::signals::{Blocked, LaunchState, SignalPipe, block_all, ignore_broken_pipes};
+use crate::system::signals::{Blocked, LaunchState, SavedLaunch, SignalPipe, block_all, ignore_broken_pipes};
+use crate::system::successor::{self, HandedOver, Successor};
 use crate::system::{Files, System};
 
 /// Runs a superdaemon until TERM or INT stops it and its workers have ended.
@@ -44,7 +47,7 @@ use crate::system::{Files, System};
 /// # Ok::<(), server_starter::Error>(())
 /// ```
 pub fn start_server(options: &Options) -> Result<(), Error> {
-    let mut resources = Resources { place: Place::of_script(options), ..Resources::default() };
+    let mut resources = Resources::default();
     let result = resources.run(options);
     // ORDER: said before the socket files are removed and before the log command is waited for (L7), which may take for
     // ever.
@@ -52,6 +55,17 @@ pub fn start_server(options: &Options) -> Result<(), Error> {
         say(error.message());
     }
     result
+}
+
+/// Shows a superdaemon that this program could go on in its place: with the state at one descriptor, and the options that
+/// were found on its command line. It answers at the other descriptor. The exit code.
+#[doc(hidden)]
+#[must_use]
+pub fn rehearse(state: RawFd, answer: RawFd, options: Result<Box<Options>, Error>) -> u8 {
+    successor::answer_rehearsal(state, answer, |state| {
+        options?.check()?;
+        Handed::read(state).map(drop)
+    })
 }
 
 /// What has to be given back, also after an error.
@@ -64,18 +78,65 @@ struct Resources {
     log: Option<LogTarget>,
 }
 
+/// What both ways to start come to.
+struct Parts {
+    launch: LaunchState,
+    environment: Environment,
+    manager: ServiceManager,
+    watch: Box<dyn Watch>,
+    pipe: SignalPipe,
+    files: Files,
+    /// Where the program that was here before has been.
+    state: Option<State>,
+}
+
 impl Resources {
-    /// The headings of the start, in the original's order.
     fn run(&mut self, options: &Options) -> Result<(), Error> {
         options.check()?;
         let one_thread = OneThread::check();
         let one_thread =
             one_thread.ok_or_else(|| Error::rule(&[b"start_server needs a process that has one thread"]))?;
-        let launch = LaunchState::take_over(one_thread);
         let mut environment = Environment::inherited(options);
+        let parts = match HandedOver::find(&mut environment)? {
+            None => self.open(options, one_thread, environment)?,
+            Some(handed_over) => self.resume(options, one_thread, environment, handed_over)?,
+        };
+        let Parts { launch, environment, manager, watch, pipe, files, state } = parts;
+        let successor = Successor::of(options, state.as_ref())?;
+        let mut system = System::new(options, &self.listeners, files, watch, manager, pipe, &launch);
+        system.allow(successor);
+        let life_cycle = LifeCycle::of(options);
+        let ended;
+        let mut supervisor;
+        if let Some(state) = &state {
+            system.restore(state)?;
+            supervisor = Supervisor::new(system, &life_cycle, environment);
+            supervisor.restore(state)?;
+            supervisor.keep_running();
+            ended = Ok(());
+        } else {
+            supervisor = Supervisor::new(system, &life_cycle, environment);
+            ended = supervisor.run();
+        }
+
+        // ORDER: pid file, sockets, status file (U8); its lock is the last thing, which --stop waits for
+        // (`lock-released-last`).
+        let files = supervisor.into_world().into_files();
+        self.listeners = Listeners::default();
+        drop(files);
+        ended
+    }
+
+    /// The headings of the start, in the original's order.
+    fn open(&mut self, options: &Options, one_thread: OneThread, mut environment: Environment) -> Result<Parts, Error> {
+        self.place = Place::of_script(options);
+        let launch = LaunchState::take_over(one_thread);
         // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited
         // listeners.
-        let manager = self.meet_manager(options, &mut environment)?;
+        if options.from_systemd {
+            self.listeners = inherited::take(&mut environment)?.into();
+        }
+        let manager = meet_manager(options, &mut environment)?;
         let mut envdir = envdir::Reader::default();
         let left_out = read_envdir(&mut envdir, &mut environment);
         self.open_log(options, &environment, &launch)?;
@@ -85,16 +146,14 @@ impl Resources {
         let Checked { plan, mut files } = Checked::of(options, &self.listeners)?;
         self.listen(&plan)?;
         self.listeners.export(options.listen_fds, &mut environment);
-        let watch = watch(options.ready, &self.listeners, launch.one_thread)?;
+        let watch = watch(options.ready, &self.listeners, launch.one_thread, None)?;
         ignore_broken_pipes();
         files.log = self.redirect_output()?;
         files.envdir = envdir;
         let daemonize = || daemonize(launch.one_thread, self.listeners.use_stdin(), self.blocked.as_ref());
         let launcher = options.daemonize.then(daemonize).transpose()?;
 
-        let blocked = self.blocked.take();
-        let mut pipe =
-            SignalPipe::install(&launch, blocked).map_err(|error| Error::system(&[b"pipe failed:"], error))?;
+        let mut pipe = install_handlers(&launch, self.blocked.take())?;
         let pid_file = options.pid_file.as_deref();
         let create_pid_file = |path| {
             let tell_wait = || {
@@ -109,40 +168,47 @@ impl Resources {
         if let Some(launcher) = launcher {
             launcher.release(&pid_file);
         }
-        let pid_file = pid_file?;
+        files.pid = pid_file?;
         if let Some(file) = &files.failure {
             file.remove_left_over();
         }
-
-        let system = System::new(options, &self.listeners, files, watch, manager, pipe, &launch);
-        let life_cycle = LifeCycle::of(options);
-        let mut supervisor = Supervisor::new(system, &life_cycle, environment);
-        let ended = supervisor.run();
-
-        // ORDER: pid file, sockets, status file (U8); its lock is the last thing, which --stop waits for
-        // (`lock-released-last`).
-        if let Some(file) = &pid_file {
-            file.remove();
-        }
-        let files = supervisor.into_world().into_files();
-        self.listeners = Listeners::default();
-        drop(files);
-        drop(pid_file);
-        ended
+        Ok(Parts { launch, environment, manager, watch, pipe, files, state: None })
     }
 
-    /// Takes over what the service manager has opened, and where it listens itself. Both are between it and the
-    /// superdaemon: no other process gets to know of it.
-    fn meet_manager(&mut self, options: &Options, environment: &mut Environment) -> Result<ServiceManager, Error> {
+    /// Goes on in the place of another program, in the same process: nothing is opened, bound, or said to be started.
+    fn resume(
+        &mut self,
+        options: &Options,
+        one_thread: OneThread,
+        mut environment: Environment,
+        handed_over: HandedOver,
+    ) -> Result<Parts, Error> {
+        let state = handed_over.read().and_then(|state| Handed::read(&state).map(|handed| (state, handed)));
+        let (state, handed) = state.inspect_err(|error| handed_over.go_back(error))?;
+        let (launch, blocked) = LaunchState::resume(one_thread, &handed.launch);
+        self.listeners = handed.listeners.take(options.backlog)?;
         if options.from_systemd {
-            self.listeners = inherited::take(environment)?.into();
+            inherited::forget(&mut environment);
         }
-        if !options.sd_notify {
-            return Ok(ServiceManager::default());
-        }
-        let manager = ServiceManager::from_environment(environment.get("NOTIFY_SOCKET"))?;
-        environment.remove("NOTIFY_SOCKET");
-        Ok(manager)
+        let manager = meet_manager(options, &mut environment)?;
+        let files = Files {
+            envdir: envdir::Reader::default(),
+            status: options.status_file.as_deref().map(|path| StatusFile::resume(path, handed.status)),
+            failure: failure_file(options).map(|path| FailureFile::resume(path, handed.failure)),
+            log: handed.is_log_file.then(|| options.log_file.as_deref().map(LogFile::of)).flatten(),
+            pid: options
+                .pid_file
+                .as_deref()
+                .zip(handed.pid_file)
+                .map(|(path, fd)| PidFile::take(path, fd))
+                .transpose()?,
+        };
+        let watch = watch(options.ready, &self.listeners, launch.one_thread, Some(&state))?;
+        handed_over.close(&state);
+        ignore_broken_pipes();
+        let pipe = install_handlers(&launch, Some(blocked))?;
+        say(format!("start_server (pid:{}) goes on as version {}", std::process::id(), env!("CARGO_PKG_VERSION")));
+        Ok(Parts { launch, environment, manager, watch, pipe, files, state: Some(state) })
     }
 
     /// First of all, so that everything else that fails is in it, too.
@@ -172,6 +238,50 @@ impl Resources {
     }
 }
 
+fn install_handlers(launch: &LaunchState, blocked: Option<Blocked>) -> Result<SignalPipe, Error> {
+    SignalPipe::install(launch, blocked).map_err(|error| Error::system(&[b"pipe failed:"], error))
+}
+
+/// Where the service manager listens. That is between it and the superdaemon: no other process gets to know of it.
+fn meet_manager(options: &Options, environment: &mut Environment) -> Result<ServiceManager, Error> {
+    if !options.sd_notify {
+        return Ok(ServiceManager::default());
+    }
+    let manager = ServiceManager::from_environment(environment.get("NOTIFY_SOCKET"))?;
+    environment.remove("NOTIFY_SOCKET");
+    Ok(manager)
+}
+
+/// The status file beside which there is a note, if a restart may be given up.
+fn failure_file(options: &Options) -> Option<&Path> {
+    options.status_file.as_deref().filter(|_| options.max_start_failures.is_some())
+}
+
+/// What a state has for the start. The rest is read by those that go on with it.
+pub(crate) struct Handed {
+    launch: SavedLaunch,
+    listeners: SavedListeners,
+    status: SavedFile,
+    failure: SavedFile,
+    is_log_file: bool,
+    pid_file: Option<RawFd>,
+}
+
+impl Handed {
+    /// Reads all of `state`, so that whatever is wrong with it is known before anything is done.
+    pub(crate) fn read(state: &State) -> Result<Self, Error> {
+        supervisor::Saved::read(state)?;
+        Ok(Self {
+            launch: SavedLaunch::read(state)?,
+            listeners: SavedListeners::read(state)?,
+            status: StatusFile::read("status-file", state)?,
+            failure: StatusFile::read("failure-file", state)?,
+            is_log_file: state.get("log-file")?.is_some_and(|(is_file,)| is_file),
+            pid_file: PidFile::read(state)?,
+        })
+    }
+}
+
 /// What can be known before anything is bound or removed.
 struct Checked<'a> {
     plan: ListenPlan<'a>,
@@ -187,8 +297,7 @@ impl<'a> Checked<'a> {
         // Both make a file for a moment.
         let _blocked = block_all();
         let status = options.status_file.as_deref().map(StatusFile::new).transpose()?;
-        let failure = options.status_file.as_deref().filter(|_| options.max_start_failures.is_some());
-        let failure = failure.map(FailureFile::new).transpose()?;
+        let failure = failure_file(options).map(FailureFile::new).transpose()?;
         Ok(Self { plan, files: Files { status, failure, ..Files::default() } })
     }
 }

@@ -3,10 +3,13 @@
 
 mod old_workers;
 mod requests;
+mod saved;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulation;
 
 use std::time::Duration;
+
+pub(crate) use saved::{Saved, save_request};
 
 use crate::environment::{Environment, Setting};
 use crate::error::Error;
@@ -82,6 +85,12 @@ impl<'a, W: World> Supervisor<'a, W> {
     /// If the first worker does not start (`--max-start-failures`); what is left of its attempts has ended, too.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         self.start_first_worker()?;
+        self.keep_running();
+        Ok(())
+    }
+
+    /// The same from where another program was, or this one is.
+    pub(crate) fn keep_running(&mut self) {
         loop {
             self.wait();
             // ORDER: a shutdown comes first; a worker that has died isn't replaced just to be stopped (`term-first`).
@@ -99,7 +108,7 @@ impl<'a, W: World> Supervisor<'a, W> {
                 }
                 Some(stop @ (Request::Term | Request::Int | Request::Quit)) => {
                     self.shut_down(stop);
-                    return Ok(());
+                    return;
                 }
                 Some(Request::Alrm) | None => {
                     if self.is_auto_restart_due() {
@@ -145,11 +154,32 @@ impl<'a, W: World> Supervisor<'a, W> {
     fn wait(&mut self) {
         // QUIRK: what the envdir added since the start is unknown while waiting, so it can't start the tick (LIFE-142).
         self.environment.drop_envdir();
-        if self.requests().is_empty() {
+        while self.requests().is_empty() {
             let tick = self.environment.is_auto_restart_enabled();
-            self.wait_for(Awaited::Death { tick }, None);
+            if self.wait_for(Awaited::Anything { tick }, None) != Woken::Replaced {
+                break;
+            }
+            self.give_way();
         }
         self.read_envdir();
+    }
+
+    /// Lets another program go on in the place of this one, when that has shown that it can. It has the same process, and
+    /// so everything that was opened and started; what this one knows it gets as a [`State`].
+    fn give_way(&mut self) {
+        if !self.world.rehearse(self.save()) {
+            return;
+        }
+        let mut woken = Woken::Requested;
+        while woken == Woken::Requested && !self.is_stop_requested() {
+            woken = self.wait_for(Awaited::Rehearsal, None);
+        }
+        // An old worker may have got KILL meanwhile, and be dead.
+        let is_wanted = !self.is_stop_requested();
+        let state = self.world.hand_over(self.save(), is_wanted);
+        if let Err(error) = self.restore(&state) {
+            self.say(error.message());
+        }
     }
 
     fn read_envdir(&mut self) {
@@ -350,7 +380,7 @@ impl<'a, W: World> Supervisor<'a, W> {
 
     /// Waits for a death, or for a request. Any child's death is reported as a worker's.
     fn bury_next_old_worker(&mut self) {
-        self.wait_for(Awaited::Death { tick: false }, None);
+        self.wait_for(Awaited::Death, None);
         if let Some((pid, status)) = self.world.reap() {
             self.say(format!("worker {pid} died, status:{status}"));
             self.old.remove(pid);
@@ -404,7 +434,7 @@ impl<'a, W: World> Supervisor<'a, W> {
             match self.wait_for(Awaited::Ready(pid), Some(end)) {
                 Woken::Happened => return true,
                 Woken::OutOfTime => return false,
-                Woken::Requested => {}
+                Woken::Requested | Woken::Replaced => {}
             }
         }
         true
@@ -414,7 +444,7 @@ impl<'a, W: World> Supervisor<'a, W> {
     fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
         loop {
             // It may have been the death that is waited for, and the last one.
-            if self.kill_overdue() && matches!(awaited, Awaited::Death { .. }) {
+            if self.kill_overdue() && matches!(awaited, Awaited::Death | Awaited::Anything { .. }) {
                 return Woken::Happened;
             }
             if end.is_some_and(|end| self.world.clock() >= end) {

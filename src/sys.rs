@@ -22,10 +22,9 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::sys::uio::writev;
-use nix::sys::wait::waitpid;
 use nix::unistd::{self, ForkResult};
 
-pub(crate) use exec::{CStringArray, environment, exec, exec_shell};
+pub(crate) use exec::{CStringArray, environment, exec, exec_file, exec_shell};
 
 /// A process id.
 pub(crate) type Pid = libc::pid_t;
@@ -179,9 +178,17 @@ fn none_if_childless<T>(found: Result<Option<T>, Errno>) -> Result<Option<T>, Er
     if matches!(found, Err(Errno::ECHILD)) { Ok(None) } else { found }
 }
 
-/// Waits until the child `pid` has ended.
-pub(crate) fn wait_for(pid: Pid) {
-    while waitpid(unistd::Pid::from_raw(pid), None) == Err(Errno::EINTR) {}
+/// Waits until the child `pid` has ended, and gives its status.
+pub(crate) fn wait_for(pid: Pid) -> Option<WaitStatus> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the status is writable.
+        match Errno::result(unsafe { libc::waitpid(pid, &raw mut status, 0) }) {
+            Ok(_) => return Some(status),
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 /// dup2(2): `fd` becomes `target`, without close-on-exec. Whatever was at `target` is closed. nix's wants an owner of
@@ -244,6 +251,23 @@ pub(crate) unsafe fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
     }
     // SAFETY: it is open, and as the caller has promised, nothing here owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Says whether the open descriptor `fd` is closed on exec. nix asks for an owner. Async-signal-safe.
+pub(crate) fn set_close_on_exec(fd: RawFd, flag: CloseOnExec) {
+    let flags = if matches!(flag, CloseOnExec::Yes) { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: F_SETFD changes nothing else. It can't fail for an open descriptor.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, flags) };
+}
+
+/// The path by which this program was executed, as it was given to execve(2).
+#[cfg(target_os = "linux")]
+pub(crate) fn program_path() -> Option<CString> {
+    // SAFETY: the kernel puts the path, which ends in a NUL, on the stack, where it stays.
+    unsafe {
+        let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
+        (!path.is_null()).then(|| CStr::from_ptr(path).to_owned())
+    }
 }
 
 /// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. Where

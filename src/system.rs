@@ -1,31 +1,43 @@
 //! The real world: processes, signals, files, and the service manager.
 
 mod family;
+#[cfg(not(target_os = "linux"))]
+mod no_successor;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
+#[cfg(target_os = "linux")]
+pub(crate) mod successor;
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use no_successor as successor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{self, alarm, setpgid};
 
 use crate::environment::{Environment, Variables, envdir};
 use crate::error::Error;
 use crate::files::log_file::LogFile;
+use crate::files::pid_file::PidFile;
 use crate::files::status_file::{FailureFile, StatusFile};
 use crate::listeners::{Listeners, Shut};
 use crate::options::Options;
 use crate::readiness::Watch;
+use crate::state::State;
 use crate::stderr;
 use crate::stop_signal::StopSignal;
+use crate::supervisor::save_request;
 use crate::sys::{self, CStringArray, Fork, Pid, WaitStatus, c_string};
 use crate::system::family::Kin;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
+use crate::system::successor::Successor;
 use crate::world::{Awaited, Request, Standing, Woken, World};
 
 /// After which time it is said of a worker what it has not done.
@@ -58,7 +70,9 @@ pub(crate) struct System<'a> {
     /// The newest worker and when it was started, until something has been said of it.
     newest: Option<(Pid, Duration)>,
     manager: ServiceManager,
-    origin: Instant,
+    successor: Option<Successor>,
+    /// Whether an alarm is running from the last wait.
+    is_ticking: bool,
 }
 
 /// What the superdaemon reads again and again, and where it tells how things stand.
@@ -68,6 +82,8 @@ pub(crate) struct Files {
     pub(crate) status: Option<StatusFile>,
     pub(crate) failure: Option<FailureFile>,
     pub(crate) log: Option<LogFile>,
+    /// The last to be dropped: its lock is what `--stop` waits for (`lock-released-last`).
+    pub(crate) pid: Option<PidFile>,
 }
 
 impl Files {
@@ -113,13 +129,56 @@ impl<'a> System<'a> {
             kin: Kin::of(options, listeners),
             newest: None,
             manager,
-            origin: Instant::now(),
+            successor: None,
+            is_ticking: false,
         }
     }
 
-    /// What outlives the rest.
+    /// Lets another program go on in the place of this one, when it is asked for.
+    pub(crate) fn allow(&mut self, successor: Option<Successor>) {
+        self.successor = successor;
+    }
+
+    /// What outlives the rest. The pid file goes first (U8).
     pub(crate) fn into_files(self) -> Files {
+        if let Some(file) = &self.files.pid {
+            file.remove();
+        }
         self.files
+    }
+
+    /// Goes on from the state of the program that was here before.
+    pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
+        self.unsent = state.all("unsent")?.into_iter().map(|(pid, signal)| (pid, (signal, Instant::now()))).collect();
+        self.shut = state.all::<(RawFd,)>("shut")?.into_iter().map(|(fd,)| fd).collect();
+        self.is_ticking = state.get("ticking")?.is_some_and(|(is_ticking,)| is_ticking);
+        self.manager.restore(state)?;
+        self.kin.restore(state)?;
+        if let Some(successor) = &self.successor {
+            successor.answer("runs", b"");
+        }
+        Ok(())
+    }
+
+    /// Adds what the program that goes on needs to `state`, and gives the descriptors that go to it.
+    fn save(&self, state: &mut State) -> Vec<RawFd> {
+        self.requests.iter().for_each(|&request| save_request(request, state));
+        for (&pid, (signal, _)) in &self.unsent {
+            state.add("unsent", &(pid, signal.clone()));
+        }
+        self.shut.iter().for_each(|&fd| state.add("shut", &(fd,)));
+        state.add("ticking", &(self.is_ticking,));
+        self.launch.save(state);
+        self.listeners.save(state);
+        self.manager.save(state);
+        self.kin.save(state);
+        let kept = self.watch.save(state);
+        let files = &self.files;
+        state.add("log-file", &(files.log.is_some(),));
+        let status = files.status.as_ref().and_then(|file| file.save("status-file", state));
+        let failure = files.failure.as_ref().and_then(|file| file.save("failure-file", state));
+        let pid = files.pid.as_ref().map(|file| file.save(state));
+        kept.into_iter().chain(status).chain(failure).chain(pid).collect()
     }
 
     /// A listener that a worker has shut down would make every start fail, or be in vain (`shut-listener`).
@@ -131,9 +190,19 @@ impl<'a> System<'a> {
         }
     }
 
+    /// No other program goes on in the place of this one.
+    fn refuse(&mut self, reason: &[u8]) {
+        self.say(&[b"not upgraded: ", reason].concat());
+        if let Some(successor) = &self.successor {
+            successor.answer("refused", reason);
+        }
+    }
+
     /// Whether there is a request that has not been taken.
     fn is_requested(&mut self) -> bool {
-        self.requests.extend(self.pipe.read());
+        let requests = self.pipe.read();
+        self.is_ticking &= !requests.contains(&Request::Alrm);
+        self.requests.extend(requests);
         if self.pipe.take_log_to_be_opened() {
             self.open_log(LogFile::open_again);
         }
@@ -150,7 +219,8 @@ impl<'a> System<'a> {
     fn has_happened(&mut self, awaited: Awaited) -> Result<bool, Errno> {
         Ok(match awaited {
             Awaited::Request => false,
-            Awaited::Death { .. } => find_dead_child(sys::dead_child)?.is_some(),
+            Awaited::Death | Awaited::Anything { .. } => find_dead_child(sys::dead_child)?.is_some(),
+            Awaited::Rehearsal => self.successor.as_mut().is_none_or(Successor::is_rehearsed),
             Awaited::Ready(worker) => sys::is_dead(worker)? || self.watch.is_ready(worker),
         })
     }
@@ -178,6 +248,9 @@ impl<'a> System<'a> {
             if is_requested {
                 return Woken::Requested;
             }
+            if matches!(awaited, Awaited::Anything { .. }) && self.pipe.take_to_be_replaced() {
+                return Woken::Replaced;
+            }
             let now = self.clock();
             let left = end.map(|end| end.saturating_sub(now));
             if left.is_some_and(|left| left.is_zero()) {
@@ -193,6 +266,7 @@ impl<'a> System<'a> {
             // What could not be done is tried again, though nothing may wake the loop.
             let again = has_happened.is_err() || !self.unsent.is_empty();
             let again = again.then_some(RETRY).into_iter().chain(self.manager.pause()).chain(self.files.pause());
+            let again = again.chain(self.successor.as_ref().and_then(Successor::pause));
             self.pause(left.into_iter().chain(look).chain(again).min());
             self.manager.flush();
             self.files.retry();
@@ -202,7 +276,9 @@ impl<'a> System<'a> {
 
     /// Waits until a signal comes or a worker writes something, at most `timeout`.
     fn pause(&mut self, timeout: Option<Duration>) {
-        self.pipe.wait(&self.watch.fds(), timeout);
+        let mut fds = self.watch.fds();
+        fds.extend(self.successor.as_ref().and_then(Successor::fd));
+        self.pipe.wait(&fds, timeout);
         self.watch.read();
     }
 
@@ -309,13 +385,20 @@ impl World for System<'_> {
     }
 
     fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
-        if awaited != (Awaited::Death { tick: true }) {
+        if awaited != (Awaited::Anything { tick: true }) {
             return self.wait_for(awaited, end);
         }
         // A real alarm, as in the original: where ALRM is blocked, there are no ticks (LIFE-007).
-        alarm::set(1);
+        if !std::mem::take(&mut self.is_ticking) {
+            alarm::set(1);
+        }
         let woken = self.wait_for(awaited, end);
-        alarm::cancel();
+        if woken == Woken::Replaced {
+            // It goes on, whichever program is here then.
+            self.is_ticking = true;
+        } else {
+            alarm::cancel();
+        }
         woken
     }
 
@@ -347,8 +430,9 @@ impl World for System<'_> {
         self.bury(pid, status, true).then_some(status)
     }
 
+    /// The same in the program that goes on.
     fn clock(&self) -> Duration {
-        self.origin.elapsed()
+        clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
     }
 
     fn read_envdir(&mut self, path: &[u8]) -> Variables {
@@ -368,6 +452,38 @@ impl World for System<'_> {
 
     fn announce(&mut self, standing: Standing) {
         self.manager.send(Some(standing), b"");
+    }
+
+    fn rehearse(&mut self, state: State) -> bool {
+        let listeners: Vec<RawFd> = self.listeners.fds().map(|fd| fd.as_raw_fd()).collect();
+        let Some(successor) = &mut self.successor else { return false };
+        let mut state = state;
+        self.launch.save(&mut state);
+        self.listeners.save(&mut state);
+        match successor.rehearse(&state, self.launch, &listeners) {
+            Ok(is_begun) => is_begun,
+            Err(reason) => {
+                self.refuse(&reason);
+                false
+            }
+        }
+    }
+
+    fn hand_over(&mut self, mut state: State, is_wanted: bool) -> State {
+        let Some(mut successor) = self.successor.take() else { return state };
+        if is_wanted {
+            let as_it_was = state.clone();
+            let _blocked = signals::block_all();
+            // ORDER: what came in before is part of the state, what comes now stays pending.
+            self.is_requested();
+            let reason = successor.execute(&mut state, |state| self.save(state));
+            self.successor = Some(successor);
+            self.refuse(&reason);
+            return as_it_was;
+        }
+        successor.give_up();
+        self.successor = Some(successor);
+        state
     }
 
     fn say(&mut self, line: &[u8]) {

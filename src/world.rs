@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
+use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::sys::{Pid, WaitStatus};
 
@@ -46,6 +47,14 @@ pub(crate) trait World {
     /// Tells the service manager, if there is one.
     fn announce(&mut self, standing: Standing);
 
+    /// Lets the program that is to go on in the place of this one show that it can, with `state`. Whether there is
+    /// something to wait for ([`Awaited::Rehearsal`]); if not, nothing is to be done, or it has been said why not.
+    fn rehearse(&mut self, state: State) -> bool;
+
+    /// Lets that program go on with `state`, if it has shown that it can and `is_wanted`. Comes back only if it doesn't,
+    /// which has been said, with the state to go on with.
+    fn hand_over(&mut self, state: State, is_wanted: bool) -> State;
+
     /// Writes one line to standard error.
     fn say(&mut self, line: &[u8]);
 }
@@ -66,6 +75,19 @@ pub(crate) enum Request {
 }
 
 impl Request {
+    const NAMED: [(Self, &str); 5] =
+        [(Self::Hup, "HUP"), (Self::Int, "INT"), (Self::Term, "TERM"), (Self::Quit, "QUIT"), (Self::Alrm, "ALRM")];
+
+    /// The signal's name.
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMED.iter().find(|(request, _)| *request == self).map_or("", |(_, name)| name)
+    }
+
+    /// None for one that is not known.
+    pub(crate) fn of_name(name: &[u8]) -> Option<Self> {
+        Self::NAMED.iter().find(|(_, known)| known.as_bytes() == name).map(|&(request, _)| request)
+    }
+
     /// Whether it asks for the end of all workers.
     pub(crate) fn is_stop(self) -> bool {
         matches!(self, Self::Term | Self::Int | Self::Quit)
@@ -77,10 +99,15 @@ impl Request {
 pub(crate) enum Awaited {
     /// Nothing else: workers may die meanwhile.
     Request,
-    /// A dead child. With `tick`, ALRM is received after one second.
-    Death { tick: bool },
+    /// A dead child.
+    Death,
+    /// The same, or that another program is to go on in the place of this one. With `tick`, ALRM is received after one
+    /// second.
+    Anything { tick: bool },
     /// That this worker is ready, or dead.
     Ready(Pid),
+    /// That a rehearsal is over.
+    Rehearsal,
 }
 
 /// What has ended a wait.
@@ -90,6 +117,8 @@ pub(crate) enum Woken {
     Happened,
     /// There is a request that has not been taken.
     Requested,
+    /// Another program is to go on in the place of this one.
+    Replaced,
     /// The time is over.
     OutOfTime,
 }

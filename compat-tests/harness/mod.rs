@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
-pub use process::is_dead;
+pub use process::{is_dead, send};
 pub use programs::Programs;
 pub use scenario::Scenario;
 pub use transcript::Transcript;

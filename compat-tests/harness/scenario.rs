@@ -551,6 +551,14 @@ impl Scenario {
     // --- what is known
 
     /// The pid of the superdaemon.
+    pub fn other(&self) -> &Path {
+        &self.other
+    }
+
+    pub fn worker_pid(&self, generation: usize) -> i32 {
+        self.worker(generation).pid
+    }
+
     pub fn superdaemon(&self) -> i32 {
         let started = || self.superdaemons.last().expect("a superdaemon was started").pid();
         self.daemon.map_or_else(started, |(daemon, _)| daemon)

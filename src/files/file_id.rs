@@ -17,6 +17,15 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
+    /// Device and inode.
+    pub(crate) fn numbers(self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    pub(crate) fn of_numbers(device: u64, inode: u64) -> Self {
+        Self { device, inode }
+    }
+
     /// The file at `path`, following symbolic links; None if there is none.
     pub(crate) fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|metadata| Self::from(&metadata))

@@ -1,5 +1,6 @@
 //! The log file of `--log-file`: appended to, and opened again when its name leads to another file (`stray-signals`).
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
@@ -20,6 +21,10 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
+    pub(crate) fn of(name: &OsStr) -> Self {
+        Self { path: name.into() }
+    }
+
     /// Opens the file, with more `flags`, and creates it if need be.
     pub(crate) fn open(&self, flags: i32) -> Result<File, Error> {
         let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(&self.path);

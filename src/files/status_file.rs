@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,9 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::files::file_id::{FileId, remove_own};
+use crate::state::State;
 use crate::stderr::say;
+use crate::sys::{self, CloseOnExec};
 
 /// How long to wait before what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -32,12 +35,15 @@ pub(crate) struct StatusFile {
     unwritten: Option<(Vec<u8>, Instant)>,
 }
 
+/// Descriptor and content of what was written last, whether a loss was said, what could not be written.
+pub(crate) type SavedFile = (Option<RawFd>, Option<Vec<u8>>, bool, Option<Vec<u8>>);
+
 /// What was written last.
 struct Written {
     id: FileId,
     content: Vec<u8>,
     /// Keeps the inode, which another file would get otherwise, and pass for this one.
-    _file: File,
+    kept: File,
 }
 
 impl StatusFile {
@@ -74,6 +80,35 @@ impl StatusFile {
         {
             let _ = self.write(&content);
         }
+    }
+
+    /// What it was and is to be. The descriptor that keeps the inode goes to the program that goes on.
+    pub(crate) fn save(&self, key: &str, state: &mut State) -> Option<RawFd> {
+        let (kept, content) = self.written.as_ref().map(|file| (file.kept.as_raw_fd(), file.content.clone())).unzip();
+        let unwritten = self.unwritten.as_ref().map(|(content, _)| content.clone());
+        state.add(key, &(kept, content, self.is_loss_said, unwritten));
+        kept
+    }
+
+    pub(crate) fn read(key: &str, state: &State) -> Result<SavedFile, Error> {
+        Ok(state.get(key)?.unwrap_or_default())
+    }
+
+    /// Goes on with it. Where there is no descriptor, the file that holds what was written last is the one.
+    pub(crate) fn resume(path: &Path, (fd, content, is_loss_said, unwritten): SavedFile) -> Self {
+        // SAFETY: the program that was here before has left it open for this, and it is taken once.
+        #[expect(unsafe_code)]
+        let kept = fd.and_then(|fd| unsafe { sys::take(fd) }.ok()).map(File::from);
+        let kept = kept.inspect(|file| sys::set_close_on_exec(file.as_raw_fd(), CloseOnExec::Yes));
+        let kept = kept.or_else(|| {
+            let longest = content.as_ref()?.len() + 1;
+            (read_regular(path, longest) == content).then(|| File::open(path).ok()).flatten()
+        });
+        let written = kept
+            .zip(content)
+            .and_then(|(kept, content)| Some(Written { id: FileId::from(&kept.metadata().ok()?), content, kept }));
+        let unwritten = unwritten.map(|content| (content, Instant::now()));
+        Self { path: path.to_owned(), written, is_loss_said, unwritten }
     }
 
     fn replace(&mut self, content: &[u8]) -> Result<(), Error> {
@@ -153,6 +188,16 @@ impl FailureFile {
         StatusFile::new(&Self::path(status_file)).map(Self)
     }
 
+    /// As that of the status file.
+    pub(crate) fn save(&self, key: &str, state: &mut State) -> Option<RawFd> {
+        self.0.save(key, state)
+    }
+
+    /// As that of the status file.
+    pub(crate) fn resume(status_file: &Path, saved: SavedFile) -> Self {
+        Self(StatusFile::resume(&Self::path(status_file), saved))
+    }
+
     /// Removes what a superdaemon that was killed has left behind.
     pub(crate) fn remove_left_over(&self) {
         let _ = fs::remove_file(&self.0.path);
@@ -209,7 +254,7 @@ fn write_temporary(temporary: &Path, content: &[u8]) -> Result<Written, Error> {
         let kept = File::open(temporary)?;
         // ORDER: closed before it gets its name, as the original does: who watches the name sees one event.
         drop(file);
-        Ok(Written { id: FileId::from(&kept.metadata()?), content: content.to_vec(), _file: kept })
+        Ok(Written { id: FileId::from(&kept.metadata()?), content: content.to_vec(), kept })
     });
     written.map_err(|error| {
         Error::system(&[b"failed to write temporary file:", temporary.as_os_str().as_bytes(), b":"], error)

@@ -52,7 +52,7 @@ pub(crate) fn take(environment: &mut Environment) -> Result<Vec<InheritedListene
 }
 
 /// Removes all variables of a hand-over by a service manager.
-pub(super) fn forget(environment: &mut Environment) {
+pub(crate) fn forget(environment: &mut Environment) {
     for name in VARIABLES {
         environment.remove(name);
     }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Readiness;
 use crate::readiness::{Interval, Watch};
+use crate::state::State;
 use crate::sys::OneThread;
 
 /// The watch for `readiness`.
@@ -17,10 +18,11 @@ pub(super) fn watch(
     readiness: Readiness,
     listeners: &Listeners,
     one_thread: OneThread,
+    state: Option<&State>,
 ) -> Result<Box<dyn Watch>, Error> {
     Ok(match readiness {
         Readiness::Interval => Box::new(Interval),
-        Readiness::Notify => Box::new(notify::NotifySockets::new()?),
+        Readiness::Notify => Box::new(state.map_or_else(notify::NotifySockets::new, notify::NotifySockets::resume)?),
         Readiness::Accepting => Box::new(accepting::Accepting::new(listeners.fds(), one_thread)?),
     })
 }

@@ -44,6 +44,11 @@ impl OldWorkers {
         self.0.values().map(|old| old.worker)
     }
 
+    /// Each with its time to KILL.
+    pub(super) fn saved(&self) -> impl Iterator<Item = (Worker, Option<&(Duration, StopSignal)>)> {
+        self.0.values().map(|old| (old.worker, old.kill.as_ref()))
+    }
+
     /// In the order in which they are named and signalled: sorted as strings, `13` before `4` (LIFE-063).
     pub(super) fn pids(&self) -> Vec<Pid> {
         let mut pids: Vec<Pid> = self.0.keys().copied().collect();

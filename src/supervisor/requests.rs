@@ -13,6 +13,10 @@ impl Requests {
         self.0.extend(requests);
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = Request> {
+        self.0.iter().copied()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

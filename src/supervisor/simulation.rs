@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
 use crate::options::{Options, Readiness};
+use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
@@ -70,6 +71,7 @@ enum Event {
     Death(Pid, WaitStatus),
     Envdir(Variables),
     Disk { is_full: bool },
+    Upgrade,
 }
 
 /// Times are in milliseconds.
@@ -96,6 +98,8 @@ struct Simulation {
     /// Whether a restart has been given up, and no worker has started since.
     is_given_up: bool,
     is_full: bool,
+    /// Whether another program is to go on in the place of this one.
+    is_replaced: bool,
     envdir: Variables,
     trace: String,
     is_over: bool,
@@ -144,6 +148,7 @@ impl Simulation {
                     ["QUIT"] => Event::Signal(Request::Quit),
                     ["ALRM"] => Event::Signal(Request::Alrm),
                     ["envdir", pairs @ ..] => Event::Envdir(variables(pairs)?),
+                    ["upgrade"] => Event::Upgrade,
                     ["disk", state @ ("full" | "free")] => Event::Disk { is_full: *state == "full" },
                     ["child", pid, status] => {
                         let pid = pid.parse().ok()?;
@@ -184,6 +189,7 @@ impl Simulation {
                 Event::Signal(signal) => signals.push(signal),
                 Event::Envdir(variables) => self.envdir = variables,
                 Event::Disk { is_full } => self.is_full = is_full,
+                Event::Upgrade => self.is_replaced = true,
                 Event::Death(pid, status) => {
                     if self.alive.remove(&pid).is_some() {
                         self.dead.push_back((pid, status));
@@ -211,7 +217,8 @@ impl Simulation {
     fn has_happened(&self, awaited: Awaited) -> bool {
         match awaited {
             Awaited::Request => false,
-            Awaited::Death { .. } => !self.dead.is_empty(),
+            Awaited::Death | Awaited::Anything { .. } => !self.dead.is_empty(),
+            Awaited::Rehearsal => true,
             Awaited::Ready(worker) => {
                 self.dead.iter().any(|&(pid, _)| pid == worker) || self.ready_at.is_some_and(|at| at <= self.now)
             }
@@ -265,7 +272,12 @@ impl World for Simulation {
 
     fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
         let end = end.map(whole_milliseconds);
-        self.alarm = (awaited == Awaited::Death { tick: true }).then_some(self.now + 1000);
+        // An alarm goes on while another program takes the place of this one.
+        match awaited {
+            Awaited::Anything { tick: true } => self.alarm = self.alarm.or(Some(self.now + 1000)),
+            Awaited::Rehearsal => {}
+            _ => self.alarm = None,
+        }
         let woken = loop {
             // What is due now has happened before the wait began.
             self.step(Some(self.now));
@@ -274,6 +286,9 @@ impl World for Simulation {
             }
             if !self.received.is_empty() {
                 break Woken::Requested;
+            }
+            if matches!(awaited, Awaited::Anything { .. }) && std::mem::take(&mut self.is_replaced) {
+                return Woken::Replaced;
             }
             if end.is_some_and(|end| self.now >= end) {
                 break Woken::OutOfTime;
@@ -287,7 +302,7 @@ impl World for Simulation {
                 }
             }
         };
-        self.alarm = None;
+        self.alarm.take_if(|_| awaited != Awaited::Rehearsal);
         woken
     }
 
@@ -337,6 +352,15 @@ impl World for Simulation {
         if self.has_manager {
             self.note(&format!("manager {standing:?}"));
         }
+    }
+
+    fn rehearse(&mut self, _state: State) -> bool {
+        true
+    }
+
+    /// What another program reads.
+    fn hand_over(&mut self, state: State, _is_wanted: bool) -> State {
+        State::parse(state.to_text().as_bytes()).expect("a state that was written can be read")
     }
 
     fn say(&mut self, line: &[u8]) {

@@ -108,6 +108,13 @@ pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errn
     Errno::last()
 }
 
+/// execve(2). Returns only when that fails.
+pub(crate) fn exec_file(path: &CStr, arguments: &CStringArray, environment: &CStringArray) -> Errno {
+    // SAFETY: both arrays end in a null pointer, and all strings live until the call returns.
+    unsafe { libc::execve(path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr()) };
+    Errno::last()
+}
+
 /// execl(3) of `/bin/sh -c command`, otherwise like [`exec`].
 pub(crate) fn exec_shell(command: &CStr, environment: &CStringArray) -> Errno {
     let arguments = [c"sh".as_ptr(), c"-c".as_ptr(), command.as_ptr(), ptr::null()];

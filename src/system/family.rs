@@ -7,8 +7,10 @@ use std::fs;
 use libc::ino_t;
 use nix::sys::stat::fstat;
 
+use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Options;
+use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::sys::descendants::{children_of, is_zombie, with_descendants};
 use crate::sys::{self, Pid, WaitStatus};
@@ -71,9 +73,32 @@ impl Kin {
         (is_told, line)
     }
 
+    /// Who they are.
+    pub(super) fn save(&self, state: &mut State) {
+        self.workers.iter().for_each(|&pid| state.add("kin-worker", &(pid,)));
+        for &pid in self.left.iter().flat_map(|left| &left.known) {
+            state.add("kin-left", &(pid,));
+        }
+        if let Some(families) = &self.families {
+            families.save(state);
+        }
+    }
+
+    pub(super) fn restore(&mut self, state: &State) -> Result<(), Error> {
+        self.workers = pids("kin-worker", state)?;
+        if let Some(left) = &mut self.left {
+            left.known = pids("kin-left", state)?;
+        }
+        self.families.as_mut().map_or(Ok(()), |families| families.restore(state))
+    }
+
     pub(super) fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
         self.families.as_mut()?.take_ended(wanted)
     }
+}
+
+fn pids<C: FromIterator<Pid>>(key: &str, state: &State) -> Result<C, Error> {
+    Ok(state.all::<(Pid,)>(key)?.into_iter().map(|(pid,)| pid).collect())
 }
 
 /// The families of all workers. The superdaemon becomes a child subreaper, so that nothing escapes by daemonizing: what
@@ -120,6 +145,34 @@ impl Families {
             killed: BTreeSet::new(),
             has_changed: false,
         }
+    }
+
+    fn save(&self, state: &mut State) {
+        for (&pid, &is_stopped) in &self.workers {
+            state.add("family-worker", &(pid, is_stopped));
+        }
+        for (generation, &pid) in &self.generations {
+            state.add("family-generation", &(generation.clone(), pid));
+        }
+        for (&pid, &worker) in &self.orphans {
+            state.add("family-orphan", &(pid, worker));
+        }
+        for (&pid, &status) in &self.held {
+            state.add("family-held", &(pid, status));
+        }
+        self.killed.iter().for_each(|&pid| state.add("family-killed", &(pid,)));
+        self.foreign.iter().for_each(|&pid| state.add("family-foreign", &(pid,)));
+    }
+
+    fn restore(&mut self, state: &State) -> Result<(), Error> {
+        self.workers = state.all("family-worker")?.into_iter().collect();
+        self.generations = state.all("family-generation")?.into_iter().collect();
+        self.orphans = state.all("family-orphan")?.into_iter().collect();
+        self.held = state.all("family-held")?.into_iter().collect();
+        self.killed = pids("family-killed", state)?;
+        self.foreign = pids("family-foreign", state)?;
+        self.has_changed = true;
+        Ok(())
     }
 
     fn add(&mut self, worker: Pid, generation: &[u8]) {

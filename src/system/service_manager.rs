@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
+use crate::state::State;
 use crate::world::Standing;
 
 /// The longest datagram that systemd reads.
@@ -81,6 +82,27 @@ impl ServiceManager {
             let is_full = sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
             self.waiting.take_if(|_| !is_full);
         }
+    }
+
+    /// What waits goes to the program that goes on.
+    pub(super) fn save(&self, state: &mut State) {
+        if let Some((standing, status)) = &self.waiting {
+            let standing = standing
+                .map(|standing| assignments(standing).split(|&byte| byte == b'=').next().unwrap_or_default().to_vec());
+            state.add("manager-waits", &(standing, status.clone()));
+        }
+    }
+
+    pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
+        let Some((standing, status)) = state.get::<(Option<Vec<u8>>, Vec<u8>)>("manager-waits")? else { return Ok(()) };
+        let standing = match standing.as_deref() {
+            Some(b"READY") => Some(Standing::Ready),
+            Some(b"RELOADING") => Some(Standing::Reloading),
+            Some(b"STOPPING") => Some(Standing::Stopping),
+            _ => None,
+        };
+        self.waiting = Some((standing, status));
+        Ok(())
     }
 
     /// How long to wait before the next [`Self::flush`], if something waits.

@@ -17,6 +17,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction, sigprocmask};
 
+use crate::error::Error;
+use crate::state::State;
 use crate::stderr;
 use crate::sys::{OneThread, stop_request};
 use crate::world::Request;
@@ -78,6 +80,37 @@ impl LaunchState {
         Self { mask, actions, quit_is_ignored: is_ignored(Signal::SIGQUIT), one_thread }
     }
 
+    /// For the program that goes on, which has no launch of its own.
+    pub(super) fn save(&self, state: &mut State) {
+        let blocked = Signal::iterator().filter(|&signal| self.mask.contains(signal));
+        blocked.for_each(|signal| state.add("launch-blocked", &(signal as c_int,)));
+        for (signal, action) in &self.actions {
+            if matches!(action.handler(), SigHandler::SigIgn) {
+                state.add("launch-ignored", &(*signal as c_int,));
+            }
+        }
+        if self.quit_is_ignored {
+            state.add("launch-ignored", &(libc::SIGQUIT,));
+        }
+    }
+
+    /// Goes on from it. Everything is blocked by the program that was here before, until there are handlers again.
+    pub(crate) fn resume(one_thread: OneThread, saved: &SavedLaunch) -> (Self, Blocked) {
+        let is_ignored = |signal: Signal| saved.ignored.contains(&(signal as c_int));
+        let action = |signal: Signal| {
+            let handler = if is_ignored(signal) { SigHandler::SigIgn } else { SigHandler::SigDfl };
+            (signal, SigAction::new(handler, SaFlags::empty(), SigSet::empty()))
+        };
+        let now_ignored = [Signal::SIGFPE, Signal::SIGXFSZ].map(|signal| {
+            set_action(signal, SigHandler::SigIgn);
+            action(signal)
+        });
+        let caught = [Signal::SIGUSR1, Signal::SIGUSR2].into_iter().filter(|&signal| is_ignored(signal)).map(action);
+        let actions = now_ignored.into_iter().chain(caught).collect();
+        let mask: SigSet = Signal::iterator().filter(|&signal| saved.blocked.contains(&(signal as c_int))).collect();
+        (Self { mask, actions, quit_is_ignored: is_ignored(Signal::SIGQUIT), one_thread }, Blocked { unblocked: mask })
+    }
+
     /// In a child: it gets the signals as they were at launch. Async-signal-safe.
     pub(crate) fn restore_actions(&self) {
         for (signal, action) in &self.actions {
@@ -95,6 +128,19 @@ impl LaunchState {
         self.restore_actions();
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
         std::mem::forget(blocked);
+    }
+}
+
+/// The signals that were blocked and ignored at launch, by their numbers.
+pub(crate) struct SavedLaunch {
+    blocked: Vec<c_int>,
+    ignored: Vec<c_int>,
+}
+
+impl SavedLaunch {
+    pub(crate) fn read(state: &State) -> Result<Self, Error> {
+        let numbers = |key| Ok(state.all::<(c_int,)>(key)?.into_iter().map(|(signal,)| signal).collect());
+        Ok(Self { blocked: numbers("launch-blocked")?, ignored: numbers("launch-ignored")? })
     }
 }
 
@@ -135,6 +181,8 @@ pub(crate) struct SignalPipe {
     reader: PipeReader,
     /// Whether USR1 has come.
     is_log_to_be_opened: bool,
+    /// Whether USR2 has come.
+    is_to_be_replaced: bool,
 }
 
 impl SignalPipe {
@@ -159,7 +207,7 @@ impl SignalPipe {
         let mut child = SigSet::empty();
         child.add(Signal::SIGCHLD);
         child.thread_unblock()?;
-        Ok(Self { reader, is_log_to_be_opened: false })
+        Ok(Self { reader, is_log_to_be_opened: false, is_to_be_replaced: false })
     }
 
     /// Waits until a signal comes or one of `others` can be read, at most `timeout`.
@@ -182,6 +230,7 @@ impl SignalPipe {
         stop_request::set_waiting(false);
         let unwritten = UNWRITTEN.swap(0, Ordering::Relaxed);
         self.is_log_to_be_opened |= unwritten & bit_of(libc::SIGUSR1) != 0;
+        self.is_to_be_replaced |= unwritten & bit_of(libc::SIGUSR2) != 0;
         let unwritten =
             CAUGHT.into_iter().map(|signal| signal as c_int).filter(|&signal| unwritten & bit_of(signal) != 0);
         let mut requests: Vec<_> = unwritten.filter_map(request).collect();
@@ -198,12 +247,18 @@ impl SignalPipe {
             };
             let signals = bytes[..count].iter().map(|&byte| c_int::from(byte));
             self.is_log_to_be_opened |= signals.clone().any(|signal| signal == libc::SIGUSR1);
+            self.is_to_be_replaced |= signals.clone().any(|signal| signal == libc::SIGUSR2);
             requests.extend(signals.filter_map(request));
             if count < bytes.len() {
                 break;
             }
         }
         requests
+    }
+
+    /// Whether USR2 has come since the last call.
+    pub(super) fn take_to_be_replaced(&mut self) -> bool {
+        std::mem::take(&mut self.is_to_be_replaced)
     }
 
     /// Whether USR1 has come since the last call.

@@ -42,6 +42,7 @@ complete -c start_server -l process-group -d 'Stop workers with what they have s
 complete -c start_server -l restart-or-start -d 'Restart if the superdaemon is alive, or else start'
 complete -c start_server -l show-status -d 'Show workers and listeners, and exit'
 complete -c start_server -l json -d 'With --show-status: as JSON'
+complete -c start_server -l upgrade -d 'Let the program on disk go on in the place of the running superdaemon; needs --pid-file'
 complete -c start_server -l sd-notify -d 'Tell systemd of the first worker, of restarts and of the end (Type=notify)'
 complete -c start_server -l from-systemd -d 'Take over the listeners of systemd\'s sockets'
 complete -c start_server -l listen-fds -d 'Workers also get LISTEN_FDS, as from systemd'

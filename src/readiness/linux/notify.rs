@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::iter;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{self, Path, PathBuf};
@@ -22,9 +23,10 @@ use nix::unistd::{UnlinkatFlags, geteuid, mkdtemp, unlinkat};
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::readiness::Watch;
+use crate::state::State;
 use crate::stderr::say;
 use crate::sys::descendants::descends_from;
-use crate::sys::{self, Lock, Locked, Pid};
+use crate::sys::{self, CloseOnExec, Lock, Locked, Pid};
 
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.
 const DIRECTORY: &str = "start_server.XXXXXX";
@@ -39,6 +41,12 @@ const LONGEST_MESSAGE: usize = 4096;
 /// At most this many messages are read from one worker at a time, so that a worker that never stops sending cannot
 /// starve the rest.
 const MESSAGES_AT_A_TIME: usize = 256;
+
+/// Descriptor, path, the directory that it is in, how many sockets there have been.
+type SavedDirectory = (RawFd, Vec<u8>, Vec<u8>, u32);
+
+/// Worker, descriptor, name, whether it is ready.
+type SavedSocket = (Pid, RawFd, Vec<u8>, bool);
 
 /// The sockets of the workers. Dropping them removes all files.
 pub(super) struct NotifySockets {
@@ -63,6 +71,24 @@ impl NotifySockets {
         let wanted = path::absolute(env::temp_dir()).unwrap_or_default();
         let fits = (1..=LONGEST_PARENT).contains(&wanted.as_os_str().len());
         Self::within(if fits { wanted } else { "/tmp".into() })
+    }
+
+    /// Goes on with the directory and the sockets of `state`. Sockets of workers are read again by the program that goes on,
+    /// whether they are of interest to it or not; so without a directory, as from a program that had none, it makes one.
+    pub(super) fn resume(state: &State) -> Result<Self, Error> {
+        let Some((fd, path, parent, count)) = state.get::<SavedDirectory>("notify-directory")? else {
+            return Self::new();
+        };
+        let failed = |errno| Error::system(&[b"failed to take over a notify socket:"], errno);
+        let directory = Rc::new(Directory::take(fd, OsString::from_vec(path).into()).map_err(failed)?);
+        let mut workers = BTreeMap::new();
+        for (pid, fd, name, is_ready) in state.all::<SavedSocket>("notify-socket")? {
+            let fd = take(fd).map_err(failed)?;
+            let name = String::from_utf8(name).unwrap_or_default();
+            workers
+                .insert(pid, WorkerSocket { socket: Socket { fd, directory: Rc::clone(&directory), name }, is_ready });
+        }
+        Ok(Self { parent: OsString::from_vec(parent).into(), directory, count, pending: None, workers })
     }
 
     fn within(parent: PathBuf) -> Result<Self, Error> {
@@ -104,6 +130,19 @@ impl Watch for NotifySockets {
     /// Whether `READY=1` has come from the worker or one of its descendants.
     fn is_ready(&mut self, worker: Pid) -> bool {
         self.workers.get(&worker).is_some_and(|worker| worker.is_ready)
+    }
+
+    fn save(&self, state: &mut State) -> Vec<RawFd> {
+        let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        let fd = self.directory.lock.as_raw_fd();
+        state.add("notify-directory", &(fd, bytes(&self.directory.path), bytes(&self.parent), self.count));
+        // Of a worker whose socket is in a directory that is gone, the file is gone, too.
+        let sockets = self.workers.iter().map(|(&pid, WorkerSocket { socket, is_ready })| {
+            let fd = socket.fd.as_raw_fd();
+            state.add("notify-socket", &(pid, fd, socket.name.clone().into_bytes(), *is_ready));
+            fd
+        });
+        sockets.chain([fd]).collect()
     }
 
     fn lack(&self) -> &'static str {
@@ -154,6 +193,14 @@ impl Directory {
         }
     }
 
+    /// The directory that the program that was here before has made, and locked.
+    fn take(fd: RawFd, path: PathBuf) -> Result<Self, Errno> {
+        let fd = take(fd)?;
+        let id = FileId::from(&fstat(&fd)?);
+        let lock = Locked::lock(fd, Lock::Try).map_err(|(_, errno)| errno)?;
+        Ok(Self { path, id, lock, is_own: true })
+    }
+
     /// A directory of our own that nobody has locked.
     fn open(path: PathBuf) -> Result<Self, Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -200,6 +247,15 @@ impl Drop for Directory {
             say(Error::cannot_unlink(&self.path, error).message());
         }
     }
+}
+
+/// Takes over a descriptor of a state.
+fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: the program that was here before has left it open for this, and each is taken once.
+    #[expect(unsafe_code)]
+    let taken = unsafe { sys::take(fd) }?;
+    sys::set_close_on_exec(fd, CloseOnExec::Yes);
+    Ok(taken)
 }
 
 /// Removes the directories of superdaemons that were killed.

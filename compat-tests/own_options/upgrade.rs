@@ -1,0 +1,582 @@
+//! `--upgrade`: another program goes on in the place of the superdaemon, in the same process.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, FdFlag, Flock, FlockArg, OFlag, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::{dup2_raw, pipe2};
+
+use super::stop;
+use crate::deployments::load::{Address, Client, Load};
+use crate::harness::{Scenario, original_alone, ours_alone};
+use crate::random::Random;
+
+const FILES: [&str; 2] = ["--pid-file=pid", "--status-file=st"];
+const UPGRADE: [&str; 2] = ["--upgrade", "--pid-file=pid"];
+const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
+const WORKER: [&str; 2] = ["--", "$PROBE"];
+
+fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_start_server")
+}
+
+/// What stands beside the scenario's directory. Files there are none of the scenario's.
+fn installed(s: &Scenario) -> std::path::PathBuf {
+    s.path("../start_server")
+}
+
+/// Puts a program in the place of the installed one, as a package manager does: by a rename.
+fn install(s: &Scenario, write: impl FnOnce(&Path)) {
+    let new = s.path("../new");
+    write(&new);
+    fs::rename(new, installed(s)).unwrap();
+}
+
+/// The same program, in another file.
+fn install_ours(s: &Scenario) {
+    copy(s, Path::new(binary()));
+}
+
+fn copy(s: &Scenario, program: &Path) {
+    install(s, |new| {
+        fs::copy(program, new).unwrap();
+    });
+}
+
+fn install_text(s: &Scenario, text: &str) {
+    install(s, |new| {
+        fs::write(new, text).unwrap();
+        fs::set_permissions(new, fs::Permissions::from_mode(0o755)).unwrap();
+    });
+}
+
+/// Starts a superdaemon from an installed program. Commands are of the program that is built.
+fn start(s: &mut Scenario, args: &[&str]) {
+    install_ours(s);
+    s.prelude("exec \"$DIR/../start_server\" \"$@\"");
+    s.start(args);
+    s.prelude("");
+}
+
+fn upgrade(s: &mut Scenario) {
+    let output = s.run(&UPGRADE);
+    assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""), "{}", s.said());
+}
+
+/// What is open, by number: files by their names, pipes and sockets as such.
+fn descriptors(s: &Scenario) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(format!("/proc/{}/fd", s.superdaemon())).unwrap().flatten();
+    let link = |path: &Path| fs::read_link(path).map_or_else(|error| error.to_string(), |to| to.display().to_string());
+    let kind = |link: String| if link.starts_with("pipe:") { "pipe".to_owned() } else { link };
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), kind(link(&entry.path())))).collect()
+}
+
+fn program_of(s: &Scenario) -> std::path::PathBuf {
+    fs::read_link(format!("/proc/{}/exe", s.superdaemon())).unwrap()
+}
+
+/// A line of /proc/PID/status.
+fn status_line(s: &Scenario, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{}/status", s.superdaemon())).unwrap();
+    status.lines().find(|line| line.starts_with(name)).unwrap().to_owned()
+}
+
+#[test]
+fn everything_goes_on() {
+    ours_alone(|s| {
+        let options = ["--port=127.0.0.1:$PORT", "--path=sock", "--log-file=log", "--kill-timeout=60", "--interval=0"];
+        start(s, &[&FILES[..], &options, &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_rest();
+        let (before, signals) = (descriptors(s), ["SigBlk", "SigIgn", "SigCgt"].map(|name| status_line(s, name)));
+        let listing = s.ls();
+        for _ in 0..3 {
+            install_ours(s);
+            upgrade(s);
+            s.wait_rest();
+            assert_eq!(program_of(s), fs::canonicalize(installed(s)).unwrap());
+            assert_eq!(descriptors(s), before);
+            assert_eq!(["SigBlk", "SigIgn", "SigCgt"].map(|name| status_line(s, name)), signals);
+            assert_eq!((s.ls(), s.show("st")), (listing.clone(), "1:<W1>\n".into()));
+        }
+        let log = fs::read_to_string(s.path("log")).unwrap();
+        assert_eq!(log.matches(&format!(") goes on as version {}\n", env!("CARGO_PKG_VERSION"))).count(), 3, "{log}");
+        // What a worker finds around itself is what the first one did.
+        assert_eq!(s.run(&RESTART).end, "exit 0");
+        s.wait_file("st", "2:<W2>\n");
+        s.wait_worker(2);
+        let report = |s: &Scenario, generation: usize| {
+            let report = s.report_of(generation);
+            let lines = report.lines().map(|line| line.replace("GENERATION=2", "GENERATION=1"));
+            lines
+                .filter(|line| ["start ", "got ", "exit "].iter().all(|word| !line.starts_with(word)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(report(s, 2), report(s, 1));
+        s.signal_worker(2, "KILL");
+        s.wait_file("st", "3:<W3>\n");
+        stop(s);
+        assert_eq!(s.ls(), "log file 0644\n");
+    });
+}
+
+#[test]
+fn the_same_program_is_no_news() {
+    ours_alone(|s| {
+        start(s, &[&FILES[..], &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        upgrade(s);
+        s.signal("USR2");
+        s.wait_rest();
+        assert!(!s.said().contains("goes on"), "{}", s.said());
+        // A signal alone, from whoever, does what --upgrade does, and leaves no file.
+        install_ours(s);
+        s.signal("USR2");
+        s.wait_line("goes on as version");
+        assert!(!s.ls().contains("upgrade"));
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// The path is the one it was started by, not where that led to then.
+#[test]
+fn a_link_that_leads_elsewhere() {
+    ours_alone(|s| {
+        for version in ["one", "two"] {
+            fs::copy(binary(), s.path("..").join(version)).unwrap();
+        }
+        let link = |s: &Scenario, version: &str| install(s, |new| std::os::unix::fs::symlink(version, new).unwrap());
+        link(s, "one");
+        s.prelude("exec \"$DIR/../start_server\" \"$@\"");
+        s.start(&[&FILES[..], &WORKER].concat());
+        s.wait_file("st", "1:<W1>\n");
+        for version in ["two", "one"] {
+            link(s, version);
+            upgrade(s);
+            assert!(program_of(s).ends_with(version));
+        }
+        stop(s);
+    });
+}
+
+/// Each is told, and the old one goes on: it restarts its worker, and is upgraded when there is a program that can.
+#[test]
+fn programs_that_cannot_go_on() {
+    ours_alone(|s| {
+        s.may_take_longer(Duration::from_secs(60));
+        start(s, &[&FILES[..], &["--interval=0"], &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_rest();
+        let before = descriptors(s);
+        let refused = |s: &mut Scenario, reason: &str| {
+            let output = s.run(&UPGRADE);
+            let expected = format!("not upgraded: {}: {reason}\n", s.path("../start_server").display());
+            assert_eq!((output.end.as_str(), output.stderr), ("exit 125", s.with_symbols(&expected)));
+            s.wait_line(&s.with_symbols(&format!(": {reason}")));
+            s.wait_rest();
+            assert_eq!(descriptors(s), before, "{reason}");
+        };
+        fs::remove_file(installed(s)).unwrap();
+        let missing = format!("not upgraded: {}:No such file or directory\n", installed(s).display());
+        let output = s.run(&UPGRADE);
+        assert_eq!((output.end.as_str(), output.stderr), ("exit 125", s.with_symbols(&missing)));
+        install(s, |new| fs::write(new, "text").unwrap());
+        refused(s, "Permission denied");
+        install_text(s, "no program");
+        refused(s, "Exec format error");
+        fs::remove_file(installed(s)).unwrap();
+        fs::create_dir(installed(s)).unwrap();
+        refused(s, "Permission denied");
+        fs::remove_dir(installed(s)).unwrap();
+        install(s, |new| {
+            fs::write(new, &fs::read(binary()).unwrap()[..60_000]).unwrap();
+            fs::set_permissions(new, fs::Permissions::from_mode(0o755)).unwrap();
+        });
+        // The kernel finds out when it is too late to come back.
+        refused(s, "it has ended without an answer (signal 11)");
+        install_text(s, "#!/no/interpreter\n");
+        refused(s, "No such file or directory");
+        // As a loader ends that doesn't find a library.
+        install_text(s, "#!/bin/sh\nexit 127\n");
+        refused(s, "it has ended without an answer (exit 127)");
+        install_text(s, "#!/usr/bin/perl\nuse POSIX; POSIX::abort();\n");
+        refused(s, "it has ended without an answer (signal 6)");
+        install_text(s, "#!/bin/sh\nexec /bin/true\n");
+        refused(s, "it has ended without an answer (exit 0)");
+        install_text(s, "#!/bin/sh\necho yes >&${1##*,}\n");
+        refused(s, "yes");
+        // With a child that keeps the answer open.
+        install_text(s, "#!/bin/sh\nsleep 1000 & echo $! >slept; wait\n");
+        refused(s, "it has not answered within 10 seconds");
+        s.kill_process("slept");
+        s.remove("slept");
+        // The original stumbles over the first argument, before it touches anything.
+        let original = s.other().to_owned();
+        copy(s, &original);
+        refused(s, "it has ended without an answer (exit 1)");
+
+        assert_eq!(s.run(&RESTART).end, "exit 0");
+        s.wait_file("st", "2:<W2>\n");
+        install_ours(s);
+        upgrade(s);
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// Runs our program with a state at descriptor 100, and what `argument` says behind it at 101; gives what it says.
+fn with_state(state: &str, seals: SealFlag, command: &mut Command) -> (Option<i32>, String, String) {
+    let memory = File::from(memfd_create(c"state", MFdFlags::MFD_ALLOW_SEALING).unwrap());
+    (&memory).write_all(state.as_bytes()).unwrap();
+    fcntl(&memory, FcntlArg::F_ADD_SEALS(seals)).unwrap();
+    let (answer, to_us) = pipe2(OFlag::O_CLOEXEC).unwrap();
+    let way_back: OwnedFd = File::open("/bin/echo").unwrap().into();
+    let numbers = [memory.as_raw_fd(), to_us.as_raw_fd(), way_back.as_raw_fd()];
+    // SAFETY: dup2(2) and fcntl(2) are async-signal-safe, and nothing of this process is at these numbers of the child.
+    #[expect(unsafe_code)]
+    unsafe {
+        command.pre_exec(move || {
+            for (number, fd) in (100..).zip(numbers) {
+                let fd = dup2_raw(std::os::fd::BorrowedFd::borrow_raw(fd), number)?;
+                fcntl(&fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+                std::mem::forget(fd);
+            }
+            Ok(())
+        });
+    }
+    let output = command.output().unwrap();
+    drop(to_us);
+    let mut answered = String::new();
+    std::io::Read::read_to_string(&mut File::from(answer), &mut answered).unwrap();
+    (
+        output.status.code(),
+        answered,
+        String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr),
+    )
+}
+
+const STATE: &str = "start_server state 1.0\ngeneration 3\nlast-restart 5\ntoken sesame\n";
+
+#[test]
+fn a_rehearsal_reads_the_state() {
+    let rehearse = |state: &str, seals, args: &[&str]| {
+        let mut command = Command::new(binary());
+        let (code, answered, said) = with_state(state, seals, command.arg("--rehearse-state=100,101").args(args));
+        assert_eq!(said, "");
+        (code, answered)
+    };
+    let good = ["--", "worker"];
+    assert_eq!(rehearse(STATE, SealFlag::all(), &good), (Some(0), "sesame".into()));
+    // A newer minor version says more than is known here.
+    let newer = STATE.replace("1.0", "1.9").replace("token", "what-is-new 1 2 3\ngeneration-of-that 4\ntoken");
+    assert_eq!(rehearse(&newer, SealFlag::all(), &good), (Some(0), "sesame".into()));
+    for (state, seals, args, expected) in [
+        (STATE.replace("1.0", "2.0"), SealFlag::all(), &good[..], "the state is of version 2.0, this program has 1.0"),
+        (STATE.replace("1.0", "0.9"), SealFlag::all(), &good, "the state is of version 0.9, this program has 1.0"),
+        (STATE.replace("generation 3\n", ""), SealFlag::all(), &good, "the state can't be read: generation is missing"),
+        (
+            STATE.replace("last-restart 5", "last-restart x"),
+            SealFlag::all(),
+            &good,
+            "the state can't be read: last-restart x",
+        ),
+        (STATE.to_owned(), SealFlag::empty(), &good, "the state can't be read: it is not sealed"),
+        (
+            STATE.to_owned(),
+            SealFlag::all(),
+            &["--stop", "--pid-file=x"],
+            "the command line is none that starts a superdaemon",
+        ),
+        (STATE.to_owned(), SealFlag::all(), &["--new-option", "--", "worker"], "Unknown option: new-option"),
+    ] {
+        assert_eq!(rehearse(&state, seals, args), (Some(1), expected.into()), "{state}");
+    }
+}
+
+/// A program that was rehearsed, and can't read the state after all, gives way to the one that was there before. The test
+/// has /bin/echo there.
+#[test]
+fn the_way_back() {
+    let mut command = Command::new(binary());
+    let command = command.args(["--port=0", "--", "worker"]).env("START_SERVER_STATE", "100,102");
+    let (code, _, said) = with_state(&STATE.replace("1.0", "2.0"), SealFlag::all(), command);
+    let expected = "--port=0 -- worker\nthe state is of version 2.0, this program has 1.0\n";
+    assert_eq!((code, said.as_str()), (Some(0), expected));
+}
+
+/// The variable is set by another start_server and nobody else.
+#[test]
+fn a_variable_that_means_nothing() {
+    ours_alone(|s| {
+        for (value, complaint) in [
+            ("", "START_SERVER_STATE is not what another start_server sets:\n"),
+            ("x", "START_SERVER_STATE is not what another start_server sets:x\n"),
+            ("100", "the state can't be read:No such file or directory\n"),
+            ("0", "the state can't be read: it is not sealed\n"),
+        ] {
+            s.env("START_SERVER_STATE", value);
+            let output = s.run(&["--path=sock", "--pid-file=pid", "--", "$PROBE"]);
+            assert_ne!(output.end, "exit 0");
+            assert_eq!((output.stderr.as_str(), s.ls().as_str()), (complaint, ""), "{value}");
+        }
+    });
+}
+
+/// The time of a KILL that was set before is the same after.
+#[test]
+fn a_kill_that_was_due() {
+    ours_alone(|s| {
+        start(s, &[&FILES[..], &["--interval=0", "--kill-timeout=3"], &WORKER, &["G1=ign=TERM"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_report(1, "got TERM");
+        let begin = Instant::now();
+        install_ours(s);
+        upgrade(s);
+        s.wait_line("old worker <W1> has not ended in time, sending KILL");
+        let waited = begin.elapsed();
+        assert!(waited > Duration::from_secs(2), "{waited:?}");
+        s.wait_line("old worker <W1> died, status:9");
+        s.wait_file("st", "2:<W2>\n");
+        stop(s);
+    });
+}
+
+#[test]
+fn a_worker_that_dies_meanwhile_and_requests_that_come_in() {
+    ours_alone(|s| {
+        s.may_take_longer(Duration::from_secs(120));
+        start(s, &[&FILES[..], &["--interval=0"], &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let mut random = Random::new(u64::from(std::process::id()));
+        let mut generation = 1;
+        for round in 0..30 {
+            install_ours(s);
+            let what = if round % 2 == 0 { "HUP" } else { "KILL" };
+            s.wait_rest();
+            let (superdaemon, worker) = (s.superdaemon(), s.worker_pid(generation));
+            let pause = Duration::from_micros(random.below(8000) as u64);
+            let sender = thread::spawn(move || {
+                thread::sleep(pause);
+                let pid = if round % 2 == 0 { superdaemon } else { worker };
+                let signal = if round % 2 == 0 { nix::libc::SIGHUP } else { nix::libc::SIGKILL };
+                let signal = nix::sys::signal::Signal::try_from(signal).unwrap();
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+            });
+            upgrade(s);
+            sender.join().unwrap();
+            generation += 1;
+            s.wait_worker(generation);
+            s.wait_file("st", &format!("{generation}:<W{generation}>\n"));
+            if what == "KILL" {
+                s.wait_line(&format!("worker <W{}> died unexpectedly with status:9, restarting", generation - 1));
+            }
+        }
+        // Exactly one restart for each.
+        assert_eq!(s.said().matches("received HUP").count(), 15, "{}", s.said());
+        install_ours(s);
+        let begun = s.begin(&UPGRADE);
+        crate::harness::send(s.superdaemon(), "TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+        s.end(begun);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+#[test]
+fn sockets_for_readiness_go_on() {
+    ours_alone(|s| {
+        s.env("TMPDIR", "$DIR");
+        let options = ["--ready=notify", "--max-start-failures=1", "--interval=0"];
+        start(s, &[&FILES[..], &options, &WORKER, &["notify=READY=1", "G1=now", "G2=now", "G3=exit=1"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_rest();
+        let before = descriptors(s);
+        for generation in 1..=2 {
+            install_ours(s);
+            upgrade(s);
+            if generation == 1 {
+                assert_eq!(descriptors(s), before);
+                assert!(s.notify_socket(1).exists());
+                assert_eq!(s.run(&RESTART).end, "exit 0");
+            }
+        }
+        assert!(!s.notify_socket(1).exists() && s.notify_socket(2).exists());
+        assert_eq!(s.run(&RESTART).end, "exit 125");
+        install_ours(s);
+        upgrade(s);
+        assert_eq!(s.show("st.failed"), "3\n");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+#[test]
+fn the_command_of_a_log_goes_on() {
+    ours_alone(|s| {
+        start(s, &[&FILES[..], &["--log-file=| echo $$ >logger; exec cat >>log", "--interval=0"], &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let before = descriptors(s);
+        install_ours(s);
+        upgrade(s);
+        assert_eq!(descriptors(s), before);
+        assert_eq!(s.run(&RESTART).end, "exit 0");
+        stop(s);
+        s.wait_dead_process("logger");
+        let log = fs::read_to_string(s.path("log")).unwrap();
+        assert!(log.contains(" goes on as version ") && log.ends_with("exiting\n"), "{log}");
+    });
+}
+
+/// A tick of automatic restarts that is running, and one that comes later.
+#[test]
+fn automatic_restarts_go_on() {
+    ours_alone(|s| {
+        let options = ["--enable-auto-restart", "--auto-restart-interval=1", "--kill-old-delay=0", "--interval=0"];
+        start(s, &[&FILES[..], &options, &WORKER].concat());
+        for generation in 1..=3 {
+            s.wait_worker(generation);
+            install_ours(s);
+            upgrade(s);
+        }
+        s.wait_worker(4);
+        stop(s);
+    });
+}
+
+/// It can't, and says what can.
+#[test]
+fn the_original_is_left_alone() {
+    original_alone(|s| {
+        s.start(&[&FILES[..], &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let output = s.run_other(&UPGRADE);
+        let expected = "not upgraded: the running superdaemon does not know how; --take-over can do it\n";
+        assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 125", expected));
+        stop(s);
+        assert_eq!(s.run_other(&UPGRADE).end, "exit 2");
+    });
+}
+
+/// The clients of a UDP port: each asks again and again, and every question is answered.
+struct Questions {
+    is_over: std::sync::Arc<AtomicBool>,
+    answered: std::sync::Arc<AtomicU64>,
+    clients: Vec<thread::JoinHandle<()>>,
+}
+
+impl Questions {
+    fn begin(port: u16) -> Self {
+        let (is_over, answered) = (std::sync::Arc::<AtomicBool>::default(), std::sync::Arc::<AtomicU64>::default());
+        let client = || {
+            let (is_over, answered) = (is_over.clone(), answered.clone());
+            thread::spawn(move || {
+                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                socket.connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+                while !is_over.load(Ordering::Relaxed) {
+                    socket.send(b"?").unwrap();
+                    let mut answer = [0; 100];
+                    let length = socket.recv(&mut answer).expect("an answer to each question");
+                    assert!(answer[..length].starts_with(b"version "));
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    thread::sleep(Duration::from_millis(5));
+                }
+            })
+        };
+        let clients = vec![client(), client()];
+        Self { is_over, answered, clients }
+    }
+
+    fn end(self) -> u64 {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.clients.into_iter().for_each(|client| client.join().unwrap());
+        self.answered.load(Ordering::Relaxed)
+    }
+}
+
+/// Tries to get the lock of the pid file, until the end. How often it could have been had.
+fn steal_lock(path: &Path, is_over: mpsc::Receiver<()>) -> thread::JoinHandle<usize> {
+    let path = path.to_owned();
+    thread::spawn(move || {
+        let mut stolen = 0;
+        while is_over.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            stolen += usize::from(Flock::lock(File::open(&path).unwrap(), FlockArg::LockSharedNonblock).is_ok());
+            thread::yield_now();
+        }
+        stolen
+    })
+}
+
+#[test]
+fn a_hundred_upgrades_under_load() {
+    ours_alone(|s| {
+        s.may_take_longer(Duration::from_secs(240));
+        let options = ["--port=127.0.0.1:$PORT", "--path=sock", "--port=127.0.0.1:u$PORT", "--interval=0"];
+        let worker = ["--ready=accepting", "--", "perl", "$FIXTURES/three_ways.pl"];
+        start(s, &[&FILES[..], &options, &worker].concat());
+        s.wait("the first worker", |s| fs::read_to_string(s.path("st")).is_ok_and(|status| status.starts_with("1:")));
+        let clients = [Client::New, Client::New];
+        let port = Load::begin(Address::Port(s.port()), &clients);
+        let path = Load::begin(Address::Path(s.path("sock")), &clients);
+        let questions = Questions::begin(s.port());
+        let (over, is_over) = mpsc::channel();
+        let thief = steal_lock(&s.path("pid"), is_over);
+        s.wait_rest();
+        let before = descriptors(s);
+        for round in 1..=100 {
+            install_ours(s);
+            let output = s.run_unrecorded(&UPGRADE);
+            assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""), "round {round}: {}", s.said());
+            if round % 10 == 0 {
+                let output = s.run_unrecorded(&RESTART);
+                assert_eq!(
+                    (output.end.as_str(), output.stderr.as_str()),
+                    ("exit 0", ""),
+                    "round {round}: {}",
+                    s.said()
+                );
+            }
+        }
+        s.wait_rest();
+        // The descriptor that keeps the status file has moved with each restart.
+        let numbers = |all: &BTreeMap<String, String>| {
+            all.values().filter(|to| !to.ends_with("/st")).cloned().collect::<Vec<_>>()
+        };
+        let after = descriptors(s);
+        assert_eq!((numbers(&after), after.len()), (numbers(&before), before.len()));
+        drop(over);
+        assert_eq!(thief.join().unwrap(), 0, "the lock was free");
+        let (port, path, answered) = (port.end(), path.end(), questions.end());
+        println!("TCP: {port}\nunix: {path}\nUDP: {answered} answers");
+        for figures in [port, path] {
+            assert!(figures.lost.is_empty() && figures.dropped.is_empty(), "{figures}");
+            assert_eq!(figures.versions.len(), 11, "{figures}");
+        }
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", s.superdaemon())).unwrap();
+        assert_eq!(children.split_whitespace().count(), 1, "zombies");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}

@@ -1,0 +1,369 @@
+//! The program that goes on in the place of this one (`--upgrade`): the same process executes what is on disk by now.
+//!
+//! The first time it is executed by a copy of this process, and has to answer that it can read the state (a rehearsal):
+//! execve(2) succeeds for many a program that can't even start. Then by the process itself, and for the case that it
+//! can't go on after all, this program's file stays open: the way back.
+
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File, OpenOptions};
+use std::io::{PipeReader, Read, Write, pipe};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::files::file_id::FileId;
+use crate::files::request_file::RequestFile;
+use crate::options::Options;
+use crate::state::{REHEARSAL, State, VARIABLE};
+use crate::stderr;
+use crate::sys::{self, CStringArray, CloseOnExec, Fork, Pid, c_string};
+use crate::system::signals::{LaunchState, block_all};
+
+/// How long a rehearsal may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What is said of a rehearsal, at most.
+const LONGEST_ANSWER: u64 = 4096;
+
+/// The program that goes on, and what comes of it.
+pub(crate) struct Successor {
+    /// By which this one was executed: where a link leads may have changed since.
+    path: PathBuf,
+    arguments: Vec<CString>,
+    request: Option<RequestFile>,
+    rehearsal: Option<Rehearsal>,
+}
+
+/// A copy of this process that executes the program.
+struct Rehearsal {
+    pid: Pid,
+    program: FileId,
+    answer: PipeReader,
+    said: Vec<u8>,
+    token: String,
+    end: Instant,
+    is_over: bool,
+}
+
+impl Successor {
+    /// None if this process isn't the program `start_server`, but another one that uses the library.
+    pub(crate) fn of(options: &Options, state: Option<&State>) -> Result<Option<Self>, Error> {
+        if !options.is_program {
+            return Ok(None);
+        }
+        let handed = state.map(|state| state.get::<(Vec<u8>,)>("program")).transpose()?.flatten();
+        let path = handed.map(|(path,)| path).or_else(|| Some(sys::program_path()?.into_bytes()));
+        let arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
+        let arguments: Vec<_> = arguments.split_terminator_nul().map(c_string).collect();
+        let Some(path) = path.filter(|_| !arguments.is_empty()) else { return Ok(None) };
+        let path = PathBuf::from(OsStr::from_bytes(&path));
+        let request = options.pid_file.as_deref().map(RequestFile::of);
+        Ok(Some(Self { path, arguments, request, rehearsal: None }))
+    }
+
+    /// Says to `--upgrade`, if that has asked, what came of it.
+    pub(crate) fn answer(&self, outcome: &str, text: &[u8]) {
+        if let Some(request) = &self.request {
+            request.answer(outcome, text);
+        }
+    }
+
+    /// Begins a rehearsal, if the program on disk is another one than this.
+    pub(super) fn rehearse(
+        &mut self,
+        state: &State,
+        launch: &LaunchState,
+        listeners: &[RawFd],
+    ) -> Result<bool, Vec<u8>> {
+        let there = FileId::of(&self.path).ok_or_else(|| self.failed(Errno::last()))?;
+        if FileId::of(Path::new("/proc/self/exe")) == Some(there) {
+            self.answer("same", b"");
+            return Ok(false);
+        }
+        let token = token().map_err(|error| text(b"no token:", error))?;
+        let state = seal(state, &token).map_err(|errno| text(b"memfd_create(2) failed:", errno))?;
+        let (answer, to_us) = pipe().map_err(|error| text(b"pipe failed:", error))?;
+        fcntl(&answer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| text(b"pipe failed:", errno))?;
+        let first = format!("{REHEARSAL}{},{}", state.as_raw_fd(), to_us.as_raw_fd());
+        let path = c_string(self.path.as_os_str().as_bytes());
+        let arguments: CStringArray = self.arguments[..1]
+            .iter()
+            .cloned()
+            .chain([c_string(first.as_bytes())])
+            .chain(self.arguments[1..].iter().cloned())
+            .collect();
+        let environment: CStringArray =
+            sys::environment().iter().filter(|entry| !is_variable(entry)).map(|entry| c_string(entry)).collect();
+        let blocked = block_all();
+        match sys::fork(launch.one_thread).map_err(|errno| text(b"fork(2) failed:", errno))? {
+            Fork::Parent(pid) => {
+                self.rehearsal = Some(Rehearsal {
+                    pid,
+                    program: there,
+                    answer,
+                    said: Vec::new(),
+                    token,
+                    end: Instant::now() + LIMIT,
+                    is_over: false,
+                });
+                Ok(true)
+            }
+            Fork::Child => {
+                // All signals stay blocked. If it hangs, it holds no listener, and it doesn't outlive its parent.
+                std::mem::forget(blocked);
+                let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+                set_close_on_exec(listeners, CloseOnExec::Yes);
+                set_close_on_exec(&[state.as_raw_fd(), to_us.as_raw_fd()], CloseOnExec::No);
+                let errno = sys::exec_file(&path, &arguments, &environment);
+                let _ = (&to_us).write_all(sys::strerror(errno).as_bytes());
+                sys::exit_now(127)
+            }
+        }
+    }
+
+    /// Where the answer comes from.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.rehearsal.as_ref().map(|rehearsal| rehearsal.answer.as_fd())
+    }
+
+    /// Whether the rehearsal is over, or has taken too long.
+    pub(super) fn is_rehearsed(&mut self) -> bool {
+        self.rehearsal.as_mut().is_none_or(Rehearsal::look)
+    }
+
+    /// How long to wait for its end.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        self.rehearsal.as_ref().map(|rehearsal| rehearsal.end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Ends the rehearsal. The program that has answered, or why it can't go on.
+    fn end_rehearsal(&mut self) -> Result<FileId, Vec<u8>> {
+        let rehearsal = self.rehearsal.take().ok_or_else(|| b"there was no rehearsal".to_vec())?;
+        rehearsal.end(&self.path)
+    }
+
+    /// Gives the rehearsal up: there is something else to do.
+    pub(super) fn give_up(&mut self) {
+        let _ = self.end_rehearsal();
+        self.answer("refused", b"start_server is stopping");
+    }
+
+    /// Executes the program that was rehearsed, with all signals blocked. Comes back with the reason if that fails.
+    /// `kept`: descriptors that go to it.
+    pub(super) fn execute(&mut self, state: &mut State, save: impl FnOnce(&mut State) -> Vec<RawFd>) -> Vec<u8> {
+        let rehearsed = match self.end_rehearsal() {
+            Ok(rehearsed) => rehearsed,
+            Err(reason) => return reason,
+        };
+        if FileId::of(&self.path) != Some(rehearsed) {
+            return [self.path.as_os_str().as_bytes(), b" was replaced again meanwhile"].concat();
+        }
+        let kept = save(state);
+        state.add("program", &(self.path.as_os_str().as_bytes().to_vec(),));
+        let state = match seal(state, "") {
+            Ok(state) => state,
+            Err(errno) => return text(b"memfd_create(2) failed:", errno),
+        };
+        let way_back = match File::open("/proc/self/exe") {
+            Ok(file) => OwnedFd::from(file),
+            Err(error) => return text(b"/proc/self/exe:", error),
+        };
+        let kept: Vec<RawFd> = kept.into_iter().chain([state.as_raw_fd(), way_back.as_raw_fd()]).collect();
+        let path = c_string(self.path.as_os_str().as_bytes());
+        let variable = format!("{VARIABLE}={},{}", state.as_raw_fd(), way_back.as_raw_fd());
+        let errno = execute(&path, &self.arguments, &variable, &kept);
+        set_close_on_exec(&kept, CloseOnExec::Yes);
+        self.failed(errno)
+    }
+
+    fn failed(&self, errno: Errno) -> Vec<u8> {
+        text(&[self.path.as_os_str().as_bytes(), b":"].concat(), errno)
+    }
+}
+
+impl Rehearsal {
+    fn look(&mut self) -> bool {
+        while !self.is_over {
+            let mut bytes = [0; 512];
+            match self.answer.read(&mut bytes) {
+                Ok(0) => self.is_over = true,
+                Ok(count) if self.said.len() as u64 <= LONGEST_ANSWER => self.said.extend(&bytes[..count]),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(_) => self.is_over = true,
+            }
+        }
+        self.is_over || Instant::now() >= self.end
+    }
+
+    fn end(mut self, path: &Path) -> Result<FileId, Vec<u8>> {
+        self.look();
+        let in_time = self.is_over;
+        let _ = sys::kill(self.pid, libc::SIGKILL);
+        let status = sys::wait_for(self.pid);
+        let path = path.as_os_str().as_bytes();
+        let said = self.said.trim_ascii();
+        let reason = if said == self.token.as_bytes() {
+            return Ok(self.program);
+        } else if !said.is_empty() {
+            said.to_vec()
+        } else if !in_time {
+            format!("it has not answered within {} seconds", LIMIT.as_secs()).into()
+        } else {
+            let how = status.map(|status| match (status >> 8, status & 127) {
+                (code, 0) => format!("exit {code}"),
+                (_, signal) => format!("signal {signal}"),
+            });
+            format!("it has ended without an answer ({})", how.as_deref().unwrap_or("unknown")).into()
+        };
+        Err([path, b": ", &reason].concat())
+    }
+}
+
+fn text(sentence: &[u8], error: impl Into<std::io::Error>) -> Vec<u8> {
+    Error::system(&[sentence], error).message()
+}
+
+/// Something that no program says by chance.
+fn token() -> std::io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+/// A file in memory that holds the state, and can't be changed any more.
+fn seal(state: &State, token: &str) -> Result<OwnedFd, std::io::Error> {
+    let mut state = state.clone();
+    if !token.is_empty() {
+        state.add("token", &(token.as_bytes().to_vec(),));
+    }
+    let file = File::from(memfd_create(c"start_server state", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC)?);
+    (&file).write_all(state.to_text().as_bytes())?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+    Ok(file.into())
+}
+
+/// execve(2) of `path`, to which `kept` stay open.
+fn execute(path: &CString, arguments: &[CString], variable: &str, kept: &[RawFd]) -> Errno {
+    set_close_on_exec(kept, CloseOnExec::No);
+    let environment = sys::environment().into_iter().filter(|entry| !is_variable(entry));
+    let environment = environment.chain([variable.as_bytes().to_vec()]).map(|entry| c_string(&entry));
+    sys::exec_file(path, &arguments.iter().cloned().collect(), &environment.collect())
+}
+
+fn set_close_on_exec(fds: &[RawFd], flag: CloseOnExec) {
+    for &fd in fds {
+        sys::set_close_on_exec(fd, flag);
+    }
+}
+
+fn is_variable(entry: &[u8]) -> bool {
+    entry.strip_prefix(VARIABLE.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+}
+
+/// What the program that was here before has handed over to this one.
+pub(crate) struct HandedOver {
+    fd: RawFd,
+    way_back: Option<OwnedFd>,
+}
+
+impl HandedOver {
+    /// None for a start as any other. The variable is for nobody else.
+    pub(crate) fn find(environment: &mut Environment) -> Result<Option<Self>, Error> {
+        let Some(value) = environment.get(VARIABLE).map(<[u8]>::to_vec) else { return Ok(None) };
+        environment.remove(VARIABLE);
+        let numbers: Option<Vec<RawFd>> =
+            str::from_utf8(&value).ok().and_then(|text| text.split(',').map(|fd| fd.parse().ok()).collect());
+        let (fd, way_back) = match numbers.as_deref() {
+            Some(&[state]) => (state, None),
+            Some(&[state, way_back]) => (state, Some(way_back)),
+            _ => return Err(Error::rule(&[VARIABLE.as_bytes(), b" is not what another start_server sets:", &value])),
+        };
+        let take = |fd| {
+            // SAFETY: the program that was here before has left it open for this, and it is taken once.
+            #[expect(unsafe_code)]
+            let taken = unsafe { sys::take(fd) };
+            taken.map_err(|errno| Error::system(&[VARIABLE.as_bytes(), b":"], errno))
+        };
+        let way_back = way_back.map(take).transpose()?;
+        if let Some(way_back) = &way_back {
+            sys::set_close_on_exec(way_back.as_raw_fd(), CloseOnExec::Yes);
+        }
+        Ok(Some(Self { fd, way_back }))
+    }
+
+    pub(crate) fn read(&self) -> Result<State, Error> {
+        read_sealed(self.fd)
+    }
+
+    /// This program can't go on: the one that was here before does. It finds everything as it was.
+    /// Without a way back, it comes back itself.
+    pub(crate) fn go_back(&self, error: &Error) {
+        let Some(way_back) = &self.way_back else { return };
+        stderr::say(error.message());
+        let arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
+        let arguments: Vec<_> = arguments.split_terminator_nul().map(c_string).collect();
+        let path = c_string(format!("/proc/self/fd/{}", way_back.as_raw_fd()).as_bytes());
+        // It has no other way back than itself.
+        let variable = format!("{VARIABLE}={},{}", self.fd, way_back.as_raw_fd());
+        execute(&path, &arguments, &variable, &[way_back.as_raw_fd()]);
+    }
+
+    /// Everything has been taken over. Where this is the way back, the process is still named after its descriptor.
+    pub(crate) fn close(self, state: &State) {
+        let program = state.get::<(Vec<u8>,)>("program").ok().flatten();
+        if let Some(name) = program.as_ref().and_then(|(path,)| path.rsplit(|&byte| byte == b'/').next()) {
+            let _ = nix::sys::prctl::set_name(&c_string(name));
+        }
+        // SAFETY: the descriptor is nobody else's.
+        #[expect(unsafe_code)]
+        drop(unsafe { sys::take(self.fd) });
+    }
+}
+
+/// Reads a state from a sealed file in memory; anything else is none.
+fn read_sealed(fd: RawFd) -> Result<State, Error> {
+    let failed = |error: std::io::Error| Error::system(&[b"the state can't be read:"], error);
+    // By its name, as the descriptor's position is shared with whoever has it, too.
+    let path = format!("/proc/self/fd/{fd}");
+    let file = OpenOptions::new().read(true).open(path).map_err(failed)?;
+    let seals = fcntl(&file, FcntlArg::F_GET_SEALS).map_or(SealFlag::empty(), SealFlag::from_bits_truncate);
+    if !seals.contains(SealFlag::F_SEAL_WRITE) {
+        return Err(Error::rule(&[b"the state can't be read: it is not sealed"]));
+    }
+    let mut bytes = Vec::new();
+    (&file).read_to_end(&mut bytes).map_err(failed)?;
+    State::parse(&bytes)
+}
+
+/// In the program that rehearses: answers with the token of the state, if `check` finds that it can go on with that. The
+/// exit code.
+pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce(&State) -> Result<(), Error>) -> u8 {
+    let token = read_sealed(state).and_then(|state| {
+        check(&state)?;
+        state.require::<(Vec<u8>,)>("token").map(|(token,)| token)
+    });
+    let said = token.as_ref().map_or_else(Error::message, Clone::clone);
+    let file = OpenOptions::new().write(true).open(format!("/proc/self/fd/{answer}"));
+    let is_said = file.and_then(|mut file| file.write_all(&said)).is_ok();
+    u8::from(token.is_err() || !is_said)
+}
+
+trait SplitNul {
+    fn split_terminator_nul(&self) -> impl Iterator<Item = &[u8]>;
+}
+
+impl SplitNul for Vec<u8> {
+    /// The strings of /proc, each of which ends in a NUL.
+    fn split_terminator_nul(&self) -> impl Iterator<Item = &[u8]> {
+        let text = self.strip_suffix(b"\0").unwrap_or(self);
+        text.split(|&byte| byte == 0).filter(move |_| !self.is_empty())
+    }
+}
