@@ -7,6 +7,7 @@ mod limits;
 mod listen_fds;
 mod readiness;
 mod sd_notify;
+mod take_over;
 mod upgrade;
 
 use crate::harness::Scenario;

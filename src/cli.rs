@@ -63,6 +63,11 @@ pub enum Action {
         /// What its command line says.
         options: Result<Box<Options>, Error>,
     },
+    /// Let this program go on in the place of the superdaemon with this file, the original or another version of ours.
+    TakeOver {
+        /// Holds its pid.
+        pid_file: PathBuf,
+    },
     /// Let the program on disk go on in the place of the superdaemon with this file.
     Upgrade {
         /// Holds its pid.
@@ -130,13 +135,15 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
     }
     let (pid_file, status_file) = files;
     let as_json = matches.get_flag("json");
-    if let Some(name) = ["stop", "upgrade", "show-status"].into_iter().find(|name| matches.get_flag(name)) {
+    if let Some(name) = ["stop", "upgrade", "take-over", "show-status"].into_iter().find(|name| matches.get_flag(name))
+    {
         let Some(pid_file) = pid_file else {
             return rule(&format!("--{name} option requires --pid-file to be set as well"));
         };
         return Ok(match name {
             "stop" => Action::Stop { pid_file },
             "upgrade" => Action::Upgrade { pid_file },
+            "take-over" => Action::TakeOver { pid_file },
             _ => Action::ShowStatus { pid_file, status_file, as_json },
         });
     }

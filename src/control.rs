@@ -136,7 +136,7 @@ fn wait_for_answer(superdaemon: &ForeignPidFile, request: &RequestFile) -> Resul
 }
 
 /// Whether USR2 is caught, as /proc shows it.
-fn catches_usr2(pid: Pid) -> bool {
+pub(crate) fn catches_usr2(pid: Pid) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

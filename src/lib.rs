@@ -66,6 +66,8 @@ mod supervisor;
 mod sys;
 #[cfg(feature = "superdaemon")]
 mod system;
+#[cfg(feature = "cli")]
+mod take_over;
 #[cfg(feature = "superdaemon")]
 mod world;
 
@@ -81,6 +83,10 @@ pub use {
     start::{rehearse, start_server},
     stop_signal::StopSignal,
 };
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub use take_over::take_over;
 
 #[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
 pub use supervisor::simulation;

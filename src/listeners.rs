@@ -1,5 +1,7 @@
 //! The listeners: bound once, handed to every worker, never changed after that. The removal of our socket files.
 
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) mod adopted;
 mod bind;
 mod handover;
 pub(crate) mod inherited;

@@ -11,7 +11,8 @@ use nix::errno::Errno;
 use nix::unistd::write;
 use server_starter::cli::{self, Action};
 use server_starter::{
-    Error, Options, is_running, rehearse, restart_server, show_status, start_server, stop_server, upgrade_server,
+    Error, Options, is_running, rehearse, restart_server, show_status, start_server, stop_server, take_over,
+    upgrade_server,
 };
 
 /// The exit code, or an error that has not been said yet.
@@ -29,6 +30,7 @@ fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
             print(&report.text).map_err(|errno| Error::Stdout { errno: errno as i32 })?;
             return Ok(report.exit_code);
         }
+        Action::TakeOver { pid_file } => take_over(&pid_file)?,
         Action::Upgrade { pid_file } => upgrade_server(&pid_file)?,
         Action::Rehearse { state, answer, options } => return Ok(rehearse(state, answer, options)),
         Action::Start(options) | Action::RestartOrStart { options, .. } => return Ok(start(&options)),

@@ -3,6 +3,8 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) use linux::look_for_waits;
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;

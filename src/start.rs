@@ -64,8 +64,13 @@ pub fn start_server(options: &Options) -> Result<(), Error> {
 pub fn rehearse(state: RawFd, answer: RawFd, options: Result<Box<Options>, Error>) -> u8 {
     successor::answer_rehearsal(state, answer, |state| {
         options?.check()?;
-        Handed::read(state).map(drop)
+        check_state(state)
     })
+}
+
+/// Whether this program could go on from a state.
+pub(crate) fn check_state(state: &State) -> Result<(), Error> {
+    Handed::read(state).map(drop)
 }
 
 /// What has to be given back, also after an error.

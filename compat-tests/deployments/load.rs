@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
@@ -125,6 +125,43 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         self.shared.is_over.store(true, SeqCst);
+    }
+}
+
+/// The clients of a UDP port: each asks again and again, and every question is answered.
+pub struct Questions {
+    is_over: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    clients: Vec<thread::JoinHandle<()>>,
+}
+
+impl Questions {
+    pub fn begin(port: u16) -> Self {
+        let (is_over, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let client = || {
+            let (is_over, answered) = (is_over.clone(), answered.clone());
+            thread::spawn(move || {
+                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+                socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+                socket.connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+                while !is_over.load(SeqCst) {
+                    socket.send(b"?").unwrap();
+                    let mut answer = [0; 100];
+                    let length = socket.recv(&mut answer).expect("an answer to each question");
+                    assert!(answer[..length].starts_with(b"version "));
+                    answered.fetch_add(1, SeqCst);
+                    thread::sleep(Duration::from_millis(5));
+                }
+            })
+        };
+        let clients = vec![client(), client()];
+        Self { is_over, answered, clients }
+    }
+
+    pub fn end(self) -> u64 {
+        self.is_over.store(true, SeqCst);
+        self.clients.into_iter().for_each(|client| client.join().unwrap());
+        self.answered.load(SeqCst)
     }
 }
 

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +17,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::unistd::{dup2_raw, pipe2};
 
 use super::stop;
-use crate::deployments::load::{Address, Client, Load};
+use crate::deployments::load::{Address, Client, Load, Questions};
 use crate::harness::{Scenario, original_alone, ours_alone};
 use crate::random::Random;
 
@@ -76,19 +74,19 @@ fn upgrade(s: &mut Scenario) {
 }
 
 /// What is open, by number: files by their names, pipes and sockets as such.
-fn descriptors(s: &Scenario) -> BTreeMap<String, String> {
+pub fn descriptors(s: &Scenario) -> BTreeMap<String, String> {
     let entries = fs::read_dir(format!("/proc/{}/fd", s.superdaemon())).unwrap().flatten();
     let link = |path: &Path| fs::read_link(path).map_or_else(|error| error.to_string(), |to| to.display().to_string());
     let kind = |link: String| if link.starts_with("pipe:") { "pipe".to_owned() } else { link };
     entries.map(|entry| (entry.file_name().into_string().unwrap(), kind(link(&entry.path())))).collect()
 }
 
-fn program_of(s: &Scenario) -> std::path::PathBuf {
+pub fn program_of(s: &Scenario) -> std::path::PathBuf {
     fs::read_link(format!("/proc/{}/exe", s.superdaemon())).unwrap()
 }
 
 /// A line of /proc/PID/status.
-fn status_line(s: &Scenario, name: &str) -> String {
+pub fn status_line(s: &Scenario, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{}/status", s.superdaemon())).unwrap();
     status.lines().find(|line| line.starts_with(name)).unwrap().to_owned()
 }
@@ -477,43 +475,6 @@ fn the_original_is_left_alone() {
         stop(s);
         assert_eq!(s.run_other(&UPGRADE).end, "exit 2");
     });
-}
-
-/// The clients of a UDP port: each asks again and again, and every question is answered.
-struct Questions {
-    is_over: std::sync::Arc<AtomicBool>,
-    answered: std::sync::Arc<AtomicU64>,
-    clients: Vec<thread::JoinHandle<()>>,
-}
-
-impl Questions {
-    fn begin(port: u16) -> Self {
-        let (is_over, answered) = (std::sync::Arc::<AtomicBool>::default(), std::sync::Arc::<AtomicU64>::default());
-        let client = || {
-            let (is_over, answered) = (is_over.clone(), answered.clone());
-            thread::spawn(move || {
-                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-                socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-                socket.connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-                while !is_over.load(Ordering::Relaxed) {
-                    socket.send(b"?").unwrap();
-                    let mut answer = [0; 100];
-                    let length = socket.recv(&mut answer).expect("an answer to each question");
-                    assert!(answer[..length].starts_with(b"version "));
-                    answered.fetch_add(1, Ordering::Relaxed);
-                    thread::sleep(Duration::from_millis(5));
-                }
-            })
-        };
-        let clients = vec![client(), client()];
-        Self { is_over, answered, clients }
-    }
-
-    fn end(self) -> u64 {
-        self.is_over.store(true, Ordering::Relaxed);
-        self.clients.into_iter().for_each(|client| client.join().unwrap());
-        self.answered.load(Ordering::Relaxed)
-    }
 }
 
 /// Tries to get the lock of the pid file, until the end. How often it could have been had.

@@ -213,7 +213,7 @@ fn instead_of_starting() -> [Arg; 4] {
 /// The heading of the options that the original doesn't have.
 const OWN: &str = "Beyond Server::Starter";
 
-fn own() -> [Arg; 13] {
+fn own() -> [Arg; 14] {
     [
         text("ready", "WHEN")
             .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
@@ -267,11 +267,17 @@ fn own() -> [Arg; 13] {
             "Seconds that --restart waits for the end of the restart. If that takes longer, --restart exits \
              with 124, and the restart goes on. Default: for ever.",
         ),
-        flag("upgrade").help("Let the program on disk go on in the place of the\nrunning superdaemon; needs --pid-file").long_help(
+        flag("upgrade").help("Let the program that is on disk by now go on in\nthe place of the superdaemon of --pid-file").long_help(
             "Let the program that is on disk by now, after an update of this package, go on in the place of the \
              superdaemon of --pid-file: the same process, with its listeners, workers, files and log; no connection is \
              refused. It has to show first that it can; otherwise the running one goes on, and the exit status is 125. \
              The superdaemon has to be able to write to FILE.upgrade beside the pid file.",
+        ),
+        flag("take-over").help("Let this program go on in the place of the Perl\noriginal of --pid-file, in the same process").long_help(
+            "Let this program go on in the place of the superdaemon of --pid-file, which may be the Perl original: the \
+             same process, with its listeners, workers, files and log; no connection is refused. The superdaemon is \
+             stopped by ptrace(2) while it waits, and made to execute this program with its own options. Linux on \
+             x86_64 and aarch64. If anything is in the way, nothing changes, and the exit status is 125.",
         ),
         flag("sd-notify").help("Tell systemd of the first worker, of restarts\nand of the end (Type=notify)").long_help(
             "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \

@@ -60,7 +60,7 @@ pub(super) fn bind_port(port: &PortSpec, backlog: i32) -> Result<OwnedFd, Error>
     Ok(fd)
 }
 
-fn resolve(name: &[u8]) -> Result<Ipv4Addr, Error> {
+pub(super) fn resolve(name: &[u8]) -> Result<Ipv4Addr, Error> {
     // What is plainly an address needs no resolver, which would read its files first. The other forms (S7) are its own.
     if let Some(address) = str::from_utf8(name).ok().and_then(|text| text.parse().ok()) {
         return Ok(address);

@@ -23,6 +23,11 @@ use crate::sys::{self, CloseOnExec};
 /// What `--backlog=0` stands for: Linux's `SOMAXCONN`, whatever the C library at hand was built with (S16).
 const DEFAULT_BACKLOG: i32 = 4096;
 
+/// The number for listen(2) that a `--backlog` stands for.
+pub(super) fn for_listen(backlog: i32) -> i32 {
+    if backlog == 0 { DEFAULT_BACKLOG } else { backlog }
+}
+
 /// What to listen to, checked as far as that goes without opening anything.
 pub(crate) struct ListenPlan<'a> {
     ports: Vec<PortSpec>,
@@ -57,7 +62,7 @@ impl<'a> ListenPlan<'a> {
         let mut plan = Self {
             ports,
             paths,
-            backlog: if backlog == 0 { DEFAULT_BACKLOG } else { backlog },
+            backlog: for_listen(backlog),
             next: targets.last().map_or(inherited::FIRST, |last| last + 1),
             targets,
             is_in_row: false,

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::listeners::plan::for_listen;
 use crate::listeners::{Listener, Listeners, SocketFile};
 use crate::state::State;
 use crate::sys;
@@ -41,7 +42,7 @@ impl Saved {
         Ok(Self { listeners: state.all("listener")?, files: state.all("socket-file")? })
     }
 
-    /// Takes the descriptors over. `backlog`: for listen(2).
+    /// Takes the descriptors over. `backlog`: of the options.
     pub(crate) fn take(self, backlog: i32) -> Result<Listeners, Error> {
         // Nothing is taken, and no file of a socket removed, if one of them isn't there.
         if let Some((fd, name, ..)) = self.listeners.iter().find(|(fd, ..)| !sys::is_open(*fd)) {
@@ -59,6 +60,6 @@ impl Saved {
             path: OsString::from_vec(path).into(),
             id: FileId::of_numbers(device, inode),
         };
-        Ok(Listeners { entries, files: self.files.into_iter().map(file).collect(), backlog })
+        Ok(Listeners { entries, files: self.files.into_iter().map(file).collect(), backlog: for_listen(backlog) })
     }
 }

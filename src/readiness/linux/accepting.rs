@@ -94,6 +94,11 @@ impl Accepting {
         family.iter().any(|&process| self.is_waiting(process)) || self.have_accepted(&family)
     }
 
+    /// Whether `worker` or one of its descendants waits on one of the listeners right now; not, whether it has a connection.
+    pub(super) fn waits(&self, worker: Pid) -> bool {
+        with_descendants(&[worker]).iter().any(|&process| self.is_waiting(process))
+    }
+
     fn is_waiting(&self, process: Pid) -> bool {
         // Threads share their descriptors.
         let mut known = BTreeMap::new();

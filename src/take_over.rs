@@ -1,0 +1,25 @@
+//! `--take-over`: a running superdaemon, which may be the Perl original, becomes this program. It is stopped while it waits,
+//! and made to execute this program with its own options and the state that it is in, as `--upgrade` would hand it over.
+//!
+//! Until then nothing of it has changed, and whatever fails lets it go on.
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod linux;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod predecessor;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod registers;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod tracee;
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub use linux::take_over;
+
+/// It can't be done here.
+///
+/// # Errors
+/// Always.
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+pub fn take_over(_: &std::path::Path) -> Result<(), crate::Error> {
+    Err(crate::Error::rule(&[b"--take-over needs Linux on x86_64 or aarch64"]))
+}

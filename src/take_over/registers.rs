@@ -1,0 +1,108 @@
+//! How the registers of a process that has been stopped in a system call lead to another call, on the processors that
+//! are known.
+
+use libc::c_long;
+use nix::errno::Errno;
+
+pub(super) use architecture::*;
+
+/// What a call has given: an errno is a small negative number.
+pub(super) fn to_result(value: u64) -> Result<u64, Errno> {
+    match value.cast_signed() {
+        errno @ -4095..0 => Err(Errno::from_raw(i32::try_from(-errno).unwrap_or(libc::EIO))),
+        _ => Ok(value),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod architecture {
+    use super::c_long;
+
+    /// What the kernel has noted of a call that is to be made again (`ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`,
+    /// `ERESTART_RESTARTBLOCK`). No program ever sees these.
+    const AGAIN: [i64; 4] = [-512, -513, -514, -516];
+
+    pub(in crate::take_over) type Registers = libc::user_regs_struct;
+
+    /// `syscall`.
+    pub(in crate::take_over) const INSTRUCTION: [u8; 2] = [0x0f, 0x05];
+
+    /// The call that the process was stopped in, and is to make again.
+    pub(in crate::take_over) fn interrupted_call(registers: &Registers) -> Option<i64> {
+        AGAIN.contains(&registers.rax.cast_signed()).then_some(registers.orig_rax.cast_signed())
+    }
+
+    /// Where its instruction is: the one before.
+    pub(in crate::take_over) fn call_address(registers: &Registers) -> u64 {
+        registers.rip - INSTRUCTION.len() as u64
+    }
+
+    pub(in crate::take_over) fn for_call(stopped: &Registers, number: c_long, arguments: [u64; 6]) -> Registers {
+        let [rdi, rsi, rdx, r10, r8, r9] = arguments;
+        // -1: what the kernel has noted of the old call is not for this one.
+        Registers {
+            rax: number.cast_unsigned(),
+            orig_rax: u64::MAX,
+            rip: call_address(stopped),
+            rdi,
+            rsi,
+            rdx,
+            r10,
+            r8,
+            r9,
+            ..*stopped
+        }
+    }
+
+    pub(in crate::take_over) fn for_old_call(stopped: &Registers) -> Registers {
+        Registers { rax: stopped.orig_rax, orig_rax: u64::MAX, rip: call_address(stopped), ..*stopped }
+    }
+
+    pub(in crate::take_over) fn result(registers: &Registers) -> u64 {
+        registers.rax
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod architecture {
+    use super::c_long;
+
+    pub(in crate::take_over) type Registers = libc::user_regs_struct;
+
+    /// `svc #0`.
+    pub(in crate::take_over) const INSTRUCTION: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
+
+    /// The call that the process was stopped in. The kernel has put it back to its instruction already, and so all that
+    /// tells of it is the register of the number.
+    pub(in crate::take_over) fn interrupted_call(registers: &Registers) -> Option<i64> {
+        Some(registers.regs[8].cast_signed())
+    }
+
+    pub(in crate::take_over) fn call_address(registers: &Registers) -> u64 {
+        registers.pc
+    }
+
+    pub(in crate::take_over) fn for_call(stopped: &Registers, number: c_long, arguments: [u64; 6]) -> Registers {
+        let mut registers = *stopped;
+        registers.regs[..6].copy_from_slice(&arguments);
+        registers.regs[8] = number.cast_unsigned();
+        registers
+    }
+
+    pub(in crate::take_over) fn for_old_call(stopped: &Registers) -> Registers {
+        *stopped
+    }
+
+    pub(in crate::take_over) fn result(registers: &Registers) -> u64 {
+        registers.regs[0]
+    }
+}
+
+/// All zero.
+pub(super) fn empty() -> Registers {
+    // SAFETY: it consists of numbers.
+    #[expect(unsafe_code)]
+    unsafe {
+        std::mem::zeroed()
+    }
+}
