@@ -103,6 +103,9 @@ pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
         Some(pid) if superdaemon.is_alive() => pid,
         _ => return Err(Error::system(&[SENTENCE], Errno::ESRCH)),
     };
+    if cfg!(not(target_os = "linux")) {
+        return refused(b"it needs Linux");
+    }
     // To one that doesn't catch it, it would be the end.
     if !catches_usr2(pid) {
         return refused(b"the running superdaemon does not know how; --take-over can do it");

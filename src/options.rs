@@ -93,6 +93,7 @@ pub struct Options {
     /// `--listen-fds`: workers also get `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES`.
     pub listen_fds: bool,
     /// Whether this process is the program `start_server`, which another version of it can take the place of.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "an upgrade needs Linux"))]
     pub(crate) is_program: bool,
 }
 

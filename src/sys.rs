@@ -24,7 +24,9 @@ use nix::sys::stat::Mode;
 use nix::sys::uio::writev;
 use nix::unistd::{self, ForkResult};
 
-pub(crate) use exec::{CStringArray, environment, exec, exec_file, exec_shell};
+#[cfg(target_os = "linux")]
+pub(crate) use exec::exec_file;
+pub(crate) use exec::{CStringArray, environment, exec, exec_shell};
 
 /// A process id.
 pub(crate) type Pid = libc::pid_t;

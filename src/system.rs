@@ -2,7 +2,7 @@
 
 mod family;
 #[cfg(not(target_os = "linux"))]
-mod no_successor;
+pub(crate) mod no_successor;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 #[cfg(target_os = "linux")]

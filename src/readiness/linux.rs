@@ -11,11 +11,14 @@ use crate::listeners::Listeners;
 use crate::options::Readiness;
 use crate::readiness::{Interval, Watch};
 use crate::state::State;
-use crate::sys::{OneThread, Pid};
+use crate::sys::OneThread;
 
 /// What tells of a worker of another superdaemon whether it waits on one of the listeners right now.
 #[cfg(feature = "cli")]
-pub(crate) fn look_for_waits(listeners: &Listeners, one_thread: OneThread) -> Result<impl Fn(Pid) -> bool, Error> {
+pub(crate) fn look_for_waits(
+    listeners: &Listeners,
+    one_thread: OneThread,
+) -> Result<impl Fn(crate::sys::Pid) -> bool, Error> {
     let accepting = accepting::Accepting::new(listeners.fds(), one_thread)?;
     Ok(move |worker| accepting.waits(worker))
 }

@@ -95,6 +95,7 @@ impl Accepting {
     }
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now; not, whether it has a connection.
+    #[cfg(feature = "cli")]
     pub(super) fn waits(&self, worker: Pid) -> bool {
         with_descendants(&[worker]).iter().any(|&process| self.is_waiting(process))
     }
