@@ -1,5 +1,6 @@
 //! The listeners: bound once, handed to every worker, never changed after that. The removal of our socket files.
 
+mod address;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub(crate) mod adopted;
 mod bind;
@@ -9,6 +10,7 @@ mod plan;
 mod port_spec;
 mod revival;
 mod saved;
+mod stored;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -27,6 +29,7 @@ pub(crate) use plan::ListenPlan;
 pub use port_spec::{Host, PortSpec, TargetFd};
 pub(crate) use revival::Shut;
 pub(crate) use saved::Saved;
+pub(crate) use stored::Stored;
 
 /// The descriptor that the script of the original takes: the lowest that is free at launch. It is kept free of
 /// listeners, so that they get the numbers which they get there, and configurations name (S11).

@@ -164,6 +164,11 @@ impl Options {
             || self.listen_fds
     }
 
+    /// Whether the service manager is to keep the listeners that are opened here.
+    pub(crate) fn stores_listeners(&self) -> bool {
+        self.from_systemd && self.sd_notify && !(self.ports.is_empty() && self.paths.is_empty())
+    }
+
     fn has_listeners(&self) -> bool {
         self.from_systemd || !self.ports.is_empty() || !self.paths.is_empty()
     }

@@ -13,7 +13,7 @@ use crate::files::file_id::is_same_name;
 use crate::files::log_file::LogFile;
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::{FailureFile, SavedFile, StatusFile};
-use crate::listeners::{ListenPlan, Listeners, Place, Saved as SavedListeners, inherited};
+use crate::listeners::{ListenPlan, Listeners, Place, Saved as SavedListeners, Stored, inherited};
 use crate::options::Options;
 use crate::readiness::{Watch, watch};
 use crate::start::daemonize::daemonize;
@@ -138,8 +138,12 @@ impl Resources {
         let launch = LaunchState::take_over(one_thread);
         // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited
         // listeners.
+        let mut stored = Stored::default();
         if options.from_systemd {
-            self.listeners = inherited::take(&mut environment)?.into();
+            let is_needed = !options.stores_listeners();
+            let (ours, theirs) = Stored::take_from(inherited::take(&mut environment, is_needed)?)?;
+            self.listeners = theirs.into();
+            stored = ours;
         }
         let manager = meet_manager(options, &mut environment)?;
         let mut envdir = envdir::Reader::default();
@@ -149,7 +153,13 @@ impl Resources {
         left_out.into_iter().for_each(say);
 
         let Checked { plan, mut files } = Checked::of(options, &self.listeners)?;
-        self.listen(&plan)?;
+        self.listen(&plan, &mut stored)?;
+        if options.stores_listeners() {
+            // ORDER: what is of no use goes first, as it may have the name of what comes.
+            stored.names().for_each(|name| manager.forget(name));
+            self.listeners.to_store().for_each(|(name, fd)| manager.store(&name, fd));
+        }
+        drop(stored);
         self.listeners.export(options.listen_fds, &mut environment);
         let watch = watch(options.ready, &self.listeners, launch.one_thread, None)?;
         ignore_broken_pipes();
@@ -224,14 +234,14 @@ impl Resources {
         Ok(())
     }
 
-    fn listen(&mut self, plan: &ListenPlan) -> Result<(), Error> {
+    fn listen(&mut self, plan: &ListenPlan, stored: &mut Stored) -> Result<(), Error> {
         if let Some(log) = &mut self.log {
             log.relocate(|fd| plan.keep_clear(fd))?;
         }
-        let places = plan.listen_to_ports(&mut self.listeners, &mut self.place)?;
+        let places = plan.listen_to_ports(&mut self.listeners, &mut self.place, stored)?;
         // ORDER: behind the ports, where the name of a host may be looked up for a long time.
         self.blocked = Some(block_all());
-        plan.listen_to_paths(&mut self.listeners, places)?;
+        plan.listen_to_paths(&mut self.listeners, places, stored)?;
         self.place = Place::default();
         Ok(())
     }

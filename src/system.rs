@@ -55,6 +55,9 @@ pub(crate) struct System<'a> {
     tells_pid: bool,
     /// Whether each worker leads a process group.
     leads_group: bool,
+    /// The listeners that the service manager keeps and that have a file: by their names there. The files go at the end, and
+    /// then nobody reaches them.
+    of_no_use: Vec<Vec<u8>>,
     /// The signals that workers could not be sent, which has been said; and when to try again.
     unsent: BTreeMap<Pid, (StopSignal, Instant)>,
     listeners: &'a Listeners,
@@ -118,6 +121,7 @@ impl<'a> System<'a> {
             directory: options.dir.as_ref().map(|path| c_string(path.as_os_str().as_bytes())),
             tells_pid: options.listen_fds,
             leads_group: options.process_group,
+            of_no_use: if options.stores_listeners() { listeners.names_of_stored_files() } else { Vec::new() },
             unsent: BTreeMap::new(),
             listeners,
             shut: BTreeSet::new(),
@@ -451,6 +455,9 @@ impl World for System<'_> {
     }
 
     fn announce(&mut self, standing: Standing) {
+        if standing == Standing::Stopping {
+            self.of_no_use.drain(..).for_each(|name| self.manager.forget(&name));
+        }
         self.manager.send(Some(standing), b"");
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use super::stop;
-use crate::harness::{Scenario, compare, ours_alone};
+use crate::harness::{Scenario, compare, ours_alone, send};
 
 const START: [&str; 4] = ["--sd-notify", "--status-file=st", "--", "$PROBE"];
 
@@ -210,5 +210,106 @@ fn without_the_option_it_is_no_business_of_the_superdaemon() {
         assert_eq!(s.worker_env(2, "NOTIFY_SOCKET").as_deref(), Some("$DIR/manager"));
         s.term();
         manager.expect_silence();
+    });
+}
+
+// --- listeners that the manager keeps
+
+/// Starts a superdaemon under a manager that starts it again when it is killed.
+fn start_with_store(s: &mut Scenario, args: &[&str]) {
+    s.mkdir("manager");
+    s.prelude("exec perl $FIXTURES/store.pl manager \"$0\" \"$@\"");
+    s.start(&[&["--sd-notify", "--from-systemd"], args].concat());
+    s.prelude("");
+}
+
+fn kept_superdaemon(s: &Scenario) -> Option<i32> {
+    std::fs::read_to_string(s.path("manager/pid")).ok()?.trim().parse().ok()
+}
+
+/// Kills the superdaemon and its worker, as systemd kills a whole service.
+fn kill_all(s: &mut Scenario, generation: usize) {
+    s.wait("the worker", |s| std::fs::read_to_string(s.path("st")).is_ok_and(|status| status.ends_with('\n')));
+    let status = std::fs::read_to_string(s.path("st")).unwrap();
+    let worker: i32 = status.trim().split_once(':').unwrap().1.parse().unwrap();
+    assert!(status.starts_with(&format!("{generation}:")), "{status}");
+    let before = kept_superdaemon(s).unwrap();
+    send(before, "KILL");
+    send(worker, "KILL");
+    s.wait("another superdaemon", |s| kept_superdaemon(s).is_some_and(|pid| pid != before));
+}
+
+#[test]
+fn a_superdaemon_that_is_killed_loses_no_connection() {
+    ours_alone(|s| {
+        s.may_take_longer(Duration::from_secs(60));
+        let listeners = ["--port=127.0.0.1:$PORT", "--path=sock", "--port=127.0.0.1:u$PORT", "--interval=0"];
+        let worker = ["--pid-file=pid", "--status-file=st", "--", "perl", "$FIXTURES/three_ways.pl"];
+        start_with_store(s, &[&listeners[..], &worker].concat());
+        s.wait_http("$PORT", "version 1");
+        // A worker that is killed loses the requests that it has accepted; these clients have only connected.
+        for _ in 0..5 {
+            kill_all(s, 1);
+            let before = std::time::Instant::now();
+            for listener in ["$PORT", "sock"] {
+                s.wait_http(listener, "version 1");
+            }
+            let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            udp.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            udp.connect(("127.0.0.1", s.port())).unwrap();
+            udp.send(b"?").unwrap();
+            udp.recv(&mut [0; 100]).expect("an answer");
+            println!("back after {:?}", before.elapsed());
+        }
+        // Not one moment without a listener: connect(2) never fails.
+        let refused = std::sync::atomic::AtomicUsize::new(0);
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        let (port, path) = (s.port(), s.path("sock"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let tcp = std::net::TcpStream::connect(("127.0.0.1", port)).is_err();
+                    let unix = std::os::unix::net::UnixStream::connect(&path).is_err();
+                    refused.fetch_add(usize::from(tcp) + usize::from(unix), std::sync::atomic::Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            });
+            for _ in 0..5 {
+                kill_all(s, 1);
+                s.wait_http("$PORT", "version 1");
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(refused.into_inner(), 0);
+        let log = std::fs::read_to_string(s.path("manager/log")).unwrap();
+        let names =
+            ["127.0.0.1_$PORT", "sock", "udp-127.0.0.1_$PORT"].map(|name| name.replace("$PORT", &port.to_string()));
+        for name in names {
+            assert!(log.contains(&format!("FDSTORE=1 FDNAME=start_server-{name}\n")), "{log}");
+        }
+        s.wait_http("$PORT", "version 1");
+        send(kept_superdaemon(s).unwrap(), "TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+        let log = std::fs::read_to_string(s.path("manager/log")).unwrap();
+        assert!(log.contains("FDSTOREREMOVE=1 FDNAME=start_server-sock\n") && !s.path("sock").exists(), "{log}");
+    });
+}
+
+/// Descriptors are what they were, and what no option means any more is given up.
+#[test]
+fn kept_listeners_have_the_same_numbers() {
+    ours_alone(|s| {
+        let options = ["--port=127.0.0.1:$PORT=7", "--port=127.0.0.1:$PORT2", "--interval=0", "--status-file=st"];
+        start_with_store(s, &[&options[..], &["--", "$PROBE"]].concat());
+        s.wait_worker(1);
+        let ports = s.worker_env(1, "SERVER_STARTER_PORT");
+        let first = s.worker_pid(1);
+        kill_all(s, 1);
+        s.wait("the next worker", |s| s.reported().iter().any(|&(_, pid)| pid != first));
+        s.wait_worker(1);
+        assert_eq!(s.worker_env(1, "SERVER_STARTER_PORT"), ports);
+        assert_eq!(s.worker_env(1, "LISTEN_FDS"), None);
+        send(kept_superdaemon(s).unwrap(), "TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
     });
 }

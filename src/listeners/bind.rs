@@ -118,7 +118,7 @@ fn connect(path: &Path, kind: SockType) -> Result<(), Errno> {
     sys::connect_unix(&socket, path.as_os_str().as_bytes())
 }
 
-fn is_socket(path: &Path) -> bool {
+pub(super) fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 

@@ -41,7 +41,7 @@ impl Listeners {
 }
 
 /// What systemd allows: ASCII without control characters and colons, which become `_`, and no more than 255 of them.
-fn to_fd_name(name: &[u8]) -> Vec<u8> {
+pub(super) fn to_fd_name(name: &[u8]) -> Vec<u8> {
     let is_allowed = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
     name.iter().take(255).map(|&byte| if is_allowed(byte) { byte } else { b'_' }).collect()
 }

@@ -31,13 +31,16 @@ pub(crate) struct InheritedListener {
 }
 
 /// Takes over what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` tell of, and removes these variables. Can be done
-/// once.
+/// once. `is_needed`: there has to be something.
 ///
 /// # Errors
 /// If nothing was passed, or not to this process, or something that is no listener.
-pub(crate) fn take(environment: &mut Environment) -> Result<Vec<InheritedListener>, Error> {
+pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec<InheritedListener>, Error> {
     let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
     let (Some(pid), Some(fds)) = (pid, fds) else {
+        if !is_needed {
+            return Ok(Vec::new());
+        }
         return Err(refusal(&[b"no listeners were passed: LISTEN_PID and LISTEN_FDS are not set"]));
     };
     if parse(pid) != Some(std::process::id()) {
@@ -290,7 +293,7 @@ pub(super) mod tests {
                     environment.set(name, value.into());
                 }
             }
-            let error = take(&mut environment).unwrap_err();
+            let error = take(&mut environment, true).unwrap_err();
             assert_eq!((error.to_string(), error.exit_code()), (format!("--from-systemd: {message}"), 255));
         }
     }

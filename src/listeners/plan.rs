@@ -16,7 +16,7 @@ use crate::files::file_id::FileId;
 use crate::listeners::bind::{bind_port, cannot_create, cannot_listen, check_not_live, listen_to_path};
 use crate::listeners::handover::check_length;
 use crate::listeners::port_spec::PortSpec;
-use crate::listeners::{Listener, Listeners, Place, SocketFile, inherited};
+use crate::listeners::{Listener, Listeners, Place, SocketFile, Stored, inherited};
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
 
@@ -145,6 +145,7 @@ impl<'a> ListenPlan<'a> {
         &self,
         listeners: &mut Listeners,
         script: &mut Place,
+        stored: &mut Stored,
     ) -> Result<IntoIter<OwnedFd>, Error> {
         for inherited in &listeners.entries {
             fcntl(&inherited.fd, FcntlArg::F_SETFD(FdFlag::empty()))
@@ -153,7 +154,7 @@ impl<'a> ListenPlan<'a> {
         listeners.backlog = self.backlog;
         let mut places = self.reserve_places()?.into_iter();
         for port in &self.ports {
-            listeners.entries.push(self.listen_to_port(port, places.next(), script)?);
+            listeners.entries.push(self.listen_to_port(port, places.next(), script, stored)?);
         }
         Ok(places)
     }
@@ -163,12 +164,20 @@ impl<'a> ListenPlan<'a> {
         &self,
         listeners: &mut Listeners,
         mut places: IntoIter<OwnedFd>,
+        stored: &mut Stored,
     ) -> Result<(), Error> {
+        let mut kept = Vec::new();
         // Of all, before the first is touched.
-        self.paths.iter().try_for_each(|path| check_not_live(path))?;
         for path in self.paths {
+            kept.push(stored.take_path(path)?);
+            if kept.last().is_some_and(Option::is_none) {
+                check_not_live(path)?;
+            }
+        }
+        for (path, kept) in self.paths.iter().zip(kept) {
             let is_own = FileId::of(path).is_some_and(|id| listeners.files.iter().any(|file| file.id == id));
-            let fd = self.open_at(|| listen_to_path(path, is_own, self.backlog), None, places.next())?;
+            let open = || kept.map_or_else(|| listen_to_path(path, is_own, self.backlog), Ok);
+            let fd = self.open_at(open, None, places.next())?;
             // One that can't be known again could not be removed at the end.
             listeners.files.push(SocketFile::of(path).map_err(|error| {
                 let _ = fs::remove_file(path);
@@ -197,9 +206,16 @@ impl<'a> ListenPlan<'a> {
         (self.next..).take(count).map(reserve).collect()
     }
 
-    fn listen_to_port(&self, port: &PortSpec, place: Option<OwnedFd>, script: &mut Place) -> Result<Listener, Error> {
+    fn listen_to_port(
+        &self,
+        port: &PortSpec,
+        place: Option<OwnedFd>,
+        script: &mut Place,
+        stored: &mut Stored,
+    ) -> Result<Listener, Error> {
         let target = port.target.as_ref();
-        let fd = self.open_at(|| bind_port(port, self.backlog), target.map(|target| target.number), place)?;
+        let open = || stored.take_port(port)?.map_or_else(|| bind_port(port, self.backlog), Ok);
+        let fd = self.open_at(open, target.map(|target| target.number), place)?;
         let Some(target) = target else {
             return Ok(Listener::new(&port.name, fd));
         };
@@ -256,8 +272,8 @@ mod tests {
     }
 
     fn listen(plan: &ListenPlan, listeners: &mut Listeners) -> Result<(), Error> {
-        let places = plan.listen_to_ports(listeners, &mut Place::default())?;
-        plan.listen_to_paths(listeners, places)
+        let places = plan.listen_to_ports(listeners, &mut Place::default(), &mut Stored::default())?;
+        plan.listen_to_paths(listeners, places, &mut Stored::default())
     }
 
     fn message<T>(result: Result<T, Error>) -> String {

@@ -2,16 +2,19 @@
 //! one datagram at a time.
 
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
 use crate::state::State;
+use crate::stderr::say;
 use crate::world::Standing;
 
 /// The longest datagram that systemd reads.
@@ -37,6 +40,9 @@ pub(crate) struct ServiceManager {
     /// What the manager's full queue has not taken: the newest standing, and the newest line.
     waiting: Option<(Option<Standing>, Vec<u8>)>,
 }
+
+/// How long the manager may take for what it is to keep.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait before a full queue is tried again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -84,6 +90,24 @@ impl ServiceManager {
         }
     }
 
+    /// Lets the manager keep a listener (`FDSTORE=1`), which it passes to the next superdaemon of this service. Whether it does
+    /// that is not to be known: it doesn't, unless the unit has a `FileDescriptorStoreMax=`.
+    pub(crate) fn store(&self, name: &[u8], listener: BorrowedFd) {
+        self.tell(&[b"FDSTORE=1\nFDNAME=", name, b"\n"].concat(), &[listener.as_raw_fd()]);
+    }
+
+    /// Lets the manager give up what it keeps by this name.
+    pub(crate) fn forget(&self, name: &[u8]) {
+        self.tell(&[b"FDSTOREREMOVE=1\nFDNAME=", name, b"\n"].concat(), &[]);
+    }
+
+    fn tell(&self, message: &[u8], descriptors: &[RawFd]) {
+        let Some(address) = &self.address else { return };
+        if let Err(error) = send_descriptors(address, message, descriptors) {
+            say(Error::system(&[b"the service manager can't be told what to keep:"], error).message());
+        }
+    }
+
     /// What waits goes to the program that goes on.
     pub(super) fn save(&self, state: &mut State) {
         if let Some((standing, status)) = &self.waiting {
@@ -127,6 +151,17 @@ fn send_to(address: &SocketAddr, message: &[u8]) -> io::Result<usize> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
     socket.send_to_addr(message, address)
+}
+
+/// With descriptors beside it. A manager that has much to do is given a moment.
+fn send_descriptors(address: &SocketAddr, message: &[u8], descriptors: &[RawFd]) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.connect_addr(address)?;
+    let rights = [ControlMessage::ScmRights(descriptors)];
+    let rights = if descriptors.is_empty() { &[] } else { &rights[..] };
+    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message)], rights, MsgFlags::empty(), None)?;
+    Ok(())
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

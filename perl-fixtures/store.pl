@@ -1,0 +1,63 @@
+# A service manager that keeps descriptors: starts the program with what it keeps, receives FDSTORE=1, and starts it again when
+# it is killed by KILL. When it ends otherwise, this ends, too.
+#
+#   store.pl DIRECTORY PROGRAM ARGUMENT ...
+#
+# In DIRECTORY: the socket "notify", the file "pid" of the program that runs, and "log" of what it has told.
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use Fcntl qw(F_DUPFD);
+use IO::Socket::UNIX;
+use POSIX ();
+use Socket qw(:all);
+
+my ($directory, @program) = @ARGV;
+my $path = abs_path($directory) . "/notify";
+unlink $path;
+my $socket = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => $path) or die "$path: $!\n";
+open my $log, ">>", "$directory/log" or die "$directory/log: $!\n";
+$log->autoflush;
+my @kept;    # [ name, descriptor ]
+
+# recvmsg(2) with SCM_RIGHTS, which Perl doesn't have. x86_64 and aarch64 have the same structures.
+my $recvmsg = (POSIX::uname())[4] eq "aarch64" ? 212 : 47;
+sub receive {
+    my ($text, $control) = ("\0" x 4096, "\0" x 64);
+    my $vector = pack "PQ", $text, length $text;
+    my $header = pack "Q Q P Q P Q i x4", 0, 0, $vector, 1, $control, length $control, 0;
+    my $length = syscall $recvmsg, fileno $socket, $header, 0x40;
+    return if $length < 0;
+    my $controls = (unpack "Q6", $header)[5];
+    my (undef, $level, $type, $fd) = unpack "Q i i i", $control;
+    return substr($text, 0, $length), $controls ? $fd : undef;
+}
+
+while (1) {
+    my $pid = fork // die "fork: $!\n";
+    if (!$pid) {
+        my @high = map { fcntl(IO::Handle->new_from_fd($_->[1], "r"), F_DUPFD, 60) } @kept;
+        POSIX::dup2($high[$_], 3 + $_) for 0 .. $#high;
+        %ENV = (%ENV, NOTIFY_SOCKET => $path);
+        %ENV = (%ENV, LISTEN_PID => $$, LISTEN_FDS => scalar @kept, LISTEN_FDNAMES => join ":", map { $_->[0] } @kept) if @kept;
+        exec { $program[0] } @program or die "$program[0]: $!\n";
+    }
+    open my $file, ">", "$directory/new" or die "$directory/new: $!\n";
+    print $file "$pid\n";
+    close $file;
+    rename "$directory/new", "$directory/pid" or die "$directory/pid: $!\n";
+    my $waited;
+    until ($waited = waitpid $pid, POSIX::WNOHANG()) {
+        vec(my $ready = "", fileno $socket, 1) = 1;
+        next if select($ready, undef, undef, 0.05) <= 0;
+        my ($text, $fd) = receive() or next;
+        my ($name) = $text =~ /^FDNAME=(.*)/m;
+        print $log $text =~ s/\n(?=.)/ /gr;
+        push @kept, [ $name, $fd ] if $text =~ /^FDSTORE=1/m && !grep { $_->[0] eq $name } @kept;
+        if ($text =~ /^FDSTOREREMOVE=1/m) {
+            POSIX::close($_->[1]) for grep { $_->[0] eq $name } @kept;
+            @kept = grep { $_->[0] ne $name } @kept;
+        }
+    }
+    exit($? >> 8) if $? != 9;
+}

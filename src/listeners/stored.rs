@@ -1,0 +1,100 @@
+//! Listeners that the service manager keeps for the next superdaemon (`FDSTORE=1` of `sd_notify(3)`): with `--sd-notify` and
+//! `--from-systemd`, one that is killed comes back without a refused connection.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+use crate::error::Error;
+use crate::listeners::address::{Address, Wanted};
+use crate::listeners::bind::{cannot_create, is_socket};
+use crate::listeners::handover::to_fd_name;
+use crate::listeners::inherited::InheritedListener;
+use crate::listeners::port_spec::PortSpec;
+use crate::listeners::{Listener, Listeners};
+use crate::sys::{self, CloseOnExec};
+
+/// Begins the names that listeners of ours have at the manager.
+const PREFIX: &[u8] = b"start_server-";
+
+/// From here on they are out of the way of all listeners, or nearly so: these get the lowest numbers.
+const OUT_OF_THE_WAY: i32 = 100;
+
+/// Those that an earlier superdaemon has left with the manager, and that are not in use yet.
+#[derive(Default)]
+pub(crate) struct Stored(Vec<(Vec<u8>, Address, OwnedFd)>);
+
+impl Stored {
+    /// Takes them out of what the manager has passed.
+    pub(crate) fn take_from(passed: Vec<InheritedListener>) -> Result<(Self, Vec<InheritedListener>), Error> {
+        let (ours, theirs): (Vec<_>, _) = passed
+            .into_iter()
+            .partition(|listener| listener.fd_name.as_ref().is_some_and(|name| name.starts_with(PREFIX)));
+        let mut stored = Vec::new();
+        for listener in ours {
+            let fd = sys::move_above(listener.fd, OUT_OF_THE_WAY, CloseOnExec::Yes).map_err(cannot_create)?;
+            if let Some(address) = Address::of(&fd) {
+                stored.push((listener.fd_name.unwrap_or_default(), address, fd));
+            }
+        }
+        Ok((Self(stored), theirs))
+    }
+
+    /// The one that a `--port` means, at the lowest free number, as if it had just been opened.
+    pub(super) fn take_port(&mut self, port: &PortSpec) -> Result<Option<OwnedFd>, Error> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let wanted = Wanted::of(port)?;
+        self.take(|address| wanted.is(address))
+    }
+
+    /// The same for a `--path`, as long as its file is there: without that, nobody reaches it.
+    pub(super) fn take_path(&mut self, path: &Path) -> Result<Option<OwnedFd>, Error> {
+        if self.0.is_empty() || !is_socket(path) {
+            return Ok(None);
+        }
+        self.take(|address| address.is_path(path))
+    }
+
+    fn take(&mut self, is_it: impl Fn(&Address) -> bool) -> Result<Option<OwnedFd>, Error> {
+        let Some(index) = self.0.iter().position(|(_, address, _)| is_it(address)) else { return Ok(None) };
+        let (_, _, fd) = self.0.remove(index);
+        // SAFETY: F_DUPFD makes a new descriptor, which nothing else owns.
+        #[expect(unsafe_code)]
+        let fd = unsafe {
+            let number = fcntl(&fd, FcntlArg::F_DUPFD(3)).map_err(cannot_create)?;
+            std::os::fd::FromRawFd::from_raw_fd(number)
+        };
+        Ok(Some(fd))
+    }
+
+    /// The names of those that no option means.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(|(name, ..)| name.as_slice())
+    }
+}
+
+impl Listeners {
+    /// What the manager is to keep: those that were opened here, each with its name there.
+    pub(crate) fn to_store(&self) -> impl Iterator<Item = (Vec<u8>, BorrowedFd<'_>)> {
+        let own = self.entries.iter().filter(|listener| listener.fd_name.is_none());
+        own.map(|listener| (listener.name_at_manager(Address::of(&listener.fd).as_ref()), listener.fd.as_fd()))
+    }
+
+    /// The names of those that have a file of ours.
+    pub(crate) fn names_of_stored_files(&self) -> Vec<Vec<u8>> {
+        let files: Vec<_> = self.files.iter().map(|file| file.path.as_os_str().as_bytes()).collect();
+        let own = self.entries.iter().filter(|listener| files.contains(&listener.name.as_slice()));
+        own.map(|listener| listener.name_at_manager(None)).collect()
+    }
+}
+
+impl Listener {
+    fn name_at_manager(&self, address: Option<&Address>) -> Vec<u8> {
+        let kind: &[u8] = if matches!(address, Some(Address::Udp(_))) { b"udp-" } else { b"" };
+        to_fd_name(&[PREFIX, kind, &self.name].concat())
+    }
+}
