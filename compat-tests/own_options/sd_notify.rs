@@ -313,3 +313,14 @@ fn kept_listeners_have_the_same_numbers() {
         assert_eq!(s.wait_exit(), "exit 0");
     });
 }
+
+/// The manager holds listeners, and is no process that a worker has left behind.
+#[test]
+fn a_manager_that_keeps_listeners_is_left_alone() {
+    ours_alone(|s| {
+        let options = ["--port=127.0.0.1:$PORT", "--interval=0", "--max-start-failures=2", "--ready=accepting"];
+        start_with_store(s, &[&options[..], &["--", "false"]].concat());
+        assert_eq!(s.wait_exit(), "exit 125");
+        assert!(!s.said().contains("still hold"), "{}", s.said());
+    });
+}

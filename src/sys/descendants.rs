@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::iter;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use crate::sys::Pid;
 
@@ -22,11 +23,21 @@ fn parent_of(process: Pid) -> Option<Pid> {
     parent_in(&fs::read(format!("/proc/{process}/stat")).ok()?)
 }
 
-/// From `PID (NAME) STATE PARENT ...`. The name may hold anything, what follows it holds no parenthesis.
+/// When a process was started, in ticks since the machine was.
+pub(crate) fn start_of(process: Pid) -> Option<u64> {
+    field_of(&fs::read(format!("/proc/{process}/stat")).ok()?, 19)
+}
+
 fn parent_in(stat: &[u8]) -> Option<Pid> {
+    field_of(stat, 1)
+}
+
+/// From `PID (NAME) STATE PARENT ...`, counted from the state. The name may hold anything, what follows it holds no
+/// parenthesis.
+fn field_of<T: FromStr>(stat: &[u8], index: usize) -> Option<T> {
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
     let fields = str::from_utf8(&stat[name_end + 1..]).ok()?;
-    fields.split_ascii_whitespace().nth(1)?.parse().ok()
+    fields.split_ascii_whitespace().nth(index)?.parse().ok()
 }
 
 /// `processes` and their descendants, as far as they are found while processes come and go.

@@ -12,7 +12,7 @@ use crate::listeners::Listeners;
 use crate::options::Options;
 use crate::state::State;
 use crate::stop_signal::StopSignal;
-use crate::sys::descendants::{children_of, is_zombie, with_descendants};
+use crate::sys::descendants::{children_of, is_zombie, start_of, with_descendants};
 use crate::sys::{self, Pid, WaitStatus};
 
 /// A line names no more processes than this.
@@ -294,12 +294,15 @@ impl LeftBehind {
         Self { inodes, known: BTreeSet::new() }
     }
 
-    /// Those that were not there at the last look. `workers`: that live.
+    /// Those that were not there at the last look. Whoever is older than the superdaemon was started by no worker: the service
+    /// manager has listeners, too, of which it passes some and keeps others. `workers`: that live.
     fn look(&mut self, workers: &[Pid]) -> Vec<Pid> {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
         let mut excluded: BTreeSet<Pid> = with_descendants(workers).into_iter().collect();
         excluded.insert(own_pid);
+        let own_start = start_of(own_pid);
         let all = sys::descendants::all().into_iter().filter(|pid| !excluded.contains(pid));
+        let all = all.filter(|&pid| start_of(pid) >= own_start);
         let new: Vec<Pid> = all.filter(|&pid| !self.known.contains(&pid) && self.holds_listener(pid)).collect();
         self.known.extend(&new);
         new

@@ -21,7 +21,7 @@ use crate::listeners::adopted::{Foreign, adopt};
 use crate::options::{Options, Readiness};
 use crate::readiness::look_for_waits;
 use crate::state::{State, VARIABLE};
-use crate::sys::descendants::{children_of, is_zombie};
+use crate::sys::descendants::{self, children_of, is_zombie};
 use crate::sys::{OneThread, Pid};
 
 /// How long the current worker may take to be seen waiting: it may be busy with a request.
@@ -298,11 +298,7 @@ fn lock_of(pid: Pid, pid_file: &Path) -> Result<RawFd, Error> {
 /// When a process was started, on the clock of the life cycle. That of /proc goes on while the machine sleeps, which is
 /// left out of account.
 fn start_of(pid: Pid) -> Result<Duration, Error> {
-    let stat = read(pid, "stat")?;
-    let name_end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
-    let fields = String::from_utf8_lossy(&stat[name_end..]).into_owned();
-    // The 22nd of all, the 20th behind the name.
-    let ticks: u64 = fields.split_ascii_whitespace().nth(20).and_then(|field| field.parse().ok()).unwrap_or(0);
+    let ticks = descendants::start_of(pid).ok_or_else(|| Error::rule(&[b"its worker is gone"]))?;
     let per_second =
         sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100);
     Ok(Duration::from_millis(ticks * 1000 / per_second))
