@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
+use crate::sets::set_of;
 use crate::state::State;
 use crate::sys::{self, CStringArray, c_string};
 
@@ -147,7 +148,7 @@ impl Environment {
 
     /// Takes it from there.
     pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.base = state.all::<(Vec<u8>, Vec<u8>)>("variable")?.into_iter().collect();
+        state.fill_map("variable", &mut self.base)?;
         self.envdir.clear();
         Ok(())
     }
@@ -163,7 +164,7 @@ impl Environment {
             Some((name, value)) => assignment(name, value),
             None => c_string(entry),
         };
-        let names: BTreeSet<&[u8]> = self.inherited.iter().filter_map(|entry| name_of(entry)).collect();
+        let names = set_of(self.inherited.iter().filter_map(|entry| name_of(entry)));
         let is_new = move |name: &Vec<u8>| !names.contains(name.as_slice());
         let base = self.base.iter().filter(|&(name, _)| !self.envdir.contains_key(name));
         let new = base.chain(&self.envdir).filter(move |&(name, _)| is_new(name));

@@ -51,6 +51,8 @@ mod perl;
 #[cfg(feature = "superdaemon")]
 mod readiness;
 #[cfg(feature = "superdaemon")]
+mod sets;
+#[cfg(feature = "superdaemon")]
 mod show_status;
 #[cfg(feature = "superdaemon")]
 mod start;

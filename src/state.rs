@@ -8,10 +8,12 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "an upgrade needs Linux"))]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::sets::set_of;
 use crate::stop_signal::StopSignal;
 
 /// Tells the program that goes on where the state is: `STATE_FD`, or `STATE_FD,WAY_BACK_FD`.
@@ -44,13 +46,34 @@ struct Line {
 impl State {
     /// Adds a line.
     pub(crate) fn add(&mut self, key: &str, record: &impl Record) {
-        self.lines.push(Line { key: key.to_owned(), fields: record.to_fields() });
+        self.push(key, record.to_fields());
+    }
+
+    fn push(&mut self, key: &str, fields: Vec<Option<Vec<u8>>>) {
+        self.lines.push(Line { key: key.to_owned(), fields });
     }
 
     /// Reads all lines of a key.
     pub(crate) fn all<R: Record>(&self, key: &str) -> Result<Vec<R>, Error> {
-        let lines = self.lines.iter().filter(|line| line.key == key);
-        lines.map(|line| R::from_fields(&line.fields).ok_or_else(|| unreadable(&line.to_text()))).collect()
+        let mut all = Vec::new();
+        for line in self.lines.iter().filter(|line| line.key == key) {
+            all.push(R::from_fields(&line.fields).ok_or_else(|| line.unreadable())?);
+        }
+        Ok(all)
+    }
+
+    /// Reads the pairs of a key into a map, in the place of what is in it.
+    pub(crate) fn fill_map<K: Field + Ord, V: Field>(&self, key: &str, map: &mut BTreeMap<K, V>) -> Result<(), Error> {
+        // Inserted one by one: to collect a map takes a sort, which makes the program larger.
+        *map = BTreeMap::new();
+        map.extend(self.all::<(K, V)>(key)?);
+        Ok(())
+    }
+
+    /// The same for a set.
+    pub(crate) fn fill_set<T: Field + Ord>(&self, key: &str, set: &mut BTreeSet<T>) -> Result<(), Error> {
+        *set = set_of(self.all::<(T,)>(key)?.into_iter().map(|(value,)| value));
+        Ok(())
     }
 
     /// Reads the line of a key that is there once at most.
@@ -107,6 +130,11 @@ fn unreadable(what: &str) -> Error {
 }
 
 impl Line {
+    #[cold]
+    fn unreadable(&self) -> Error {
+        unreadable(&self.to_text())
+    }
+
     fn to_text(&self) -> String {
         let mut text = self.key.clone();
         for field in &self.fields {

@@ -153,8 +153,9 @@ impl<'a> System<'a> {
 
     /// Goes on from the state of the program that was here before.
     pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.unsent = state.all("unsent")?.into_iter().map(|(pid, signal)| (pid, (signal, Instant::now()))).collect();
-        self.shut = state.all::<(RawFd,)>("shut")?.into_iter().map(|(fd,)| fd).collect();
+        let unsent = state.all("unsent")?.into_iter();
+        self.unsent.extend(unsent.map(|(pid, signal)| (pid, (signal, Instant::now()))));
+        state.fill_set("shut", &mut self.shut)?;
         self.is_ticking = state.get("ticking")?.is_some_and(|(is_ticking,)| is_ticking);
         self.manager.restore(state)?;
         self.kin.restore(state)?;

@@ -140,7 +140,7 @@ impl Grammar<'_> {
         match hits[..] {
             [&spec] => Ok(spec),
             [_, ..] if !lower.is_empty() => {
-                hits.sort_by_key(|spec| spec.name);
+                hits.sort_unstable_by_key(|spec| spec.name);
                 let names: Vec<&str> = hits.iter().map(|spec| spec.name).collect();
                 Err([b"Option ", lower.as_slice(), b" is ambiguous (", names.join(", ").as_bytes(), b")"].concat())
             }

@@ -149,7 +149,7 @@ mod tests {
             });
             assert_eq!(variables.keys().map(Vec::as_slice).collect::<Vec<_>>(), [b"LONGEST"]);
         }
-        said.sort();
+        said.sort_unstable();
         assert_eq!(
             said,
             [

@@ -31,7 +31,7 @@ pub(crate) fn adopt(
 ) -> Result<Listeners, Error> {
     let mut left: Vec<(Address, Foreign)> =
         sockets.into_iter().filter_map(|socket| Some((Address::of(&socket.fd)?, socket))).collect();
-    left.sort_by_key(|(_, socket)| socket.number);
+    left.sort_unstable_by_key(|(_, socket)| socket.number);
     let mut listeners = Listeners::default();
     let mut take = |name: &[u8], fd_text: Option<&[u8]>, state: &mut State, is_it: &dyn Fn(&Address) -> bool| {
         let Some(index) = left.iter().position(|(address, _)| is_it(address)) else {

@@ -17,6 +17,7 @@ use crate::listeners::bind::{bind_port, cannot_create, cannot_listen, check_not_
 use crate::listeners::handover::check_length;
 use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners, Place, SocketFile, Stored, inherited};
+use crate::sets::set_of;
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
 
@@ -58,7 +59,7 @@ impl<'a> ListenPlan<'a> {
                 _ => return Err(cannot_listen(path, Errno::ENAMETOOLONG)),
             }
         }
-        let targets: BTreeSet<RawFd> = inherited.fds().map(|fd| fd.as_raw_fd()).collect();
+        let targets = set_of(inherited.fds().map(|fd| fd.as_raw_fd()));
         let mut plan = Self {
             ports,
             paths,

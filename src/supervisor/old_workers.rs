@@ -52,7 +52,7 @@ impl OldWorkers {
     /// In the order in which they are named and signalled: sorted as strings, `13` before `4` (LIFE-063).
     pub(super) fn pids(&self) -> Vec<Pid> {
         let mut pids: Vec<Pid> = self.0.keys().copied().collect();
-        pids.sort_by_key(ToString::to_string);
+        pids.sort_unstable_by_key(ToString::to_string);
         pids
     }
 

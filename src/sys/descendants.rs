@@ -2,12 +2,13 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "--ready needs Linux"))]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::iter;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::sets::set_of;
 use crate::sys::Pid;
 
 /// No process has more ancestors than this.
@@ -50,7 +51,7 @@ pub(crate) fn with_descendants(processes: &[Pid]) -> Vec<Pid> {
         children.entry(parent).or_default().push(child);
     }
     let mut family = processes.to_vec();
-    let mut known: BTreeSet<Pid> = family.iter().copied().collect();
+    let mut known = set_of(family.iter().copied());
     let mut next = 0;
     while let Some(parent) = family.get(next) {
         next += 1;

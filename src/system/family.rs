@@ -10,6 +10,7 @@ use nix::sys::stat::fstat;
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Options;
+use crate::sets::set_of;
 use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::sys::descendants::{children_of, is_zombie, start_of, with_descendants};
@@ -85,9 +86,9 @@ impl Kin {
     }
 
     pub(super) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.workers = pids("kin-worker", state)?;
+        self.workers = state.all("kin-worker")?.into_iter().map(|(pid,)| pid).collect();
         if let Some(left) = &mut self.left {
-            left.known = pids("kin-left", state)?;
+            state.fill_set("kin-left", &mut left.known)?;
         }
         self.families.as_mut().map_or(Ok(()), |families| families.restore(state))
     }
@@ -95,10 +96,6 @@ impl Kin {
     pub(super) fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
         self.families.as_mut()?.take_ended(wanted)
     }
-}
-
-fn pids<C: FromIterator<Pid>>(key: &str, state: &State) -> Result<C, Error> {
-    Ok(state.all::<(Pid,)>(key)?.into_iter().map(|(pid,)| pid).collect())
 }
 
 /// The families of all workers. The superdaemon becomes a child subreaper, so that nothing escapes by daemonizing: what
@@ -137,7 +134,7 @@ impl Families {
         let _ = nix::sys::prctl::set_child_subreaper(true);
         Self {
             own_pid,
-            foreign: children_of(own_pid).into_iter().collect(),
+            foreign: set_of(children_of(own_pid).into_iter()),
             workers: BTreeMap::new(),
             generations: BTreeMap::new(),
             orphans: BTreeMap::new(),
@@ -165,12 +162,12 @@ impl Families {
     }
 
     fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.workers = state.all("family-worker")?.into_iter().collect();
-        self.generations = state.all("family-generation")?.into_iter().collect();
-        self.orphans = state.all("family-orphan")?.into_iter().collect();
-        self.held = state.all("family-held")?.into_iter().collect();
-        self.killed = pids("family-killed", state)?;
-        self.foreign = pids("family-foreign", state)?;
+        state.fill_map("family-worker", &mut self.workers)?;
+        state.fill_map("family-generation", &mut self.generations)?;
+        state.fill_map("family-orphan", &mut self.orphans)?;
+        state.fill_map("family-held", &mut self.held)?;
+        state.fill_set("family-killed", &mut self.killed)?;
+        state.fill_set("family-foreign", &mut self.foreign)?;
         self.has_changed = true;
         Ok(())
     }
@@ -298,7 +295,7 @@ impl LeftBehind {
     /// manager has listeners, too, of which it passes some and keeps others. `workers`: that live.
     fn look(&mut self, workers: &[Pid]) -> Vec<Pid> {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
-        let mut excluded: BTreeSet<Pid> = with_descendants(workers).into_iter().collect();
+        let mut excluded = set_of(with_descendants(workers).into_iter());
         excluded.insert(own_pid);
         let own_start = start_of(own_pid);
         let all = sys::descendants::all().into_iter().filter(|pid| !excluded.contains(pid));

@@ -21,6 +21,7 @@ use crate::readiness::Watch;
 use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, LONGEST_SET, awaited};
 use crate::readiness::linux::connections::Connections;
 use crate::readiness::linux::permission::try_to_look;
+use crate::sets::set_of;
 use crate::sys::descendants::{threads, with_descendants};
 use crate::sys::{OneThread, Pid, stop_request};
 
@@ -120,7 +121,7 @@ impl Accepting {
         let mut others = self.others.borrow_mut();
         let all = self.unless_interrupted(processes.iter()).flat_map(|&process| sockets_of(process));
         let all = self.unless_interrupted(all);
-        let new: BTreeSet<_> = all.filter(|inode| !self.inodes.contains(inode) && !others.contains(inode)).collect();
+        let new = set_of(all.filter(|inode| !self.inodes.contains(inode) && !others.contains(inode)));
         if new.is_empty() {
             return false;
         }
