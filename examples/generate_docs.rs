@@ -482,6 +482,12 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  --dynamic.",
             ),
             Item(
+                "How does the running Perl original become this program?",
+                "By start_server --take-over --pid-file=FILE, as root or as its user. Its process, listeners, workers and log \
+                 stay, and no connection is refused. If it is refused, nothing has changed; docs/switching.md says what to do \
+                 then. Stop and start does it, too.",
+            ),
+            Item(
                 "How is start_server itself updated?",
                 "Install the new version, and let it go on in the place of the running one: start_server --upgrade \
                  --pid-file=FILE. Its process, listeners, workers and log stay, and no connection is refused. It must be \

@@ -288,7 +288,9 @@ fn own() -> [Arg; 14] {
         flag("from-systemd").help("Take over the listeners of systemd's sockets").long_help(
             "Take over the listeners that the service manager has opened (LISTEN_FDS, see sd_listen_fds(3)). They \
              come first in SERVER_STARTER_PORT, with the NAME that --port or --path would have given them. Workers \
-             don't get the manager's LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES.",
+             don't get the manager's LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES. With --sd-notify, the manager also keeps the \
+             listeners of --port and --path, if the unit has FileDescriptorStoreMax=, and a superdaemon that was killed \
+             takes them from it; none need be passed then.",
         ),
         flag("listen-fds").help("Workers also get LISTEN_FDS, as from systemd").long_help(
             "Workers also get their listeners as from systemd's socket activation: LISTEN_FDS, LISTEN_PID and \
