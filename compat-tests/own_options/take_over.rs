@@ -13,6 +13,7 @@ use super::upgrade::{program_of, status_line};
 use crate::deployments::load::{Address, Client, Load, Questions};
 use crate::harness::{Scenario, original_alone, ours_alone, send};
 use crate::random::Random;
+use crate::scenarios::launch::as_pid_1;
 
 const FILES: [&str; 2] = ["--pid-file=pid", "--status-file=st"];
 const TAKE_OVER: [&str; 2] = ["--take-over", "--pid-file=pid"];
@@ -116,6 +117,43 @@ fn with_the_command_of_a_log() {
         under_load(s, &["--log-file=| echo $$ >logger; exec cat >>log"]);
         s.wait_dead_process("logger");
         assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
+
+/// In a container, the command has to be run inside.
+#[test]
+fn pid_1() {
+    original_alone(|s| {
+        let command =
+            format!("read line <go; \"{}\" --take-over --pid-file=pid 2>said; echo $? >code", s.other().display());
+        as_pid_1(s, &format!("mkfifo go; ({command}) & exec \"$0\" \"$@\""));
+        s.start(&[&FILES[..], &["--port=127.0.0.1:$PORT", "--interval=0"], &WORKER].concat());
+        s.prelude("");
+        wait_generation(s, 1);
+        s.wait_http("$PORT", "version 1");
+        s.write("go", "\n");
+        s.wait("the command's end", |s| fs::read_to_string(s.path("code")).is_ok_and(|code| code.ends_with('\n')));
+        let said = "start_server (pid:1) is this program now, generation 1 goes on\n";
+        assert_eq!(
+            (
+                fs::read_to_string(s.path("said")).unwrap().as_str(),
+                fs::read_to_string(s.path("code")).unwrap().as_str()
+            ),
+            (said, "0\n")
+        );
+        // Its pid is another one out here.
+        let inside = s.superdaemon();
+        let children = fs::read_to_string(format!("/proc/{inside}/task/{inside}/children")).unwrap();
+        let superdaemon: i32 = children.trim().parse().expect("one child");
+        for (signal, generation) in [("HUP", 2), ("HUP", 3)] {
+            send(superdaemon, signal);
+            wait_generation(s, generation);
+        }
+        s.wait_http("$PORT", "version 3");
+        send(superdaemon, "TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+        ["go", "said", "code"].iter().for_each(|file| s.remove(file));
+        assert_eq!(s.ls(), "");
     });
 }
 

@@ -221,7 +221,7 @@ fn a_hangup_is_a_hup() {
 
 /// Runs `script` as the first process of a PID namespace; `"$0" "$@"` in it is the program with its arguments. There,
 /// pids are small numbers in the order of the forks, and so they are equal.
-fn as_pid_1(s: &mut Scenario, script: &str) {
+pub fn as_pid_1(s: &mut Scenario, script: &str) {
     let root = if Uid::effective().is_root() { "" } else { "--map-root-user" };
     let unshare = format!("unshare {root} --pid --fork --mount-proc sh -c");
     let hint = "echo 'no PID namespace: run this as root, not in a container, or allow user namespaces' >&2; exit 99";

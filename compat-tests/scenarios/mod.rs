@@ -6,7 +6,7 @@ mod control;
 mod daemons;
 mod envdir;
 mod files;
-mod launch;
+pub mod launch;
 mod lifecycle;
 mod logs;
 mod plack;
