@@ -35,6 +35,8 @@ mod server_ports;
 pub mod cli;
 
 #[cfg(feature = "superdaemon")]
+mod command;
+#[cfg(feature = "superdaemon")]
 mod control;
 #[cfg(feature = "superdaemon")]
 mod environment;
