@@ -258,6 +258,19 @@ fn random_schedule_of_our_own(random: &mut Random) -> String {
         }));
     }
     if random.once_in(2) {
+        lines.push("approve\n".into());
+        // At the same instants as readiness, signals and KILLs.
+        let asked: Vec<usize> = (1..=9).filter(|_| random.once_in(2)).collect();
+        lines.extend(asked.into_iter().map(|generation| {
+            let time = text_of([0, 1, 500, 1000, 1001, 2000, 3000, 60_000][random.below(8)]);
+            match random.below(4) {
+                0 => format!("worker {generation} unanswered\n"),
+                1 => format!("worker {generation} approved {time}\n"),
+                _ => format!("worker {generation} unapproved {time}\n"),
+            }
+        }));
+    }
+    if random.once_in(2) {
         lines.push(format!("max-start-failures {}\n", 1 + random.below(3)));
     }
     if random.once_in(2) {
@@ -343,8 +356,10 @@ struct Model<'a> {
     current: Option<&'a str>,
     /// The one before the restart that is under way.
     previous: Option<&'a str>,
-    /// Not ready in time.
+    /// Not ready in time, or not approved.
     unready: BTreeSet<&'a str>,
+    /// Those that the command of `--approve` was asked about.
+    asked: BTreeSet<&'a str>,
     /// Those that have got their stop signal.
     stopped: BTreeSet<&'a str>,
     old: BTreeSet<&'a str>,
@@ -356,13 +371,17 @@ struct Model<'a> {
     is_shutting_down: bool,
 }
 
+/// When a shutdown is asked for.
+fn stops_of(schedule: &str) -> Vec<u64> {
+    let stop =
+        |line: &str| [" TERM", " INT", " QUIT"].into_iter().find_map(|stop| Some(line.strip_suffix(stop)?.to_owned()));
+    schedule.lines().filter_map(stop).filter_map(|line| line.strip_prefix("at ").map(milliseconds)).collect()
+}
+
 fn check_invariants(schedule: &str) {
     let trace = live(schedule);
     let fail = |line: &str, what: &str| panic!("{what}: {line}\n{schedule}\n{trace}");
-    let stops = schedule
-        .lines()
-        .filter_map(|line| [" TERM", " INT", " QUIT"].into_iter().find_map(|stop| line.strip_suffix(stop)));
-    let stops: Vec<u64> = stops.filter_map(|line| line.strip_prefix("at ")).map(milliseconds).collect();
+    let stops = stops_of(schedule);
     let first_stop = stops.iter().min().copied();
     let mut model = Model::default();
     let lines = [""].into_iter().chain(trace.lines()).zip(trace.lines());
@@ -387,6 +406,7 @@ fn check_invariants(schedule: &str) {
                 model.previous = model.current.take().or(Some(model.newest)).filter(|pid| !model.ended.contains(pid));
                 model.old.extend(model.previous);
             }
+            ["approve", new, ..] => model.asked.extend(new.split_once(':').map(|(_, pid)| pid)),
             ["new", "worker", pid, "is", "not", ..] => {
                 model.unready.insert(pid);
                 model.old.insert(pid);
@@ -420,7 +440,10 @@ fn check_invariants(schedule: &str) {
                 }
                 // A stop that is queued is as good as acted on.
                 let is_stopping = first_stop.is_some_and(|stop| stop <= now);
-                let is_dead = model.newest_dies.is_some_and(|death| death < now) || model.ended.contains(model.newest);
+                let is_refused = model.unready.contains(model.newest) && signal != "KILL";
+                let is_dead = is_refused
+                    || model.newest_dies.is_some_and(|death| death < now)
+                    || model.ended.contains(model.newest);
                 if !is_stopping && !model.unready.contains(pid) && (pid == model.newest || is_dead) {
                     fail(line, "killed without a successor");
                 }
@@ -432,6 +455,10 @@ fn check_invariants(schedule: &str) {
                 let is_accepted = !model.is_shutting_down && !last.contains(" died, ");
                 let is_gone = model.ended.contains(model.newest) || model.unready.contains(model.newest);
                 if is_accepted && model.current.is_none() && !is_gone {
+                    let is_asked = model.asked.contains(model.newest) || !schedule.contains("\napprove\n");
+                    if !is_asked && first_stop.is_none_or(|stop| stop > now) {
+                        fail(line, "accepted without approval");
+                    }
                     model.current = Some(model.newest);
                 }
                 let alive = model.old.iter().chain(&model.current).map(|pid| (model.generations[pid], *pid));

@@ -1,6 +1,7 @@
 //! What only ours can do: the options that the original doesn't have, with real processes. Their life cycle in virtual
 //! time is in `lives.rs`.
 
+mod approve;
 mod command_line;
 mod from_systemd;
 mod limits;

@@ -112,7 +112,9 @@ fn unit_files_run_and_reload_the_same_superdaemon() {
                 Action::Start(options) => {
                     assert_eq!(options.daemonize, has("Type=forking"), "{name}");
                     assert_eq!(options.sd_notify, has("Type=notify") || has("Type=notify-reload"), "{name}");
-                    assert_eq!(options.from_systemd, units.contains_key(&format!("{name}.socket")), "{name}");
+                    let is_passed =
+                        units.contains_key(&format!("{name}.socket")) || unit.contains("\nFileDescriptorStoreMax=");
+                    assert_eq!(options.from_systemd, is_passed, "{name}");
                     (options.pid_file, options.status_file)
                 }
                 Action::Restart { pid_file, status_file, .. } => (Some(pid_file), Some(status_file)),

@@ -392,6 +392,33 @@ const SECTIONS: &[(&str, &[Part])] = &[
         ],
     ),
     (
+        "APPROVAL",
+        &[
+            Text(
+                "--approve=COMMAND is for a health check, a smoke test or a person, before a new worker takes over. New and old \
+                 worker share the listeners, so a request to them may be answered by the old one, and proves nothing. These \
+                 reach the new one:",
+            ),
+            Item("a file that it writes", "The worker writes its version when it has warmed up:"),
+            Code("start_server --approve='test -e /run/app/warm.$APPROVE_NEW_PID' ..."),
+            Item("a socket of its own", "The worker also listens to a unix socket that is named after its generation:"),
+            Code(
+                "start_server --approve='curl --silent --fail --unix-socket \\\n    \
+                 /run/app/$APPROVE_NEW_GENERATION.sock http://app/health' ...",
+            ),
+            Item(
+                "a page that tells who answers",
+                "Asked again until the pid is that of the new worker, or of one of its children:",
+            ),
+            Code(
+                "start_server --approve='until curl --silent http://127.0.0.1:8080/pid | \\\n    \
+                 grep --quiet --line-regexp \"$APPROVE_NEW_PID\"; do sleep 0.1; done' ...",
+            ),
+            Item("a person", "Who looks at the new version, and decides within --ready-timeout:"),
+            Code("start_server --ready-timeout=900 --approve='rm -f ok; until test -e ok; do sleep 1; done' ..."),
+        ],
+    ),
+    (
         "SERVICE MANAGERS",
         &[
             Text(

@@ -78,8 +78,12 @@ pub struct Options {
     /// `--ready`: when a new worker has started.
     pub ready: Readiness,
     /// `--ready-timeout`: seconds after which a worker that isn't ready is stopped, and its start has failed. None: 60.
-    /// Not for [`Readiness::Interval`].
+    /// Not for [`Readiness::Interval`], unless there is something to approve: that may take as long.
     pub ready_timeout: Option<u32>,
+    /// `--approve`: a command that is run when a new worker has started. Unless it exits with 0 within `ready_timeout`, the new
+    /// worker is stopped, and its start has failed; a restart is given up then, if `max_start_failures` doesn't say
+    /// otherwise.
+    pub approve: Option<OsString>,
     /// `--max-start-failures`: failed starts in a row after which a restart is given up. None: never.
     pub max_start_failures: Option<u32>,
     /// `--kill-timeout`: seconds after its stop signal until a worker that is still running gets KILL. None: never.
@@ -120,6 +124,7 @@ impl Options {
             daemonize: false,
             ready: Readiness::default(),
             ready_timeout: None,
+            approve: None,
             max_start_failures: None,
             kill_timeout: None,
             process_group: false,
@@ -138,7 +143,7 @@ impl Options {
         let rules = [
             (self.program.is_empty(), "server program not specified"),
             (
-                self.ready_timeout.is_some() && self.ready == Readiness::Interval,
+                self.ready_timeout.is_some() && self.ready == Readiness::Interval && self.approve.is_none(),
                 "--ready-timeout option requires --ready=notify or --ready=accepting to be set as well",
             ),
             (
@@ -156,12 +161,18 @@ impl Options {
     /// Whether there is an option that the original doesn't have: with these alone, more is said than it says.
     pub(crate) fn uses_our_own(&self) -> bool {
         self.ready != Readiness::Interval
+            || self.approve.is_some()
             || self.max_start_failures.is_some()
             || self.kill_timeout.is_some()
             || self.process_group
             || self.sd_notify
             || self.from_systemd
             || self.listen_fds
+    }
+
+    /// Whether a restart may be given up.
+    pub(crate) fn may_give_up(&self) -> bool {
+        self.max_start_failures.is_some() || self.approve.is_some()
     }
 
     /// Whether the service manager is to keep the listeners that are opened here.

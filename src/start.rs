@@ -269,7 +269,7 @@ fn meet_manager(options: &Options, environment: &mut Environment) -> Result<Serv
 
 /// The status file beside which there is a note, if a restart may be given up.
 fn failure_file(options: &Options) -> Option<&Path> {
-    options.status_file.as_deref().filter(|_| options.max_start_failures.is_some())
+    options.status_file.as_deref().filter(|_| options.may_give_up())
 }
 
 /// What a state has for the start. The rest is read by those that go on with it.

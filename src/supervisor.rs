@@ -18,7 +18,7 @@ use crate::stop_signal::StopSignal;
 use crate::supervisor::old_workers::{OldWorkers, Worker};
 use crate::supervisor::requests::Requests;
 use crate::sys::{Pid, WaitStatus};
-use crate::world::{Awaited, Request, Standing, Woken, World};
+use crate::world::{Awaited, Candidate, Request, Standing, Woken, World};
 
 /// Seconds that a worker may take to become ready, if `--ready-timeout` says nothing else.
 const READY_TIMEOUT: u32 = 60;
@@ -34,6 +34,39 @@ pub(crate) struct LifeCycle {
     /// How many starts may fail in a row before a restart is given up.
     pub(crate) most_failures: Option<u32>,
     pub(crate) kill_timeout: Option<Duration>,
+    /// How long the command of `--approve` may take. None: there is none.
+    pub(crate) approval_timeout: Option<Duration>,
+}
+
+/// After how many failed starts no other is tried.
+#[derive(Clone, Copy)]
+struct Limit {
+    most_failures: Option<u32>,
+    /// Whether there is an old worker to go on with, if a new one isn't approved.
+    ends_unapproved: bool,
+}
+
+impl Limit {
+    /// For a worker that has to be there.
+    const NONE: Self = Self { most_failures: None, ends_unapproved: false };
+
+    fn is_reached(self, failures: u32, failure: Failure) -> bool {
+        self.most_failures.map_or(self.ends_unapproved && failure.is_unapproved, |most| failures >= most)
+    }
+}
+
+/// A start that has failed.
+#[derive(Clone, Copy)]
+struct Failure {
+    /// How long after its begin the next one may begin.
+    pause: Duration,
+    is_unapproved: bool,
+}
+
+impl From<Duration> for Failure {
+    fn from(pause: Duration) -> Self {
+        Self { pause, is_unapproved: false }
+    }
 }
 
 impl LifeCycle {
@@ -47,6 +80,10 @@ impl LifeCycle {
                 .then(|| seconds(options.ready_timeout.unwrap_or(READY_TIMEOUT))),
             most_failures: options.max_start_failures,
             kill_timeout: options.kill_timeout.map(seconds),
+            approval_timeout: options
+                .approve
+                .is_some()
+                .then(|| seconds(options.ready_timeout.unwrap_or(READY_TIMEOUT))),
         }
     }
 }
@@ -97,7 +134,7 @@ impl<'a, W: World> Supervisor<'a, W> {
             if !self.is_stop_requested()
                 && let Some((pid, status)) = self.world.reap()
             {
-                self.bury(pid, status, None);
+                self.bury(pid, status, Limit::NONE);
             }
             match self.next_request() {
                 Some(Request::Hup) => {
@@ -121,7 +158,7 @@ impl<'a, W: World> Supervisor<'a, W> {
 
     /// If there is none, all that was started has to end.
     fn start_first_worker(&mut self) -> Result<(), Error> {
-        if self.start_worker(self.life_cycle.most_failures) {
+        if self.start_worker(Limit { most_failures: self.life_cycle.most_failures, ..Limit::NONE }) {
             self.world.announce(Standing::Ready);
             return Ok(());
         }
@@ -191,24 +228,24 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.environment.add_default_interval();
     }
 
-    /// Starts a worker, and others as long as starts fail, but no more than `most_failures`. Whether there is a current
-    /// worker now; there is none if it was given up, or if a shutdown was requested between two attempts.
-    fn start_worker(&mut self, most_failures: Option<u32>) -> bool {
+    /// Starts a worker, and others as long as starts fail, up to the `limit`. Whether there is a current worker now; there is
+    /// none if it was given up, or if a shutdown was requested between two attempts.
+    fn start_worker(&mut self, limit: Limit) -> bool {
         let mut failures = 0;
         loop {
             let begin = self.world.clock();
-            let pause = match self.try_to_start() {
+            let failure = match self.try_to_start() {
                 Ok(worker) => {
                     self.accept(worker);
                     return true;
                 }
-                Err(pause) => pause,
+                Err(failure) => failure,
             };
             failures += 1;
-            if most_failures.is_some_and(|most| failures >= most) {
+            if limit.is_reached(failures, failure) {
                 return false;
             }
-            self.sleep_until(begin + pause);
+            self.sleep_until(begin + failure.pause);
             if self.is_stop_requested() {
                 return false;
             }
@@ -217,31 +254,62 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
     }
 
-    /// One attempt to start a worker. If it fails: how long after its begin the next one may begin.
-    fn try_to_start(&mut self) -> Result<Worker, Duration> {
+    /// One attempt to start a worker.
+    fn try_to_start(&mut self) -> Result<Worker, Failure> {
         let interval = self.life_cycle.interval;
         self.generation += 1;
         self.environment.set_generation(self.generation);
         let pid = self.world.spawn(&self.environment).map_err(|error| {
             // Running workers are not affected (`fork-failure`).
             self.say(error.message());
-            interval.max(Duration::from_secs(1))
+            Failure::from(interval.max(Duration::from_secs(1)))
         })?;
         let worker = Worker { pid, generation: self.generation, started: None };
         self.say(format!("starting new worker {pid}"));
         let is_in_time = self.give_time_to_start(pid);
-        if self.is_stop_requested() {
-            return Ok(worker);
-        }
-        if let Some(status) = self.world.reap_worker(pid) {
-            self.say(format!("new worker {pid} seems to have failed to start, exit status:{status}"));
-            return Err(interval);
-        }
-        if !is_in_time {
-            self.give_up_waiting_for(worker);
-            return Err(interval);
+        if !self.is_stop_requested() {
+            self.check_alive(pid)?;
+            if !is_in_time {
+                self.give_up_on(worker, "is not ready in time");
+                return Err(interval.into());
+            }
+            self.seek_approval(worker)?;
         }
         Ok(worker)
+    }
+
+    fn check_alive(&mut self, pid: Pid) -> Result<(), Failure> {
+        match self.world.reap_worker(pid) {
+            None => Ok(()),
+            Some(status) => {
+                self.say(format!("new worker {pid} seems to have failed to start, exit status:{status}"));
+                Err(self.life_cycle.interval.into())
+            }
+        }
+    }
+
+    /// Asks the command of `--approve`, if there is one, about a worker that has started. A shutdown doesn't wait for it.
+    fn seek_approval(&mut self, worker: Worker) -> Result<(), Failure> {
+        let Some(timeout) = self.life_cycle.approval_timeout else { return Ok(()) };
+        let end = self.world.clock() + timeout;
+        let old = self.old.newest_started().map(|old| (old.generation, old.pid));
+        let asked = self.world.ask_approval(&self.environment, Candidate { new: (worker.generation, worker.pid), old });
+        if let Err(error) = asked {
+            self.say(error.message());
+        } else {
+            while !self.is_stop_requested()
+                && self.wait_for(Awaited::Approval(worker.pid), Some(end)) == Woken::Requested
+            {}
+        }
+        let verdict = self.world.take_approval();
+        if self.is_stop_requested() {
+            return Ok(());
+        }
+        self.check_alive(worker.pid)?;
+        verdict.map_err(|reason| {
+            self.give_up_on(worker, &format!("is not approved ({reason})"));
+            Failure { pause: self.life_cycle.interval, is_unapproved: true }
+        })
     }
 
     /// The interval, or with `--ready` until the worker is ready or dead. False if that takes longer than it may.
@@ -255,12 +323,10 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
     }
 
-    /// Stops a new worker that is not ready in time.
-    fn give_up_waiting_for(&mut self, worker: Worker) {
+    /// Stops a new worker that is not to take over.
+    fn give_up_on(&mut self, worker: Worker, why: &str) {
         let signal = &self.life_cycle.signal_on_hup;
-        self.say(
-            [format!("new worker {} is not ready in time, sending ", worker.pid).as_bytes(), signal.text()].concat(),
-        );
+        self.say([format!("new worker {} {why}, sending ", worker.pid).as_bytes(), signal.text()].concat());
         self.old.add(worker);
         self.stop(worker.pid, signal);
         self.update_status();
@@ -277,7 +343,7 @@ impl<'a, W: World> Supervisor<'a, W> {
     fn restart(&mut self) {
         let previous = self.current;
         self.retire_current();
-        if !self.start_worker(self.life_cycle.most_failures) {
+        if !self.start_worker(self.restart_limit()) {
             return self.go_on_with(previous);
         }
         let signal = &self.life_cycle.signal_on_hup;
@@ -289,6 +355,10 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
         self.say("killing old workers");
         self.stop_old_workers(signal);
+    }
+
+    fn restart_limit(&self) -> Limit {
+        Limit { most_failures: self.life_cycle.most_failures, ends_unapproved: true }
     }
 
     /// Gives a restart up. The worker that was there before is the current one again; if it has died meanwhile, the
@@ -328,19 +398,19 @@ impl<'a, W: World> Supervisor<'a, W> {
             && let Some(Worker { pid, .. }) = self.current
             && let Some(status) = self.world.reap_worker(pid)
         {
-            self.bury(pid, status, self.life_cycle.most_failures);
+            self.bury(pid, status, self.restart_limit());
         }
         self.current.is_some() || self.is_stop_requested()
     }
 
     /// Reports a dead child; a current worker is replaced. Any other child counts as an old worker, even one that never
     /// was a worker (LIFE-174).
-    fn bury(&mut self, pid: Pid, status: WaitStatus, most_failures: Option<u32>) {
+    fn bury(&mut self, pid: Pid, status: WaitStatus, limit: Limit) {
         if let Some(worker) = self.current.take_if(|worker| worker.pid == pid) {
             self.say(format!("worker {pid} died unexpectedly with status:{status}, restarting"));
             self.pace_restart(worker);
             if !self.is_stop_requested() {
-                self.start_worker(most_failures);
+                self.start_worker(limit);
             }
         } else {
             self.say(format!("old worker {pid} died, status:{status}"));
@@ -407,7 +477,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         let mut has_buried = false;
         for (pid, kill) in self.old.take_overdue(self.world.clock()) {
             if let Some(status) = self.world.reap_worker(pid) {
-                self.bury(pid, status, None);
+                self.bury(pid, status, Limit::NONE);
                 has_buried = true;
             } else {
                 self.say(format!("old worker {pid} has not ended in time, sending KILL"));

@@ -1,5 +1,6 @@
 //! The real world: processes, signals, files, and the service manager.
 
+mod approval;
 mod family;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod no_successor;
@@ -34,11 +35,12 @@ use crate::stderr;
 use crate::stop_signal::StopSignal;
 use crate::supervisor::save_request;
 use crate::sys::{self, CStringArray, Fork, Pid, WaitStatus, c_string};
+use crate::system::approval::Approval;
 use crate::system::family::Kin;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::system::successor::Successor;
-use crate::world::{Awaited, Request, Standing, Woken, World};
+use crate::world::{Awaited, Candidate, Request, Standing, Woken, World};
 
 /// After which time it is said of a worker what it has not done.
 const LONG_TIME: Duration = Duration::from_secs(10);
@@ -73,6 +75,7 @@ pub(crate) struct System<'a> {
     /// The newest worker and when it was started, until something has been said of it.
     newest: Option<(Pid, Duration)>,
     manager: ServiceManager,
+    approval: Option<Approval>,
     successor: Option<Successor>,
     /// Whether an alarm is running from the last wait.
     is_ticking: bool,
@@ -133,6 +136,7 @@ impl<'a> System<'a> {
             kin: Kin::of(options, listeners),
             newest: None,
             manager,
+            approval: Approval::of(options),
             successor: None,
             is_ticking: false,
         }
@@ -225,6 +229,9 @@ impl<'a> System<'a> {
         Ok(match awaited {
             Awaited::Request => false,
             Awaited::Death | Awaited::Anything { .. } => find_dead_child(sys::dead_child)?.is_some(),
+            Awaited::Approval(worker) => {
+                sys::is_dead(worker)? || self.approval.as_ref().map_or(Ok(true), Approval::is_over)?
+            }
             Awaited::Rehearsal => self.successor.as_mut().is_none_or(Successor::is_rehearsed),
             Awaited::Ready(worker) => sys::is_dead(worker)? || self.watch.is_ready(worker),
         })
@@ -460,6 +467,16 @@ impl World for System<'_> {
             self.of_no_use.drain(..).for_each(|name| self.manager.forget(&name));
         }
         self.manager.send(Some(standing), b"");
+    }
+
+    fn ask_approval(&mut self, environment: &Environment, candidate: Candidate) -> Result<(), Error> {
+        let listeners: Vec<RawFd> = self.listeners.fds().map(|fd| fd.as_raw_fd()).collect();
+        let Some(approval) = &mut self.approval else { return Ok(()) };
+        approval.begin(environment, candidate, self.launch, &listeners)
+    }
+
+    fn take_approval(&mut self) -> Result<(), String> {
+        self.approval.as_mut().map_or(Ok(()), Approval::end)
     }
 
     fn rehearse(&mut self, state: State) -> bool {

@@ -47,6 +47,12 @@ pub(crate) trait World {
     /// Tells the service manager, if there is one.
     fn announce(&mut self, standing: Standing);
 
+    /// Runs the command of `--approve` for a new worker, which has this `environment`. [`Awaited::Approval`] waits for it.
+    fn ask_approval(&mut self, environment: &Environment, candidate: Candidate) -> Result<(), Error>;
+
+    /// What has come of that: if it isn't approved, why. A command that still runs is ended.
+    fn take_approval(&mut self) -> Result<(), String>;
+
     /// Lets the program that is to go on in the place of this one show that it can, with `state`. Whether there is
     /// something to wait for ([`Awaited::Rehearsal`]); if not, nothing is to be done, or it has been said why not.
     fn rehearse(&mut self, state: State) -> bool;
@@ -94,6 +100,15 @@ impl Request {
     }
 }
 
+/// A worker that has started, and is to take over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    /// Its generation and pid.
+    pub(crate) new: (u64, Pid),
+    /// Those of the worker that it is to replace, if there is one.
+    pub(crate) old: Option<(u64, Pid)>,
+}
+
 /// What a supervisor waits for, beside requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
@@ -106,6 +121,8 @@ pub(crate) enum Awaited {
     Anything { tick: bool },
     /// That this worker is ready, or dead.
     Ready(Pid),
+    /// That the command of `--approve` has ended, or this worker.
+    Approval(Pid),
     /// That a rehearsal is over.
     Rehearsal,
 }

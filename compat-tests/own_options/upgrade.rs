@@ -42,22 +42,29 @@ fn install(s: &Scenario, write: impl FnOnce(&Path)) {
     fs::rename(new, installed(s)).unwrap();
 }
 
+/// By another process: what this one has open for writing, a fork of another test has open, too, and nobody can execute it.
+fn copy_file(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
+}
+
+fn copy(s: &Scenario, program: &Path) {
+    install(s, |new| copy_file(program, new));
+}
+
 /// The same program, in another file.
 fn install_ours(s: &Scenario) {
     copy(s, Path::new(binary()));
 }
 
-fn copy(s: &Scenario, program: &Path) {
-    install(s, |new| {
-        fs::copy(program, new).unwrap();
-    });
+fn install_bytes(s: &Scenario, bytes: &[u8]) {
+    let written = s.path("../written");
+    fs::write(&written, bytes).unwrap();
+    fs::set_permissions(&written, fs::Permissions::from_mode(0o755)).unwrap();
+    copy(s, &written);
 }
 
 fn install_text(s: &Scenario, text: &str) {
-    install(s, |new| {
-        fs::write(new, text).unwrap();
-        fs::set_permissions(new, fs::Permissions::from_mode(0o755)).unwrap();
-    });
+    install_bytes(s, text.as_bytes());
 }
 
 /// Starts a superdaemon from an installed program. Commands are of the program that is built.
@@ -156,7 +163,7 @@ fn the_same_program_is_no_news() {
 fn a_link_that_leads_elsewhere() {
     ours_alone(|s| {
         for version in ["one", "two"] {
-            fs::copy(binary(), s.path("..").join(version)).unwrap();
+            copy_file(Path::new(binary()), &s.path("..").join(version));
         }
         let link = |s: &Scenario, version: &str| install(s, |new| std::os::unix::fs::symlink(version, new).unwrap());
         link(s, "one");
@@ -202,10 +209,7 @@ fn programs_that_cannot_go_on() {
         fs::create_dir(installed(s)).unwrap();
         refused(s, "Permission denied");
         fs::remove_dir(installed(s)).unwrap();
-        install(s, |new| {
-            fs::write(new, &fs::read(binary()).unwrap()[..60_000]).unwrap();
-            fs::set_permissions(new, fs::Permissions::from_mode(0o755)).unwrap();
-        });
+        install_bytes(s, &fs::read(binary()).unwrap()[..60_000]);
         // The kernel finds out when it is too late to come back.
         refused(s, "it has ended without an answer (signal 11)");
         install_text(s, "#!/no/interpreter\n");

@@ -213,7 +213,7 @@ fn instead_of_starting() -> [Arg; 4] {
 /// The heading of the options that the original doesn't have.
 const OWN: &str = "Beyond Server::Starter";
 
-fn own() -> [Arg; 14] {
+fn own() -> [Arg; 15] {
     [
         text("ready", "WHEN")
             .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
@@ -231,6 +231,17 @@ fn own() -> [Arg; 14] {
              counts as a failed start; running workers are not affected. Default: 60. Only with --ready=notify or \
              --ready=accepting.",
         ),
+        text("approve", "COMMAND")
+            .value_hint(ValueHint::CommandString)
+            .help("Ask COMMAND about each new worker: unless it\nexits with 0, the old one goes on")
+            .long_help(
+                "When a new worker has started, run COMMAND, by the shell if it has characters for that, with the environment \
+                 of the worker and APPROVE_NEW_PID, APPROVE_NEW_GENERATION, and if there is an old one APPROVE_OLD_PID and \
+                 APPROVE_OLD_GENERATION. If it exits with 0, the new worker takes over. If not, or not within \
+                 --ready-timeout seconds (60), the new worker is stopped, and its start has failed: the restart is given up, \
+                 or tried again as often as --max-start-failures says, and the old worker goes on. The new worker and the \
+                 old one share the listeners, so a request to them reaches either: see APPROVAL. Default: none.",
+            ),
         integer("max-start-failures", "N").help("Failed starts in a row after which a restart\nis given up [default: never]").long_help(
             "Failed starts in a row after which a restart is given up: the old worker goes on as if there had been \
              no restart. If no worker has ever started, exit with 125. A worker that dies is replaced without any \

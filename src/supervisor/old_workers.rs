@@ -44,6 +44,11 @@ impl OldWorkers {
         self.0.values().map(|old| old.worker)
     }
 
+    /// The newest that had started: those that were given up never did.
+    pub(super) fn newest_started(&self) -> Option<Worker> {
+        self.iter().filter(|worker| worker.started.is_some()).max_by_key(|worker| worker.generation)
+    }
+
     /// Each with its time to KILL.
     pub(super) fn saved(&self) -> impl Iterator<Item = (Worker, Option<&(Duration, StopSignal)>)> {
         self.0.values().map(|old| (old.worker, old.kill.as_ref()))

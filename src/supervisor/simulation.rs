@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
-use crate::world::{Awaited, Request, Standing, Woken, World};
+use crate::world::{Awaited, Candidate, Request, Standing, Woken, World};
 
 /// The number of the signal that no worker can be deaf to.
 const KILL: i32 = 9;
@@ -58,11 +58,13 @@ struct Worker {
     slow: u64,
     /// When it is ready, counted from its start; never for None.
     ready: Option<u64>,
+    /// How long the command of `--approve` takes for it, and whether that approves; None for one that never answers.
+    approval: Option<(u64, bool)>,
 }
 
 impl Default for Worker {
     fn default() -> Self {
-        Self { dies: None, is_deaf: false, slow: 0, ready: Some(0) }
+        Self { dies: None, is_deaf: false, slow: 0, ready: Some(0), approval: Some((0, true)) }
     }
 }
 
@@ -89,6 +91,8 @@ struct Simulation {
     alive: BTreeMap<Pid, Worker>,
     /// When the newest worker is ready.
     ready_at: Option<u64>,
+    /// When the command of `--approve` ends, and whether it approves; never for None.
+    approval: Option<(u64, bool)>,
     workers: HashMap<u64, Worker>,
     unforkable: BTreeSet<u64>,
     last_pid: Pid,
@@ -122,6 +126,7 @@ impl Simulation {
             ["ready-timeout", seconds] => options.ready_timeout = Some(seconds.parse().ok()?),
             ["max-start-failures", count] => options.max_start_failures = Some(count.parse().ok()?),
             ["kill-timeout", seconds] => options.kill_timeout = Some(seconds.parse().ok()?),
+            ["approve"] => options.approve = Some("approve".into()),
             ["sd-notify"] => self.has_manager = true,
             ["envdir", ref pairs @ ..] => {
                 options.envdir = Some("e".into());
@@ -134,6 +139,9 @@ impl Simulation {
                     ["dies", after, status] => worker.dies = Some((milliseconds(after)?, status.parse().ok()?)),
                     ["deaf"] => worker.is_deaf = true,
                     ["slow", time] => worker.slow = milliseconds(time)?,
+                    ["approved", after] => worker.approval = Some((milliseconds(after)?, true)),
+                    ["unapproved", after] => worker.approval = Some((milliseconds(after)?, false)),
+                    ["unanswered"] => worker.approval = None,
                     ["ready", "never"] => worker.ready = None,
                     ["ready", after] => worker.ready = Some(milliseconds(after)?),
                     _ => return None,
@@ -218,6 +226,9 @@ impl Simulation {
         match awaited {
             Awaited::Request => false,
             Awaited::Death | Awaited::Anything { .. } => !self.dead.is_empty(),
+            Awaited::Approval(worker) => {
+                self.dead.iter().any(|&(pid, _)| pid == worker) || self.approval.is_some_and(|(at, _)| at <= self.now)
+            }
             Awaited::Rehearsal => true,
             Awaited::Ready(worker) => {
                 self.dead.iter().any(|&(pid, _)| pid == worker) || self.ready_at.is_some_and(|at| at <= self.now)
@@ -294,7 +305,8 @@ impl World for Simulation {
                 break Woken::OutOfTime;
             }
             let ready_at = self.ready_at.filter(|_| matches!(awaited, Awaited::Ready(_)));
-            let next = ready_at.into_iter().chain(end).min();
+            let approved_at = self.approval.filter(|_| matches!(awaited, Awaited::Approval(_))).map(|(at, _)| at);
+            let next = ready_at.into_iter().chain(approved_at).chain(end).min();
             if !self.step(next) {
                 match next {
                     Some(next) => self.now = self.now.max(next),
@@ -351,6 +363,23 @@ impl World for Simulation {
     fn announce(&mut self, standing: Standing) {
         if self.has_manager {
             self.note(&format!("manager {standing:?}"));
+        }
+    }
+
+    fn ask_approval(&mut self, _environment: &Environment, candidate: Candidate) -> Result<(), Error> {
+        let (generation, pid) = candidate.new;
+        let old = candidate.old.map_or_else(|| "nobody".to_owned(), |(generation, pid)| format!("{generation}:{pid}"));
+        self.note(&format!("approve {generation}:{pid} {old}"));
+        let worker = self.workers.get(&generation).copied().unwrap_or_default();
+        self.approval = worker.approval.map(|(after, is_approved)| (self.now + after, is_approved));
+        Ok(())
+    }
+
+    fn take_approval(&mut self) -> Result<(), String> {
+        match self.approval.take() {
+            Some((at, true)) if at <= self.now => Ok(()),
+            Some((at, false)) if at <= self.now => Err("exit 1".into()),
+            _ => Err("no answer in time".into()),
         }
     }
 

@@ -4,6 +4,7 @@ complete -c start_server -l envdir -d 'Variables for workers, each in a file of 
 complete -c start_server -l pid-file -d 'Holds the pid of the superdaemon, which locks it' -r -F
 complete -c start_server -l status-file -d 'Holds a line GENERATION:PID for each worker' -r -F
 complete -c start_server -l log-file -d 'Append stdout and stderr to FILE, or pipe them to a command: "|COMMAND"' -r -F
+complete -c start_server -l approve -d 'Ask COMMAND about each new worker: unless it exits with 0, the old one goes on' -r -f -a "(__fish_complete_command)"
 complete -c start_server -l signal-on-hup -d 'What stops old workers in a restart [default: TERM]' -r -f -a "HUP\t''
 INT\t''
 QUIT\t''

@@ -1,0 +1,163 @@
+//! `--approve`: a command decides whether a new worker that has started takes over.
+
+use std::fs;
+
+use super::stop;
+use crate::harness::{Scenario, ours_alone};
+
+const FILES: [&str; 3] = ["--pid-file=pid", "--status-file=st", "--path=sock"];
+const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
+
+/// The command runs `script`, which the scenario may change.
+fn start(s: &mut Scenario, script: &str, options: &[&str], behaviours: &[&str]) {
+    s.write("approve", script);
+    // Of a worker that is ready, more is known than that it lives.
+    s.env("TMPDIR", "$DIR");
+    let ready = ["--ready=notify", "--approve=sh approve", "--interval=0"];
+    s.start(&[&FILES[..], &ready, options, &["--", "$PROBE", "notify=READY=1", "now"], behaviours].concat());
+}
+
+#[test]
+fn the_command_decides() {
+    ours_alone(|s| {
+        start(s, "echo approved >&2\n", &[], &[]);
+        s.wait_line("approved");
+        s.wait_file("st", "1:<W1>\n");
+        s.write(
+            "approve",
+            "echo \"$APPROVE_NEW_GENERATION:$APPROVE_NEW_PID $APPROVE_OLD_GENERATION:$APPROVE_OLD_PID\" >&2; exit 3\n",
+        );
+        let output = s.run(&RESTART);
+        assert_eq!(output.end, "exit 125");
+        s.wait_line("2:<W2> 1:<W1>");
+        s.wait_line("new worker <W2> is not approved (exit 3), sending TERM");
+        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_line("old worker <W2> died, status:0");
+        s.wait_file("st", "1:<W1>\n");
+        assert!(!s.report_of(1).contains("got "), "{}", s.report_of(1));
+        s.write("approve", "exit 0\n");
+        assert_eq!(s.run(&RESTART).end, "exit 0");
+        s.wait_file("st", "3:<W3>\n");
+        s.remove("approve");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// With `--max-start-failures`, it is asked again about the next worker.
+#[test]
+fn as_often_as_starts_may_fail() {
+    ours_alone(|s| {
+        start(s, "exit 0\n", &["--max-start-failures=3"], &[]);
+        s.wait_file("st", "1:<W1>\n");
+        s.write("approve", "test $APPROVE_NEW_GENERATION = 4\n");
+        assert_eq!(s.run(&RESTART).end, "exit 0");
+        s.wait_file("st", "4:<W4>\n");
+        s.write("approve", "exit 1\n");
+        assert_eq!(s.run(&RESTART).end, "exit 125");
+        assert_eq!(s.show("st.failed").lines().next(), Some("7"));
+        s.wait_file("st", "4:<W4>\n");
+        s.remove("approve");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// A first worker that is not approved has failed to start.
+#[test]
+fn the_first_worker() {
+    ours_alone(|s| {
+        start(s, "exit 1\n", &["--max-start-failures=2"], &[]);
+        s.wait_line("new worker <W1> is not approved (exit 1), sending TERM");
+        s.wait_line("new worker <W2> is not approved (exit 1), sending TERM");
+        assert_eq!(s.wait_exit(), "exit 125");
+        s.remove("approve");
+        assert_eq!(s.ls(), "");
+    });
+    // There is nobody to go on, so without that it is tried again.
+    ours_alone(|s| {
+        start(s, "test $APPROVE_NEW_GENERATION = 3 && test -z \"$APPROVE_OLD_PID\"\n", &[], &[]);
+        s.wait_file("st", "3:<W3>\n");
+        s.signal_worker(3, "KILL");
+        s.write("approve", "test $APPROVE_NEW_GENERATION = 6\n");
+        s.wait_file("st", "6:<W6>\n");
+        stop(s);
+    });
+}
+
+/// The command and all it has started, when the time is over, and when a shutdown comes.
+#[test]
+fn a_command_that_does_not_answer() {
+    ours_alone(|s| {
+        start(s, "exit 0\n", &["--ready-timeout=1"], &[]);
+        s.wait_file("st", "1:<W1>\n");
+        s.write("approve", "sleep 1000 & echo $! >child; trap '' TERM; wait\n");
+        assert_eq!(s.run(&RESTART).end, "exit 125");
+        s.wait_line("new worker <W2> is not approved (no answer in time), sending TERM");
+        s.wait_dead_process("child");
+        s.remove("child");
+        s.signal("HUP");
+        s.wait("the command", |s| fs::read_to_string(s.path("child")).is_ok_and(|pid| pid.ends_with('\n')));
+        crate::harness::send(s.superdaemon(), "TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+        s.wait_dead_process("child");
+        s.remove("child");
+        s.remove("approve");
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// A worker that dies meanwhile has failed to start, whatever the command would have said.
+#[test]
+fn a_worker_that_dies_meanwhile() {
+    ours_alone(|s| {
+        start(s, "exit 0\n", &["--max-start-failures=1"], &[]);
+        s.wait_file("st", "1:<W1>\n");
+        s.write("approve", "echo $APPROVE_NEW_PID >asked; exec sleep 1000\n");
+        s.signal("HUP");
+        s.wait("the command", |s| fs::read_to_string(s.path("asked")).is_ok_and(|pid| pid.ends_with('\n')));
+        s.wait_worker(2);
+        s.signal_worker(2, "KILL");
+        s.wait_line("new worker <W2> seems to have failed to start, exit status:9");
+        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_file("st", "1:<W1>\n");
+        stop(s);
+    });
+}
+
+/// It is no worker: it has none of the listeners, and what is said goes to the log.
+#[test]
+fn what_the_command_gets() {
+    ours_alone(|s| {
+        s.env("INHERITED", "yes");
+        let script = "ls -l /proc/$$/fd >fds; env >variables; echo said; exit 0\n";
+        start(s, script, &["--log-file=log"], &[]);
+        s.wait_file("st", "1:<W1>\n");
+        let variables = fs::read_to_string(s.path("variables")).unwrap();
+        for expected in [
+            "INHERITED=yes\n",
+            "SERVER_STARTER_GENERATION=1\n",
+            "SERVER_STARTER_PORT=sock=",
+            "APPROVE_NEW_GENERATION=1\n",
+        ] {
+            assert!(variables.contains(expected), "{variables}");
+        }
+        assert!(!variables.contains("APPROVE_OLD"), "{variables}");
+        let fds = fs::read_to_string(s.path("fds")).unwrap();
+        assert!(!fds.contains("socket:"), "{fds}");
+        assert!(fs::read_to_string(s.path("log")).unwrap().contains("said\n"));
+        stop(s);
+    });
+}
+
+/// A command that isn't there approves of nothing.
+#[test]
+fn a_command_that_cannot_be_run() {
+    ours_alone(|s| {
+        s.start(&[&FILES[..], &["--approve=/no/such/command", "--max-start-failures=1", "--", "$PROBE"]].concat());
+        s.wait_line("failed to exec /no/such/command:No such file or directory");
+        s.wait_line("new worker <W1> is not approved (exit 127), sending TERM");
+        assert_eq!(s.wait_exit(), "exit 125");
+        assert_eq!(s.ls(), "");
+    });
+}

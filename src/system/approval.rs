@@ -1,0 +1,93 @@
+//! `--approve`: a command that decides whether a new worker that has started takes over.
+
+use std::os::fd::RawFd;
+
+use nix::errno::Errno;
+use nix::unistd::{self, setpgid};
+
+use crate::command::Exec;
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::options::Options;
+use crate::sys::{self, CloseOnExec, Fork, Pid, in_words};
+use crate::system::signals::{self, LaunchState};
+use crate::world::Candidate;
+
+/// The command, and the process that it is, as long as it runs.
+pub(super) struct Approval {
+    command: Vec<u8>,
+    running: Option<Pid>,
+}
+
+impl Approval {
+    pub(super) fn of(options: &Options) -> Option<Self> {
+        let command = options.approve.as_ref()?;
+        Some(Self { command: command.as_encoded_bytes().to_vec(), running: None })
+    }
+
+    /// Runs the command, with the environment of the worker and variables about it. It leads a process group, and gets none
+    /// of the `listeners`: it is no worker.
+    pub(super) fn begin(
+        &mut self,
+        environment: &Environment,
+        candidate: Candidate,
+        launch: &LaunchState,
+        listeners: &[RawFd],
+    ) -> Result<(), Error> {
+        let failed = |errno| Error::system(&[b"failed to run ", &self.command, b":"], errno);
+        let exec = Exec::of(&self.command).ok_or_else(|| failed(Errno::ENOENT))?;
+        let mut environment = environment.to_c();
+        let mut set = |name: &str, number: String| environment.set(name, number.as_bytes());
+        let (generation, pid) = candidate.new;
+        set("APPROVE_NEW_PID", pid.to_string());
+        set("APPROVE_NEW_GENERATION", generation.to_string());
+        if let Some((generation, pid)) = candidate.old {
+            set("APPROVE_OLD_PID", pid.to_string());
+            set("APPROVE_OLD_GENERATION", generation.to_string());
+        }
+        let blocked = signals::block_all();
+        match sys::fork(launch.one_thread).map_err(failed)? {
+            Fork::Parent(pid) => {
+                // In both processes, since either may come first.
+                let _ = setpgid(unistd::Pid::from_raw(pid), unistd::Pid::from_raw(pid));
+                self.running = Some(pid);
+                Ok(())
+            }
+            Fork::Child => {
+                let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
+                for &fd in listeners {
+                    sys::set_close_on_exec(fd, CloseOnExec::Yes);
+                }
+                launch.restore_in_child(blocked);
+                let errno = exec.run(&environment);
+                sys::say_errno([b"failed to exec ", &self.command, b":"], errno);
+                sys::exit_now(127)
+            }
+        }
+    }
+
+    /// Whether the command has ended.
+    pub(super) fn is_over(&self) -> Result<bool, Errno> {
+        self.running.map_or(Ok(true), sys::is_dead)
+    }
+
+    /// What has come of it, if it isn't approved: why. If the command runs, that is its end.
+    pub(super) fn end(&mut self) -> Result<(), String> {
+        let Some(pid) = self.running.take() else { return Err("the command can't be run".into()) };
+        let is_over = sys::is_dead(pid) == Ok(true);
+        if !is_over {
+            let _ = sys::kill(-pid, libc::SIGKILL);
+        }
+        match sys::wait_for(pid) {
+            _ if !is_over => Err("no answer in time".into()),
+            Some(0) => Ok(()),
+            status => Err(status.map_or_else(|| "no answer".into(), in_words)),
+        }
+    }
+}
+
+impl Drop for Approval {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
