@@ -3,6 +3,7 @@
 
 mod approve;
 mod command_line;
+mod failures;
 mod from_systemd;
 mod limits;
 mod listen_fds;

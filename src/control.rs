@@ -1,5 +1,7 @@
 //! `--restart` and `--stop`: clients of a running superdaemon, ours or the original.
 
+mod progress;
+
 use std::fs::{self, OpenOptions};
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use crate::control::progress::Progress;
 use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::request_file::{Answer, RequestFile};
@@ -42,27 +45,42 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
         newest.ok_or_else(|| Error::rule(&[b"no active process found in the status file"]))?.saturating_add(1);
     let known_failure = FailureNote::of(status_file);
     let begin = Instant::now();
+    let mut progress = Progress::of(superdaemon.pid(), status_file, begin);
     superdaemon.kill(Signal::SIGHUP, SENTENCE)?;
-    loop {
+    let outcome = loop {
         // ORDER: looked at first, as a superdaemon may die just after it has finished.
         let alive = superdaemon.is_alive();
+        let running = generations(status_file);
         // Any later generation will do: the awaited one may have failed, or another restart was asked for, too
         // (`restart-ends`).
-        if matches!(generations(status_file)?[..], [generation] if generation >= awaited) {
-            return Ok(());
+        match running.as_deref() {
+            Ok(&[generation]) if generation >= awaited => break Ok(generation),
+            Err(error) => break Err(error.clone()),
+            Ok(_) => {}
         }
         let failure = FailureNote::of(status_file).filter(|note| note.generation() >= awaited);
         if failure.is_some() && failure != known_failure {
-            return Err(Error::GivenUp(b"the restart was given up, the old worker goes on".into()));
+            let reason = failure.map(FailureNote::into_reason).unwrap_or_default();
+            break Err(Error::GivenUp([b"the restart was given up, the old worker goes on", &reason[..]].concat()));
         }
         if !alive {
-            return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
+            break Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
         }
         if let Some(seconds) = timeout.filter(|&seconds| begin.elapsed().as_secs() >= seconds.into()) {
-            return Err(Error::TimedOut { what: "restart", seconds });
+            break Err(Error::TimedOut { what: "restart", seconds });
+        }
+        if let Some(progress) = &mut progress {
+            progress.show(&running.unwrap_or_default(), awaited);
         }
         pause(begin);
+    };
+    if let Some(progress) = &progress {
+        match outcome {
+            Ok(generation) => progress.tell(generation),
+            Err(_) => Progress::clear(),
+        }
     }
+    outcome.map(drop)
 }
 
 /// Whether the superdaemon that owns `pid_file` is alive. A file that can't be read means that it isn't.

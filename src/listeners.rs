@@ -94,6 +94,11 @@ impl Listeners {
         self.entries.iter().map(|entry| entry.fd.as_fd())
     }
 
+    /// The names of all, for people.
+    pub(crate) fn names(&self) -> Vec<u8> {
+        self.entries.iter().map(|entry| entry.name.as_slice()).collect::<Vec<_>>().join(b", ".as_slice())
+    }
+
     /// Whether a listener sits on standard input.
     pub(crate) fn use_stdin(&self) -> bool {
         // QUIRK: the original looks at the text, so `=00` does not count (CLI-631).

@@ -41,6 +41,19 @@ pub fn show_status(pid_file: &Path, status_file: Option<&Path>, as_json: bool) -
     StatusReport { text, exit_code: 0 }
 }
 
+/// What a full queue of a listener has refused so far, where the kernel counts that, and what waits.
+pub(crate) struct Refused {
+    pub(crate) name: String,
+    pub(crate) count: Option<u32>,
+    pub(crate) waiting: Option<u32>,
+}
+
+/// Of each listener whose name is to be known.
+pub(crate) fn refused(superdaemon: Pid, status_file: &Path) -> Vec<Refused> {
+    let listeners = listeners(superdaemon, &workers(superdaemon, Some(status_file))).into_iter();
+    listeners.map(|Listener { name, waiting, refused, .. }| Refused { name, count: refused, waiting }).collect()
+}
+
 struct Worker {
     generation: u64,
     pid: Pid,

@@ -18,7 +18,7 @@ use crate::stop_signal::StopSignal;
 use crate::supervisor::old_workers::{OldWorkers, Worker};
 use crate::supervisor::requests::Requests;
 use crate::sys::{Pid, WaitStatus};
-use crate::world::{Awaited, Candidate, Request, Standing, Woken, World};
+use crate::world::{self, Awaited, Candidate, Request, Standing, Woken, World};
 
 /// Seconds that a worker may take to become ready, if `--ready-timeout` says nothing else.
 const READY_TIMEOUT: u32 = 60;
@@ -283,6 +283,7 @@ impl<'a, W: World> Supervisor<'a, W> {
             None => Ok(()),
             Some(status) => {
                 self.say(format!("new worker {pid} seems to have failed to start, exit status:{status}"));
+                self.world.explain(&world::Failure::Ended(status));
                 Err(self.life_cycle.interval.into())
             }
         }
@@ -327,6 +328,7 @@ impl<'a, W: World> Supervisor<'a, W> {
     fn give_up_on(&mut self, worker: Worker, why: &str) {
         let signal = &self.life_cycle.signal_on_hup;
         self.say([format!("new worker {} {why}, sending ", worker.pid).as_bytes(), signal.text()].concat());
+        self.world.explain(&world::Failure::GivenUp(format!("new worker {} {why}", worker.pid).into()));
         self.old.add(worker);
         self.stop(worker.pid, signal);
         self.update_status();

@@ -4,6 +4,7 @@ mod approval;
 mod family;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod no_successor;
+mod obituary;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 #[cfg(target_os = "linux")]
@@ -14,6 +15,7 @@ pub(crate) use no_successor as successor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
+use std::io::PipeWriter;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -37,10 +39,11 @@ use crate::supervisor::save_request;
 use crate::sys::{self, CStringArray, Fork, Pid, WaitStatus, c_string};
 use crate::system::approval::Approval;
 use crate::system::family::Kin;
+use crate::system::obituary::Obituary;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::system::successor::Successor;
-use crate::world::{Awaited, Candidate, Request, Standing, Woken, World};
+use crate::world::{Awaited, Candidate, Failure, Request, Standing, Woken, World};
 
 /// After which time it is said of a worker what it has not done.
 const LONG_TIME: Duration = Duration::from_secs(10);
@@ -76,6 +79,12 @@ pub(crate) struct System<'a> {
     newest: Option<(Pid, Duration)>,
     manager: ServiceManager,
     approval: Option<Approval>,
+    /// With options of ours.
+    obituary: Option<Obituary>,
+    /// The PATH of the newest worker.
+    path: Vec<u8>,
+    /// Of which worker something is left that it has started.
+    has_left: Option<Pid>,
     successor: Option<Successor>,
     /// Whether an alarm is running from the last wait.
     is_ticking: bool,
@@ -137,6 +146,9 @@ impl<'a> System<'a> {
             newest: None,
             manager,
             approval: Approval::of(options),
+            obituary: options.uses_our_own().then(|| Obituary::new(listeners.names())),
+            path: Vec::new(),
+            has_left: None,
             successor: None,
             is_ticking: false,
         }
@@ -324,6 +336,7 @@ impl<'a> System<'a> {
         self.unsent.remove(&pid);
         let (is_told, line) = self.kin.bury(pid, status, is_wanted);
         if let Some(line) = line {
+            self.has_left = Some(pid);
             self.say(&line);
         }
         is_told
@@ -331,7 +344,7 @@ impl<'a> System<'a> {
 
     /// The child's way to the worker's program. If that fails, the child leaves without touching what belongs to the
     /// superdaemon (`failed-child`): message and status are all there is of it.
-    fn exec(&self, environment: &CStringArray) -> ! {
+    fn exec(&self, environment: &CStringArray, report: Option<&PipeWriter>) -> ! {
         if let Some(directory) = &self.directory
             && let Err(errno) = nix::unistd::chdir(directory.as_c_str())
         {
@@ -339,6 +352,9 @@ impl<'a> System<'a> {
             sys::exit_now((errno as i32).to_le_bytes()[0]);
         }
         let errno = sys::exec(&self.arguments, environment);
+        if let Some(report) = report {
+            Obituary::tell_exec(report, errno);
+        }
         sys::say_errno([b"failed to exec ", self.program[0].as_bytes(), b":"], errno);
         sys::exit_now(255)
     }
@@ -352,6 +368,7 @@ impl World for System<'_> {
         let notify_socket =
             notify_socket.map_err(|errno| Error::system(&[b"failed to open a notify socket:"], errno))?;
         let generation = environment.get("SERVER_STARTER_GENERATION").map(<[u8]>::to_vec);
+        let path = environment.get("PATH").map(<[u8]>::to_vec);
         // ORDER: everything that allocates happens before the fork.
         let mut environment = environment.to_c();
         if let Some(path) = notify_socket {
@@ -360,6 +377,8 @@ impl World for System<'_> {
         if self.tells_pid {
             environment.reserve_pid("LISTEN_PID");
         }
+        self.path = self.obituary.as_ref().and(path).unwrap_or_default();
+        let report = self.obituary.as_mut().and_then(|obituary| obituary.begin(self.files.log.as_ref()));
         let blocked = signals::block_all();
         match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
@@ -378,7 +397,7 @@ impl World for System<'_> {
                 }
                 self.launch.restore_in_child(blocked);
                 environment.put_pid();
-                self.exec(&environment)
+                self.exec(&environment, report.as_ref())
             }
         }
     }
@@ -447,6 +466,18 @@ impl World for System<'_> {
         clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
     }
 
+    fn explain(&mut self, failure: &Failure) {
+        let left_something = self.newest.map(|(pid, _)| pid) == self.has_left.take() && self.newest.is_some();
+        let Some(obituary) = &mut self.obituary else { return };
+        match failure {
+            Failure::Ended(status) => {
+                let line = obituary.of(*status, &self.path, left_something, self.files.log.as_ref());
+                self.say(&line);
+            }
+            Failure::GivenUp(line) => obituary.of_refused(line),
+        }
+    }
+
     fn read_envdir(&mut self, path: &[u8]) -> Variables {
         self.files.envdir.read(path, |line| stderr::say(line))
     }
@@ -457,8 +488,12 @@ impl World for System<'_> {
     }
 
     fn note_given_up(&mut self, generation: Option<u64>) {
+        if let Some(obituary) = &mut self.obituary {
+            obituary.end();
+        }
         if let Some(file) = &mut self.files.failure {
-            file.note(generation);
+            let reason = self.obituary.as_ref().map(|obituary| obituary.last.as_slice());
+            file.note(generation, reason.unwrap_or_default());
         }
     }
 

@@ -33,6 +33,9 @@ pub(crate) trait World {
     /// The time since some moment in the past; no clock that can be set.
     fn clock(&self) -> Duration;
 
+    /// Tells why a new worker has failed to start, as far as that is known: its status, or a line that has been said.
+    fn explain(&mut self, failure: &Failure);
+
     /// What the envdir holds now.
     fn read_envdir(&mut self, path: &[u8]) -> Variables;
 
@@ -98,6 +101,14 @@ impl Request {
     pub(crate) fn is_stop(self) -> bool {
         matches!(self, Self::Term | Self::Int | Self::Quit)
     }
+}
+
+/// How a new worker has failed to start.
+pub(crate) enum Failure {
+    /// It has ended.
+    Ended(WaitStatus),
+    /// It was given up, which has been said in this line.
+    GivenUp(Vec<u8>),
 }
 
 /// A worker that has started, and is to take over.

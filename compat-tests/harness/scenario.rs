@@ -551,6 +551,10 @@ impl Scenario {
     // --- what is known
 
     /// The pid of the superdaemon.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     pub fn other(&self) -> &Path {
         &self.other
     }

@@ -26,10 +26,10 @@ fn a_restart_is_given_up() {
         s.wait_file("st", "1:<W1>\n");
         let output = s.run(&RESTART);
         assert_eq!(output.end, "exit 125");
-        assert_eq!(output.stderr, "the restart was given up, the old worker goes on\n");
+        assert_eq!(output.stderr, "the restart was given up, the old worker goes on\nit has failed: exit 2\n");
         s.wait_line("new worker <W3> seems to have failed to start, exit status:512");
         s.wait_line("giving up the restart, the old worker goes on");
-        assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\n".into()));
+        assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\nit has failed: exit 2\n".into()));
         // The old worker is the current one, not just one that is left.
         let output = s.run(&RESTART);
         assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""));
@@ -50,10 +50,10 @@ fn a_restart_is_given_up_again() {
         s.wait_file("st", "1:<W1>\n");
         for generation in 2..=4 {
             assert_eq!(s.run(&RESTART).end, "exit 125");
-            assert_eq!(s.show("st.failed"), format!("{generation}\n"));
+            assert_eq!(s.show("st.failed"), format!("{generation}\nit has failed: exit 1\n"));
         }
         s.signal("HUP");
-        s.wait_file("st.failed", "5\n");
+        s.wait_file("st.failed", "5\nit has failed: exit 1\n");
         s.wait_file("st", "1:<W1>\n");
         stop(s);
         assert_eq!(s.ls(), "");
@@ -100,7 +100,7 @@ fn a_restart_is_given_up_in_the_kill_old_delay() {
         s.wait_line("giving up the restart, the old worker goes on");
         assert_eq!(s.end(restart).end, "exit 125");
         s.wait_rest();
-        assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\n".into()));
+        assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\nit has failed: exit 1\n".into()));
         stop(s);
         assert_eq!(s.ls(), "");
     });
@@ -147,7 +147,7 @@ fn a_restart_is_given_up_where_the_interval_decides() {
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         assert_eq!(s.run(&RESTART).end, "exit 125");
-        assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\n".into()));
+        assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\nit has failed: exit 2\n".into()));
         assert_eq!(s.run(&RESTART).end, "exit 0");
         s.wait_file("st", "4:<W4>\n");
         stop(s);

@@ -426,7 +426,7 @@ fn sockets_for_readiness_go_on() {
         assert_eq!(s.run(&RESTART).end, "exit 125");
         install_ours(s);
         upgrade(s);
-        assert_eq!(s.show("st.failed"), "3\n");
+        assert_eq!(s.show("st.failed"), "3\nit has failed: exit 1\n");
         stop(s);
         assert_eq!(s.ls(), "");
     });

@@ -16,14 +16,14 @@ use crate::error::Error;
 use crate::files::file_id::{FileId, remove_own};
 use crate::sets::set_of;
 use crate::state::State;
-use crate::stderr::say;
+use crate::stderr::{say, visible};
 use crate::sys::{self, CloseOnExec};
 
 /// How long to wait before what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// More than a generation and a newline take.
-const LONGEST_NOTE: usize = 32;
+/// More than a note takes.
+const LONGEST_NOTE: usize = 8192;
 
 /// The status file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
 pub(crate) struct StatusFile {
@@ -203,11 +203,11 @@ impl FailureFile {
         let _ = fs::remove_file(&self.0.path);
     }
 
-    /// Notes the last attempt, or with None that a worker has started. If it fails, as on a full disk, a `--restart`
+    /// Notes the last attempt with lines about why it has failed, or with None that a worker has started. If it fails, as on a full disk, a `--restart`
     /// that waits for this waits until [`Self::retry`] succeeds.
-    pub(crate) fn note(&mut self, generation: Option<u64>) {
+    pub(crate) fn note(&mut self, generation: Option<u64>, reason: &[u8]) {
         match generation {
-            Some(generation) => drop(self.0.write(format!("{generation}\n").as_bytes())),
+            Some(generation) => drop(self.0.write(&[format!("{generation}\n").as_bytes(), reason].concat())),
             None => self.0.remove(),
         }
     }
@@ -231,20 +231,38 @@ impl FailureFile {
 
 /// A note that a restart was given up. A later one differs from it.
 #[derive(PartialEq, Eq)]
-pub(crate) struct FailureNote(FileId, u64);
+pub(crate) struct FailureNote {
+    id: FileId,
+    generation: u64,
+    /// The lines behind that of the generation.
+    reason: Vec<u8>,
+}
 
 impl FailureNote {
     /// The note that is there now. A file of this name that holds no generation is not ours.
     pub(crate) fn of(status_file: &Path) -> Option<Self> {
         let path = FailureFile::path(status_file);
-        let content = read_regular(&path, LONGEST_NOTE)?;
-        Some(Self(FileId::of(&path)?, str::from_utf8(&content).ok()?.strip_suffix('\n')?.parse().ok()?))
+        let mut content = read_regular(&path, LONGEST_NOTE)?;
+        let line = content.iter().position(|&byte| byte == b'\n')?;
+        let generation = str::from_utf8(&content[..line]).ok()?.parse().ok()?;
+        Some(Self { id: FileId::of(&path)?, generation, reason: content.split_off(line + 1) })
     }
 
     /// The generation of the last attempt.
     pub(crate) fn generation(&self) -> u64 {
-        self.1
+        self.generation
     }
+
+    /// Why it has failed, as lines to be put behind another one.
+    pub(crate) fn into_reason(self) -> Vec<u8> {
+        let reason = self.reason.trim_ascii_end();
+        if reason.is_empty() { Vec::new() } else { [b"\n", &visible_lines(reason)[..]].concat() }
+    }
+}
+
+/// For a terminal.
+fn visible_lines(text: &[u8]) -> Vec<u8> {
+    text.split(|&byte| byte == b'\n').map(visible).collect::<Vec<_>>().join(&b'\n')
 }
 
 /// Writes the file that is about to get the name of the status file.
@@ -352,15 +370,17 @@ mod tests {
         let path = dir.path().join("status");
         let mut file = FailureFile::new(&path).unwrap();
         assert!(FailureNote::of(&path).is_none());
-        file.note(Some(4));
+        file.note(Some(4), b"");
         let first = FailureNote::of(&path);
         assert!(first.is_some());
-        file.note(Some(4));
+        file.note(Some(4), b"it has failed: exit 1\n\x1b[31mred\n");
+        let reason = FailureNote::of(&path).map(FailureNote::into_reason);
+        assert_eq!(reason, Some(b"\nit has failed: exit 1\n\\u{1b}[31mred".to_vec()));
         assert!(FailureNote::of(&path) != first);
         assert_eq!(FailureNote::of(&path).map(|note| note.generation()), Some(4));
-        file.note(None);
+        file.note(None, b"");
         assert!(FailureNote::of(&path).is_none());
-        for content in ["", "4", "x\n", "4\n5\n", "-1\n"] {
+        for content in ["", "4", "x\n", "-1\n"] {
             fs::write(FailureFile::path(&path), content).unwrap();
             assert!(FailureNote::of(&path).is_none(), "{content:?}");
         }

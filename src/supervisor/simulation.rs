@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
-use crate::world::{Awaited, Candidate, Request, Standing, Woken, World};
+use crate::world::{Awaited, Candidate, Failure, Request, Standing, Woken, World};
 
 /// The number of the signal that no worker can be deaf to.
 const KILL: i32 = 9;
@@ -336,6 +336,8 @@ impl World for Simulation {
     fn clock(&self) -> Duration {
         Duration::from_millis(self.now)
     }
+
+    fn explain(&mut self, _failure: &Failure) {}
 
     fn read_envdir(&mut self, _path: &[u8]) -> Variables {
         self.envdir.clone()

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
-use nix::sys::stat::{Mode, fchmod, fstat, umask};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat};
 use nix::unistd::{UnlinkatFlags, geteuid, mkdtemp, unlinkat};
 
 use crate::error::Error;
@@ -287,11 +287,10 @@ impl Socket {
         // ORDER: before anybody can send, as the kernel notes the sender when it sends.
         setsockopt(&fd, sockopt::PassCred, &true)?;
         let path = format!("/proc/self/fd/{}/{name}", directory.lock.as_raw_fd());
-        // A worker may have changed its user by the time it is ready.
-        let saved = umask(Mode::empty());
-        let bound = sys::bind_unix(&fd, path.as_bytes());
-        umask(saved);
-        bound?;
+        sys::bind_unix(&fd, path.as_bytes())?;
+        // A worker may have changed its user by the time it is ready. Nobody is told the name before.
+        let everybody = Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO;
+        fchmodat(&*directory.lock, name, everybody, FchmodatFlags::FollowSymlink)?;
         Ok(Self { fd, directory: Rc::clone(directory), name: name.to_owned() })
     }
 

@@ -1,0 +1,151 @@
+//! Why a new worker has failed to start: what is said of it where options of ours are in use, and what `--restart` says.
+
+use std::fs;
+use std::process::Command;
+
+use super::stop;
+use crate::harness::{Scenario, ours_alone};
+
+const FILES: [&str; 3] = ["--pid-file=pid", "--status-file=st", "--port=127.0.0.1:$PORT"];
+const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
+
+/// The worker is `sh worker`, of which a restart takes what the file holds then.
+fn start(s: &mut Scenario, options: &[&str]) {
+    s.write("worker", "exec sleep 1000\n");
+    let limits = ["--max-start-failures=1", "--interval=1"];
+    s.start(&[&FILES[..], &limits, options, &["--", "sh", "worker"]].concat());
+    s.wait("the first worker", |s| s.path("st").exists());
+}
+
+/// Deploys a worker that fails, and gives what `--restart` says.
+fn deploy(s: &mut Scenario, worker: &str) -> String {
+    s.write("worker", worker);
+    let output = s.run(&RESTART);
+    assert_eq!(output.end, "exit 125");
+    let reason =
+        output.stderr.strip_prefix("the restart was given up, the old worker goes on\n").expect(&output.stderr);
+    // The log has the first line of it, too.
+    s.wait_line(reason.lines().next().unwrap());
+    reason.to_owned()
+}
+
+#[test]
+fn exit_codes_and_signals() {
+    ours_alone(|s| {
+        start(s, &[]);
+        assert_eq!(deploy(s, "exit 3\n"), "it has failed: exit 3\n");
+        assert_eq!(deploy(s, "kill -SEGV $$\n").replace(" (core dumped)", ""), "it has failed: killed by SIGSEGV\n");
+        assert_eq!(deploy(s, "kill -40 $$\n"), "it has failed: killed by signal 40\n");
+        stop(s);
+    });
+}
+
+#[test]
+fn a_program_that_is_not_there() {
+    ours_alone(|s| {
+        s.env("PATH", "$DIR/bin:/bin:/usr/bin");
+        s.mkdir("bin");
+        s.write("bin/worker", "#!/bin/sh\nexec sleep 1000\n");
+        fs::set_permissions(s.path("bin/worker"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        s.start(&[&FILES[..], &["--max-start-failures=1", "--", "worker"]].concat());
+        s.wait("the first worker", |s| s.path("st").exists());
+        fs::rename(s.path("bin/worker"), s.path("bin/gone")).unwrap();
+        let output = s.run(&RESTART);
+        assert_eq!(output.end, "exit 125");
+        let expected = "it has failed: exec: No such file or directory; PATH is $DIR/bin:/bin:/usr/bin\n";
+        assert_eq!(output.stderr, format!("the restart was given up, the old worker goes on\n{expected}"));
+        s.wait_line(expected.trim_end());
+        stop(s);
+    });
+}
+
+#[test]
+fn the_last_lines_of_the_log() {
+    ours_alone(|s| {
+        start(s, &["--log-file=log"]);
+        s.write(
+            "worker",
+            "for line in 1 2 3 4 5 6; do echo line $line; done; echo \"bad \\033[31mthing\" >&2; exit 1\n",
+        );
+        let output = s.run(&RESTART);
+        let expected = "it has failed: exit 1\nline 3\nline 4\nline 5\nline 6\nbad \\u{1b}[31mthing\n";
+        assert_eq!(output.stderr, format!("the restart was given up, the old worker goes on\n{expected}"));
+        stop(s);
+    });
+}
+
+/// As a program says that knows nothing of `SERVER_STARTER_PORT`.
+#[test]
+fn a_worker_that_listens_by_itself() {
+    ours_alone(|s| {
+        start(s, &["--log-file=log"]);
+        let perl = "exec perl -MIO::Socket::INET -e 'IO::Socket::INET->new(Listen => 5, LocalAddr => \"127.0.0.1:PORT\") or die \"$!\\n\"'\n";
+        s.write("worker", &perl.replace("PORT", &s.port().to_string()));
+        let output = s.run(&RESTART);
+        let expected = ", it listens to 127.0.0.1:$PORT by itself, which start_server holds: it has to take the listener of \
+                        SERVER_STARTER_PORT\nAddress already in use\n";
+        assert!(
+            output.stderr.ends_with(&s.with_symbols(&expected.replace("$PORT", &s.port().to_string()))),
+            "{}",
+            output.stderr
+        );
+        stop(s);
+    });
+}
+
+#[test]
+fn a_worker_that_goes_into_the_background() {
+    ours_alone(|s| {
+        start(s, &[]);
+        let reason = deploy(s, "sleep 1000 & echo $! >child; exit 0\n");
+        assert_eq!(
+            reason,
+            "it has failed: exit 0, it has put itself into the background: it has to stay in the foreground\n"
+        );
+        // It was stopped with its parent.
+        s.wait_dead_process("child");
+        stop(s);
+    });
+}
+
+/// With the original's options alone, nothing is said that it doesn't say.
+#[test]
+fn nothing_more_without_options_of_ours() {
+    ours_alone(|s| {
+        s.start(&[&FILES[..], &["--interval=0", "--", "sh", "-c", "exit 3"]].concat());
+        s.wait_line("seems to have failed to start, exit status:768");
+        s.wait_line("seems to have failed to start, exit status:768");
+        assert!(!s.said().contains("it has failed"), "{}", s.said());
+        stop(s);
+    });
+}
+
+/// On a terminal, `--restart` shows what it waits for, and in the end what came of it.
+#[test]
+fn a_restart_on_a_terminal() {
+    ours_alone(|s| {
+        s.start(&[&FILES[..], &["--interval=1", "--", "$PROBE"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let program = s.program().to_owned();
+        let command = format!("cd '{}'; '{}' {}", s.path(".").display(), program.display(), RESTART.join(" "));
+        let output = Command::new("script")
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+            .output()
+            .expect("script");
+        assert!(output.status.success());
+        let shown = String::from_utf8(output.stdout).unwrap();
+        assert!(shown.contains("\r\u{1b}[K0.0 s: waiting for generation 2 to start\r\u{1b}[K"), "{shown:?}");
+        let told = &shown[shown.rfind("\u{1b}[K").unwrap() + 3..];
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(
+            lines[0].starts_with("generation 2 serves: it had started after ") && lines[0].ends_with(" s later"),
+            "{told:?}"
+        );
+        assert_eq!(lines[1], format!("127.0.0.1:{}: 0 refused by a full queue", s.port()));
+        // Where nobody looks, not a byte.
+        let output = s.run(&RESTART);
+        assert_eq!((output.end.as_str(), output.stdout.as_str(), output.stderr.as_str()), ("exit 0", "", ""));
+        stop(s);
+    });
+}

@@ -1,0 +1,82 @@
+//! What `--restart` shows on a terminal: one line that says what it waits for, and in the end what came of it. Where standard
+//! error is no terminal, nothing is shown.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::show_status::{Refused, refused};
+use crate::sys::Pid;
+
+/// How often the line is written again.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// A restart that is watched on a terminal.
+pub(super) struct Progress<'a> {
+    superdaemon: Pid,
+    status_file: &'a Path,
+    begin: Instant,
+    /// When the new worker had started.
+    started: Option<Duration>,
+    shown: Option<Instant>,
+    /// What full queues had refused before.
+    before: Vec<Refused>,
+}
+
+impl<'a> Progress<'a> {
+    /// None where nobody looks.
+    pub(super) fn of(superdaemon: Option<Pid>, status_file: &'a Path, begin: Instant) -> Option<Self> {
+        let superdaemon = superdaemon.filter(|_| io::stderr().is_terminal())?;
+        let before = refused(superdaemon, status_file);
+        Some(Self { superdaemon, status_file, begin, started: None, shown: None, before })
+    }
+
+    /// The generations that run, and the first one that is new.
+    pub(super) fn show(&mut self, generations: &[u64], awaited: u64) {
+        let elapsed = self.begin.elapsed();
+        let newest = generations.last().copied().filter(|&newest| newest >= awaited);
+        if newest.is_some() {
+            self.started.get_or_insert(elapsed);
+        }
+        if self.shown.is_some_and(|shown| shown.elapsed() < INTERVAL) {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let seconds = elapsed.as_secs_f64();
+        let line = match newest {
+            None => format!("{seconds:.1} s: waiting for generation {awaited} to start"),
+            Some(newest) => {
+                let old: Vec<_> = generations.iter().filter(|&&one| one != newest).map(ToString::to_string).collect();
+                format!("{seconds:.1} s: generation {newest} has started, waiting for the end of {}", old.join(", "))
+            }
+        };
+        let _ = write!(io::stderr(), "\r\x1b[K{line}");
+    }
+
+    /// The line goes, for what is to be said.
+    pub(super) fn clear() {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+
+    /// What came of it: `generation` is the only one left.
+    pub(super) fn tell(&self, generation: u64) {
+        let all = self.begin.elapsed();
+        let started = self.started.unwrap_or(all);
+        let times = format!(
+            "generation {generation} serves: it had started after {:.1} s, and the old one ended {:.1} s later",
+            started.as_secs_f64(),
+            all.saturating_sub(started).as_secs_f64()
+        );
+        Self::clear();
+        let _ = writeln!(io::stderr(), "{times}");
+        for Refused { name, count, waiting } in refused(self.superdaemon, self.status_file) {
+            let before = self.before.iter().find(|before| before.name == name).and_then(|before| before.count);
+            let line = match (before, count) {
+                // A counter of the kernel's, which begins anew at 2^32.
+                (Some(before), Some(now)) => format!("{} refused by a full queue", now.wrapping_sub(before)),
+                _ => format!("{} waiting", waiting.unwrap_or(0)),
+            };
+            let _ = writeln!(io::stderr(), "{name}: {line}");
+        }
+    }
+}

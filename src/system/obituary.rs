@@ -1,0 +1,108 @@
+//! Why a new worker has failed to start, as far as that can be known: with options of ours, a line tells, and so does the
+//! note by which `--restart` learns that it was given up.
+
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write, pipe};
+
+use nix::errno::Errno;
+use nix::sys::stat::fstat;
+
+use crate::files::log_file::LogFile;
+use crate::sys::{self, WaitStatus, in_words};
+
+/// Lines of the log that are told with it.
+const MOST_LINES: usize = 5;
+
+/// What lines of the superdaemon about a new worker begin with.
+const OWN_LINES: [&[u8]; 2] = [b"starting new worker ", b"new worker "];
+
+/// How much of the log is looked at.
+const LONGEST_LOOK: u64 = 16 * 1024;
+
+/// What is known of the start of the newest worker.
+pub(super) struct Obituary {
+    /// How listeners are called.
+    listeners: Vec<u8>,
+    /// Tells of an exec that has failed.
+    exec: Option<PipeReader>,
+    /// Where the log ended when it was started, if it is a file.
+    log_end: Option<u64>,
+    /// Of the last failure, for the note.
+    pub(super) last: Vec<u8>,
+}
+
+impl Obituary {
+    pub(super) fn new(listeners: Vec<u8>) -> Self {
+        Self { listeners, exec: None, log_end: None, last: Vec::new() }
+    }
+
+    /// For the worker that is about to be started: what it writes to if it can't execute its program.
+    pub(super) fn begin(&mut self, log: Option<&LogFile>) -> Option<PipeWriter> {
+        self.log_end = log.and_then(|_| fstat(io::stderr()).ok()).and_then(|stat| u64::try_from(stat.st_size).ok());
+        let (reader, writer) = pipe().ok()?;
+        self.exec = Some(reader);
+        Some(writer)
+    }
+
+    /// There is nothing more to come: the worker has started, or the restart is over.
+    pub(super) fn end(&mut self) {
+        self.exec = None;
+    }
+
+    /// In the child.
+    pub(super) fn tell_exec(mut report: &PipeWriter, errno: Errno) {
+        let _ = report.write_all(&(errno as i32).to_ne_bytes());
+    }
+
+    /// What there is to say of a worker that has ended with `status`. `path`: where its program was looked for.
+    /// `left_something`: what it has started lives on.
+    pub(super) fn of(
+        &mut self,
+        status: WaitStatus,
+        path: &[u8],
+        left_something: bool,
+        log: Option<&LogFile>,
+    ) -> Vec<u8> {
+        let said = log.zip(self.log_end).and_then(|(log, end)| read_from(log, end)).unwrap_or_default();
+        let mut errno = [0; 4];
+        let has_told = self.exec.take().is_some_and(|mut exec| exec.read_exact(&mut errno).is_ok());
+        let mut line = b"it has failed: ".to_vec();
+        if has_told {
+            let reason = sys::strerror(Errno::from_raw(i32::from_ne_bytes(errno)));
+            line.extend([b"exec: ", reason.as_bytes(), b"; PATH is ", path].concat());
+        } else {
+            line.extend(in_words(status).into_bytes());
+            let is_in_use = contains(&said, b"ddress already in use") || contains(&said, b"EADDRINUSE");
+            if is_in_use || status == (Errno::EADDRINUSE as WaitStatus) << 8 {
+                let tail = b" by itself, which start_server holds: it has to take the listener of SERVER_STARTER_PORT";
+                line.extend([b", it listens to ", self.listeners.as_slice(), tail].concat());
+            } else if status == 0 && left_something {
+                line.extend(b", it has put itself into the background: it has to stay in the foreground");
+            }
+        }
+        // Without what the superdaemon itself has said of it.
+        let is_of_worker = |line: &&[u8]| !line.is_empty() && !OWN_LINES.iter().any(|own| line.starts_with(own));
+        let lines: Vec<&[u8]> = said.split(|&byte| byte == b'\n').filter(is_of_worker).collect();
+        let last = lines.iter().rev().take(MOST_LINES).rev();
+        self.last = last.fold([&line[..], b"\n"].concat(), |text, line| [&text[..], line, b"\n"].concat());
+        line
+    }
+
+    /// Of one that was not in time, or not approved.
+    pub(super) fn of_refused(&mut self, line: &[u8]) {
+        self.last = [line, b"\n"].concat();
+    }
+}
+
+fn read_from(log: &LogFile, end: u64) -> Option<Vec<u8>> {
+    let mut file = File::open(&log.path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(end.max(length.saturating_sub(LONGEST_LOOK)))).ok()?;
+    let mut text = Vec::new();
+    file.take(LONGEST_LOOK).read_to_end(&mut text).ok()?;
+    Some(text)
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    text.windows(wanted.len()).any(|part| part == wanted)
+}
