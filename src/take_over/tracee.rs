@@ -56,6 +56,10 @@ impl Tracee {
     pub(super) fn stop_while_waiting(&mut self, end: Instant) -> Result<bool, Errno> {
         while Instant::now() < end {
             if !self.is_waiting()? {
+                // A traced process stops at each signal, and has to be sent on.
+                while let Some(stop) = self.look()? {
+                    self.pass_on(&stop)?;
+                }
                 std::thread::sleep(LOOK);
                 continue;
             }
@@ -65,8 +69,7 @@ impl Tracee {
             loop {
                 match self.wait()? {
                     Stop::Interrupted => break,
-                    Stop::Signal(signal) => self.go_on(signal)?,
-                    Stop::SystemCall | Stop::Executed => self.go_on(0)?,
+                    stop => self.pass_on(&stop)?,
                 }
             }
             let registers = self.registers()?;
@@ -175,13 +178,27 @@ impl Tracee {
         self.request(libc::PTRACE_CONT, 0, c_ulong::try_from(signal).unwrap_or(0))
     }
 
+    fn pass_on(&self, stop: &Stop) -> Result<(), Errno> {
+        self.go_on(if let Stop::Signal(signal) = stop { *signal } else { 0 })
+    }
+
+    /// Whether it has stopped.
+    fn look(&self) -> Result<Option<Stop>, Errno> {
+        self.wait_for_stop(libc::WNOHANG)
+    }
+
     fn wait(&self) -> Result<Stop, Errno> {
+        self.wait_for_stop(0)?.ok_or(Errno::EIO)
+    }
+
+    fn wait_for_stop(&self, flags: c_int) -> Result<Option<Stop>, Errno> {
         const STOPPED: c_int = 0x7f;
         const AT_SYSTEM_CALL: c_int = libc::SIGTRAP | 0x80;
         let mut status = 0;
         loop {
             // SAFETY: the status is writable.
-            match Errno::result(unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WALL) }) {
+            match Errno::result(unsafe { libc::waitpid(self.pid, &raw mut status, flags | libc::__WALL) }) {
+                Ok(0) => return Ok(None),
                 Ok(_) => break,
                 Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno),
@@ -190,12 +207,12 @@ impl Tracee {
         if status & 0xff != STOPPED {
             return Err(Errno::ESRCH);
         }
-        Ok(match (status >> 16, status >> 8 & 0xff) {
+        Ok(Some(match (status >> 16, status >> 8 & 0xff) {
             (libc::PTRACE_EVENT_STOP, _) => Stop::Interrupted,
             (libc::PTRACE_EVENT_EXEC, _) => Stop::Executed,
             (_, AT_SYSTEM_CALL) => Stop::SystemCall,
             (_, signal) => Stop::Signal(signal),
-        })
+        }))
     }
 
     fn registers(&self) -> Result<Registers, Errno> {
