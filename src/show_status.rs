@@ -109,7 +109,24 @@ fn listeners(superdaemon: Pid, workers: &[Worker]) -> Vec<Listener> {
         let (waiting, limit, refused) = inode.and_then(|inode: u64| queues.get(&inode).copied()).unwrap_or_default();
         Some(Listener { name: name.to_owned(), waiting, limit, refused })
     };
-    names.split(';').filter_map(listener).collect()
+    let listeners: Vec<_> = names.split(';').filter_map(listener).collect();
+    if listeners.is_empty() { nameless(superdaemon, &queues) } else { listeners }
+}
+
+/// Many servers write over what tells the names. The descriptors tell the rest.
+fn nameless(superdaemon: Pid, queues: &BTreeMap<u64, Queue>) -> Vec<Listener> {
+    let links = fs::read_dir(format!("/proc/{superdaemon}/fd")).into_iter().flatten().flatten();
+    let mut listeners: Vec<(u32, Listener)> = Vec::new();
+    for link in links {
+        let to = fs::read_link(link.path()).unwrap_or_default();
+        let inode = to.to_str().and_then(|to| to.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
+        let number = link.file_name().to_str().and_then(|number| number.parse().ok());
+        if let Some((number, &(waiting, limit, refused))) = number.zip(inode.and_then(|inode| queues.get(&inode))) {
+            listeners.push((number, Listener { name: format!("descriptor {number}"), waiting, limit, refused }));
+        }
+    }
+    listeners.sort_unstable_by_key(|&(number, _)| number);
+    listeners.into_iter().map(|(_, listener)| listener).collect()
 }
 
 type Queue = (Option<u32>, Option<u32>, Option<u32>);

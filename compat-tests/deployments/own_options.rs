@@ -167,19 +167,54 @@ fn accepting_net_server() {
     Deploys { clients: &NEW_CLIENTS, dropped: 8, ..deploys }.lose_nothing_and_wait_for_nobody();
 }
 
+/// A version that isn't approved: it is stopped, the old one answers on, and nothing is lost; nor with the next one.
+fn refuse_a_version(program: &[&str], options: &[&str]) {
+    ours_alone(|s| {
+        let approval = ["--approve=test \"$VERSION\" != 2", "--max-start-failures=1"];
+        let mut deployment = Deployment::begin(s, "$PORT", &CLIENTS, &[&approval, options].concat(), program);
+        deployment.publish_next();
+        let output = deployment.s.run_unrecorded(&["--restart", "--pid-file=pid", "--status-file=st"]);
+        assert_eq!(output.end, "exit 125", "{}", output.stderr);
+        assert!(output.stderr.contains(" is not approved (exit 1)\n"), "{}", output.stderr);
+        // Neither the old one nor the next.
+        deployment.load.retire_before(1);
+        deployment.hup();
+        let figures = deployment.stop();
+        println!("{}: {figures}", thread::current().name().unwrap_or_default());
+        assert!(figures.lost.is_empty() && figures.dropped.is_empty() && figures.stale.is_empty(), "{figures}");
+        assert!(figures.versions.contains(&1) && figures.versions.contains(&3), "{figures}");
+    });
+}
+
+#[test]
+fn a_version_of_starlet_that_is_not_approved() {
+    refuse_a_version(&STARLET, &["--ready=accepting"]);
+}
+
+#[test]
+fn a_version_of_gunicorn_that_is_not_approved() {
+    with_gunicorn(&["--threads=8"], |program| refuse_a_version(program, &["--listen-fds", "--ready=notify"]));
+}
+
 // --- servers that know nothing of Server::Starter
 
 /// It says itself when it is ready, which with `--preload` is after the app was loaded.
 fn deploy_gunicorn(listener: &str, clients: &[Client], start_up: u64, hups: u64, concurrency: &[&str]) {
+    with_gunicorn(concurrency, |program| {
+        let deploys = Deploys::of(program, &["--listen-fds", "--ready=notify"], start_up, hups);
+        Deploys { clients, listener, ..deploys }.lose_nothing_and_wait_for_nobody();
+    });
+}
+
+/// `deploy`: gets its command line.
+fn with_gunicorn(concurrency: &[&str], deploy: impl FnOnce(&[&str])) {
     let python = target_directory().join("python/bin/python");
     assert!(python.is_file(), "gunicorn is missing: run scripts/install-oracle");
     // -B: leaves no compiled files in the repository.
     let server =
         [python.to_str().expect("a path in UTF-8"), "-B", "-m", "gunicorn", "--preload", "--no-control-socket"];
     let examples = concat!("--chdir=", env!("CARGO_MANIFEST_DIR"), "/examples");
-    let program = [&server[..], concurrency, &[examples, "hello_gunicorn:app"]].concat();
-    let deploys = Deploys::of(&program, &["--listen-fds", "--ready=notify"], start_up, hups);
-    Deploys { clients, listener, ..deploys }.lose_nothing_and_wait_for_nobody();
+    deploy(&[&server[..], concurrency, &[examples, "hello_gunicorn:app"]].concat());
 }
 
 #[test]

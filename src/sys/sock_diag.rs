@@ -43,7 +43,24 @@ pub(crate) fn queues() -> BTreeMap<u64, Queue> {
         }
     }
     let _ = ask(&unix_request(), |message| queues.extend(unix_queue(message)));
+    // A socket with TCP_DEFER_ACCEPT, as Starlet has it, counts each connection that it lets wait for data; the kernel's sum
+    // of what full queues have refused does not.
+    if let Some(most) = listen_drops() {
+        for queue in queues.values_mut().filter(|queue| queue.limit.is_some()) {
+            queue.refused = queue.refused.map(|refused| refused.min(most));
+        }
+    }
     queues
+}
+
+/// What all full queues of TCP have refused (`ListenDrops` of /proc/net/netstat: a line of names, and one of values).
+fn listen_drops() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/net/netstat").ok()?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:")).map(|line| line.split(' '));
+    let (names, mut values) = (lines.next()?, lines.next()?);
+    let index = names.into_iter().position(|name| name == "ListenDrops")?;
+    // A counter of 64 bits, where that of a socket has 32.
+    values.nth(index)?.parse::<u64>().ok().map(|drops| u32::try_from(drops).unwrap_or(u32::MAX))
 }
 
 fn ask(request: &[u8], mut read: impl FnMut(&[u8])) -> Result<(), Errno> {
