@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use crate::harness::{Scenario, both, failure};
+use crate::harness::{Scenario, both, failure, ours_alone};
 use load::{Address, Client, Figures, Load};
 
 /// For each wait. Nothing depends on how long one takes, but a test that hangs has to end.
@@ -227,6 +227,67 @@ fn hups_under_load(
         deployment.hup();
     }
     deployment.end()
+}
+
+/// docs/deploy.md: a version is a directory, and a deploy a link and `--restart`. Each version that fails leaves the one before.
+#[test]
+fn a_day_of_deploys() {
+    ours_alone(|s| {
+        s.mkdir("releases");
+        let app = |version: u32| {
+            format!(
+                "my $body = \"version {version}\\n\"; \
+                 sub {{ [200, ['Content-Type', 'text/plain', 'Content-Length', length $body], [$body]] }}"
+            )
+        };
+        let versions = [
+            (1, app(1)),
+            (2, app(2)),
+            (3, "die \"it is broken\\n\"".into()),
+            (4, "sleep 1000 while 1".into()),
+            (5, app(5)),
+        ];
+        for (version, code) in versions {
+            s.mkdir(&format!("releases/{version}"));
+            s.write(&format!("releases/{version}/app.psgi"), &code);
+        }
+        s.write("releases/5/held-back", "");
+        let link = |s: &Scenario, version: u32| {
+            std::os::unix::fs::symlink(format!("releases/{version}"), s.path("new")).expect("a link");
+            fs::rename(s.path("new"), s.path("current")).expect("the link in its place");
+        };
+        link(s, 1);
+        let options = ["--port=127.0.0.1:$PORT", "--dir=$DIR/current", "--ready=accepting", "--ready-timeout=10"];
+        let limits = ["--max-start-failures=1", "--kill-timeout=60", "--approve=test ! -e $DIR/current/held-back"];
+        let files = ["--log-file=log", "--pid-file=pid", "--status-file=st"];
+        let program = ["--", "plackup", "-s", "Starlet", "-E", "production", "app.psgi"];
+        s.start(&[&options[..], &limits, &files, &program].concat());
+        wait(s, "the first worker", |s| s.path("st").exists());
+        let mut deployment = Deployment::begin_load(s, "$PORT", &NEW_CLIENTS);
+        for (version, expected, reason) in [
+            (2, "exit 0", ""),
+            (3, "exit 125", "it is broken"),
+            (4, "exit 125", "is not ready in time"),
+            (5, "exit 125", "is not approved (exit 1)"),
+            (1, "exit 0", ""),
+        ] {
+            link(deployment.s, version);
+            let output = deployment.s.run_unrecorded(&[
+                "--restart",
+                "--restart-timeout=120",
+                "--pid-file=pid",
+                "--status-file=st",
+            ]);
+            assert_eq!(output.end, expected, "version {version}: {}", output.stderr);
+            assert!(output.stderr.contains(reason), "version {version}: {}", output.stderr);
+        }
+        deployment.version = 1;
+        let figures = deployment.stop();
+        println!("a_day_of_deploys: {figures}");
+        assert!(figures.lost.is_empty() && figures.dropped.is_empty(), "{figures}");
+        assert!([1, 2].iter().all(|version| figures.versions.contains(version)), "{figures}");
+        assert!(![3, 4].iter().any(|version| figures.versions.contains(version)), "{figures}");
+    });
 }
 
 // --- Perl servers
