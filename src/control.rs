@@ -156,12 +156,17 @@ fn wait_for_answer(superdaemon: &ForeignPidFile, request: &RequestFile) -> Resul
     }
 }
 
-/// Whether USR2 is caught, as /proc shows it.
+/// Whether USR2 is caught.
 pub(crate) fn catches_usr2(pid: Pid) -> bool {
+    has_signal(pid, "SigCgt:", libc::SIGUSR2)
+}
+
+/// Whether a line of /proc/PID/status has a signal.
+pub(crate) fn has_signal(pid: Pid, line: &str, signal: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    caught.is_some_and(|mask| mask & 1 << (libc::SIGUSR2 - 1) != 0)
+    let signals = status.lines().find_map(|text| text.strip_prefix(line));
+    let signals = signals.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    signals.is_some_and(|mask| mask & 1 << (signal - 1) != 0)
 }
 
 /// Before the next look.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::control::catches_usr2;
+use crate::control::{catches_usr2, has_signal};
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::pid_file::ForeignPidFile;
@@ -172,10 +172,10 @@ impl Room<'_> {
     }
 }
 
-/// Until this program has its handlers there.
+/// Until this program has its handlers there, and the signals that it catches come through. CHLD is never blocked then.
 fn wait_for_arrival(pid: Pid) -> Option<()> {
     let end = Instant::now() + ARRIVAL;
-    while !catches_usr2(pid) {
+    while !catches_usr2(pid) || has_signal(pid, "SigBlk:", libc::SIGCHLD) {
         if Instant::now() >= end || sys::kill(pid, 0) == Err(Errno::ESRCH) {
             return None;
         }
