@@ -36,7 +36,6 @@ const LONGEST_ANSWER: u64 = 4096;
 pub(crate) struct Successor {
     /// By which this one was executed: where a link leads may have changed since.
     path: PathBuf,
-    arguments: Vec<CString>,
     request: Option<RequestFile>,
     rehearsal: Option<Rehearsal>,
 }
@@ -60,12 +59,10 @@ impl Successor {
         }
         let handed = state.map(|state| state.get::<(Vec<u8>,)>("program")).transpose()?.flatten();
         let path = handed.map(|(path,)| path).or_else(|| Some(sys::program_path()?.into_bytes()));
-        let arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
-        let arguments: Vec<_> = arguments.split_terminator_nul().map(c_string).collect();
-        let Some(path) = path.filter(|_| !arguments.is_empty()) else { return Ok(None) };
+        let Some(path) = path else { return Ok(None) };
         let path = PathBuf::from(OsStr::from_bytes(&path));
         let request = options.pid_file.as_deref().map(RequestFile::of);
-        Ok(Some(Self { path, arguments, request, rehearsal: None }))
+        Ok(Some(Self { path, request, rehearsal: None }))
     }
 
     /// Says to `--upgrade`, if that has asked, what came of it.
@@ -93,12 +90,10 @@ impl Successor {
         fcntl(&answer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| text(b"pipe failed:", errno))?;
         let first = format!("{REHEARSAL}{},{}", state.as_raw_fd(), to_us.as_raw_fd());
         let path = c_string(self.path.as_os_str().as_bytes());
-        let arguments: CStringArray = self.arguments[..1]
-            .iter()
-            .cloned()
-            .chain([c_string(first.as_bytes())])
-            .chain(self.arguments[1..].iter().cloned())
-            .collect();
+        let own = own_arguments();
+        let (name, rest) = own.split_first().ok_or_else(|| b"its arguments are not to be known".to_vec())?;
+        let arguments: CStringArray =
+            [name.clone(), c_string(first.as_bytes())].into_iter().chain(rest.iter().cloned()).collect();
         let environment: CStringArray =
             sys::environment().iter().filter(|entry| !is_variable(entry)).map(|entry| c_string(entry)).collect();
         let blocked = block_all();
@@ -178,7 +173,7 @@ impl Successor {
         let kept: Vec<RawFd> = kept.into_iter().chain([state.as_raw_fd(), way_back.as_raw_fd()]).collect();
         let path = c_string(self.path.as_os_str().as_bytes());
         let variable = format!("{VARIABLE}={},{}", state.as_raw_fd(), way_back.as_raw_fd());
-        let errno = execute(&path, &self.arguments, &variable, &kept);
+        let errno = execute(&path, &own_arguments(), &variable, &kept);
         set_close_on_exec(&kept, CloseOnExec::Yes);
         self.failed(errno)
     }
@@ -308,12 +303,10 @@ impl HandedOver {
     pub(crate) fn go_back(&self, error: &Error) {
         let Some(way_back) = &self.way_back else { return };
         stderr::say(error.message());
-        let arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
-        let arguments: Vec<_> = arguments.split_terminator_nul().map(c_string).collect();
         let path = c_string(format!("/proc/self/fd/{}", way_back.as_raw_fd()).as_bytes());
         // It has no other way back than itself.
         let variable = format!("{VARIABLE}={},{}", self.fd, way_back.as_raw_fd());
-        execute(&path, &arguments, &variable, &[way_back.as_raw_fd()]);
+        execute(&path, &own_arguments(), &variable, &[way_back.as_raw_fd()]);
     }
 
     /// Everything has been taken over. Where this is the way back, the process is still named after its descriptor.
@@ -354,6 +347,12 @@ pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce(&
     let file = OpenOptions::new().write(true).open(format!("/proc/self/fd/{answer}"));
     let is_said = file.and_then(|mut file| file.write_all(&said)).is_ok();
     u8::from(token.is_err() || !is_said)
+}
+
+/// The command line that this process was started with.
+fn own_arguments() -> Vec<CString> {
+    let arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
+    arguments.split_terminator_nul().map(c_string).collect()
 }
 
 trait SplitNul {
