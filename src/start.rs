@@ -107,14 +107,14 @@ impl Resources {
             Some(handed_over) => self.resume(options, one_thread, environment, handed_over)?,
         };
         let Parts { launch, environment, manager, watch, pipe, files, state } = parts;
-        let successor = Successor::of(options, state.as_ref())?;
         let mut system = System::new(options, &self.listeners, files, watch, manager, pipe, &launch);
-        system.allow(successor);
+        system.allow(Successor::of(options, state.as_ref()));
         let life_cycle = LifeCycle::of(options);
         let ended;
         let mut supervisor;
         if let Some(state) = &state {
-            system.restore(state)?;
+            // Less than the supervisor's part, without which nothing goes on (and which has been read before).
+            system.restore(state).unwrap_or_else(|error| say(error.message()));
             supervisor = Supervisor::new(system, &life_cycle, environment);
             supervisor.restore(state)?;
             supervisor.keep_running();
@@ -201,7 +201,8 @@ impl Resources {
         let state = handed_over.read().and_then(|state| Handed::read(&state).map(|handed| (state, handed)));
         let (state, handed) = state.inspect_err(|error| handed_over.go_back(error))?;
         let (launch, blocked) = LaunchState::resume(one_thread, &handed.launch);
-        self.listeners = handed.listeners.take(options.backlog)?;
+        let listeners = handed.listeners.take(options.backlog);
+        self.listeners = listeners.inspect_err(|error| handed_over.go_back(error))?;
         if options.from_systemd {
             inherited::forget(&mut environment);
         }

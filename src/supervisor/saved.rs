@@ -61,6 +61,8 @@ pub(crate) struct Saved {
 
 impl Saved {
     pub(crate) fn read(state: &State) -> Result<Self, Error> {
+        // Of the environment.
+        state.all::<(Vec<u8>, Vec<u8>)>("variable")?;
         let (generation,) = state.require("generation")?;
         let (last_restart,) = state.require("last-restart")?;
         let current: Option<SavedWorker> = state.get("current")?;

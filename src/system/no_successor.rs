@@ -13,8 +13,8 @@ use crate::system::signals::LaunchState;
 pub(crate) enum Successor {}
 
 impl Successor {
-    pub(crate) fn of(_: &Options, _: Option<&State>) -> Result<Option<Self>, Error> {
-        Ok(None)
+    pub(crate) fn of(_: &Options, _: Option<&State>) -> Option<Self> {
+        None
     }
 
     pub(crate) fn answer(&self, _: &str, _: &[u8]) {

@@ -53,16 +53,15 @@ struct Rehearsal {
 
 impl Successor {
     /// None if this process isn't the program `start_server`, but another one that uses the library.
-    pub(crate) fn of(options: &Options, state: Option<&State>) -> Result<Option<Self>, Error> {
+    pub(crate) fn of(options: &Options, state: Option<&State>) -> Option<Self> {
         if !options.is_program {
-            return Ok(None);
+            return None;
         }
-        let handed = state.map(|state| state.get::<(Vec<u8>,)>("program")).transpose()?.flatten();
+        let handed = state.and_then(|state| state.get::<(Vec<u8>,)>("program").ok().flatten());
         let path = handed.map(|(path,)| path).or_else(|| Some(sys::program_path()?.into_bytes()));
-        let Some(path) = path else { return Ok(None) };
-        let path = PathBuf::from(OsStr::from_bytes(&path));
+        let path = PathBuf::from(OsStr::from_bytes(&path?));
         let request = options.pid_file.as_deref().map(RequestFile::of);
-        Ok(Some(Self { path, request, rehearsal: None }))
+        Some(Self { path, request, rehearsal: None })
     }
 
     /// Says to `--upgrade`, if that has asked, what came of it.
