@@ -299,7 +299,13 @@ fn a_superdaemon_that_is_killed_loses_no_connection() {
 #[test]
 fn kept_listeners_have_the_same_numbers() {
     ours_alone(|s| {
-        let options = ["--port=127.0.0.1:$PORT=7", "--port=127.0.0.1:$PORT2", "--interval=0", "--status-file=st"];
+        let options = [
+            "--port=127.0.0.1:$PORT=7",
+            "--port=127.0.0.1:$PORT2",
+            "--port=127.0.0.1:$PORT3=100",
+            "--interval=0",
+            "--status-file=st",
+        ];
         start_with_store(s, &[&options[..], &["--", "$PROBE"]].concat());
         s.wait_worker(1);
         let ports = s.worker_env(1, "SERVER_STARTER_PORT");

@@ -153,6 +153,8 @@ impl<'a> ListenPlan<'a> {
                 .map_err(|errno| Error::system(&[b"failed to pass on ", &inherited.name, b":"], errno))?;
         }
         listeners.backlog = self.backlog;
+        let row = self.next..self.next.saturating_add(RawFd::try_from(self.count()).unwrap_or(RawFd::MAX));
+        stored.keep_clear(|fd| self.targets.contains(&fd) || self.is_in_row && row.contains(&fd))?;
         let mut places = self.reserve_places()?.into_iter();
         for port in &self.ports {
             listeners.entries.push(self.listen_to_port(port, places.next(), script, stored)?);
@@ -222,7 +224,8 @@ impl<'a> ListenPlan<'a> {
         };
         script.leave(target.number);
         // SAFETY: none of our own descriptors is there: listeners avoid the targets of others (`open_at`), each of
-        // which is wanted once (`collect_targets`), and so does the log (`keep_clear`). Nothing else is open yet.
+        // which is wanted once (`collect_targets`), and so do the log and what the manager has kept (`keep_clear`). Nothing
+        // else is open yet.
         #[expect(unsafe_code)]
         let moved = unsafe { sys::move_to(fd, target.number) };
         let fd = moved.map_err(|errno| Error::system(&[b"dup2(2) failed(", &target.text, b"): "], errno))?;

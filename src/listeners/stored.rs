@@ -1,7 +1,7 @@
 //! Listeners that the service manager keeps for the next superdaemon (`FDSTORE=1` of `sd_notify(3)`): with `--sd-notify` and
 //! `--from-systemd`, one that is killed comes back without a refused connection.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::sys::{self, CloseOnExec};
 /// Begins the names that listeners of ours have at the manager.
 const PREFIX: &[u8] = b"start_server-";
 
-/// From here on they are out of the way of all listeners, or nearly so: these get the lowest numbers.
+/// From here on they are out of the way of listeners that get the lowest numbers.
 const OUT_OF_THE_WAY: i32 = 100;
 
 /// Those that an earlier superdaemon has left with the manager, and that are not in use yet.
@@ -40,6 +40,18 @@ impl Stored {
             }
         }
         Ok((Self(stored), theirs))
+    }
+
+    /// Moves them away from numbers where a listener `is_wanted`.
+    pub(super) fn keep_clear(&mut self, is_wanted: impl Fn(RawFd) -> bool) -> Result<(), Error> {
+        for (name, address, mut fd) in std::mem::take(&mut self.0) {
+            while is_wanted(fd.as_raw_fd()) {
+                let above = fd.as_raw_fd() + 1;
+                fd = sys::move_above(fd, above, CloseOnExec::Yes).map_err(cannot_create)?;
+            }
+            self.0.push((name, address, fd));
+        }
+        Ok(())
     }
 
     /// The one that a `--port` means, at the lowest free number, as if it had just been opened.

@@ -78,7 +78,9 @@ impl Successor {
         launch: &LaunchState,
         listeners: &[RawFd],
     ) -> Result<bool, Vec<u8>> {
-        let there = FileId::of(&self.path).ok_or_else(|| self.failed(Errno::last()))?;
+        let there = fs::metadata(&self.path);
+        let there = there.map_err(|error| text(&[self.path.as_os_str().as_bytes(), b":"].concat(), error))?;
+        let there = FileId::from(&there);
         if FileId::of(Path::new("/proc/self/exe")) == Some(there) {
             self.answer("same", b"");
             return Ok(false);

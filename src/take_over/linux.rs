@@ -23,8 +23,8 @@ use crate::take_over::tracee::{Tracee, word};
 /// How long a superdaemon may be busy, as with a start of a worker.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long this program may take to be there.
-const ARRIVAL: Duration = Duration::from_secs(10);
+/// How many seconds this program may take to be there.
+const ARRIVAL: u32 = 10;
 
 /// Lets this program go on in the place of the superdaemon that owns `pid_file`, and says so.
 ///
@@ -63,7 +63,7 @@ pub fn take_over(pid_file: &Path) -> Result<(), Error> {
     let text = state.to_text();
     execute(tracee, &predecessor, &program, text.as_bytes())
         .map_err(|errno| refusal(Error::system(&[program.as_os_str().as_bytes(), b":"], errno)))?;
-    wait_for_arrival(pid).ok_or(Error::TimedOut { what: "take-over", seconds: 10 })?;
+    wait_for_arrival(pid).ok_or(Error::TimedOut { what: "take-over", seconds: ARRIVAL })?;
     say(format!("start_server (pid:{pid}) is this program now, generation {generation} goes on"));
     Ok(())
 }
@@ -174,7 +174,7 @@ impl Room<'_> {
 
 /// Until this program has its handlers there, and the signals that it catches come through. CHLD is never blocked then.
 fn wait_for_arrival(pid: Pid) -> Option<()> {
-    let end = Instant::now() + ARRIVAL;
+    let end = Instant::now() + Duration::from_secs(ARRIVAL.into());
     while !catches_usr2(pid) || has_signal(pid, "SigBlk:", libc::SIGCHLD) {
         if Instant::now() >= end || sys::kill(pid, 0) == Err(Errno::ESRCH) {
             return None;
