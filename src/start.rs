@@ -115,6 +115,7 @@ impl Resources {
         if let Some(state) = &state {
             // Less than the supervisor's part, without which nothing goes on (and which has been read before).
             system.restore(state).unwrap_or_else(|error| say(error.message()));
+            system.answer_upgrade();
             supervisor = Supervisor::new(system, &life_cycle, environment);
             supervisor.restore(state)?;
             supervisor.keep_running();

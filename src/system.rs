@@ -174,11 +174,14 @@ impl<'a> System<'a> {
         state.fill_set("shut", &mut self.shut)?;
         self.is_ticking = state.get("ticking")?.is_some_and(|(is_ticking,)| is_ticking);
         self.manager.restore(state)?;
-        self.kin.restore(state)?;
+        self.kin.restore(state)
+    }
+
+    /// Says to `--upgrade` that this program runs now.
+    pub(crate) fn answer_upgrade(&self) {
         if let Some(successor) = &self.successor {
             successor.answer("runs", b"");
         }
-        Ok(())
     }
 
     /// Adds what the program that goes on needs to `state`, and gives the descriptors that go to it.
