@@ -264,8 +264,14 @@ impl Drop for Tracee {
                 let _ = self.set_mask(self.blocked());
             }
         }
-        // Only a stopped process can be let go. One that runs is let go when this process ends.
-        let _ = self.request(libc::PTRACE_DETACH, 0, 0);
+        // Only a stopped process can be let go; with the signal that has stopped it, if it is one. A process that runs is let go
+        // when this one ends.
+        let signal = match (&self.stopped, self.look()) {
+            (None, Ok(Some(Stop::Signal(signal)))) => c_ulong::try_from(signal).unwrap_or(0),
+            (None, Ok(None)) => return,
+            _ => 0,
+        };
+        let _ = self.request(libc::PTRACE_DETACH, 0, signal);
     }
 }
 
