@@ -184,7 +184,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         status_file,
         ready,
         ready_timeout: positive(&matches, "ready-timeout")?,
-        approve: given(&mut matches, "approve"),
+        approve: matches.remove_one("approve"),
         max_start_failures: positive(&matches, "max-start-failures")?,
         kill_timeout: positive(&matches, "kill-timeout")?,
         process_group: matches.get_flag("process-group"),

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::command::Exec;
 use crate::error::Error;
 use crate::stop_signal::StopSignal;
 
@@ -144,11 +145,15 @@ impl Options {
             (self.program.is_empty(), "server program not specified"),
             (
                 self.ready_timeout.is_some() && self.ready == Readiness::Interval && self.approve.is_none(),
-                "--ready-timeout option requires --ready=notify or --ready=accepting to be set as well",
+                "--ready-timeout option requires --ready=notify, --ready=accepting or --approve to be set as well",
             ),
             (
                 self.ready == Readiness::Accepting && !self.has_listeners(),
                 "--ready=accepting requires something to listen to",
+            ),
+            (
+                self.approve.as_ref().is_some_and(|command| Exec::of(command.as_encoded_bytes()).is_none()),
+                "--approve requires a command",
             ),
             (self.daemonize && self.sd_notify, "--sd-notify and --daemonize options can't be used together"),
         ];
@@ -196,9 +201,14 @@ mod tests {
         assert_eq!(options().check(), Ok(()));
         assert_eq!(message(Options::new(Vec::new())), "server program not specified");
         let rule = message(Options { ready_timeout: Some(1), ..options() });
-        assert_eq!(rule, "--ready-timeout option requires --ready=notify or --ready=accepting to be set as well");
+        assert_eq!(
+            rule,
+            "--ready-timeout option requires --ready=notify, --ready=accepting or --approve to be set as well"
+        );
         let rule = message(Options { ready: Readiness::Accepting, ..options() });
         assert_eq!(rule, "--ready=accepting requires something to listen to");
+        let blank = Options { approve: Some(" ".into()), ..options() };
+        assert_eq!(message(blank), "--approve requires a command");
         let from_systemd = Options { ready: Readiness::Accepting, from_systemd: true, ..options() };
         assert_eq!(from_systemd.check(), Ok(()));
         let rule = message(Options { daemonize: true, sd_notify: true, ..options() });

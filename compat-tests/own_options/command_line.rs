@@ -48,7 +48,7 @@ fn nothing_but_the_full_name_is_an_option_of_ours() {
 }
 
 /// What is said of a command line, and its exit code.
-const REFUSED: [(&[&str], &str, &str); 24] = [
+const REFUSED: [(&[&str], &str, &str); 27] = [
     (&["--ready="], "exit 1", "Option ready requires an argument\n"),
     (&["--ready", ""], "exit 255", "invalid ``ready'' value:\n"),
     (&["--ready=foo"], "exit 255", "invalid ``ready'' value:foo\n"),
@@ -61,13 +61,16 @@ const REFUSED: [(&[&str], &str, &str); 24] = [
     (
         &["--ready-timeout=5"],
         "exit 255",
-        "--ready-timeout option requires --ready=notify or --ready=accepting to be set as well\n",
+        "--ready-timeout option requires --ready=notify, --ready=accepting or --approve to be set as well\n",
     ),
     (
         &["--ready=interval", "--ready-timeout=5"],
         "exit 255",
-        "--ready-timeout option requires --ready=notify or --ready=accepting to be set as well\n",
+        "--ready-timeout option requires --ready=notify, --ready=accepting or --approve to be set as well\n",
     ),
+    (&["--approve="], "exit 1", "Option approve requires an argument\n"),
+    (&["--approve", ""], "exit 255", "--approve requires a command\n"),
+    (&["--approve= "], "exit 255", "--approve requires a command\n"),
     (&["--max-start-failures=0"], "exit 255", "invalid ``max-start-failures'' value:0\n"),
     (&["--max-start-failures=-3"], "exit 255", "invalid ``max-start-failures'' value:-3\n"),
     (&["--max-start-failures="], "exit 1", "Option max-start-failures requires an argument\n"),

@@ -228,8 +228,8 @@ fn own() -> [Arg; 15] {
             ),
         integer("ready-timeout", "SECS").help("A worker that is not ready by then is stopped,\nand has failed [default: 60]").long_help(
             "Seconds that a new worker may take to become ready. One that takes longer gets the signal of --signal-on-hup, and \
-             counts as a failed start; running workers are not affected. Default: 60. Only with --ready=notify or \
-             --ready=accepting.",
+             counts as a failed start; running workers are not affected. Default: 60. Only with --ready=notify, \
+             --ready=accepting or --approve, whose command may take as long.",
         ),
         text("approve", "COMMAND")
             .value_hint(ValueHint::CommandString)
