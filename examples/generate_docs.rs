@@ -249,9 +249,9 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Item(
                 "status file with .failed appended",
-                "Only with --max-start-failures: the generation of the last attempt of a restart that was given up. It \
-                 appears when the restart is given up, which --restart learns by it, and goes when a worker has \
-                 started.",
+                "Only with options that Server::Starter doesn't have, and while starts fail: the generation of the last attempt, \
+                 with \"goes on\" behind it until the restart is given up, and lines that say why it has failed. --restart \
+                 tells them. It goes when a worker has started.",
             ),
             Item(
                 "pid file with .upgrade appended",

@@ -1,5 +1,6 @@
 //! `--restart` and `--stop`: clients of a running superdaemon, ours or the original.
 
+mod delay;
 mod progress;
 
 use std::fs::{self, OpenOptions};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+use crate::control::delay::Delay;
 use crate::control::progress::Progress;
 use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
@@ -43,7 +45,7 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
     let newest = generations(status_file)?.pop();
     let awaited =
         newest.ok_or_else(|| Error::rule(&[b"no active process found in the status file"]))?.saturating_add(1);
-    let known_failure = FailureNote::of(status_file);
+    let delay = Delay::of(superdaemon.pid(), status_file, awaited);
     let begin = Instant::now();
     let mut progress = Progress::of(superdaemon.pid(), status_file, begin);
     superdaemon.kill(Signal::SIGHUP, SENTENCE)?;
@@ -51,26 +53,31 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
         // ORDER: looked at first, as a superdaemon may die just after it has finished.
         let alive = superdaemon.is_alive();
         let running = generations(status_file);
+        let failure = delay.failure();
         // Any later generation will do: the awaited one may have failed, or another restart was asked for, too
         // (`restart-ends`).
         match running.as_deref() {
-            Ok(&[generation]) if generation >= awaited => break Ok(generation),
+            // One that has failed may be all that is left, and not have ended.
+            Ok(&[generation])
+                if generation >= awaited && failure.as_ref().is_none_or(|note| note.generation() < generation) =>
+            {
+                break Ok(generation);
+            }
             Err(error) => break Err(error.clone()),
             Ok(_) => {}
         }
-        let failure = FailureNote::of(status_file).filter(|note| note.generation() >= awaited);
-        if failure.is_some() && failure != known_failure {
-            let reason = failure.map(FailureNote::into_reason).unwrap_or_default();
-            break Err(Error::GivenUp([b"the restart was given up, the old worker goes on", &reason[..]].concat()));
+        if let Some(failure) = failure.filter(FailureNote::is_last) {
+            let sentence = b"the restart was given up, the old worker goes on";
+            break Err(Error::GivenUp([sentence, &failure.reason()[..]].concat()));
         }
         if !alive {
             break Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
         }
         if let Some(seconds) = timeout.filter(|&seconds| begin.elapsed().as_secs() >= seconds.into()) {
-            break Err(Error::TimedOut { what: "restart", seconds });
+            break Err(Error::TimedOut { what: "restart", seconds, reason: delay.reason() });
         }
         if let Some(progress) = &mut progress {
-            progress.show(&running.unwrap_or_default(), awaited);
+            progress.show(&delay);
         }
         pause(begin);
     };
@@ -150,7 +157,7 @@ fn wait_for_answer(superdaemon: &ForeignPidFile, request: &RequestFile) -> Resul
             return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
         }
         if begin.elapsed().as_secs() >= ANSWER_LIMIT.into() {
-            return Err(Error::TimedOut { what: "upgrade", seconds: ANSWER_LIMIT });
+            return Err(Error::TimedOut { what: "upgrade", seconds: ANSWER_LIMIT, reason: Vec::new() });
         }
         pause(begin);
     }

@@ -38,6 +38,8 @@ pub enum Error {
         what: &'static str,
         /// The limit, in seconds.
         seconds: u32,
+        /// What it waits for, and why that may be, as far as it is known: nothing, or lines that each follow a newline.
+        reason: Vec<u8>,
     },
     /// Too many starts have failed in a row, or an upgrade was refused. Exit code 125.
     GivenUp(Vec<u8>),
@@ -67,7 +69,9 @@ impl Error {
             | Self::System { sentence, errno: 0 } => sentence.clone(),
             Self::System { sentence, errno } => with_reason(sentence, *errno),
             Self::Stdout { errno } => with_reason(b"Unable to flush stdout: ", *errno),
-            Self::TimedOut { what, seconds } => format!("the {what} is not over after {seconds} seconds").into(),
+            Self::TimedOut { what, seconds, reason } => {
+                [format!("the {what} is not over after {seconds} seconds").as_bytes(), reason].concat()
+            }
         }
     }
 

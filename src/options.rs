@@ -175,11 +175,6 @@ impl Options {
             || self.listen_fds
     }
 
-    /// Whether a restart may be given up.
-    pub(crate) fn may_give_up(&self) -> bool {
-        self.max_start_failures.is_some() || self.approve.is_some()
-    }
-
     /// Whether the service manager is to keep the listeners that are opened here.
     pub(crate) fn stores_listeners(&self) -> bool {
         self.from_systemd && self.sd_notify && !(self.ports.is_empty() && self.paths.is_empty())

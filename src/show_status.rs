@@ -7,6 +7,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 use crate::files::pid_file::ForeignPidFile;
+use crate::files::status_file;
 use crate::stderr::visible;
 use crate::sys::descendants::{children_of, is_zombie};
 use crate::sys::{self, Pid};
@@ -73,12 +74,7 @@ struct Listener {
 
 /// In the order of their generations.
 fn workers(superdaemon: Pid, status_file: Option<&Path>) -> Vec<Worker> {
-    let mut generations: BTreeMap<u64, Pid> = BTreeMap::new();
-    let status = status_file.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-    generations.extend(status.lines().filter_map(|line| {
-        let (generation, pid) = line.split_once(':')?;
-        Some((generation.parse::<u64>().ok()?, pid.parse::<Pid>().ok()?))
-    }));
+    let mut generations = status_file.map(status_file::workers).unwrap_or_default();
     let current = generations.keys().next_back().copied();
     for child in children_of(superdaemon).into_iter().filter(|&child| !is_zombie(child)) {
         let generation = variable(child, "SERVER_STARTER_GENERATION").and_then(|text| text.parse().ok());

@@ -269,9 +269,9 @@ fn meet_manager(options: &Options, environment: &mut Environment) -> Result<Serv
     Ok(manager)
 }
 
-/// The status file beside which there is a note, if a restart may be given up.
+/// The status file beside which failed starts are noted.
 fn failure_file(options: &Options) -> Option<&Path> {
-    options.status_file.as_deref().filter(|_| options.may_give_up())
+    options.status_file.as_deref().filter(|_| options.uses_our_own())
 }
 
 /// What a state has for the start. The rest is read by those that go on with it.

@@ -381,7 +381,8 @@ impl World for System<'_> {
             environment.reserve_pid("LISTEN_PID");
         }
         self.path = self.obituary.as_ref().and(path).unwrap_or_default();
-        let report = self.obituary.as_mut().and_then(|obituary| obituary.begin(self.files.log.as_ref()));
+        let number = generation.as_deref().and_then(|text| str::from_utf8(text).ok()?.parse().ok()).unwrap_or_default();
+        let report = self.obituary.as_mut().and_then(|obituary| obituary.begin(number, self.files.log.as_ref()));
         let blocked = signals::block_all();
         match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
@@ -474,10 +475,13 @@ impl World for System<'_> {
         let Some(obituary) = &mut self.obituary else { return };
         match failure {
             Failure::Ended(status) => {
-                let line = obituary.of(*status, &self.path, left_something, self.files.log.as_ref());
-                self.say(&line);
+                let line = obituary.of(*status, &self.path, left_something);
+                stderr::say(line);
             }
             Failure::GivenUp(line) => obituary.of_refused(line),
+        }
+        if let Some(file) = &mut self.files.failure {
+            file.note(obituary.generation(), false, &obituary.last);
         }
     }
 
@@ -496,7 +500,10 @@ impl World for System<'_> {
         }
         if let Some(file) = &mut self.files.failure {
             let reason = self.obituary.as_ref().map(|obituary| obituary.last.as_slice());
-            file.note(generation, reason.unwrap_or_default());
+            match generation {
+                Some(generation) => file.note(generation, true, reason.unwrap_or_default()),
+                None => file.remove(),
+            }
         }
     }
 

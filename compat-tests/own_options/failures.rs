@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::stop;
-use crate::harness::{Scenario, ours_alone};
+use crate::harness::{Output, Scenario, original_alone, ours_alone};
 
 const FILES: [&str; 3] = ["--pid-file=pid", "--status-file=st", "--port=127.0.0.1:$PORT"];
 const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
@@ -74,6 +74,68 @@ fn the_last_lines_of_the_log() {
     });
 }
 
+/// A restart that goes on when the time is over, with starts that fail again and again.
+#[test]
+fn a_failure_that_is_tried_again() {
+    ours_alone(|s| {
+        s.write("worker", "exec sleep 1000\n");
+        s.start(&[&FILES[..], &["--interval=1", "--kill-timeout=60", "--", "sh", "worker"]].concat());
+        s.wait("the first worker", |s| s.path("st").exists());
+        s.write("worker", "echo $$ >failed; exit 3\n");
+        let output = s.run(&[&RESTART[..], &["--restart-timeout=5"]].concat());
+        assert_eq!(output.end, "exit 124");
+        let (head, tail) = output.stderr.split_once("generation ").expect(&output.stderr);
+        assert_eq!(head, "the restart is not over after 5 seconds\n");
+        assert!(tail.ends_with(" has failed to start, waiting for the next one\nit has failed: exit 3\n"), "{tail}");
+        // It goes with the first worker that starts.
+        assert!(s.path("st.failed").exists());
+        s.write("worker", "exec sleep 1000\n");
+        s.wait("another worker", |s| !s.path("st.failed").exists());
+        stop(s);
+    });
+}
+
+/// Without options of ours there is no note, and none of the original's. The log tells, if it is a file.
+#[test]
+fn a_failure_that_only_the_log_tells_of() {
+    type Run = fn(&mut Scenario, &[&str]) -> Output;
+    fn tell(s: &mut Scenario, run: Run) {
+        s.write("worker", "exec sleep 1000\n");
+        s.start(&[&FILES[..], &["--interval=1", "--log-file=log", "--", "sh", "worker"]].concat());
+        s.wait("the first worker", |s| s.path("st").exists());
+        s.write("worker", "echo it is broken; kill -SEGV $$\n");
+        let output = run(s, &[&RESTART[..], &["--restart-timeout=5"]].concat());
+        assert_eq!(output.end, "exit 124");
+        let expected = "the restart is not over after 5 seconds\nwaiting for generation 2 to start\n\
+                        it has failed: killed by SIGSEGV\nit is broken\n";
+        assert_eq!(output.stderr.replace(" (core dumped)", ""), expected);
+        assert!(!s.path("st.failed").exists());
+        stop(s);
+    }
+    ours_alone(|s| tell(s, Scenario::run));
+    original_alone(|s| tell(s, Scenario::run_other));
+}
+
+/// Who has to end.
+#[test]
+fn an_old_worker_that_does_not_end() {
+    ours_alone(|s| {
+        s.start(&[&FILES[..], &["--interval=0", "--", "$PROBE", "G1=ign=TERM"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        let output = s.run(&[&RESTART[..], &["--restart-timeout=1"]].concat());
+        assert_eq!(output.end, "exit 124");
+        assert_eq!(
+            output.stderr,
+            "the restart is not over after 1 seconds\n\
+             generation 2 has started, waiting for the end of 1 (pid <W1>)\n"
+        );
+        s.signal_worker(1, "KILL");
+        s.wait_file("st", "2:<W2>\n");
+        stop(s);
+    });
+}
+
 /// As a program says that knows nothing of `SERVER_STARTER_PORT`.
 #[test]
 fn a_worker_that_listens_by_itself() {
@@ -135,7 +197,7 @@ fn a_restart_on_a_terminal() {
             .expect("script");
         assert!(output.status.success());
         let shown = String::from_utf8(output.stdout).unwrap();
-        assert!(shown.contains(" s: waiting for generation 2 to start\r\u{1b}[K"), "{shown:?}");
+        assert!(shown.contains(" s: waiting for generation 2 to start\u{1b}[?7h\r\u{1b}[K"), "{shown:?}");
         let told = &shown[shown.rfind("\u{1b}[K").unwrap() + 3..];
         let lines: Vec<&str> = told.lines().collect();
         assert!(

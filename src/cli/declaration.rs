@@ -276,7 +276,7 @@ fn own() -> [Arg; 15] {
         ),
         integer("restart-timeout", "SECS").help("Seconds that --restart waits\n[default: for ever]").long_help(
             "Seconds that --restart waits for the end of the restart. If that takes longer, --restart exits \
-             with 124, and the restart goes on. Default: for ever.",
+             with 124, having said what it was waiting for, and the restart goes on. Default: for ever.",
         ),
         flag("upgrade").help("Let the program that is on disk by now go on in\nthe place of the superdaemon of --pid-file").long_help(
             "Let the program that is on disk by now, after an update of this package, go on in the place of the \

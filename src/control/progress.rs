@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::control::delay::Delay;
 use crate::show_status::{Refused, refused};
 use crate::sys::Pid;
 
@@ -31,26 +32,19 @@ impl<'a> Progress<'a> {
         Some(Self { superdaemon, status_file, begin, started: None, shown: None, before })
     }
 
-    /// The generations that run, and the first one that is new.
-    pub(super) fn show(&mut self, generations: &[u64], awaited: u64) {
+    /// What `delay` is waiting for.
+    pub(super) fn show(&mut self, delay: &Delay<'_>) {
         let elapsed = self.begin.elapsed();
-        let newest = generations.last().copied().filter(|&newest| newest >= awaited);
-        if newest.is_some() {
-            self.started.get_or_insert(elapsed);
+        if self.started.is_none() && delay.started().is_some() {
+            self.started = Some(elapsed);
         }
         if self.shown.is_some_and(|shown| shown.elapsed() < INTERVAL) {
             return;
         }
         self.shown = Some(Instant::now());
-        let seconds = elapsed.as_secs_f64();
-        let line = match newest {
-            None => format!("{seconds:.1} s: waiting for generation {awaited} to start"),
-            Some(newest) => {
-                let old: Vec<_> = generations.iter().filter(|&&one| one != newest).map(ToString::to_string).collect();
-                format!("{seconds:.1} s: generation {newest} has started, waiting for the end of {}", old.join(", "))
-            }
-        };
-        let _ = write!(io::stderr(), "\r\x1b[K{line}");
+        // What doesn't fit is cut off: a line that is continued on the next one could not be written over.
+        let line = format!("{:.1} s: {}", elapsed.as_secs_f64(), delay.wait());
+        let _ = write!(io::stderr(), "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
     }
 
     /// The line goes, for what is to be said.

@@ -1,6 +1,7 @@
 //! The status file: a line `GENERATION:PID` for each worker that is alive or has not been reaped. Replaced as a whole,
 //! so that a reader never sees half of it. And the note beside it that tells of a restart that was given up.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,10 +18,13 @@ use crate::files::file_id::{FileId, remove_own};
 use crate::sets::set_of;
 use crate::state::State;
 use crate::stderr::{say, visible};
-use crate::sys::{self, CloseOnExec};
+use crate::sys::{self, CloseOnExec, Pid};
 
 /// How long to wait before what could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Behind the generation in a note, when others are tried.
+const GOES_ON: &str = " goes on";
 
 /// More than a note takes.
 const LONGEST_NOTE: usize = 8192;
@@ -178,8 +182,8 @@ impl Drop for StatusFile {
     }
 }
 
-/// The note beside the status file by which `--restart` learns that a restart was given up: the generation of its last
-/// attempt. It goes when a worker has started.
+/// The note beside the status file by which `--restart` learns of attempts to start a worker that have failed, and whether the
+/// restart was given up with that. It goes when a worker has started.
 pub(crate) struct FailureFile(StatusFile);
 
 impl FailureFile {
@@ -203,13 +207,16 @@ impl FailureFile {
         let _ = fs::remove_file(&self.0.path);
     }
 
-    /// Notes the last attempt with lines about why it has failed, or with None that a worker has started. If it fails, as on a full disk, a `--restart`
-    /// that waits for this waits until [`Self::retry`] succeeds.
-    pub(crate) fn note(&mut self, generation: Option<u64>, reason: &[u8]) {
-        match generation {
-            Some(generation) => drop(self.0.write(&[format!("{generation}\n").as_bytes(), reason].concat())),
-            None => self.0.remove(),
-        }
+    /// Notes that the attempt of a generation has failed, with lines about why; `is_last`: there is no other one. If it can't be
+    /// written, as on a full disk, a `--restart` that waits for this waits until [`Self::retry`] succeeds.
+    pub(crate) fn note(&mut self, generation: u64, is_last: bool, reason: &[u8]) {
+        let tail = if is_last { "" } else { GOES_ON };
+        let _ = self.0.write(&[format!("{generation}{tail}\n").as_bytes(), reason].concat());
+    }
+
+    /// A worker has started.
+    pub(crate) fn remove(&mut self) {
+        self.0.remove();
     }
 
     /// As that of the status file.
@@ -229,11 +236,12 @@ impl FailureFile {
     }
 }
 
-/// A note that a restart was given up. A later one differs from it.
+/// A note that a start has failed. A later one differs from it.
 #[derive(PartialEq, Eq)]
 pub(crate) struct FailureNote {
     id: FileId,
     generation: u64,
+    is_last: bool,
     /// The lines behind that of the generation.
     reason: Vec<u8>,
 }
@@ -244,24 +252,31 @@ impl FailureNote {
         let path = FailureFile::path(status_file);
         let mut content = read_regular(&path, LONGEST_NOTE)?;
         let line = content.iter().position(|&byte| byte == b'\n')?;
-        let generation = str::from_utf8(&content[..line]).ok()?.parse().ok()?;
-        Some(Self { id: FileId::of(&path)?, generation, reason: content.split_off(line + 1) })
+        let text = str::from_utf8(&content[..line]).ok()?;
+        let (digits, is_last) = text.strip_suffix(GOES_ON).map_or((text, true), |digits| (digits, false));
+        let generation = digits.parse().ok()?;
+        Some(Self { id: FileId::of(&path)?, generation, is_last, reason: content.split_off(line + 1) })
     }
 
-    /// The generation of the last attempt.
+    /// The generation of the attempt.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
+    /// Whether the restart was given up.
+    pub(crate) fn is_last(&self) -> bool {
+        self.is_last
+    }
+
     /// Why it has failed, as lines to be put behind another one.
-    pub(crate) fn into_reason(self) -> Vec<u8> {
+    pub(crate) fn reason(&self) -> Vec<u8> {
         let reason = self.reason.trim_ascii_end();
         if reason.is_empty() { Vec::new() } else { [b"\n", &visible_lines(reason)[..]].concat() }
     }
 }
 
 /// For a terminal.
-fn visible_lines(text: &[u8]) -> Vec<u8> {
+pub(crate) fn visible_lines(text: &[u8]) -> Vec<u8> {
     text.split(|&byte| byte == b'\n').map(visible).collect::<Vec<_>>().join(&b'\n')
 }
 
@@ -323,6 +338,16 @@ pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
     Ok(generations)
 }
 
+/// The workers in the status file at `path`, as far as they can be read.
+pub(crate) fn workers(path: &Path) -> BTreeMap<u64, Pid> {
+    let status = fs::read_to_string(path).unwrap_or_default();
+    let worker = |line: &str| {
+        let (generation, pid) = line.split_once(':')?;
+        Some((generation.parse().ok()?, pid.parse().ok()?))
+    };
+    status.lines().filter_map(worker).collect()
+}
+
 fn generation(line: &[u8]) -> Option<&[u8]> {
     let digits = &line[..line.iter().position(|&byte| byte == b':')?];
     (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some(digits)
@@ -370,15 +395,17 @@ mod tests {
         let path = dir.path().join("status");
         let mut file = FailureFile::new(&path).unwrap();
         assert!(FailureNote::of(&path).is_none());
-        file.note(Some(4), b"");
+        file.note(4, false, b"");
+        assert_eq!(FailureNote::of(&path).map(|note| (note.generation(), note.is_last())), Some((4, false)));
+        file.note(4, true, b"");
+        assert_eq!(FailureNote::of(&path).map(|note| (note.generation(), note.is_last())), Some((4, true)));
         let first = FailureNote::of(&path);
         assert!(first.is_some());
-        file.note(Some(4), b"it has failed: exit 1\n\x1b[31mred\n");
-        let reason = FailureNote::of(&path).map(FailureNote::into_reason);
+        file.note(4, true, b"it has failed: exit 1\n\x1b[31mred\n");
+        let reason = FailureNote::of(&path).map(|note| note.reason());
         assert_eq!(reason, Some(b"\nit has failed: exit 1\n\\u{1b}[31mred".to_vec()));
         assert!(FailureNote::of(&path) != first);
-        assert_eq!(FailureNote::of(&path).map(|note| note.generation()), Some(4));
-        file.note(None, b"");
+        file.remove();
         assert!(FailureNote::of(&path).is_none());
         for content in ["", "4", "x\n", "-1\n"] {
             fs::write(FailureFile::path(&path), content).unwrap();

@@ -1,23 +1,13 @@
 //! Why a new worker has failed to start, as far as that can be known: with options of ours, a line tells, and so does the
 //! note by which `--restart` learns that it was given up.
 
-use std::fs::File;
-use std::io::{self, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write, pipe};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
 
 use crate::files::log_file::LogFile;
+use crate::files::log_tail::{LogTail, last_lines};
 use crate::sys::{self, WaitStatus, in_words};
-
-/// Lines of the log that are told with it.
-const MOST_LINES: usize = 5;
-
-/// What lines of the superdaemon about a new worker begin with.
-const OWN_LINES: [&[u8]; 2] = [b"starting new worker ", b"new worker "];
-
-/// How much of the log is looked at.
-const LONGEST_LOOK: u64 = 16 * 1024;
 
 /// What is known of the start of the newest worker.
 pub(super) struct Obituary {
@@ -25,20 +15,22 @@ pub(super) struct Obituary {
     listeners: Vec<u8>,
     /// Tells of an exec that has failed.
     exec: Option<PipeReader>,
-    /// Where the log ended when it was started, if it is a file.
-    log_end: Option<u64>,
+    /// The log when it was started, if it is a file.
+    log: Option<LogTail>,
+    generation: u64,
     /// Of the last failure, for the note.
     pub(super) last: Vec<u8>,
 }
 
 impl Obituary {
     pub(super) fn new(listeners: Vec<u8>) -> Self {
-        Self { listeners, exec: None, log_end: None, last: Vec::new() }
+        Self { listeners, exec: None, log: None, generation: 0, last: Vec::new() }
     }
 
     /// For the worker that is about to be started: what it writes to if it can't execute its program.
-    pub(super) fn begin(&mut self, log: Option<&LogFile>) -> Option<PipeWriter> {
-        self.log_end = log.and_then(|_| fstat(io::stderr()).ok()).and_then(|stat| u64::try_from(stat.st_size).ok());
+    pub(super) fn begin(&mut self, generation: u64, log: Option<&LogFile>) -> Option<PipeWriter> {
+        self.generation = generation;
+        self.log = log.and_then(|log| LogTail::of(&log.path));
         let (reader, writer) = pipe().ok()?;
         self.exec = Some(reader);
         Some(writer)
@@ -54,16 +46,15 @@ impl Obituary {
         let _ = report.write_all(&(errno as i32).to_ne_bytes());
     }
 
+    /// The newest worker.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// What there is to say of a worker that has ended with `status`. `path`: where its program was looked for.
     /// `left_something`: what it has started lives on.
-    pub(super) fn of(
-        &mut self,
-        status: WaitStatus,
-        path: &[u8],
-        left_something: bool,
-        log: Option<&LogFile>,
-    ) -> Vec<u8> {
-        let said = log.zip(self.log_end).and_then(|(log, end)| read_from(log, end)).unwrap_or_default();
+    pub(super) fn of(&mut self, status: WaitStatus, path: &[u8], left_something: bool) -> Vec<u8> {
+        let said = self.log.as_ref().map(LogTail::read).unwrap_or_default();
         let mut errno = [0; 4];
         let has_told = self.exec.take().is_some_and(|mut exec| exec.read_exact(&mut errno).is_ok());
         let mut line = b"it has failed: ".to_vec();
@@ -80,11 +71,7 @@ impl Obituary {
                 line.extend(b", it has put itself into the background: it has to stay in the foreground");
             }
         }
-        // Without what the superdaemon itself has said of it.
-        let is_of_worker = |line: &&[u8]| !line.is_empty() && !OWN_LINES.iter().any(|own| line.starts_with(own));
-        let lines: Vec<&[u8]> = said.split(|&byte| byte == b'\n').filter(is_of_worker).collect();
-        let last = lines.iter().rev().take(MOST_LINES).rev();
-        self.last = last.fold([&line[..], b"\n"].concat(), |text, line| [&text[..], line, b"\n"].concat());
+        self.last = [&line[..], b"\n", &last_lines(&said)].concat();
         line
     }
 
@@ -92,15 +79,6 @@ impl Obituary {
     pub(super) fn of_refused(&mut self, line: &[u8]) {
         self.last = [line, b"\n"].concat();
     }
-}
-
-fn read_from(log: &LogFile, end: u64) -> Option<Vec<u8>> {
-    let mut file = File::open(&log.path).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(end.max(length.saturating_sub(LONGEST_LOOK)))).ok()?;
-    let mut text = Vec::new();
-    file.take(LONGEST_LOOK).read_to_end(&mut text).ok()?;
-    Some(text)
 }
 
 fn contains(text: &[u8], wanted: &[u8]) -> bool {

@@ -1,0 +1,55 @@
+//! What has been written to a log since a moment, to tell why a worker has failed.
+
+use std::fs::{File, Metadata};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use crate::files::file_id::FileId;
+
+/// Lines that are told.
+const MOST_LINES: usize = 5;
+
+/// How much is looked at.
+const LONGEST_LOOK: u64 = 16 * 1024;
+
+/// What lines of the superdaemon about a new worker begin with.
+const OWN_LINES: [&[u8]; 4] =
+    [b"starting new worker ", b"new worker ", b"received HUP, spawning a new worker", b"it has failed: "];
+
+/// Where a log ended.
+pub(crate) struct LogTail {
+    path: PathBuf,
+    file: FileId,
+    end: u64,
+}
+
+impl LogTail {
+    /// None if there is no regular file.
+    pub(crate) fn of(path: &Path) -> Option<Self> {
+        let metadata = path.metadata().ok().filter(Metadata::is_file)?;
+        Some(Self { path: path.to_owned(), file: FileId::from(&metadata), end: metadata.len() })
+    }
+
+    /// What has been written since, the last of it if that is much. Another file of that name is new as a whole.
+    pub(crate) fn read(&self) -> Vec<u8> {
+        self.try_to_read().unwrap_or_default()
+    }
+
+    fn try_to_read(&self) -> Option<Vec<u8>> {
+        let mut file = File::open(&self.path).ok()?;
+        let metadata = file.metadata().ok().filter(Metadata::is_file)?;
+        let begin = if FileId::from(&metadata) == self.file { self.end } else { 0 };
+        file.seek(SeekFrom::Start(begin.max(metadata.len().saturating_sub(LONGEST_LOOK)))).ok()?;
+        let mut text = Vec::new();
+        file.take(LONGEST_LOOK).read_to_end(&mut text).ok()?;
+        Some(text)
+    }
+}
+
+/// The last lines, each with its newline, without what the superdaemon itself has said of a worker.
+pub(crate) fn last_lines(text: &[u8]) -> Vec<u8> {
+    let is_of_worker = |line: &&[u8]| !line.is_empty() && !OWN_LINES.iter().any(|own| line.starts_with(own));
+    let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').filter(is_of_worker).collect();
+    let last = &lines[lines.len().saturating_sub(MOST_LINES)..];
+    last.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect()
+}
