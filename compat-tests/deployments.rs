@@ -21,6 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
 use crate::harness::{Scenario, both, failure, ours_alone};
+use crate::scenarios::launch::as_pid_1;
 use load::{Address, Client, Figures, Load};
 
 /// For each wait. Nothing depends on how long one takes, but a test that hangs has to end.
@@ -229,65 +230,104 @@ fn hups_under_load(
     deployment.end()
 }
 
-/// docs/deploy.md: a version is a directory, and a deploy a link and `--restart`. Each version that fails leaves the one before.
+/// docs/deploy.md: a version is a directory, and a deploy a link and `--restart`, which `restart` runs. Each version that fails
+/// leaves the one before.
+fn day_of_deploys(s: &mut Scenario, restart: impl Fn(&mut Scenario, &[&str]) -> (String, String)) {
+    s.mkdir("releases");
+    let app = |version: u32| {
+        format!(
+            "my $body = \"version {version}\\n\"; \
+             sub {{ [200, ['Content-Type', 'text/plain', 'Content-Length', length $body], [$body]] }}"
+        )
+    };
+    let versions = [
+        (1, app(1)),
+        (2, app(2)),
+        (3, "die \"it is broken\\n\"".into()),
+        (4, "sleep 1000 while 1".into()),
+        (5, app(5)),
+    ];
+    for (version, code) in versions {
+        s.mkdir(&format!("releases/{version}"));
+        s.write(&format!("releases/{version}/app.psgi"), &code);
+    }
+    s.write("releases/5/held-back", "");
+    let link = |s: &Scenario, version: u32| {
+        std::os::unix::fs::symlink(format!("releases/{version}"), s.path("new")).expect("a link");
+        fs::rename(s.path("new"), s.path("current")).expect("the link in its place");
+    };
+    link(s, 1);
+    let options = ["--port=127.0.0.1:$PORT", "--dir=$DIR/current", "--ready=accepting", "--ready-timeout=10"];
+    let limits = ["--max-start-failures=1", "--kill-timeout=60", "--approve=test ! -e $DIR/current/held-back"];
+    let files = ["--log-file=log", "--pid-file=pid", "--status-file=st"];
+    let program = ["--", "plackup", "-s", "Starlet", "-E", "production", "app.psgi"];
+    s.start(&[&options[..], &limits, &files, &program].concat());
+    wait(s, "the first worker", |s| s.path("st").exists());
+    let load = Load::begin(Address::Port(s.port()), &NEW_CLIENTS);
+    wait(s, "an answer of version 1", |_| load.has_seen(1));
+    for (version, expected, reason) in [
+        (2, "exit 0", ""),
+        (3, "exit 125", "it is broken"),
+        (4, "exit 125", "is not ready in time"),
+        (5, "exit 125", "is not approved (exit 1)"),
+        (1, "exit 0", ""),
+    ] {
+        link(s, version);
+        let files = ["--pid-file=pid", "--status-file=st"];
+        let (end, said) = restart(s, &[&["--restart", "--restart-timeout=120"], &files[..]].concat());
+        assert_eq!(end, expected, "version {version}: {said}");
+        assert!(said.contains(reason), "version {version}: {said}");
+    }
+    let figures = load.end();
+    println!("a_day_of_deploys: {figures}");
+    assert!(figures.lost.is_empty() && figures.dropped.is_empty(), "{figures}");
+    assert!([1, 2].iter().all(|version| figures.versions.contains(version)), "{figures}");
+    assert!(![3, 4].iter().any(|version| figures.versions.contains(version)), "{figures}");
+}
+
 #[test]
 fn a_day_of_deploys() {
     ours_alone(|s| {
-        s.mkdir("releases");
-        let app = |version: u32| {
-            format!(
-                "my $body = \"version {version}\\n\"; \
-                 sub {{ [200, ['Content-Type', 'text/plain', 'Content-Length', length $body], [$body]] }}"
-            )
-        };
-        let versions = [
-            (1, app(1)),
-            (2, app(2)),
-            (3, "die \"it is broken\\n\"".into()),
-            (4, "sleep 1000 while 1".into()),
-            (5, app(5)),
-        ];
-        for (version, code) in versions {
-            s.mkdir(&format!("releases/{version}"));
-            s.write(&format!("releases/{version}/app.psgi"), &code);
-        }
-        s.write("releases/5/held-back", "");
-        let link = |s: &Scenario, version: u32| {
-            std::os::unix::fs::symlink(format!("releases/{version}"), s.path("new")).expect("a link");
-            fs::rename(s.path("new"), s.path("current")).expect("the link in its place");
-        };
-        link(s, 1);
-        let options = ["--port=127.0.0.1:$PORT", "--dir=$DIR/current", "--ready=accepting", "--ready-timeout=10"];
-        let limits = ["--max-start-failures=1", "--kill-timeout=60", "--approve=test ! -e $DIR/current/held-back"];
-        let files = ["--log-file=log", "--pid-file=pid", "--status-file=st"];
-        let program = ["--", "plackup", "-s", "Starlet", "-E", "production", "app.psgi"];
-        s.start(&[&options[..], &limits, &files, &program].concat());
-        wait(s, "the first worker", |s| s.path("st").exists());
-        let mut deployment = Deployment::begin_load(s, "$PORT", &NEW_CLIENTS);
-        for (version, expected, reason) in [
-            (2, "exit 0", ""),
-            (3, "exit 125", "it is broken"),
-            (4, "exit 125", "is not ready in time"),
-            (5, "exit 125", "is not approved (exit 1)"),
-            (1, "exit 0", ""),
-        ] {
-            link(deployment.s, version);
-            let output = deployment.s.run_unrecorded(&[
-                "--restart",
-                "--restart-timeout=120",
-                "--pid-file=pid",
-                "--status-file=st",
-            ]);
-            assert_eq!(output.end, expected, "version {version}: {}", output.stderr);
-            assert!(output.stderr.contains(reason), "version {version}: {}", output.stderr);
-        }
-        deployment.version = 1;
-        let figures = deployment.stop();
-        println!("a_day_of_deploys: {figures}");
-        assert!(figures.lost.is_empty() && figures.dropped.is_empty(), "{figures}");
-        assert!([1, 2].iter().all(|version| figures.versions.contains(version)), "{figures}");
-        assert!(![3, 4].iter().any(|version| figures.versions.contains(version)), "{figures}");
+        day_of_deploys(s, |s, options| {
+            let output = s.run_unrecorded(options);
+            (output.end, output.stderr)
+        });
+        send(superdaemon(s), Signal::SIGTERM);
+        assert_eq!(s.wait_exit(), "exit 0");
     });
+}
+
+/// In a container, into which a deploy comes by nsenter(1), as by `docker exec`, and the end as a TERM to PID 1.
+#[test]
+fn a_day_of_deploys_as_pid_1() {
+    ours_alone(|s| {
+        as_pid_1(s, "exec \"$0\" \"$@\"");
+        day_of_deploys(s, |s, options| {
+            let user: &[&str] = if Uid::effective().is_root() { &[] } else { &["--user", "--preserve-credentials"] };
+            let target = format!("--target={}", pid_1(s));
+            let command = format!("cd '{}' && exec '{}' \"$@\"", s.path(".").display(), s.program().display());
+            let output = Command::new("nsenter")
+                .args([&target, "--pid", "--mount"])
+                .args(user)
+                .args(["--", "sh", "-c", &command, "sh"])
+                .args(options)
+                .output()
+                .expect("nsenter");
+            let end = output.status.code().map_or_else(|| output.status.to_string(), |code| format!("exit {code}"));
+            (end, String::from_utf8_lossy(&output.stderr).into_owned())
+        });
+        assert_eq!(fs::read_to_string(s.path("pid")).expect("the pid file"), "1\n");
+        send(pid_1(s), Signal::SIGTERM);
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert!(!s.path("pid").exists() && !s.path("st").exists());
+    });
+}
+
+/// The superdaemon of `as_pid_1`, as it is called out here.
+fn pid_1(s: &Scenario) -> i32 {
+    let unshare = s.superdaemon();
+    let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).expect("children of unshare");
+    children.trim().parse().expect("one child")
 }
 
 // --- Perl servers
