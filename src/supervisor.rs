@@ -270,7 +270,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         if !self.is_stop_requested() {
             self.check_alive(pid)?;
             if !is_in_time {
-                self.give_up_on(worker, "is not ready in time");
+                self.give_up_on(worker, "is not ready in time", world::Failure::NotReady);
                 return Err(interval.into());
             }
             self.seek_approval(worker)?;
@@ -308,7 +308,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
         self.check_alive(worker.pid)?;
         verdict.map_err(|reason| {
-            self.give_up_on(worker, &format!("is not approved ({reason})"));
+            self.give_up_on(worker, &format!("is not approved ({reason})"), world::Failure::NotApproved);
             Failure { pause: self.life_cycle.interval, is_unapproved: true }
         })
     }
@@ -325,10 +325,11 @@ impl<'a, W: World> Supervisor<'a, W> {
     }
 
     /// Stops a new worker that is not to take over.
-    fn give_up_on(&mut self, worker: Worker, why: &str) {
+    fn give_up_on(&mut self, worker: Worker, why: &str, failure: fn(Vec<u8>) -> world::Failure) {
         let signal = &self.life_cycle.signal_on_hup;
-        self.say([format!("new worker {} {why}, sending ", worker.pid).as_bytes(), signal.text()].concat());
-        self.world.explain(&world::Failure::GivenUp(format!("new worker {} {why}", worker.pid).into()));
+        let line = format!("new worker {} {why}", worker.pid).into_bytes();
+        self.say([&line, b", sending ".as_slice(), signal.text()].concat());
+        self.world.explain(&failure(line));
         self.old.add(worker);
         self.stop(worker.pid, signal);
         self.update_status();

@@ -478,7 +478,11 @@ impl World for System<'_> {
                 let line = obituary.of(*status, &self.path, left_something);
                 stderr::say(line);
             }
-            Failure::GivenUp(line) => obituary.of_refused(line),
+            Failure::NotReady(line) => {
+                let lack = obituary.of_late(line, self.watch.lack());
+                stderr::say(lack);
+            }
+            Failure::NotApproved(line) => obituary.of_refused(line),
         }
         if let Some(file) = &mut self.files.failure {
             file.note(obituary.generation(), false, &obituary.last);

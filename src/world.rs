@@ -107,8 +107,10 @@ impl Request {
 pub(crate) enum Failure {
     /// It has ended.
     Ended(WaitStatus),
-    /// It was given up, which has been said in this line.
-    GivenUp(Vec<u8>),
+    /// It was not ready in time, which has been said in this line.
+    NotReady(Vec<u8>),
+    /// It is not approved, which has been said in this line.
+    NotApproved(Vec<u8>),
 }
 
 /// A worker that has started, and is to take over.

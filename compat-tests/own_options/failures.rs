@@ -136,6 +136,43 @@ fn an_old_worker_that_does_not_end() {
     });
 }
 
+/// What it lacks, and what it has written.
+#[test]
+fn a_worker_that_is_never_ready() {
+    ours_alone(|s| {
+        let program = "exec perl -MIO::Socket::INET -e '$ENV{SERVER_STARTER_PORT} =~ /=([0-9]+)$/; open my $l, \"<&=$1\"; accept my $c, $l'\n";
+        s.write("worker", program);
+        let limits = ["--ready=accepting", "--ready-timeout=1", "--max-start-failures=1", "--log-file=log"];
+        s.start(&[&FILES[..], &limits, &["--", "sh", "worker"]].concat());
+        s.wait("the first worker", |s| s.path("st").exists());
+        s.write("worker", "echo waiting for the database; exec sleep 1000\n");
+        let output = s.run(&RESTART);
+        assert_eq!(output.end, "exit 125");
+        let lines: Vec<&str> = output.stderr.lines().collect();
+        assert_eq!(lines[0], "the restart was given up, the old worker goes on");
+        assert!(lines[1].starts_with("new worker ") && lines[1].ends_with(" is not ready in time"), "{lines:?}");
+        let lack = "it has failed: it is alive, but has not waited for a connection at a listener after 1 seconds";
+        assert_eq!(lines[2..], [lack, "waiting for the database"]);
+        s.wait("the log", |s| s.show("log").contains(lack));
+        stop(s);
+    });
+}
+
+/// What the command of --approve has said.
+#[test]
+fn a_worker_that_is_not_approved() {
+    ours_alone(|s| {
+        s.write("approve", "exit 0\n");
+        start(s, &["--approve=sh approve", "--log-file=log"]);
+        s.write("approve", "echo the smoke test fails; exit 1\n");
+        let output = s.run(&RESTART);
+        assert_eq!(output.end, "exit 125");
+        let tail = " is not approved (exit 1)\nthe smoke test fails\n";
+        assert!(output.stderr.ends_with(tail), "{}", output.stderr);
+        stop(s);
+    });
+}
+
 /// As a program says that knows nothing of `SERVER_STARTER_PORT`.
 #[test]
 fn a_worker_that_listens_by_itself() {

@@ -2,6 +2,7 @@
 //! note by which `--restart` learns that it was given up.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::time::Instant;
 
 use nix::errno::Errno;
 
@@ -18,18 +19,19 @@ pub(super) struct Obituary {
     /// The log when it was started, if it is a file.
     log: Option<LogTail>,
     generation: u64,
+    begun: Instant,
     /// Of the last failure, for the note.
     pub(super) last: Vec<u8>,
 }
 
 impl Obituary {
     pub(super) fn new(listeners: Vec<u8>) -> Self {
-        Self { listeners, exec: None, log: None, generation: 0, last: Vec::new() }
+        Self { listeners, exec: None, log: None, generation: 0, begun: Instant::now(), last: Vec::new() }
     }
 
     /// For the worker that is about to be started: what it writes to if it can't execute its program.
     pub(super) fn begin(&mut self, generation: u64, log: Option<&LogFile>) -> Option<PipeWriter> {
-        self.generation = generation;
+        (self.generation, self.begun) = (generation, Instant::now());
         self.log = log.and_then(|log| LogTail::of(&log.path));
         let (reader, writer) = pipe().ok()?;
         self.exec = Some(reader);
@@ -75,9 +77,18 @@ impl Obituary {
         line
     }
 
-    /// Of one that was not in time, or not approved.
-    pub(super) fn of_refused(&mut self, line: &[u8]) {
-        self.last = [line, b"\n"].concat();
+    /// What there is to say of a worker that is alive, and was not ready in time. `lack`: what it has not done.
+    pub(super) fn of_late(&mut self, line: &[u8], lack: &str) -> Vec<u8> {
+        let seconds = self.begun.elapsed().as_secs();
+        let known = format!("it has failed: it is alive, but {lack} after {seconds} seconds").into_bytes();
+        self.of_refused(&[line, b"\n", &known].concat());
+        known
+    }
+
+    /// Of one that was not approved.
+    pub(super) fn of_refused(&mut self, lines: &[u8]) {
+        let said = self.log.as_ref().map(LogTail::read).unwrap_or_default();
+        self.last = [lines, b"\n", &last_lines(&said)].concat();
     }
 }
 
