@@ -232,7 +232,7 @@ fn hups_under_load(
 
 /// docs/deploy.md: a version is a directory, and a deploy a link and `--restart`, which `restart` runs. Each version that fails
 /// leaves the one before.
-fn day_of_deploys(s: &mut Scenario, restart: impl Fn(&mut Scenario, &[&str]) -> (String, String)) {
+fn day_of_deploys(s: &mut Scenario, more: &[&str], restart: impl Fn(&mut Scenario, &[&str]) -> (String, String)) {
     s.mkdir("releases");
     let app = |version: u32| {
         format!(
@@ -261,7 +261,7 @@ fn day_of_deploys(s: &mut Scenario, restart: impl Fn(&mut Scenario, &[&str]) -> 
     let limits = ["--max-start-failures=1", "--kill-timeout=60", "--approve=test ! -e $DIR/current/held-back"];
     let files = ["--log-file=log", "--pid-file=pid", "--status-file=st"];
     let program = ["--", "plackup", "-s", "Starlet", "-E", "production", "app.psgi"];
-    s.start(&[&options[..], &limits, &files, &program].concat());
+    s.start(&[&options[..], &limits, &files, more, &program].concat());
     wait(s, "the first worker", |s| s.path("st").exists());
     let load = Load::begin(Address::Port(s.port()), &NEW_CLIENTS);
     wait(s, "an answer of version 1", |_| load.has_seen(1));
@@ -285,15 +285,16 @@ fn day_of_deploys(s: &mut Scenario, restart: impl Fn(&mut Scenario, &[&str]) -> 
     assert!(![3, 4].iter().any(|version| figures.versions.contains(version)), "{figures}");
 }
 
+/// As an init script has it.
 #[test]
 fn a_day_of_deploys() {
     ours_alone(|s| {
-        day_of_deploys(s, |s, options| {
+        day_of_deploys(s, &["--daemonize"], |s, options| {
             let output = s.run_unrecorded(options);
             (output.end, output.stderr)
         });
-        send(superdaemon(s), Signal::SIGTERM);
-        assert_eq!(s.wait_exit(), "exit 0");
+        assert_eq!(s.run_unrecorded(&["--stop", "--pid-file=pid"]).end, "exit 0");
+        assert!(!s.path("pid").exists() && !s.path("st").exists());
     });
 }
 
@@ -302,7 +303,7 @@ fn a_day_of_deploys() {
 fn a_day_of_deploys_as_pid_1() {
     ours_alone(|s| {
         as_pid_1(s, "exec \"$0\" \"$@\"");
-        day_of_deploys(s, |s, options| {
+        day_of_deploys(s, &[], |s, options| {
             let user: &[&str] = if Uid::effective().is_root() { &[] } else { &["--user", "--preserve-credentials"] };
             let target = format!("--target={}", pid_1(s));
             let command = format!("cd '{}' && exec '{}' \"$@\"", s.path(".").display(), s.program().display());

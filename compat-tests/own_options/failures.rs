@@ -1,6 +1,7 @@
 //! Why a new worker has failed to start: what is said of it where options of ours are in use, and what `--restart` says.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use super::stop;
@@ -8,6 +9,9 @@ use crate::harness::{Output, Scenario, original_alone, ours_alone};
 
 const FILES: [&str; 3] = ["--pid-file=pid", "--status-file=st", "--port=127.0.0.1:$PORT"];
 const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
+
+/// Runs a command line of ours, whichever program is the superdaemon.
+type Run = fn(&mut Scenario, &[&str]) -> Output;
 
 /// The worker is `sh worker`, of which a restart takes what the file holds then.
 fn start(s: &mut Scenario, options: &[&str]) {
@@ -98,7 +102,6 @@ fn a_failure_that_is_tried_again() {
 /// Without options of ours there is no note, and none of the original's. The log tells, if it is a file.
 #[test]
 fn a_failure_that_only_the_log_tells_of() {
-    type Run = fn(&mut Scenario, &[&str]) -> Output;
     fn tell(s: &mut Scenario, run: Run) {
         s.write("worker", "exec sleep 1000\n");
         s.start(&[&FILES[..], &["--interval=1", "--log-file=log", "--", "sh", "worker"]].concat());
@@ -219,32 +222,35 @@ fn nothing_more_without_options_of_ours() {
     });
 }
 
-/// On a terminal, `--restart` shows what it waits for, and in the end what came of it.
+/// On a terminal, `--restart` shows what it waits for, and in the end what came of it; of a running original, too.
 #[test]
 fn a_restart_on_a_terminal() {
-    ours_alone(|s| {
-        s.start(&[&FILES[..], &["--interval=1", "--", "$PROBE"]].concat());
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
-        let program = s.program().to_owned();
-        let command = format!("cd '{}'; '{}' {}", s.path(".").display(), program.display(), RESTART.join(" "));
-        let output = Command::new("script")
-            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
-            .output()
-            .expect("script");
-        assert!(output.status.success());
-        let shown = String::from_utf8(output.stdout).unwrap();
-        assert!(shown.contains(" s: waiting for generation 2 to start\u{1b}[?7h\r\u{1b}[K"), "{shown:?}");
-        let told = &shown[shown.rfind("\u{1b}[K").unwrap() + 3..];
-        let lines: Vec<&str> = told.lines().collect();
-        assert!(
-            lines[0].starts_with("generation 2 serves: it had started after ") && lines[0].ends_with(" s later"),
-            "{told:?}"
-        );
-        assert_eq!(lines[1], format!("127.0.0.1:{}: 0 refused by a full queue", s.port()));
-        // Where nobody looks, not a byte.
-        let output = s.run(&RESTART);
-        assert_eq!((output.end.as_str(), output.stdout.as_str(), output.stderr.as_str()), ("exit 0", "", ""));
-        stop(s);
-    });
+    ours_alone(|s| on_a_terminal(s, Scenario::program, Scenario::run));
+    original_alone(|s| on_a_terminal(s, Scenario::other, Scenario::run_other));
+}
+
+/// `program` is ours, and so is what `run` runs.
+fn on_a_terminal(s: &mut Scenario, program: fn(&Scenario) -> &Path, run: Run) {
+    s.start(&[&FILES[..], &["--interval=1", "--", "$PROBE"]].concat());
+    s.wait_worker(1);
+    s.wait_file("st", "1:<W1>\n");
+    let command = format!("cd '{}'; '{}' {}", s.path(".").display(), program(s).display(), RESTART.join(" "));
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .output()
+        .expect("script");
+    assert!(output.status.success());
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.contains(" s: waiting for generation 2 to start\u{1b}[?7h\r\u{1b}[K"), "{shown:?}");
+    let told = &shown[shown.rfind("\u{1b}[K").unwrap() + 3..];
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(
+        lines[0].starts_with("generation 2 serves: it had started after ") && lines[0].ends_with(" s later"),
+        "{told:?}"
+    );
+    assert_eq!(lines[1], format!("127.0.0.1:{}: 0 refused by a full queue", s.port()));
+    // Where nobody looks, not a byte.
+    let output = run(s, &RESTART);
+    assert_eq!((output.end.as_str(), output.stdout.as_str(), output.stderr.as_str()), ("exit 0", "", ""));
+    stop(s);
 }
