@@ -200,10 +200,11 @@ fn listeners_get_the_lowest_free_descriptors() {
             &["--port=$PORT=3", "--path=app.sock", "--path=second.sock"],
             &["--port=$PORT=12", "--port=$PORT2=11"],
         ];
-        let others: [&[&str]; 4] =
-            [&[], &["--log-file=log"], &["--log-file=| cat >log", "--envdir=env"], &["--envdir=env", "--pid-file=pid"]];
         for (index, prelude) in inherited.into_iter().enumerate() {
             s.prelude(prelude);
+            let (said, command) = (format!("said{index}"), format!("--log-file=| cat >said{index}"));
+            let others: [&[&str]; 4] =
+                [&[], &["--log-file=log"], &[&command, "--envdir=env"], &["--envdir=env", "--pid-file=pid"]];
             for (number, listeners) in listeners.into_iter().enumerate() {
                 // A target that is open already is taken over by either program, but the original shows it as its own.
                 if number == 2 && prelude.contains("3<") {
@@ -212,6 +213,10 @@ fn listeners_get_the_lowest_free_descriptors() {
                 let others = others[(index + number) % others.len()];
                 s.probe(&[listeners, others, &["--interval=0"]].concat(), &[]);
                 s.term();
+                // Nobody waits for the command that writes the log.
+                if others.contains(&&*command) {
+                    s.wait_line_in(&said, "exiting");
+                }
             }
         }
     });
