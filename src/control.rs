@@ -17,7 +17,7 @@ use crate::control::progress::Progress;
 use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::request_file::{Answer, RequestFile};
-use crate::files::status_file::{FailureNote, generations};
+use crate::files::status_file::generations;
 use crate::stderr::say;
 use crate::sys::{self, Pid};
 
@@ -53,20 +53,16 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
         // ORDER: looked at first, as a superdaemon may die just after it has finished.
         let alive = superdaemon.is_alive();
         let running = generations(status_file);
-        let failure = delay.failure();
+        // ORDER: a failure is noted before the status file shows who is left.
+        let standstill = delay.look();
         // Any later generation will do: the awaited one may have failed, or another restart was asked for, too
         // (`restart-ends`).
         match running.as_deref() {
-            // One that has failed may be all that is left, and not have ended.
-            Ok(&[generation])
-                if generation >= awaited && failure.as_ref().is_none_or(|note| note.generation() < generation) =>
-            {
-                break Ok(generation);
-            }
+            Ok(&[generation]) if standstill.has_started(generation) => break Ok(generation),
             Err(error) => break Err(error.clone()),
             Ok(_) => {}
         }
-        if let Some(failure) = failure.filter(FailureNote::is_last) {
+        if let Some(failure) = standstill.failure.as_ref().filter(|note| note.is_last()) {
             let sentence = b"the restart was given up, the old worker goes on";
             break Err(Error::GivenUp([sentence, &failure.reason()[..]].concat()));
         }
@@ -74,10 +70,10 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
             break Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
         }
         if let Some(seconds) = timeout.filter(|&seconds| begin.elapsed().as_secs() >= seconds.into()) {
-            break Err(Error::TimedOut { what: "restart", seconds, reason: delay.reason() });
+            break Err(Error::TimedOut { what: "restart", seconds, reason: delay.reason(&standstill) });
         }
         if let Some(progress) = &mut progress {
-            progress.show(&delay);
+            progress.show(&standstill);
         }
         pause(begin);
     };
@@ -157,7 +153,7 @@ fn wait_for_answer(superdaemon: &ForeignPidFile, request: &RequestFile) -> Resul
             return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
         }
         if begin.elapsed().as_secs() >= ANSWER_LIMIT.into() {
-            return Err(Error::TimedOut { what: "upgrade", seconds: ANSWER_LIMIT, reason: Vec::new() });
+            return Err(Error::timed_out("upgrade", ANSWER_LIMIT));
         }
         pause(begin);
     }

@@ -54,6 +54,11 @@ impl Error {
         Self::System { sentence: sentence.concat(), errno: errno.into().raw_os_error().unwrap_or(0) }
     }
 
+    /// For a reason that isn't known.
+    pub(crate) fn timed_out(what: &'static str, seconds: u32) -> Self {
+        Self::TimedOut { what, seconds, reason: Vec::new() }
+    }
+
     /// A file of ours that stays behind.
     pub(crate) fn cannot_unlink(path: &Path, errno: impl Into<std::io::Error>) -> Self {
         Self::system(&[b"failed to unlink file:", path.as_os_str().as_bytes(), b":"], errno)

@@ -268,9 +268,9 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.say(format!("starting new worker {pid}"));
         let is_in_time = self.give_time_to_start(pid);
         if !self.is_stop_requested() {
-            self.check_alive(pid)?;
+            self.check_alive(worker)?;
             if !is_in_time {
-                self.give_up_on(worker, "is not ready in time", world::Failure::NotReady);
+                self.give_up_on(worker, &world::Failure::NotReady);
                 return Err(interval.into());
             }
             self.seek_approval(worker)?;
@@ -278,12 +278,12 @@ impl<'a, W: World> Supervisor<'a, W> {
         Ok(worker)
     }
 
-    fn check_alive(&mut self, pid: Pid) -> Result<(), Failure> {
-        match self.world.reap_worker(pid) {
+    fn check_alive(&mut self, worker: Worker) -> Result<(), Failure> {
+        match self.world.reap_worker(worker.pid).map(world::Failure::Ended) {
             None => Ok(()),
-            Some(status) => {
-                self.say(format!("new worker {pid} seems to have failed to start, exit status:{status}"));
-                self.world.explain(&world::Failure::Ended(status));
+            Some(failure) => {
+                self.say(format!("new worker {}{failure}", worker.pid));
+                self.world.explain((worker.generation, worker.pid), &failure);
                 Err(self.life_cycle.interval.into())
             }
         }
@@ -306,9 +306,9 @@ impl<'a, W: World> Supervisor<'a, W> {
         if self.is_stop_requested() {
             return Ok(());
         }
-        self.check_alive(worker.pid)?;
+        self.check_alive(worker)?;
         verdict.map_err(|reason| {
-            self.give_up_on(worker, &format!("is not approved ({reason})"), world::Failure::NotApproved);
+            self.give_up_on(worker, &world::Failure::NotApproved(reason));
             Failure { pause: self.life_cycle.interval, is_unapproved: true }
         })
     }
@@ -325,11 +325,10 @@ impl<'a, W: World> Supervisor<'a, W> {
     }
 
     /// Stops a new worker that is not to take over.
-    fn give_up_on(&mut self, worker: Worker, why: &str, failure: fn(Vec<u8>) -> world::Failure) {
+    fn give_up_on(&mut self, worker: Worker, failure: &world::Failure) {
         let signal = &self.life_cycle.signal_on_hup;
-        let line = format!("new worker {} {why}", worker.pid).into_bytes();
-        self.say([&line, b", sending ".as_slice(), signal.text()].concat());
-        self.world.explain(&failure(line));
+        self.say([format!("new worker {}{failure}, sending ", worker.pid).as_bytes(), signal.text()].concat());
+        self.world.explain((worker.generation, worker.pid), failure);
         self.old.add(worker);
         self.stop(worker.pid, signal);
         self.update_status();

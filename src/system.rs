@@ -381,8 +381,7 @@ impl World for System<'_> {
             environment.reserve_pid("LISTEN_PID");
         }
         self.path = self.obituary.as_ref().and(path).unwrap_or_default();
-        let number = generation.as_deref().and_then(|text| str::from_utf8(text).ok()?.parse().ok()).unwrap_or_default();
-        let report = self.obituary.as_mut().and_then(|obituary| obituary.begin(number, self.files.log.as_ref()));
+        let report = self.obituary.as_mut().and_then(|obituary| obituary.begin(self.files.log.as_ref()));
         let blocked = signals::block_all();
         match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
@@ -470,7 +469,7 @@ impl World for System<'_> {
         clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
     }
 
-    fn explain(&mut self, failure: &Failure) {
+    fn explain(&mut self, (generation, worker): (u64, Pid), failure: &Failure) {
         let left_something = self.newest.map(|(pid, _)| pid) == self.has_left.take() && self.newest.is_some();
         let Some(obituary) = &mut self.obituary else { return };
         match failure {
@@ -478,14 +477,14 @@ impl World for System<'_> {
                 let line = obituary.of(*status, &self.path, left_something);
                 stderr::say(line);
             }
-            Failure::NotReady(line) => {
-                let lack = obituary.of_late(line, self.watch.lack());
-                stderr::say(lack);
+            Failure::NotReady => {
+                let line = obituary.of_late(worker, failure, self.watch.lack());
+                stderr::say(line);
             }
-            Failure::NotApproved(line) => obituary.of_refused(line),
+            Failure::NotApproved(_) => obituary.of_refused(worker, failure, b""),
         }
         if let Some(file) = &mut self.files.failure {
-            file.note(obituary.generation(), false, &obituary.last);
+            file.note(generation, false, &obituary.last);
         }
     }
 

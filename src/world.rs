@@ -1,6 +1,7 @@
 //! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of
 //! its own. [`System`](crate::system::System) is the real world; tests put one with a virtual clock in its place.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::environment::{Environment, Variables};
@@ -33,8 +34,8 @@ pub(crate) trait World {
     /// The time since some moment in the past; no clock that can be set.
     fn clock(&self) -> Duration;
 
-    /// Tells why a new worker has failed to start, as far as that is known: its status, or a line that has been said.
-    fn explain(&mut self, failure: &Failure);
+    /// Tells why a new worker, of this generation and pid, has failed to start, as far as more is known than has been said.
+    fn explain(&mut self, worker: (u64, Pid), failure: &Failure);
 
     /// What the envdir holds now.
     fn read_envdir(&mut self, path: &[u8]) -> Variables;
@@ -103,14 +104,27 @@ impl Request {
     }
 }
 
-/// How a new worker has failed to start.
+/// How a new worker has failed to start. It is said of it in these words.
 pub(crate) enum Failure {
     /// It has ended.
     Ended(WaitStatus),
-    /// It was not ready in time, which has been said in this line.
-    NotReady(Vec<u8>),
-    /// It is not approved, which has been said in this line.
-    NotApproved(Vec<u8>),
+    /// It was not ready in time.
+    NotReady,
+    /// It is not approved, for this reason.
+    NotApproved(String),
+}
+
+/// What is said of a worker that has ended too early, up to its status.
+pub(crate) const HAS_ENDED: &str = " seems to have failed to start, exit status:";
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(status) => write!(f, "{HAS_ENDED}{status}"),
+            Self::NotReady => f.write_str(" is not ready in time"),
+            Self::NotApproved(reason) => write!(f, " is not approved ({reason})"),
+        }
+    }
 }
 
 /// A worker that has started, and is to take over.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use super::stop;
 use crate::harness::{Output, Scenario, original_alone, ours_alone};
 
@@ -78,6 +80,16 @@ fn the_last_lines_of_the_log() {
     });
 }
 
+/// Asks for restarts that are not over in time, until one says what is `expected` of it. A single one may have seen less.
+fn restart_until(s: &mut Scenario, run: Run, expected: impl Fn(&str) -> bool) {
+    s.wait("a reason", |s| {
+        let output = run(s, &[&RESTART[..], &["--restart-timeout=2"]].concat());
+        assert_eq!(output.end, "exit 124", "{}", output.stderr);
+        let reason = output.stderr.strip_prefix("the restart is not over after 2 seconds\n").expect(&output.stderr);
+        expected(reason)
+    });
+}
+
 /// A restart that goes on when the time is over, with starts that fail again and again.
 #[test]
 fn a_failure_that_is_tried_again() {
@@ -85,12 +97,12 @@ fn a_failure_that_is_tried_again() {
         s.write("worker", "exec sleep 1000\n");
         s.start(&[&FILES[..], &["--interval=1", "--kill-timeout=60", "--", "sh", "worker"]].concat());
         s.wait("the first worker", |s| s.path("st").exists());
-        s.write("worker", "echo $$ >failed; exit 3\n");
-        let output = s.run(&[&RESTART[..], &["--restart-timeout=5"]].concat());
-        assert_eq!(output.end, "exit 124");
-        let (head, tail) = output.stderr.split_once("generation ").expect(&output.stderr);
-        assert_eq!(head, "the restart is not over after 5 seconds\n");
-        assert!(tail.ends_with(" has failed to start, waiting for the next one\nit has failed: exit 3\n"), "{tail}");
+        s.write("worker", "exit 3\n");
+        restart_until(s, Scenario::run, |reason| {
+            let tail =
+                reason.strip_prefix("generation ").map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+            tail == Some(" has failed to start, waiting for the next one\nit has failed: exit 3\n")
+        });
         // It goes with the first worker that starts.
         assert!(s.path("st.failed").exists());
         s.write("worker", "exec sleep 1000\n");
@@ -107,11 +119,10 @@ fn a_failure_that_only_the_log_tells_of() {
         s.start(&[&FILES[..], &["--interval=1", "--log-file=log", "--", "sh", "worker"]].concat());
         s.wait("the first worker", |s| s.path("st").exists());
         s.write("worker", "echo it is broken; kill -SEGV $$\n");
-        let output = run(s, &[&RESTART[..], &["--restart-timeout=5"]].concat());
-        assert_eq!(output.end, "exit 124");
-        let expected = "the restart is not over after 5 seconds\nwaiting for generation 2 to start\n\
-                        it has failed: killed by SIGSEGV\nit is broken\n";
-        assert_eq!(output.stderr.replace(" (core dumped)", ""), expected);
+        restart_until(s, run, |reason| {
+            let expected = "waiting for generation 2 to start\nit has failed: killed by SIGSEGV\nit is broken\n";
+            reason.replace(" (core dumped)", "") == expected
+        });
         assert!(!s.path("st.failed").exists());
         stop(s);
     }
@@ -126,17 +137,45 @@ fn an_old_worker_that_does_not_end() {
         s.start(&[&FILES[..], &["--interval=0", "--", "$PROBE", "G1=ign=TERM"]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
-        let output = s.run(&[&RESTART[..], &["--restart-timeout=1"]].concat());
-        assert_eq!(output.end, "exit 124");
-        assert_eq!(
-            output.stderr,
-            "the restart is not over after 1 seconds\n\
-             generation 2 has started, waiting for the end of 1 (pid <W1>)\n"
-        );
+        restart_until(s, Scenario::run, |reason| {
+            reason.starts_with("generation ") && reason.ends_with(" has started, waiting for the end of 1 (pid <W1>)\n")
+        });
         s.signal_worker(1, "KILL");
-        s.wait_file("st", "2:<W2>\n");
+        s.wait_line("old worker <W1> died, status:9");
         stop(s);
     });
+}
+
+/// A worker that was given up and doesn't end may be all that is left. It is not what a restart waits for.
+#[test]
+fn a_failed_worker_is_not_the_new_one() {
+    ours_alone(|s| {
+        s.env("TMPDIR", "$DIR");
+        let options = ["--ready=notify", "--ready-timeout=5", "--interval=6", "--", "$PROBE", "notify=READY=1"];
+        s.start(&[&FILES[..], &options, &["G1=now", "G2=ign=TERM", "G3+=now"]].concat());
+        s.wait_file("st", "1:<W1>\n");
+        // The death is found before the HUP is acted on, and so generation 2 is started where no other one is left.
+        s.signal("STOP");
+        s.signal_worker(1, "KILL");
+        let restart = s.begin(&RESTART);
+        s.wait("the HUP", |s| is_pending(s.superdaemon(), Signal::SIGHUP));
+        s.signal("CONT");
+        s.wait_line("new worker <W2> is not ready in time, sending TERM");
+        s.wait_file("st", "2:<W2>\n");
+        // A second later, in which it is looked at again and again.
+        s.wait_worker(3);
+        assert!(s.is_running(&restart));
+        s.signal_worker(2, "KILL");
+        assert_eq!(s.end(restart).end, "exit 0");
+        stop(s);
+    });
+}
+
+/// Whether a stopped process will get this signal.
+fn is_pending(pid: i32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("its signals");
+    u64::from_str_radix(mask.trim(), 16).expect("a mask") & 1 << (signal as i32 - 1) != 0
 }
 
 /// What it lacks, and what it has written.
@@ -145,7 +184,7 @@ fn a_worker_that_is_never_ready() {
     ours_alone(|s| {
         let program = "exec perl -MIO::Socket::INET -e '$ENV{SERVER_STARTER_PORT} =~ /=([0-9]+)$/; open my $l, \"<&=$1\"; accept my $c, $l'\n";
         s.write("worker", program);
-        let limits = ["--ready=accepting", "--ready-timeout=1", "--max-start-failures=1", "--log-file=log"];
+        let limits = ["--ready=accepting", "--ready-timeout=10", "--max-start-failures=1", "--log-file=log"];
         s.start(&[&FILES[..], &limits, &["--", "sh", "worker"]].concat());
         s.wait("the first worker", |s| s.path("st").exists());
         s.write("worker", "echo waiting for the database; exec sleep 1000\n");
@@ -154,9 +193,31 @@ fn a_worker_that_is_never_ready() {
         let lines: Vec<&str> = output.stderr.lines().collect();
         assert_eq!(lines[0], "the restart was given up, the old worker goes on");
         assert!(lines[1].starts_with("new worker ") && lines[1].ends_with(" is not ready in time"), "{lines:?}");
-        let lack = "it has failed: it is alive, but has not waited for a connection at a listener after 1 seconds";
-        assert_eq!(lines[2..], [lack, "waiting for the database"]);
-        s.wait("the log", |s| s.show("log").contains(lack));
+        let lack = "it has failed: it is alive, but has not waited for a connection at a listener after 1";
+        assert!(lines[2].starts_with(lack) && lines[2].ends_with(" seconds"), "{lines:?}");
+        assert_eq!(lines[3..], ["waiting for the database"]);
+        s.wait_line_in("log", lack);
+        stop(s);
+    });
+}
+
+/// A log that has become something to wait for is not waited for.
+#[test]
+fn a_log_that_becomes_a_fifo() {
+    ours_alone(|s| {
+        start(s, &["--log-file=log"]);
+        s.write("worker", "rm log; mkfifo log; exit 3\n");
+        // Not by the scenario, which would read the log.
+        let output = Command::new(s.program())
+            .args(RESTART)
+            .arg("--restart-timeout=60")
+            .current_dir(s.path("."))
+            .output()
+            .expect("our program");
+        s.remove("log");
+        assert_eq!(output.status.code(), Some(125));
+        let expected = "the restart was given up, the old worker goes on\nit has failed: exit 3\n";
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
         stop(s);
     });
 }

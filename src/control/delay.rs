@@ -1,13 +1,13 @@
 //! Why a restart is not over, as far as that can be seen from outside, of a superdaemon of ours or the original.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
-use crate::files::log_tail::{LogTail, last_lines};
+use crate::files::log_tail::{LogTail, STARTING, last_lines};
 use crate::files::status_file::{FailureNote, visible_lines, workers};
 use crate::sys::{Pid, WaitStatus, in_words};
-
-/// How a superdaemon tells of a worker that has ended too early, up to the status.
-const HAS_FAILED: &[u8] = b" seems to have failed to start, exit status:";
+use crate::world::HAS_ENDED;
 
 /// A restart, and where the log of the superdaemon ended when it began.
 pub(super) struct Delay<'a> {
@@ -24,52 +24,66 @@ impl<'a> Delay<'a> {
         Self { status_file, awaited, known_failure: FailureNote::of(status_file), log }
     }
 
-    /// A start that has failed since.
-    pub(super) fn failure(&self) -> Option<FailureNote> {
-        let note = FailureNote::of(self.status_file).filter(|note| note.generation() >= self.awaited)?;
-        (self.known_failure.as_ref() != Some(&note)).then_some(note)
+    /// How things stand.
+    pub(super) fn look(&self) -> Standstill {
+        let failure = FailureNote::of(self.status_file).filter(|note| note.generation() >= self.awaited);
+        let failure = failure.filter(|note| self.known_failure.as_ref() != Some(note));
+        Standstill { awaited: self.awaited, workers: workers(self.status_file), failure }
+    }
+
+    /// What is waited for, and what is known of the last failed start, as lines to be put behind another one.
+    pub(super) fn reason(&self, standstill: &Standstill) -> Vec<u8> {
+        let failure = match &standstill.failure {
+            _ if standstill.started().is_some() => None,
+            Some(note) => Some(note.reason()),
+            None => self.log.as_ref().and_then(|log| last_failure(&log.read())),
+        };
+        [b"\n", standstill.to_string().as_bytes(), &failure.unwrap_or_default()].concat()
+    }
+}
+
+/// What a restart is waiting for.
+pub(super) struct Standstill {
+    awaited: u64,
+    workers: BTreeMap<u64, Pid>,
+    /// A start that has failed since the restart began.
+    pub(super) failure: Option<FailureNote>,
+}
+
+impl Standstill {
+    /// Whether this generation is new, and not one that has failed and is about to end.
+    pub(super) fn has_started(&self, generation: u64) -> bool {
+        generation >= self.awaited && self.failure.as_ref().is_none_or(|note| note.generation() < generation)
     }
 
     /// The generation that has started, if there is one.
     pub(super) fn started(&self) -> Option<u64> {
-        let failed = self.failure().map_or(0, |note| note.generation());
-        workers(self.status_file).into_keys().next_back().filter(|&newest| newest >= self.awaited && newest > failed)
+        self.workers.keys().next_back().copied().filter(|&newest| self.has_started(newest))
     }
+}
 
-    /// What is waited for.
-    pub(super) fn wait(&self) -> String {
-        if let Some(newest) = self.started() {
-            let mut old = workers(self.status_file);
-            old.remove(&newest);
-            let old: Vec<_> = old.iter().map(|(generation, pid)| format!("{generation} (pid {pid})")).collect();
-            return format!("generation {newest} has started, waiting for the end of {}", old.join(", "));
+impl fmt::Display for Standstill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.started(), &self.failure) {
+            (Some(newest), _) => {
+                let old = self.workers.range(..newest).map(|(generation, pid)| format!("{generation} (pid {pid})"));
+                let old = old.collect::<Vec<_>>().join(", ");
+                write!(f, "generation {newest} has started, waiting for the end of {old}")
+            }
+            (None, Some(note)) => {
+                write!(f, "generation {} has failed to start, waiting for the next one", note.generation())
+            }
+            (None, None) => write!(f, "waiting for generation {} to start", self.awaited),
         }
-        match self.failure() {
-            Some(note) => format!("generation {} has failed to start, waiting for the next one", note.generation()),
-            None => format!("waiting for generation {} to start", self.awaited),
-        }
-    }
-
-    /// The same with what is known of the last failed start, as lines to be put behind another one.
-    pub(super) fn reason(&self) -> Vec<u8> {
-        let failure = match self.failure() {
-            _ if self.started().is_some() => None,
-            Some(note) => Some(note.reason()),
-            None => self.log.as_ref().and_then(|log| last_failure(&log.read())),
-        };
-        [b"\n", self.wait().as_bytes(), &failure.unwrap_or_default()].concat()
     }
 }
 
 /// The last failed start that a log tells of, and what the worker has said.
 fn last_failure(log: &[u8]) -> Option<Vec<u8>> {
     let lines: Vec<&[u8]> = log.split(|&byte| byte == b'\n').collect();
-    let status = |line: &&[u8]| {
-        let at = line.windows(HAS_FAILED.len()).position(|part| part == HAS_FAILED)?;
-        str::from_utf8(&line[at + HAS_FAILED.len()..]).ok()?.parse::<WaitStatus>().ok()
-    };
+    let status = |line: &&[u8]| String::from_utf8_lossy(line).split_once(HAS_ENDED)?.1.parse::<WaitStatus>().ok();
     let (end, status) = lines.iter().enumerate().rev().find_map(|(index, line)| Some((index, status(line)?)))?;
-    let begin = lines[..end].iter().rposition(|line| line.starts_with(b"starting new worker ")).unwrap_or(0);
+    let begin = lines[..end].iter().rposition(|line| line.starts_with(STARTING)).unwrap_or(0);
     let said = last_lines(&lines[begin..end].join(&b'\n'));
     let text = [b"it has failed: ", in_words(status).as_bytes(), b"\n", &said].concat();
     Some([b"\n", &visible_lines(text.trim_ascii_end())[..]].concat())

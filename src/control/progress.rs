@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::control::delay::Delay;
+use crate::control::delay::Standstill;
 use crate::show_status::{Refused, refused};
 use crate::sys::Pid;
 
@@ -32,10 +32,10 @@ impl<'a> Progress<'a> {
         Some(Self { superdaemon, status_file, begin, started: None, shown: None, before })
     }
 
-    /// What `delay` is waiting for.
-    pub(super) fn show(&mut self, delay: &Delay<'_>) {
+    /// What the restart is waiting for.
+    pub(super) fn show(&mut self, standstill: &Standstill) {
         let elapsed = self.begin.elapsed();
-        if self.started.is_none() && delay.started().is_some() {
+        if self.started.is_none() && standstill.started().is_some() {
             self.started = Some(elapsed);
         }
         if self.shown.is_some_and(|shown| shown.elapsed() < INTERVAL) {
@@ -43,7 +43,7 @@ impl<'a> Progress<'a> {
         }
         self.shown = Some(Instant::now());
         // What doesn't fit is cut off: a line that is continued on the next one could not be written over.
-        let line = format!("{:.1} s: {}", elapsed.as_secs_f64(), delay.wait());
+        let line = format!("{:.1} s: {standstill}", elapsed.as_secs_f64());
         let _ = write!(io::stderr(), "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
     }
 

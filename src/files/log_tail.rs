@@ -1,7 +1,8 @@
 //! What has been written to a log since a moment, to tell why a worker has failed.
 
-use std::fs::{File, Metadata};
+use std::fs::{Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::files::file_id::FileId;
@@ -12,9 +13,11 @@ const MOST_LINES: usize = 5;
 /// How much is looked at.
 const LONGEST_LOOK: u64 = 16 * 1024;
 
+/// What the line about the start of a worker begins with.
+pub(crate) const STARTING: &[u8] = b"starting new worker ";
+
 /// What lines of the superdaemon about a new worker begin with.
-const OWN_LINES: [&[u8]; 4] =
-    [b"starting new worker ", b"new worker ", b"received HUP, spawning a new worker", b"it has failed: "];
+const OWN_LINES: [&[u8]; 4] = [STARTING, b"new worker ", b"received HUP, spawning a new worker", b"it has failed: "];
 
 /// Where a log ended.
 pub(crate) struct LogTail {
@@ -36,7 +39,8 @@ impl LogTail {
     }
 
     fn try_to_read(&self) -> Option<Vec<u8>> {
-        let mut file = File::open(&self.path).ok()?;
+        // By now, it may be the name of something that would let this wait.
+        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path).ok()?;
         let metadata = file.metadata().ok().filter(Metadata::is_file)?;
         let begin = if FileId::from(&metadata) == self.file { self.end } else { 0 };
         file.seek(SeekFrom::Start(begin.max(metadata.len().saturating_sub(LONGEST_LOOK)))).ok()?;

@@ -337,7 +337,7 @@ impl World for Simulation {
         Duration::from_millis(self.now)
     }
 
-    fn explain(&mut self, _failure: &Failure) {}
+    fn explain(&mut self, _worker: (u64, Pid), _failure: &Failure) {}
 
     fn read_envdir(&mut self, _path: &[u8]) -> Variables {
         self.envdir.clone()

@@ -8,7 +8,8 @@ use nix::errno::Errno;
 
 use crate::files::log_file::LogFile;
 use crate::files::log_tail::{LogTail, last_lines};
-use crate::sys::{self, WaitStatus, in_words};
+use crate::sys::{self, Pid, WaitStatus, in_words};
+use crate::world::Failure;
 
 /// What is known of the start of the newest worker.
 pub(super) struct Obituary {
@@ -18,7 +19,6 @@ pub(super) struct Obituary {
     exec: Option<PipeReader>,
     /// The log when it was started, if it is a file.
     log: Option<LogTail>,
-    generation: u64,
     begun: Instant,
     /// Of the last failure, for the note.
     pub(super) last: Vec<u8>,
@@ -26,12 +26,12 @@ pub(super) struct Obituary {
 
 impl Obituary {
     pub(super) fn new(listeners: Vec<u8>) -> Self {
-        Self { listeners, exec: None, log: None, generation: 0, begun: Instant::now(), last: Vec::new() }
+        Self { listeners, exec: None, log: None, begun: Instant::now(), last: Vec::new() }
     }
 
     /// For the worker that is about to be started: what it writes to if it can't execute its program.
-    pub(super) fn begin(&mut self, generation: u64, log: Option<&LogFile>) -> Option<PipeWriter> {
-        (self.generation, self.begun) = (generation, Instant::now());
+    pub(super) fn begin(&mut self, log: Option<&LogFile>) -> Option<PipeWriter> {
+        self.begun = Instant::now();
         self.log = log.and_then(|log| LogTail::of(&log.path));
         let (reader, writer) = pipe().ok()?;
         self.exec = Some(reader);
@@ -46,11 +46,6 @@ impl Obituary {
     /// In the child.
     pub(super) fn tell_exec(mut report: &PipeWriter, errno: Errno) {
         let _ = report.write_all(&(errno as i32).to_ne_bytes());
-    }
-
-    /// The newest worker.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
     }
 
     /// What there is to say of a worker that has ended with `status`. `path`: where its program was looked for.
@@ -78,17 +73,17 @@ impl Obituary {
     }
 
     /// What there is to say of a worker that is alive, and was not ready in time. `lack`: what it has not done.
-    pub(super) fn of_late(&mut self, line: &[u8], lack: &str) -> Vec<u8> {
+    pub(super) fn of_late(&mut self, worker: Pid, failure: &Failure, lack: &str) -> Vec<u8> {
         let seconds = self.begun.elapsed().as_secs();
-        let known = format!("it has failed: it is alive, but {lack} after {seconds} seconds").into_bytes();
-        self.of_refused(&[line, b"\n", &known].concat());
-        known
+        let line = format!("it has failed: it is alive, but {lack} after {seconds} seconds").into_bytes();
+        self.of_refused(worker, failure, &[&line[..], b"\n"].concat());
+        line
     }
 
-    /// Of one that was not approved.
-    pub(super) fn of_refused(&mut self, lines: &[u8]) {
+    /// The same of one that was given up, of which `more` is known.
+    pub(super) fn of_refused(&mut self, worker: Pid, failure: &Failure, more: &[u8]) {
         let said = self.log.as_ref().map(LogTail::read).unwrap_or_default();
-        self.last = [lines, b"\n", &last_lines(&said)].concat();
+        self.last = [format!("new worker {worker}{failure}\n").as_bytes(), more, &last_lines(&said)].concat();
     }
 }
 

@@ -54,11 +54,7 @@ pub fn take_over(pid_file: &Path) -> Result<(), Error> {
     let mut tracee = Tracee::seize(pid).map_err(failed)?;
     if !tracee.stop_while_waiting(Instant::now() + LIMIT).map_err(failed)? {
         let seconds = u32::try_from(LIMIT.as_secs()).unwrap_or(u32::MAX);
-        return Err(Error::TimedOut {
-            what: "start of a worker that the superdaemon is busy with",
-            seconds,
-            reason: Vec::new(),
-        });
+        return Err(Error::timed_out("start of a worker that the superdaemon is busy with", seconds));
     }
     // ORDER: from here on, nothing changes any more.
     let (mut state, generation) = predecessor.state(tracee.blocked(), one_thread).map_err(refusal)?;
@@ -67,7 +63,7 @@ pub fn take_over(pid_file: &Path) -> Result<(), Error> {
     let text = state.to_text();
     execute(tracee, &predecessor, &program, text.as_bytes())
         .map_err(|errno| refusal(Error::system(&[program.as_os_str().as_bytes(), b":"], errno)))?;
-    wait_for_arrival(pid).ok_or(Error::TimedOut { what: "take-over", seconds: ARRIVAL, reason: Vec::new() })?;
+    wait_for_arrival(pid).ok_or(Error::timed_out("take-over", ARRIVAL))?;
     say(format!("start_server (pid:{pid}) is this program now, generation {generation} goes on"));
     Ok(())
 }
