@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use crate::harness::{Scenario, both, failure, ours_alone};
+use crate::harness::{Output, Scenario, both, failure, ours_alone};
 use crate::scenarios::launch::as_pid_1;
 use load::{Address, Client, Figures, Load};
 
@@ -108,17 +108,22 @@ impl<'a> Deployment<'a> {
         let figures = self.load.end();
         let superdaemon = superdaemon(self.s);
         let report = server_starter::show_status(&self.s.path("pid"), Some(&self.s.path("st")), true).text;
-        let refused: Vec<&str> =
-            report.split("\"refused\":").skip(1).map(|rest| &rest[..rest.find('}').unwrap_or(0)]).collect();
-        let are_none = refused.iter().all(|count| ["0", "null"].contains(count));
-        // With TCP_DEFER_ACCEPT, as Starlet sets it, the kernel counts each connection, and not only here may queues be full.
-        assert!(!refused.is_empty() && (are_none || defers_accept(superdaemon)), "{report}");
+        assert_none_refused(&report, superdaemon);
         wait(self.s, "the superdaemon to rest", |_| is_at_rest(superdaemon));
         send(superdaemon, Signal::SIGTERM);
         wait(self.s, "the superdaemon's end", |_| matches!(state(superdaemon), None | Some('Z')));
         assert_eq!(self.s.wait_exit(), "exit 0");
         figures
     }
+}
+
+/// By the `report` of --show-status.
+fn assert_none_refused(report: &str, superdaemon: i32) {
+    let refused: Vec<&str> =
+        report.split("\"refused\":").skip(1).map(|rest| &rest[..rest.find('}').unwrap_or(0)]).collect();
+    let are_none = refused.iter().all(|count| ["0", "null"].contains(count));
+    // With TCP_DEFER_ACCEPT, as Starlet sets it, the kernel counts each connection, and not only here may queues be full.
+    assert!(!refused.is_empty() && (are_none || defers_accept(superdaemon)), "{report}");
 }
 
 /// Whether a listener of the superdaemon lets connections wait until there is something to read.
@@ -230,9 +235,14 @@ fn hups_under_load(
     deployment.end()
 }
 
-/// docs/deploy.md: a version is a directory, and a deploy a link and `--restart`, which `restart` runs. Each version that fails
-/// leaves the one before.
-fn day_of_deploys(s: &mut Scenario, more: &[&str], restart: impl Fn(&mut Scenario, &[&str]) -> (String, String)) {
+/// docs/deploy.md: a version is a directory, and a deploy a link and `--restart`. Each version that fails leaves the one
+/// before. `run` runs a command line of ours where the superdaemon is, `pid` is what that is called out here.
+fn day_of_deploys(
+    s: &mut Scenario,
+    more: &[&str],
+    run: impl Fn(&mut Scenario, &[&str]) -> Output,
+    pid: impl Fn(&Scenario) -> i32,
+) {
     s.mkdir("releases");
     let app = |version: u32| {
         format!(
@@ -273,12 +283,12 @@ fn day_of_deploys(s: &mut Scenario, more: &[&str], restart: impl Fn(&mut Scenari
         (1, "exit 0", ""),
     ] {
         link(s, version);
-        let files = ["--pid-file=pid", "--status-file=st"];
-        let (end, said) = restart(s, &[&["--restart", "--restart-timeout=120"], &files[..]].concat());
-        assert_eq!(end, expected, "version {version}: {said}");
-        assert!(said.contains(reason), "version {version}: {said}");
+        let Output { end, stderr, .. } = run(s, &["--restart", "--restart-timeout=120", files[1], files[2]]);
+        assert_eq!(end, expected, "version {version}: {stderr}");
+        assert!(stderr.contains(reason), "version {version}: {stderr}");
     }
     let figures = load.end();
+    assert_none_refused(&run(s, &["--show-status", "--json", files[1], files[2]]).stdout, pid(s));
     println!("a_day_of_deploys: {figures}");
     assert!(figures.lost.is_empty() && figures.dropped.is_empty(), "{figures}");
     assert!([1, 2].iter().all(|version| figures.versions.contains(version)), "{figures}");
@@ -289,39 +299,39 @@ fn day_of_deploys(s: &mut Scenario, more: &[&str], restart: impl Fn(&mut Scenari
 #[test]
 fn a_day_of_deploys() {
     ours_alone(|s| {
-        day_of_deploys(s, &["--daemonize"], |s, options| {
-            let output = s.run_unrecorded(options);
-            (output.end, output.stderr)
-        });
+        day_of_deploys(s, &["--daemonize"], Scenario::run_unrecorded, superdaemon);
         assert_eq!(s.run_unrecorded(&["--stop", "--pid-file=pid"]).end, "exit 0");
         assert!(!s.path("pid").exists() && !s.path("st").exists());
     });
 }
 
-/// In a container, into which a deploy comes by nsenter(1), as by `docker exec`, and the end as a TERM to PID 1.
+/// In a container, which a deploy enters by nsenter(1), as by `docker exec`; the end is a TERM to PID 1.
 #[test]
 fn a_day_of_deploys_as_pid_1() {
     ours_alone(|s| {
         as_pid_1(s, "exec \"$0\" \"$@\"");
-        day_of_deploys(s, &[], |s, options| {
-            let user: &[&str] = if Uid::effective().is_root() { &[] } else { &["--user", "--preserve-credentials"] };
-            let target = format!("--target={}", pid_1(s));
-            let command = format!("cd '{}' && exec '{}' \"$@\"", s.path(".").display(), s.program().display());
-            let output = Command::new("nsenter")
-                .args([&target, "--pid", "--mount"])
-                .args(user)
-                .args(["--", "sh", "-c", &command, "sh"])
-                .args(options)
-                .output()
-                .expect("nsenter");
-            let end = output.status.code().map_or_else(|| output.status.to_string(), |code| format!("exit {code}"));
-            (end, String::from_utf8_lossy(&output.stderr).into_owned())
-        });
+        day_of_deploys(s, &[], run_beside_pid_1, pid_1);
         assert_eq!(fs::read_to_string(s.path("pid")).expect("the pid file"), "1\n");
         send(pid_1(s), Signal::SIGTERM);
         assert_eq!(s.wait_exit(), "exit 0");
         assert!(!s.path("pid").exists() && !s.path("st").exists());
     });
+}
+
+fn run_beside_pid_1(s: &mut Scenario, options: &[&str]) -> Output {
+    let user: &[&str] = if Uid::effective().is_root() { &[] } else { &["--user", "--preserve-credentials"] };
+    let target = format!("--target={}", pid_1(s));
+    let command = format!("cd '{}' && exec '{}' \"$@\"", s.path(".").display(), s.program().display());
+    let output = Command::new("nsenter")
+        .args([&target, "--pid", "--mount"])
+        .args(user)
+        .args(["--", "sh", "-c", &command, "sh"])
+        .args(options)
+        .output()
+        .expect("nsenter");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let end = output.status.code().map_or_else(|| output.status.to_string(), |code| format!("exit {code}"));
+    Output { end, stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
 /// The superdaemon of `as_pid_1`, as it is called out here.
