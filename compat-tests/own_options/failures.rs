@@ -157,6 +157,7 @@ fn a_failed_worker_is_not_the_new_one() {
         // The death is found before the HUP is acted on, and so generation 2 is started where no other one is left.
         s.signal("STOP");
         s.signal_worker(1, "KILL");
+        s.wait_dead(1);
         let restart = s.begin(&RESTART);
         s.wait("the HUP", |s| is_pending(s.superdaemon(), Signal::SIGHUP));
         s.signal("CONT");
