@@ -8,15 +8,18 @@
 use strict;
 use warnings;
 use IO::Socket::INET;
+use Time::HiRes qw(setitimer ITIMER_REAL);
 
 # SERVER_STARTER_PORT is "8000=4", or "127.0.0.1:8000=4;app.sock=5": names of listeners, and where they are open.
 my ($fd) = ($ENV{SERVER_STARTER_PORT} || "") =~ /=(\d+)/ or die "run me under start_server --port=...\n";
 my $listener = IO::Socket::INET->new_from_fd($fd, "+<") or die "cannot use fd $fd: $!\n";
 
-# A signal interrupts accept(). It rings again after a second, in case accept() was not waiting yet.
+# A signal interrupts accept(). But Perl doesn't see one that comes just before accept() until that is over, so a timer ends it
+# once a second.
 my $leaving = 0;
-$SIG{TERM} = sub { $leaving = 1; alarm 1 };
-$SIG{ALRM} = sub { alarm 1 };
+$SIG{TERM} = sub { $leaving = 1 };
+$SIG{ALRM} = sub { };
+setitimer ITIMER_REAL, 1, 1;
 
 until ($leaving) {
     my $client = $listener->accept or next;

@@ -6,13 +6,16 @@ use warnings;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 use Server::Starter qw(server_ports);
+use Time::HiRes qw(setitimer ITIMER_REAL);
 
 my $body = "version $ENV{VERSION}\n";
 sleep($ENV{START_UP} || 0);
 
 my $is_leaving = 0;
-# An accept that begins just after TERM doesn't know of it, hence the alarms.
-$SIG{TERM} = $SIG{ALRM} = sub { $is_leaving = 1; alarm 1 };
+$SIG{TERM} = sub { $is_leaving = 1 };
+# Perl doesn't see a TERM that comes just before an accept until that is over, so none is longer than a second.
+$SIG{ALRM} = sub { };
+setitimer ITIMER_REAL, 1, 1;
 my ($fd) = values %{ server_ports() };
 my $listener = IO::Socket::INET->new->fdopen($fd, "r") or die "fd $fd: $!";
 
