@@ -1,0 +1,43 @@
+//! What of the options the life cycle goes by.
+
+use std::time::Duration;
+
+use crate::options::{Options, Readiness};
+use crate::stop_signal::StopSignal;
+
+/// Seconds that a worker may take to become ready, if `--ready-timeout` says nothing else.
+const READY_TIMEOUT: u32 = 60;
+
+/// What of the options the life cycle goes by.
+#[derive(Clone, Debug)]
+pub(crate) struct LifeCycle {
+    pub(crate) interval: Duration,
+    pub(crate) signal_on_hup: StopSignal,
+    pub(crate) signal_on_term: StopSignal,
+    /// How long a new worker may take to become ready. None: one that is alive after the interval has started.
+    pub(crate) ready_timeout: Option<Duration>,
+    /// How many starts may fail in a row before a restart is given up.
+    pub(crate) most_failures: Option<u32>,
+    pub(crate) kill_timeout: Option<Duration>,
+    /// How long the command of `--approve` may take. None: there is none.
+    pub(crate) approval_timeout: Option<Duration>,
+}
+
+impl LifeCycle {
+    pub(crate) fn of(options: &Options) -> Self {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        Self {
+            interval: seconds(options.interval),
+            signal_on_hup: options.signal_on_hup.clone(),
+            signal_on_term: options.signal_on_term.clone(),
+            ready_timeout: (options.ready != Readiness::Interval)
+                .then(|| seconds(options.ready_timeout.unwrap_or(READY_TIMEOUT))),
+            most_failures: options.max_start_failures,
+            kill_timeout: options.kill_timeout.map(seconds),
+            approval_timeout: options
+                .approve
+                .is_some()
+                .then(|| seconds(options.ready_timeout.unwrap_or(READY_TIMEOUT))),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How the supervisor waits: in one place, where old workers whose time is over get KILL meanwhile.
+
+use std::time::Duration;
+
+use crate::environment::Setting;
+use crate::supervisor::Supervisor;
+use crate::supervisor::requests::Requests;
+use crate::supervisor::starting::Limit;
+use crate::sys::Pid;
+use crate::world::{Awaited, Request, Woken, World};
+
+impl<W: World> Supervisor<'_, W> {
+    /// Waits for something to happen, then reads the envdir.
+    pub(super) fn wait(&mut self) {
+        // QUIRK: what the envdir added since the start is unknown while waiting, so it can't start the tick (LIFE-142).
+        self.environment.drop_envdir();
+        while self.requests().is_empty() {
+            let tick = self.environment.is_auto_restart_enabled();
+            if self.wait_for(Awaited::Anything { tick }, None) != Woken::Replaced {
+                break;
+            }
+            self.give_way();
+        }
+        self.read_envdir();
+    }
+
+    /// Lets the old workers go on for the kill-old delay. False if there is none.
+    pub(super) fn delay_killing(&mut self) -> bool {
+        let Setting { text, number: mut left } = self.environment.kill_old_delay();
+        if left == 0.0 {
+            return false;
+        }
+        self.say([b"sleeping ", text.as_slice(), b" secs before killing old workers"].concat());
+        while left > 0.0 && !self.is_stop_requested() {
+            // QUIRK: each interruption is counted in whole seconds of the clock, at least one (LIFE-154).
+            let begin = self.world.clock();
+            let time = Duration::from_secs_f64(left.trunc().min(f64::from(i32::MAX)));
+            self.wait_for(Awaited::Request, Some(begin + time));
+            left -= self.whole_seconds_since(begin).max(1.0);
+        }
+        true
+    }
+
+    /// Until `end`, unless a shutdown is requested: other requests wait in the queue (`whole-interval`).
+    pub(super) fn sleep_until(&mut self, end: Duration) {
+        while !self.is_stop_requested() && self.wait_for(Awaited::Request, Some(end)) != Woken::OutOfTime {}
+    }
+
+    /// Until the new worker is ready or dead, or a shutdown is requested. False if `end` comes before.
+    pub(super) fn wait_until_ready(&mut self, pid: Pid, end: Duration) -> bool {
+        while !self.is_stop_requested() {
+            match self.wait_for(Awaited::Ready(pid), Some(end)) {
+                Woken::Happened => return true,
+                Woken::OutOfTime => return false,
+                Woken::Requested | Woken::Replaced => {}
+            }
+        }
+        true
+    }
+
+    /// The only place that waits. Old workers whose time to KILL comes meanwhile get it.
+    pub(super) fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
+        loop {
+            // It may have been the death that is waited for, and the last one.
+            if self.kill_overdue() && matches!(awaited, Awaited::Death | Awaited::Anything { .. }) {
+                return Woken::Happened;
+            }
+            if end.is_some_and(|end| self.world.clock() >= end) {
+                return Woken::OutOfTime;
+            }
+            let until = self.old.next_kill().into_iter().chain(end).min();
+            match self.world.wait(awaited, until) {
+                Woken::OutOfTime => {}
+                woken => return woken,
+            }
+        }
+    }
+
+    /// Sends KILL to the old workers whose time is over. Whether one of them turned out to be dead.
+    fn kill_overdue(&mut self) -> bool {
+        let mut has_buried = false;
+        for (pid, kill) in self.old.take_overdue(self.world.clock()) {
+            if let Some(status) = self.world.reap_worker(pid) {
+                self.bury(pid, status, Limit::NONE);
+                has_buried = true;
+            } else {
+                self.say(format!("old worker {pid} has not ended in time, sending KILL"));
+                self.world.kill(pid, &kill);
+            }
+        }
+        has_buried
+    }
+
+    /// The requests that have come in so far.
+    pub(super) fn requests(&mut self) -> &mut Requests {
+        self.requests.add(self.world.take_requests());
+        &mut self.requests
+    }
+
+    pub(super) fn next_request(&mut self) -> Option<Request> {
+        self.requests().next()
+    }
+
+    pub(super) fn is_stop_requested(&mut self) -> bool {
+        self.requests().has_stop()
+    }
+}
