@@ -7,27 +7,27 @@ mod family;
 mod inbox;
 #[cfg(not(target_os = "linux"))]
 pub(crate) mod no_successor;
+mod own_files;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 mod spawner;
+mod succession;
 #[cfg(target_os = "linux")]
 pub(crate) mod successor;
+mod waiting;
 
 #[cfg(not(target_os = "linux"))]
 pub(crate) use no_successor as successor;
+pub(crate) use own_files::Files;
 
-use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 
-use crate::environment::{Environment, Variables, envdir};
+use crate::environment::{Environment, Variables};
 use crate::error::Error;
 use crate::files::log_file::LogFile;
-use crate::files::pid_file::PidFile;
-use crate::files::status_file::{FailureFile, StatusFile};
 use crate::listeners::Listeners;
 use crate::options::Options;
 use crate::readiness::Watch;
@@ -46,9 +46,6 @@ use crate::system::spawner::Spawner;
 use crate::system::successor::Successor;
 use crate::world::{Awaited, Failure, News, Request, Woken, World};
 
-/// How long to wait before a look at children that has failed is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-
 /// The system as it is.
 pub(crate) struct System<'a> {
     inbox: Inbox,
@@ -64,32 +61,6 @@ pub(crate) struct System<'a> {
     /// With options of ours.
     explanation: Option<Explanation>,
     successor: Option<Successor>,
-}
-
-/// What the superdaemon reads again and again, and where it tells how things stand.
-#[derive(Default)]
-pub(crate) struct Files {
-    pub(crate) envdir: envdir::Reader,
-    pub(crate) status: Option<StatusFile>,
-    pub(crate) failure: Option<FailureFile>,
-    pub(crate) log: Option<LogFile>,
-    /// The last to be dropped: its lock is what `--stop` waits for (`lock-released-last`).
-    pub(crate) pid: Option<PidFile>,
-}
-
-impl Files {
-    /// How long to wait before the next [`Self::retry`], if something could not be written.
-    fn pause(&self) -> Option<Duration> {
-        let pauses =
-            [self.status.as_ref().and_then(StatusFile::pause), self.failure.as_ref().and_then(FailureFile::pause)];
-        pauses.into_iter().flatten().min()
-    }
-
-    /// Tries again to write what could not be written.
-    fn retry(&mut self) {
-        self.status.iter_mut().for_each(StatusFile::retry);
-        self.failure.iter_mut().for_each(FailureFile::retry);
-    }
 }
 
 impl<'a> System<'a> {
@@ -118,11 +89,6 @@ impl<'a> System<'a> {
         }
     }
 
-    /// Lets another program go on in the place of this one, when it is asked for.
-    pub(crate) fn allow(&mut self, successor: Option<Successor>) {
-        self.successor = successor;
-    }
-
     /// What outlives the rest. The pid file goes first (U8).
     pub(crate) fn into_files(self) -> Files {
         if let Some(file) = &self.files.pid {
@@ -131,142 +97,11 @@ impl<'a> System<'a> {
         self.files
     }
 
-    /// Goes on from the state of the program that was here before.
-    pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.inbox.restore(state)?;
-        self.delivery.restore(state)?;
-        self.spawner.restore(state)?;
-        self.manager.restore(state)?;
-        self.kin.restore(state)
-    }
-
-    /// Says to `--upgrade` that this program runs now.
-    pub(crate) fn answer_upgrade(&self) {
-        if let Some(successor) = &self.successor {
-            successor.answer("runs", b"");
-        }
-    }
-
-    /// Adds what the program that goes on needs to `state`, and gives the descriptors that go to it.
-    fn save(&self, state: &mut State) -> Vec<RawFd> {
-        self.inbox.save(state);
-        self.delivery.save(state);
-        self.spawner.save(state);
-        self.launch.save(state);
-        self.listeners.save(state);
-        self.manager.save(state);
-        self.kin.save(state);
-        let kept = self.watch.save(state);
-        let files = &self.files;
-        state.add("log-file", &(files.log.is_some(),));
-        let status = files.status.as_ref().and_then(|file| file.save("status-file", state));
-        let failure = files.failure.as_ref().and_then(|file| file.save("failure-file", state));
-        let pid = files.pid.as_ref().map(|file| file.save(state));
-        kept.into_iter().chain(status).chain(failure).chain(pid).collect()
-    }
-
-    /// No other program goes on in the place of this one.
-    fn refuse(&mut self, reason: &[u8]) {
-        self.say(&[b"not upgraded: ", reason].concat());
-        if let Some(successor) = &self.successor {
-            successor.answer("refused", reason);
-        }
-    }
-
     /// What can't be opened is said on the old log, which stays.
     fn open_log(&mut self, open: impl FnOnce(&LogFile) -> Result<(), Error>) {
         if let Some(Err(error)) = self.files.log.as_ref().map(open) {
             self.say(&error.message());
         }
-    }
-
-    /// Whether there is a request that has not been taken.
-    fn is_requested(&mut self) -> bool {
-        let is_requested = self.inbox.look();
-        if self.inbox.take_log_to_be_opened() {
-            self.open_log(LogFile::open_again);
-        }
-        is_requested
-    }
-
-    fn has_happened(&mut self, awaited: Awaited) -> Result<bool, Errno> {
-        Ok(match awaited {
-            Awaited::Request => false,
-            Awaited::Death | Awaited::Anything { .. } => find_dead_child(sys::dead_child)?.is_some(),
-            Awaited::Approval(candidate) => {
-                sys::is_dead(candidate.new.1)? || self.approval.as_ref().map_or(Ok(true), Approval::is_over)?
-            }
-            Awaited::Rehearsal => self.successor.as_mut().is_none_or(Successor::is_rehearsed),
-            Awaited::Ready(worker) => sys::is_dead(worker)? || self.watch.is_ready(worker),
-        })
-    }
-
-    fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
-        let begin = self.clock();
-        loop {
-            // ORDER: read before the looks, so that what comes after them still wakes.
-            let is_requested = self.is_requested();
-            let has_happened = self.has_happened(awaited);
-            if has_happened == Ok(true) {
-                return Woken::Happened;
-            }
-            if is_requested {
-                return Woken::Requested;
-            }
-            if matches!(awaited, Awaited::Anything { .. }) && self.inbox.take_to_be_replaced() {
-                return Woken::Replaced;
-            }
-            let now = self.clock();
-            let left = end.map(|end| end.saturating_sub(now));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Woken::OutOfTime;
-            }
-            let look = match awaited {
-                Awaited::Ready(worker) => self.pause_of_start(worker, now.saturating_sub(begin)),
-                _ => None,
-            };
-            let look_again = has_happened.is_err().then_some(RETRY);
-            self.pause([left, look, look_again, self.pause_of_retries()].into_iter().flatten().min());
-            self.retry();
-        }
-    }
-
-    /// Waits until a signal comes or a worker writes something, at most `timeout`.
-    fn pause(&mut self, timeout: Option<Duration>) {
-        let mut fds = self.watch.fds();
-        fds.extend(self.successor.as_ref().and_then(Successor::fd));
-        self.inbox.wait(&fds, timeout);
-        self.watch.read();
-    }
-
-    /// When a worker that isn't ready is to be looked at again, `waited` after the wait for it began. What it has not done for
-    /// a long time is said.
-    fn pause_of_start(&mut self, worker: Pid, waited: Duration) -> Option<Duration> {
-        let look = self.watch.pause(waited);
-        let explanation = self.explanation.as_mut();
-        let lack = explanation.map(|explanation| explanation.of_long_start(worker, self.watch.lack()));
-        match lack {
-            Some(Ok(line)) => {
-                self.say(&line);
-                look
-            }
-            Some(Err(left)) => look.into_iter().chain(left).min(),
-            None => look,
-        }
-    }
-
-    /// When something that could not be done is to be tried again, though nothing may wake the loop.
-    fn pause_of_retries(&self) -> Option<Duration> {
-        let rehearsal = self.successor.as_ref().and_then(Successor::pause);
-        let pauses = [self.delivery.pause(), self.manager.pause(), self.files.pause(), rehearsal];
-        pauses.into_iter().flatten().min()
-    }
-
-    /// Tries again what could not be done.
-    fn retry(&mut self) {
-        self.manager.flush();
-        self.files.retry();
-        self.delivery.retry();
     }
 
     /// A child has been reaped. Whether that is to be told now. `is_wanted`: it is a worker that is looked after by
@@ -426,35 +261,12 @@ impl World for System<'_> {
         }
     }
 
-    fn rehearse(&mut self, mut state: State) -> bool {
-        let Some(successor) = &mut self.successor else { return false };
-        let listeners: Vec<RawFd> = self.listeners.fds().map(|fd| fd.as_raw_fd()).collect();
-        self.launch.save(&mut state);
-        self.listeners.save(&mut state);
-        match successor.rehearse(&state, self.launch, &listeners) {
-            Ok(is_begun) => is_begun,
-            Err(reason) => {
-                self.refuse(&reason);
-                false
-            }
-        }
+    fn rehearse(&mut self, state: State) -> bool {
+        self.begin_rehearsal(state)
     }
 
-    fn hand_over(&mut self, mut state: State, is_wanted: bool) -> State {
-        let Some(mut successor) = self.successor.take() else { return state };
-        if is_wanted {
-            let as_it_was = state.clone();
-            let _blocked = signals::block_all();
-            // ORDER: what came in before is part of the state, what comes now stays pending.
-            self.is_requested();
-            let reason = successor.execute(&mut state, |state| self.save(state));
-            self.successor = Some(successor);
-            self.refuse(&reason);
-            return as_it_was;
-        }
-        successor.give_up();
-        self.successor = Some(successor);
-        state
+    fn hand_over(&mut self, state: State, is_wanted: bool) -> State {
+        self.end_rehearsal(state, is_wanted)
     }
 
     fn say(&mut self, line: &[u8]) {
