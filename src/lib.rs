@@ -51,6 +51,8 @@ mod options;
 #[cfg(feature = "superdaemon")]
 mod perl;
 #[cfg(feature = "superdaemon")]
+mod proc;
+#[cfg(feature = "superdaemon")]
 mod readiness;
 #[cfg(feature = "superdaemon")]
 mod sets;

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::status_file;
+use crate::proc::descendants::{children_of, is_zombie};
+#[cfg(target_os = "linux")]
+use crate::proc::sock_diag;
 use crate::stderr::visible;
-use crate::sys::descendants::{children_of, is_zombie};
 use crate::sys::{self, Pid};
 
 /// Of `/proc/PID/stat`: ticks a second, the same on all architectures that are in use.
@@ -129,7 +131,7 @@ type Queue = (Option<u32>, Option<u32>, Option<u32>);
 
 #[cfg(target_os = "linux")]
 fn queues() -> BTreeMap<u64, Queue> {
-    let queues = sys::sock_diag::queues().into_iter();
+    let queues = sock_diag::queues().into_iter();
     queues.map(|(inode, queue)| (inode, (Some(queue.waiting), queue.limit, queue.refused))).collect()
 }
 

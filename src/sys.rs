@@ -2,10 +2,7 @@
 
 #![allow(unsafe_code)]
 
-pub(crate) mod descendants;
 mod exec;
-#[cfg(target_os = "linux")]
-pub(crate) mod sock_diag;
 pub(crate) mod stop_request;
 
 use std::ffi::{CStr, CString};

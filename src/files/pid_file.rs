@@ -15,9 +15,9 @@ use nix::sys::signal::Signal;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
-#[cfg(target_os = "linux")]
-use crate::files::lock_holder;
 use crate::perl::{looks_like_number, trim_end, trim_start};
+#[cfg(target_os = "linux")]
+use crate::proc::lock_holder;
 use crate::state::State;
 use crate::stderr::{say, visible};
 use crate::sys::{self, CloseOnExec, Lock, Locked, Pid};

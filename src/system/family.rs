@@ -10,10 +10,10 @@ use nix::sys::stat::fstat;
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Options;
+use crate::proc::descendants::{self, children_of, is_zombie, start_of, with_descendants};
 use crate::sets::set_of;
 use crate::state::State;
 use crate::stop_signal::StopSignal;
-use crate::sys::descendants::{children_of, is_zombie, start_of, with_descendants};
 use crate::sys::{self, Pid, WaitStatus};
 
 /// A line names no more processes than this.
@@ -298,7 +298,7 @@ impl LeftBehind {
         let mut excluded = set_of(with_descendants(workers).into_iter());
         excluded.insert(own_pid);
         let own_start = start_of(own_pid);
-        let all = sys::descendants::all().into_iter().filter(|pid| !excluded.contains(pid));
+        let all = descendants::all().into_iter().filter(|pid| !excluded.contains(pid));
         let all = all.filter(|&pid| start_of(pid) >= own_start);
         let new: Vec<Pid> = all.filter(|&pid| !self.known.contains(&pid) && self.holds_listener(pid)).collect();
         self.known.extend(&new);

@@ -19,9 +19,9 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::listeners::adopted::{Foreign, adopt};
 use crate::options::{Options, Readiness};
+use crate::proc::descendants::{self, children_of, is_zombie};
 use crate::readiness::look_for_waits;
 use crate::state::{State, VARIABLE};
-use crate::sys::descendants::{self, children_of, is_zombie};
 use crate::sys::{OneThread, Pid};
 
 /// How long the current worker may take to be seen waiting: it may be busy with a request.

@@ -17,12 +17,12 @@ use nix::sys::stat::fstat;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
+use crate::proc::descendants::{threads, with_descendants};
 use crate::readiness::Watch;
 use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, LONGEST_SET, awaited};
 use crate::readiness::linux::connections::Connections;
 use crate::readiness::linux::permission::try_to_look;
 use crate::sets::set_of;
-use crate::sys::descendants::{threads, with_descendants};
 use crate::sys::{OneThread, Pid, stop_request};
 
 /// The shortest time between two looks at a worker.

@@ -22,10 +22,10 @@ use nix::unistd::{UnlinkatFlags, geteuid, mkdtemp, unlinkat};
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::proc::descendants::descends_from;
 use crate::readiness::Watch;
 use crate::state::State;
 use crate::stderr::say;
-use crate::sys::descendants::descends_from;
 use crate::sys::{self, CloseOnExec, Lock, Locked, Pid};
 
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.

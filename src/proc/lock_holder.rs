@@ -10,7 +10,7 @@ use crate::sys::Pid;
 
 /// Whether `pid` has taken the flock(2) lock of a file. None if that can't be known, as where /proc is missing, is of
 /// another pid namespace, or doesn't tell of the file.
-pub(super) fn is_held_by(pid: Pid, file: &Metadata) -> Option<bool> {
+pub(crate) fn is_held_by(pid: Pid, file: &Metadata) -> Option<bool> {
     // The list of all locks stops every other lock of the machine for a moment, which takes milliseconds.
     if has_descriptor_with_lock(pid, file) {
         return Some(true);
