@@ -1,7 +1,17 @@
-//! What the kernel shows of processes and sockets: /proc, and for the queues of sockets `sock_diag(7)`.
+//! What the kernel shows of processes and sockets: /proc, which nothing else opens, and for the queues of sockets
+//! `sock_diag(7)`. Where there is no /proc, nothing is found.
 
 pub(crate) mod descendants;
-#[cfg(target_os = "linux")]
+mod descriptor;
 pub(crate) mod lock_holder;
+mod process;
 #[cfg(target_os = "linux")]
 pub(crate) mod sock_diag;
+mod tables;
+
+pub(crate) use descriptor::{Descriptor, Target};
+pub(crate) use process::{Process, own_threads};
+pub(crate) use tables::{UnixSocket, unix_sockets, uptime};
+
+/// A process id.
+pub(crate) type Pid = libc::pid_t;

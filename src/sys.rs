@@ -11,7 +11,6 @@ use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::ops::{Deref, RangeInclusive};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
 
 use libc::{c_char, c_int};
 use nix::errno::Errno;
@@ -26,8 +25,8 @@ use nix::unistd::{self, ForkResult};
 pub(crate) use exec::exec_file;
 pub(crate) use exec::{CStringArray, environment, exec, exec_shell};
 
-/// A process id.
-pub(crate) type Pid = libc::pid_t;
+use crate::proc;
+pub(crate) use crate::proc::Pid;
 
 /// A status as wait(2) gives it: `256 * code` of an exit, the signal's number (with 128 for a core dump) of a death by
 /// signal. This, not the exit code, is what messages show (E4).
@@ -56,10 +55,7 @@ pub(crate) struct OneThread(());
 impl OneThread {
     /// None if there are others. Where that can't be seen (without /proc), the caller's word is taken.
     pub(crate) fn check() -> Option<Self> {
-        /// The directory's entries are `.`, `..` and one for each thread, and each is a directory.
-        const LINKS_WITH_ONE: u64 = 3;
-        let links = std::fs::metadata("/proc/self/task").map_or(LINKS_WITH_ONE, |metadata| metadata.nlink());
-        (links <= LINKS_WITH_ONE).then_some(Self(()))
+        proc::own_threads().is_none_or(|count| count <= 1).then_some(Self(()))
     }
 
     /// For tests, whose children do no more than async-signal-safe calls.

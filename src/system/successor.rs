@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::request_file::RequestFile;
 use crate::options::Options;
+use crate::proc::Process;
 use crate::state::{REHEARSAL, State, VARIABLE};
 use crate::stderr;
 use crate::sys::{self, CStringArray, CloseOnExec, Fork, Pid, c_string};
@@ -81,7 +82,7 @@ impl Successor {
         let there = fs::metadata(&self.path);
         let there = there.map_err(|error| text(&[self.path.as_os_str().as_bytes(), b":"].concat(), error))?;
         let there = FileId::from(&there);
-        if FileId::of(Path::new("/proc/self/exe")) == Some(there) {
+        if FileId::of(&Process::Own.executable()) == Some(there) {
             self.answer("same", b"");
             return Ok(false);
         }
@@ -167,7 +168,7 @@ impl Successor {
             Ok(state) => state,
             Err(errno) => return text(b"memfd_create(2) failed:", errno),
         };
-        let way_back = match File::open("/proc/self/exe") {
+        let way_back = match File::open(Process::Own.executable()) {
             Ok(file) => OwnedFd::from(file),
             Err(error) => return text(b"/proc/self/exe:", error),
         };
@@ -304,7 +305,7 @@ impl HandedOver {
     pub(crate) fn go_back(&self, error: &Error) {
         let Some(way_back) = &self.way_back else { return };
         stderr::say(error.message());
-        let path = c_string(format!("/proc/self/fd/{}", way_back.as_raw_fd()).as_bytes());
+        let path = c_string(Process::Own.descriptor(way_back.as_raw_fd()).path().as_os_str().as_bytes());
         // It has no other way back than itself.
         let variable = format!("{VARIABLE}={},{}", self.fd, way_back.as_raw_fd());
         execute(&path, &own_arguments(), &variable, &[way_back.as_raw_fd()]);
@@ -326,8 +327,7 @@ impl HandedOver {
 fn read_sealed(fd: RawFd) -> Result<State, Error> {
     let failed = |error: std::io::Error| Error::system(&[b"the state can't be read:"], error);
     // By its name, as the descriptor's position is shared with whoever has it, too.
-    let path = format!("/proc/self/fd/{fd}");
-    let file = OpenOptions::new().read(true).open(path).map_err(failed)?;
+    let file = File::open(Process::Own.descriptor(fd).path()).map_err(failed)?;
     let seals = fcntl(&file, FcntlArg::F_GET_SEALS).map_or(SealFlag::empty(), SealFlag::from_bits_truncate);
     if !seals.contains(SealFlag::F_SEAL_WRITE) {
         return Err(Error::rule(&[b"the state can't be read: it is not sealed"]));
@@ -345,25 +345,12 @@ pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce(&
         state.require::<(Vec<u8>,)>("token").map(|(token,)| token)
     });
     let said = token.as_ref().map_or_else(Error::message, Clone::clone);
-    let file = OpenOptions::new().write(true).open(format!("/proc/self/fd/{answer}"));
+    let file = OpenOptions::new().write(true).open(Process::Own.descriptor(answer).path());
     let is_said = file.and_then(|mut file| file.write_all(&said)).is_ok();
     u8::from(token.is_err() || !is_said)
 }
 
 /// The command line that this process was started with.
 fn own_arguments() -> Vec<CString> {
-    let arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
-    arguments.split_terminator_nul().map(c_string).collect()
-}
-
-trait SplitNul {
-    fn split_terminator_nul(&self) -> impl Iterator<Item = &[u8]>;
-}
-
-impl SplitNul for Vec<u8> {
-    /// The strings of /proc, each of which ends in a NUL.
-    fn split_terminator_nul(&self) -> impl Iterator<Item = &[u8]> {
-        let text = self.strip_suffix(b"\0").unwrap_or(self);
-        text.split(|&byte| byte == 0).filter(move |_| !self.is_empty())
-    }
+    Process::Own.arguments().unwrap_or_default().iter().map(|argument| c_string(argument)).collect()
 }
