@@ -10,7 +10,6 @@ use std::os::unix::ffi::OsStringExt;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
-use crate::sets::set_of;
 use crate::state::State;
 use crate::sys::{self, CStringArray, c_string};
 
@@ -164,8 +163,7 @@ impl Environment {
             Some((name, value)) => assignment(name, value),
             None => c_string(entry),
         };
-        let names = set_of(self.inherited.iter().filter_map(|entry| name_of(entry)));
-        let is_new = move |name: &Vec<u8>| !names.contains(name.as_slice());
+        let is_new = |name: &Vec<u8>| !self.inherited.iter().any(|entry| name_of(entry) == Some(name));
         let base = self.base.iter().filter(|&(name, _)| !self.envdir.contains_key(name));
         let new = base.chain(&self.envdir).filter(move |&(name, _)| is_new(name));
         let new = new.map(|(name, value)| assignment(name, value));

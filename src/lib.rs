@@ -55,8 +55,6 @@ mod proc;
 #[cfg(feature = "superdaemon")]
 mod readiness;
 #[cfg(feature = "superdaemon")]
-mod sets;
-#[cfg(feature = "superdaemon")]
 mod show_status;
 #[cfg(feature = "superdaemon")]
 mod start;
