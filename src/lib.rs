@@ -63,6 +63,8 @@ mod state;
 #[cfg(feature = "superdaemon")]
 mod stderr;
 #[cfg(feature = "superdaemon")]
+mod stop_request;
+#[cfg(feature = "superdaemon")]
 mod stop_signal;
 #[cfg(feature = "superdaemon")]
 mod supervisor;
@@ -72,6 +74,8 @@ mod sys;
 mod system;
 #[cfg(feature = "cli")]
 mod take_over;
+#[cfg(feature = "superdaemon")]
+mod wait_status;
 #[cfg(feature = "superdaemon")]
 mod world;
 

@@ -21,9 +21,9 @@ use crate::start::log_target::LogTarget;
 use crate::state::State;
 use crate::stderr::say;
 use crate::supervisor::{self, LifeCycle, Supervisor};
-use crate::sys::OneThread;
+use crate::sys::{Blocked, OneThread, block_all};
 use crate::system::service_manager::ServiceManager;
-use crate::system::signals::{Blocked, LaunchState, SavedLaunch, SignalPipe, block_all, ignore_broken_pipes};
+use crate::system::signals::{LaunchState, SavedLaunch, SignalPipe, ignore_broken_pipes};
 use crate::system::successor::{self, HandedOver, Successor};
 use crate::system::{Files, System};
 

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 mod exec;
-pub(crate) mod stop_request;
+mod signal_mask;
 
 use std::ffi::{CStr, CString};
 use std::io::{self, IoSlice};
@@ -16,7 +16,6 @@ use libc::{c_char, c_int};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::sys::uio::writev;
 use nix::unistd::{self, ForkResult};
@@ -24,23 +23,11 @@ use nix::unistd::{self, ForkResult};
 #[cfg(target_os = "linux")]
 pub(crate) use exec::exec_file;
 pub(crate) use exec::{CStringArray, environment, exec, exec_shell};
+pub(crate) use signal_mask::{Blocked, block_all};
 
 use crate::proc;
 pub(crate) use crate::proc::Pid;
-
-/// A status as wait(2) gives it: `256 * code` of an exit, the signal's number (with 128 for a core dump) of a death by
-/// signal. This, not the exit code, is what messages show (E4).
-pub(crate) type WaitStatus = c_int;
-
-/// What a status says, for people: `exit 1`, `killed by SIGSEGV (core dumped)`.
-pub(crate) fn in_words(status: WaitStatus) -> String {
-    let signal = status & 0x7f;
-    if signal == 0 {
-        return format!("exit {}", status >> 8);
-    }
-    let name = Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.to_string());
-    format!("killed by {name}{}", if status & 0x80 == 0 { "" } else { " (core dumped)" })
-}
+pub(crate) use crate::wait_status::WaitStatus;
 
 /// What a C program would see of `bytes`: all up to the first NUL.
 pub(crate) fn c_string(bytes: &[u8]) -> CString {

@@ -382,7 +382,7 @@ impl World for System<'_> {
         }
         self.path = self.obituary.as_ref().and(path).unwrap_or_default();
         let report = self.obituary.as_mut().and_then(|obituary| obituary.begin(self.files.log.as_ref()));
-        let blocked = signals::block_all();
+        let blocked = sys::block_all();
         match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
                 // In both processes, since either may come first.
@@ -546,7 +546,7 @@ impl World for System<'_> {
         let Some(mut successor) = self.successor.take() else { return state };
         if is_wanted {
             let as_it_was = state.clone();
-            let _blocked = signals::block_all();
+            let _blocked = sys::block_all();
             // ORDER: what came in before is part of the state, what comes now stays pending.
             self.is_requested();
             let reason = successor.execute(&mut state, |state| self.save(state));

@@ -7,7 +7,8 @@ use std::path::Path;
 use crate::files::log_tail::{LogTail, STARTING, last_lines};
 use crate::files::status_file::{FailureNote, visible_lines, workers};
 use crate::proc::Process;
-use crate::sys::{Pid, WaitStatus, in_words};
+use crate::sys::Pid;
+use crate::wait_status::{WaitStatus, in_words};
 use crate::world::HAS_ENDED;
 
 /// A restart, and where the log of the superdaemon ended when it began.

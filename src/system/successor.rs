@@ -25,7 +25,7 @@ use crate::proc::Process;
 use crate::state::{REHEARSAL, State, VARIABLE};
 use crate::stderr;
 use crate::sys::{self, CStringArray, CloseOnExec, Fork, Pid, c_string};
-use crate::system::signals::{LaunchState, block_all};
+use crate::system::signals::LaunchState;
 
 /// How long a rehearsal may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -98,7 +98,7 @@ impl Successor {
             [name.clone(), c_string(first.as_bytes())].into_iter().chain(rest.iter().cloned()).collect();
         let environment: CStringArray =
             sys::environment().iter().filter(|entry| !is_variable(entry)).map(|entry| c_string(entry)).collect();
-        let blocked = block_all();
+        let blocked = sys::block_all();
         match sys::fork(launch.one_thread).map_err(|errno| text(b"fork(2) failed:", errno))? {
             Fork::Parent(pid) => {
                 self.rehearsal = Some(Rehearsal {

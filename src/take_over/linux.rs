@@ -16,7 +16,6 @@ use crate::start::check_state;
 use crate::state::VARIABLE;
 use crate::stderr::say;
 use crate::sys::{self, OneThread, Pid};
-use crate::system::signals::block_all;
 use crate::take_over::predecessor::Predecessor;
 use crate::take_over::tracee::{Tracee, word};
 
@@ -46,7 +45,7 @@ pub fn take_over(pid_file: &Path) -> Result<(), Error> {
     let predecessor = Predecessor::look(pid, pid_file).map_err(refusal)?;
 
     // What stops this program now leaves the other one stopped.
-    let _blocked = block_all();
+    let _blocked = sys::block_all();
     let failed = |errno| match errno {
         Errno::ESRCH => gone(),
         errno => untraceable(errno),

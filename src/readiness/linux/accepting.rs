@@ -20,7 +20,8 @@ use crate::readiness::Watch;
 use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, awaited};
 use crate::readiness::linux::connections::Connections;
 use crate::readiness::linux::permission::try_to_look;
-use crate::sys::{OneThread, Pid, stop_request};
+use crate::stop_request;
+use crate::sys::{OneThread, Pid};
 
 /// The shortest time between two looks at a worker.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
