@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
 use crate::state::State;
-use crate::sys::{self, CStringArray, c_string};
+use crate::sys::{self, CStringArray, OneThread, c_string};
 
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -32,8 +32,8 @@ pub struct Environment {
 
 impl Environment {
     /// The environment of this process with the variables of `options`. Options win over what is inherited (LIFE-010).
-    pub(crate) fn inherited(options: &Options) -> Self {
-        Self { inherited: without_repetitions(sys::environment()), ..Self::of_options(options) }
+    pub(crate) fn inherited(options: &Options, one_thread: OneThread) -> Self {
+        Self { inherited: without_repetitions(sys::environment(one_thread)), ..Self::of_options(options) }
     }
 
     /// The variables of `options` alone.
@@ -296,7 +296,7 @@ mod tests {
         let mut options = Options::new(vec!["worker".into()]);
         options.envdir = Some("/e".into());
         options.kill_old_delay = Some(-5);
-        let environment = Environment::inherited(&options);
+        let environment = Environment::inherited(&options, OneThread::assume());
         assert_eq!(
             (environment.get("ENVDIR"), environment.get("KILL_OLD_DELAY")),
             (Some(&b"/e"[..]), Some(&b"-5"[..]))

@@ -5,12 +5,14 @@ pub(crate) mod descendants;
 mod descriptor;
 pub(crate) mod lock_holder;
 mod process;
+mod program;
 #[cfg(target_os = "linux")]
 pub(crate) mod sock_diag;
 mod tables;
 
 pub(crate) use descriptor::{Descriptor, Target};
 pub(crate) use process::{Process, own_threads};
+pub(crate) use program::program_path;
 pub(crate) use tables::{UnixSocket, unix_sockets, uptime};
 
 /// A process id.

@@ -253,16 +253,6 @@ pub(crate) fn set_close_on_exec(fd: RawFd, flag: CloseOnExec) {
     unsafe { libc::fcntl(fd, libc::F_SETFD, flags) };
 }
 
-/// The path by which this program was executed, as it was given to execve(2).
-#[cfg(target_os = "linux")]
-pub(crate) fn program_path() -> Option<CString> {
-    // SAFETY: the kernel puts the path, which ends in a NUL, on the stack, where it stays.
-    unsafe {
-        let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
-        (!path.is_null()).then(|| CStr::from_ptr(path).to_owned())
-    }
-}
-
 /// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. Where
 /// that isn't, something else that can be opened everywhere and neither read nor written. How many there were.
 pub(crate) fn open_standard_descriptors() -> usize {
@@ -411,8 +401,7 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
     load_no_module();
     Errno::clear();
     // SAFETY: the name is a C string, and only the one thread of a start (`OneThread`) comes here. For an AF_INET
-    // entry, h_addr_list points to a list of
-    // pointers to 4 bytes each; it ends in a null pointer.
+    // entry, h_addr_list points to a list of pointers to 4 bytes each, which ends in a null pointer.
     unsafe {
         let Some(entry) = gethostbyname(name.as_ptr()).as_ref() else {
             return Err(Errno::last_raw());

@@ -549,7 +549,7 @@ impl World for System<'_> {
             let _blocked = sys::block_all();
             // ORDER: what came in before is part of the state, what comes now stays pending.
             self.is_requested();
-            let reason = successor.execute(&mut state, |state| self.save(state));
+            let reason = successor.execute(&mut state, self.launch, |state| self.save(state));
             self.successor = Some(successor);
             self.refuse(&reason);
             return as_it_was;

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::pid_file::ForeignPidFile;
-use crate::proc::Process;
+use crate::proc::{Process, program_path};
 use crate::start::check_state;
 use crate::state::VARIABLE;
 use crate::stderr::say;
@@ -74,7 +74,7 @@ fn refusal(error: Error) -> Error {
 
 /// This program's file, by the path that it was executed by, which has to lead to it for the other process, too.
 fn own_program(pid: Pid) -> Result<PathBuf, Error> {
-    let path = sys::program_path().unwrap_or_default();
+    let path = program_path().unwrap_or_default();
     let path = std::path::absolute(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))).unwrap_or_default();
     let own = FileId::of(&Process::Own.executable());
     let there = FileId::of(&Process::Pid(pid).seen(&path));

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use libc::c_long;
 use nix::errno::Errno;
 
 use crate::cli::{self, Action};
@@ -175,10 +176,7 @@ impl Predecessor {
     fn sockets(&self) -> Result<Vec<Foreign>, Error> {
         let failed = |errno| Error::system(&[b"its descriptors can't be fetched:"], errno);
         // SAFETY: the call touches no memory of ours, and gives a new descriptor.
-        let process = unsafe {
-            let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, self.pid, 0)).map_err(failed)?;
-            OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap_or(-1))
-        };
+        let process = unsafe { new_descriptor(libc::syscall(libc::SYS_pidfd_open, self.pid, 0)) }.map_err(failed)?;
         let descriptors = Process::Pid(self.pid)
             .descriptors()
             .map_err(|error| Error::system(&[b"its descriptors can't be read:"], error))?;
@@ -186,10 +184,8 @@ impl Predecessor {
         for descriptor in descriptors.filter(|fd| fd.socket().is_some() && !fd.is_closed_on_exec()) {
             let number = descriptor.number;
             // SAFETY: as above.
-            let fd = unsafe {
-                let fd = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0);
-                OwnedFd::from_raw_fd(RawFd::try_from(Errno::result(fd).map_err(failed)?).unwrap_or(-1))
-            };
+            let fd = unsafe { new_descriptor(libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0)) };
+            let fd = fd.map_err(failed)?;
             sockets.push(Foreign { number, fd });
         }
         Ok(sockets)
@@ -226,6 +222,16 @@ impl Predecessor {
             _ => Ok(workers),
         }
     }
+}
+
+/// What a system call has opened.
+///
+/// # Safety
+/// `result` is that of a call which gives a new descriptor, or -1.
+unsafe fn new_descriptor(result: c_long) -> Result<OwnedFd, Errno> {
+    let number = RawFd::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: as the caller has promised, nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// The arguments behind the program: without perl, its options and the script.
