@@ -3,7 +3,7 @@
 mod delay;
 mod progress;
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::thread::sleep;
@@ -18,8 +18,9 @@ use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::request_file::{Answer, RequestFile};
 use crate::files::status_file::generations;
+use crate::proc::Process;
 use crate::stderr::say;
-use crate::sys::{self, Pid};
+use crate::sys;
 
 /// How long after a look at the status file the next one comes: a quarter of the wait so far, within these limits.
 const LOOK_AFTER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
@@ -128,7 +129,7 @@ pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
         return refused(b"it needs Linux");
     }
     // To one that doesn't catch it, it would be the end.
-    if !catches_usr2(pid) {
+    if !Process::Pid(pid).catches(libc::SIGUSR2) {
         return refused(b"the running superdaemon does not know how; --take-over can do it");
     }
     let request = RequestFile::of(pid_file);
@@ -157,19 +158,6 @@ fn wait_for_answer(superdaemon: &ForeignPidFile, request: &RequestFile) -> Resul
         }
         pause(begin);
     }
-}
-
-/// Whether USR2 is caught.
-pub(crate) fn catches_usr2(pid: Pid) -> bool {
-    has_signal(pid, "SigCgt:", libc::SIGUSR2)
-}
-
-/// Whether a line of /proc/PID/status has a signal.
-pub(crate) fn has_signal(pid: Pid, line: &str, signal: i32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let signals = status.lines().find_map(|text| text.strip_prefix(line));
-    let signals = signals.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    signals.is_some_and(|mask| mask & 1 << (signal - 1) != 0)
 }
 
 /// Before the next look.

@@ -1,8 +1,6 @@
 //! The files that belong to a superdaemon.
 
 pub(crate) mod file_id;
-#[cfg(target_os = "linux")]
-mod lock_holder;
 pub(crate) mod log_file;
 pub(crate) mod log_tail;
 pub(crate) mod pid_file;

@@ -51,9 +51,9 @@ mod options;
 #[cfg(feature = "superdaemon")]
 mod perl;
 #[cfg(feature = "superdaemon")]
-mod readiness;
+mod proc;
 #[cfg(feature = "superdaemon")]
-mod sets;
+mod readiness;
 #[cfg(feature = "superdaemon")]
 mod show_status;
 #[cfg(feature = "superdaemon")]
@@ -62,6 +62,8 @@ mod start;
 mod state;
 #[cfg(feature = "superdaemon")]
 mod stderr;
+#[cfg(feature = "superdaemon")]
+mod stop_request;
 #[cfg(feature = "superdaemon")]
 mod stop_signal;
 #[cfg(feature = "superdaemon")]
@@ -72,6 +74,8 @@ mod sys;
 mod system;
 #[cfg(feature = "cli")]
 mod take_over;
+#[cfg(feature = "superdaemon")]
+mod wait_status;
 #[cfg(feature = "superdaemon")]
 mod world;
 

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
 use std::fs::OpenOptions;
+use std::os::fd::RawFd;
 use std::path::Path;
+
+use libc::ino_t;
 
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::status_file;
+use crate::proc::descendants::children_of;
+#[cfg(target_os = "linux")]
+use crate::proc::sock_diag;
+use crate::proc::{Process, uptime};
 use crate::stderr::visible;
-use crate::sys::descendants::{children_of, is_zombie};
 use crate::sys::{self, Pid};
-
-/// Of `/proc/PID/stat`: ticks a second, the same on all architectures that are in use.
-const USER_HZ: f64 = 100.0;
 
 /// What there is to tell, and the exit code: 0 for a superdaemon that runs, 1 for one that is dead but has a pid file,
 /// 3 for none, as the Linux Standard Base has it of init scripts.
@@ -76,7 +78,7 @@ struct Listener {
 fn workers(superdaemon: Pid, status_file: Option<&Path>) -> Vec<Worker> {
     let mut generations = status_file.map(status_file::workers).unwrap_or_default();
     let current = generations.keys().next_back().copied();
-    for child in children_of(superdaemon).into_iter().filter(|&child| !is_zombie(child)) {
+    for child in children_of(superdaemon).into_iter().filter(|&child| !Process::Pid(child).is_zombie()) {
         let generation = variable(child, "SERVER_STARTER_GENERATION").and_then(|text| text.parse().ok());
         generations.extend(generation.map(|generation: u64| (generation, child)));
     }
@@ -100,9 +102,9 @@ fn listeners(superdaemon: Pid, workers: &[Worker]) -> Vec<Listener> {
     let queues = queues();
     let listener = |entry: &str| {
         let (name, fd) = entry.rsplit_once('=')?;
-        let link = fs::read_link(format!("/proc/{superdaemon}/fd/{}", fd.parse::<u32>().ok()?)).ok();
-        let inode = link.and_then(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        let (waiting, limit, refused) = inode.and_then(|inode: u64| queues.get(&inode).copied()).unwrap_or_default();
+        let fd = RawFd::try_from(fd.parse::<u32>().ok()?).ok()?;
+        let inode = Process::Pid(superdaemon).descriptor(fd).socket();
+        let (waiting, limit, refused) = inode.and_then(|inode| queues.get(&inode).copied()).unwrap_or_default();
         Some(Listener { name: name.to_owned(), waiting, limit, refused })
     };
     let listeners: Vec<_> = names.split(';').filter_map(listener).collect();
@@ -110,14 +112,11 @@ fn listeners(superdaemon: Pid, workers: &[Worker]) -> Vec<Listener> {
 }
 
 /// Many servers write over what tells the names. The descriptors tell the rest.
-fn nameless(superdaemon: Pid, queues: &BTreeMap<u64, Queue>) -> Vec<Listener> {
-    let links = fs::read_dir(format!("/proc/{superdaemon}/fd")).into_iter().flatten().flatten();
-    let mut listeners: Vec<(u32, Listener)> = Vec::new();
-    for link in links {
-        let to = fs::read_link(link.path()).unwrap_or_default();
-        let inode = to.to_str().and_then(|to| to.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
-        let number = link.file_name().to_str().and_then(|number| number.parse().ok());
-        if let Some((number, &(waiting, limit, refused))) = number.zip(inode.and_then(|inode| queues.get(&inode))) {
+fn nameless(superdaemon: Pid, queues: &BTreeMap<ino_t, Queue>) -> Vec<Listener> {
+    let mut listeners: Vec<(RawFd, Listener)> = Vec::new();
+    for descriptor in Process::Pid(superdaemon).descriptors().into_iter().flatten() {
+        if let Some(&(waiting, limit, refused)) = descriptor.socket().and_then(|inode| queues.get(&inode)) {
+            let number = descriptor.number;
             listeners.push((number, Listener { name: format!("descriptor {number}"), waiting, limit, refused }));
         }
     }
@@ -128,37 +127,30 @@ fn nameless(superdaemon: Pid, queues: &BTreeMap<u64, Queue>) -> Vec<Listener> {
 type Queue = (Option<u32>, Option<u32>, Option<u32>);
 
 #[cfg(target_os = "linux")]
-fn queues() -> BTreeMap<u64, Queue> {
-    let queues = sys::sock_diag::queues().into_iter();
+fn queues() -> BTreeMap<ino_t, Queue> {
+    let queues = sock_diag::queues().into_iter();
     queues.map(|(inode, queue)| (inode, (Some(queue.waiting), queue.limit, queue.refused))).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn queues() -> BTreeMap<u64, Queue> {
+fn queues() -> BTreeMap<ino_t, Queue> {
     BTreeMap::new()
 }
 
 /// Of the environment that a process was started with.
 fn variable(pid: Pid, name: &str) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut variables = environment.split(|&byte| byte == 0);
-    let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
-    Some(String::from_utf8_lossy(value).into_owned())
+    let value = Process::Pid(pid).variable(name)?;
+    Some(String::from_utf8_lossy(&value).into_owned())
 }
 
 /// In seconds.
 fn age(pid: Pid) -> Option<f64> {
-    let stat = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
-    // The fields behind the name, which may hold anything: the 20th is when the process was started.
-    let started: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
-    Some((uptime - started / USER_HZ).max(0.0))
+    Some(uptime()?.saturating_sub(Process::Pid(pid).started()?).as_secs_f64())
 }
 
 fn command(pid: Pid) -> String {
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&arguments).replace('\0', " ");
-    text.trim_end().to_owned()
+    let arguments = Process::Pid(pid).arguments().unwrap_or_default().join(&b' ');
+    String::from_utf8_lossy(&arguments).trim_end().to_owned()
 }
 
 /// For a terminal.

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use crate::files::log_tail::{LogTail, STARTING, last_lines};
 use crate::files::status_file::{FailureNote, visible_lines, workers};
-use crate::sys::{Pid, WaitStatus, in_words};
+use crate::proc::Process;
+use crate::sys::Pid;
+use crate::wait_status::{WaitStatus, in_words};
 use crate::world::HAS_ENDED;
 
 /// A restart, and where the log of the superdaemon ended when it began.
@@ -20,7 +22,7 @@ pub(super) struct Delay<'a> {
 
 impl<'a> Delay<'a> {
     pub(super) fn of(superdaemon: Option<Pid>, status_file: &'a Path, awaited: u64) -> Self {
-        let log = superdaemon.and_then(|pid| LogTail::of(Path::new(&format!("/proc/{pid}/fd/2"))));
+        let log = superdaemon.and_then(|pid| LogTail::of(&Process::Pid(pid).descriptor(2).path()));
         Self { status_file, awaited, known_failure: FailureNote::of(status_file), log }
     }
 

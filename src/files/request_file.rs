@@ -6,11 +6,11 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::sys::Pid;
+use crate::proc::{Pid, Process};
 
 /// More than any answer has.
 const LONGEST: u64 = 8192;
@@ -45,8 +45,8 @@ impl RequestFile {
         let file: Result<File, _> = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0);
         let name = std::os::unix::ffi::OsStrExt::as_bytes(self.0.as_os_str());
         let file = file.map_err(|error| Error::system(&[b"failed to open file:", name, b":"], error))?;
-        if let Ok(owner) = fs::metadata(format!("/proc/{superdaemon}")) {
-            let _ = fchown(&file, Some(owner.uid()), None);
+        if let Some(owner) = Process::Pid(superdaemon).owner() {
+            let _ = fchown(&file, Some(owner), None);
         }
         Ok(())
     }

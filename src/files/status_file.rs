@@ -1,7 +1,7 @@
 //! The status file: a line `GENERATION:PID` for each worker that is alive or has not been reaped. Replaced as a whole,
 //! so that a reader never sees half of it. And the note beside it that tells of a restart that was given up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,7 +15,6 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::files::file_id::{FileId, remove_own};
-use crate::sets::set_of;
 use crate::state::State;
 use crate::stderr::{say, visible};
 use crate::sys::{self, CloseOnExec, Pid};
@@ -159,8 +158,8 @@ impl StatusFile {
         }
         // One byte more, to see that it is longer.
         let Some(content) = read_regular(&self.path, written.content.len() + 1) else { return self.path.exists() };
-        let ours = set_of(written.content.split(|&byte| byte == b'\n'));
-        !content.split(|&byte| byte == b'\n').all(|line| ours.contains(line))
+        let ours = written.content.split(|&byte| byte == b'\n');
+        !content.split(|&byte| byte == b'\n').all(|line| ours.clone().any(|our| our == line))
     }
 
     /// `FILE.PID`, as the original names it.
@@ -331,7 +330,8 @@ pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
     // QUIRK: what can be opened but not read, a directory, is like an empty file.
     let _ = file.read_to_end(&mut content);
     // The same generation twice counts once, but `7` and `007` are two.
-    let texts = set_of(content.split(|&byte| byte == b'\n').filter_map(generation));
+    let mut texts = BTreeSet::new();
+    texts.extend(content.split(|&byte| byte == b'\n').filter_map(generation));
     let numbers = texts.into_iter().map(|text| str::from_utf8(text).ok().and_then(|digits| digits.parse().ok()));
     let mut generations: Vec<u64> = numbers.map(|number| number.unwrap_or(u64::MAX)).collect();
     generations.sort_unstable();

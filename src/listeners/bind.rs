@@ -18,6 +18,7 @@ use nix::unistd::unlink;
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::listeners::port_spec::{Host, PortSpec};
+use crate::proc::unix_sockets;
 use crate::stderr::say;
 use crate::sys;
 
@@ -96,19 +97,14 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
 /// are servers that don't survive a client which leaves at once. A relative name is relative to an unknown directory,
 /// and tells nothing.
 fn is_listed(path: &Path) -> bool {
-    /// Of the flags: it listens (`__SO_ACCEPTCON`).
-    const LISTENS: u64 = 1 << 16;
     let (Some(id), Some(name)) = (FileId::of(path), path.file_name()) else { return false };
-    let list = fs::read("/proc/net/unix").unwrap_or_default();
-    // `ADDRESS: COUNT PROTOCOL FLAGS TYPE STATE INODE PATH`; types but 1 need not listen.
-    list.split(|&byte| byte == b'\n').any(|line| {
-        let mut fields = line.splitn(8, |&byte| byte == b' ').skip(3);
-        let mut number = || u64::from_str_radix(str::from_utf8(fields.next()?).ok()?, 16).ok();
-        let (Some(flags), Some(kind)) = (number(), number()) else { return false };
-        // An absolute name begins with the first slash of the line, and may hold blanks.
-        let Some(start) = line.iter().position(|&byte| byte == b'/') else { return false };
-        let bound_to = Path::new(OsStr::from_bytes(&line[start..]));
-        (flags & LISTENS != 0 || kind == 2) && bound_to.file_name() == Some(name) && FileId::of(bound_to) == Some(id)
+    unix_sockets().any(|socket| {
+        // Types but 1 need not listen. An absolute name begins with its first slash.
+        let Some(start) = socket.name.iter().position(|&byte| byte == b'/') else { return false };
+        let bound_to = Path::new(OsStr::from_bytes(&socket.name[start..]));
+        (socket.is_listening || socket.kind == 2)
+            && bound_to.file_name() == Some(name)
+            && FileId::of(bound_to) == Some(id)
     })
 }
 

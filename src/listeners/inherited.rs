@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{self, UnixListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
@@ -19,6 +20,9 @@ pub(super) const FIRST: RawFd = 3;
 /// What tells of them. It is meant for one process, not for its descendants.
 const VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
+/// Whether they have been taken over: their numbers may be those of other descriptors then.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
 /// A socket that listens, or of UDP one that is bound. Nothing about it is ever changed, and its file is never removed.
 #[derive(Debug)]
 pub(crate) struct InheritedListener {
@@ -31,10 +35,10 @@ pub(crate) struct InheritedListener {
 }
 
 /// Takes over what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` tell of, and removes these variables. Can be done
-/// once. `is_needed`: there has to be something.
+/// once in a process. `is_needed`: there has to be something.
 ///
 /// # Errors
-/// If nothing was passed, or not to this process, or something that is no listener.
+/// If nothing was passed, or not to this process, or something that is no listener; or if it has been done before.
 pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec<InheritedListener>, Error> {
     let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
     let (Some(pid), Some(fds)) = (pid, fds) else {
@@ -47,6 +51,10 @@ pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec
         return Err(refusal(&[b"the listeners were passed to another process: LISTEN_PID is ", pid]));
     }
     let listeners = match parse(fds) {
+        // The variables stay in the environment of this process, which may have done that before.
+        Some(1..) if IS_TAKEN.swap(true, Ordering::Relaxed) => {
+            return Err(refusal(&[b"the listeners have been taken over before"]));
+        }
         Some(count @ 1..) => take_from(FIRST, count, names)?,
         _ => return Err(refusal(&[b"LISTEN_FDS is not a positive number:", fds])),
     };
@@ -75,7 +83,8 @@ fn take_from(first: RawFd, count: u32, names: Option<&[u8]>) -> Result<Vec<Inher
 fn take_one(number: RawFd, fd_name: Option<&[u8]>) -> Result<InheritedListener, Error> {
     let text = format!("file descriptor {number}");
     let failed = |error: io::Error| Error::system(&[b"--from-systemd: ", text.as_bytes(), b":"], error);
-    // SAFETY: this happens once, before this program opens anything.
+    // SAFETY: the number was passed by the manager to this very process, before that had opened anything, and is taken
+    // only once (`IS_TAKEN`), so no other value owns it.
     #[expect(unsafe_code)]
     let fd = unsafe { sys::take(number) };
     let fd = fd.map_err(|errno| failed(errno.into()))?;
@@ -147,7 +156,7 @@ pub(super) mod tests {
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixDatagram;
-    use std::sync::atomic::{AtomicI32, Ordering};
+    use std::sync::atomic::AtomicI32;
 
     use nix::sys::socket::{AddressFamily, SockFlag, socket};
 

@@ -17,7 +17,6 @@ use crate::listeners::bind::{bind_port, cannot_create, cannot_listen, check_not_
 use crate::listeners::handover::check_length;
 use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners, Place, SocketFile, Stored, inherited};
-use crate::sets::set_of;
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
 
@@ -59,7 +58,8 @@ impl<'a> ListenPlan<'a> {
                 _ => return Err(cannot_listen(path, Errno::ENAMETOOLONG)),
             }
         }
-        let targets = set_of(inherited.fds().map(|fd| fd.as_raw_fd()));
+        let mut targets = BTreeSet::new();
+        targets.extend(inherited.fds().map(|fd| fd.as_raw_fd()));
         let mut plan = Self {
             ports,
             paths,

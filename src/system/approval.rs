@@ -10,8 +10,9 @@ use crate::environment::Environment;
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Options;
-use crate::sys::{self, CloseOnExec, Fork, Pid, in_words};
-use crate::system::signals::{self, LaunchState};
+use crate::sys::{self, CloseOnExec, Fork, Pid};
+use crate::system::signals::LaunchState;
+use crate::wait_status::in_words;
 use crate::world::Candidate;
 
 /// The command, and the process that it is, as long as it runs.
@@ -55,7 +56,7 @@ impl<'a> Approval<'a> {
             set("APPROVE_OLD_PID", pid.to_string());
             set("APPROVE_OLD_GENERATION", generation.to_string());
         }
-        let blocked = signals::block_all();
+        let blocked = sys::block_all();
         match sys::fork(self.launch.one_thread).map_err(failed)? {
             Fork::Parent(pid) => {
                 // In both processes, since either may come first.

@@ -8,7 +8,8 @@ use nix::errno::Errno;
 
 use crate::files::log_file::LogFile;
 use crate::files::log_tail::{LogTail, last_lines};
-use crate::sys::{self, Pid, WaitStatus, in_words};
+use crate::sys::{self, Pid};
+use crate::wait_status::{WaitStatus, in_words};
 use crate::world::Failure;
 
 /// After which time it is said of a worker what it has not done.

@@ -16,7 +16,7 @@ use crate::state::State;
 use crate::stderr::say;
 use crate::sys::{self, CStringArray, Fork, Pid, c_string};
 use crate::system::explanation::tell_exec;
-use crate::system::signals::{self, LaunchState};
+use crate::system::signals::LaunchState;
 
 /// Makes workers.
 pub(super) struct Spawner<'a> {
@@ -54,7 +54,7 @@ impl<'a> Spawner<'a> {
         if self.tells_pid {
             environment.reserve_pid("LISTEN_PID");
         }
-        let blocked = signals::block_all();
+        let blocked = sys::block_all();
         match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
                 // In both processes, since either may come first.

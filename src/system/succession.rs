@@ -4,8 +4,8 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use crate::error::Error;
 use crate::state::State;
+use crate::sys;
 use crate::system::System;
-use crate::system::signals;
 use crate::system::successor::Successor;
 use crate::world::World;
 
@@ -75,10 +75,10 @@ impl System<'_> {
         let Some(mut successor) = self.successor.take() else { return state };
         if is_wanted {
             let as_it_was = state.clone();
-            let _blocked = signals::block_all();
+            let _blocked = sys::block_all();
             // ORDER: what came in before is part of the state, what comes now stays pending.
             self.is_requested();
-            let reason = successor.execute(&mut state, |state| self.save(state));
+            let reason = successor.execute(&mut state, self.launch, |state| self.save(state));
             self.successor = Some(successor);
             self.refuse(&reason);
             return as_it_was;

@@ -1,8 +1,6 @@
 //! Which sockets are connections to the listeners, as the kernel tells it. Linux only.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, ino_t};
@@ -12,12 +10,14 @@ use nix::sys::socket::{
     socket, sockopt,
 };
 
+use crate::proc::{UnixSocket, unix_sockets};
+
 /// Knows where the listeners take connections.
 pub(super) struct Connections {
     /// At TCP ports.
     ports: Vec<u16>,
-    /// Under names of unix sockets.
-    names: Vec<String>,
+    /// Under names of unix sockets. A connection has that of its listener.
+    names: Vec<Vec<u8>>,
 }
 
 impl Connections {
@@ -25,14 +25,17 @@ impl Connections {
     pub(super) fn to(listeners: &[impl AsFd], inodes: &[ino_t]) -> Self {
         Self {
             ports: listeners.iter().filter_map(tcp_port).collect(),
-            names: unix_sockets().filter(|(inode, _)| inodes.contains(inode)).map(|(_, name)| name).collect(),
+            names: unix_sockets()
+                .filter(|socket| inodes.contains(&socket.inode) && !socket.name.is_empty())
+                .map(|socket| socket.name)
+                .collect(),
         }
     }
 
     /// Whether one of the sockets is a connection.
     pub(super) fn have_one_of(&self, sockets: &BTreeSet<ino_t>) -> bool {
         let is_unix_connection =
-            |(inode, name): (ino_t, String)| sockets.contains(&inode) && self.names.contains(&name);
+            |socket: UnixSocket| sockets.contains(&socket.inode) && self.names.contains(&socket.name);
         self.ports.iter().flat_map(|&port| tcp_connections(port)).any(|inode| sockets.contains(&inode))
             || !self.names.is_empty() && unix_sockets().any(is_unix_connection)
     }
@@ -107,20 +110,6 @@ fn read_answer(mut messages: &[u8], inodes: &mut Vec<ino_t>) -> bool {
     true
 }
 
-/// The sockets of all processes that have a name. A connection has that of its listener.
-fn unix_sockets() -> impl Iterator<Item = (ino_t, String)> {
-    let lines = File::open("/proc/net/unix").into_iter().flat_map(|table| BufReader::new(table).split(b'\n'));
-    lines.map_while(Result::ok).filter_map(|line| unix_socket(&String::from_utf8_lossy(&line)))
-}
-
-/// From a line `ADDRESS: USERS PROTOCOL FLAGS TYPE STATE INODE NAME`; None for the heading.
-fn unix_socket(line: &str) -> Option<(ino_t, String)> {
-    let mut words = line.split_whitespace().skip(6);
-    let inode = words.next()?.parse().ok()?;
-    let name: Vec<_> = words.collect();
-    (!name.is_empty()).then(|| (inode, name.join(" ")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,18 +128,5 @@ mod tests {
         assert!(!read_answer(&[message(SOCK_DIAG, 3), message(3, 4)].concat(), &mut inodes));
         assert!(read_answer(&[0; 15], &mut inodes));
         assert_eq!(inodes, [1, 2, 3]);
-    }
-
-    #[test]
-    fn lines_about_unix_sockets() {
-        let named = |name: &str| Some((4711, name.to_owned()));
-        let table = [
-            ("00000000f1: 00000002 00000000 00010000 0001 01  4711 /run/a socket", named("/run/a socket")),
-            ("00000000f1: 00000003 00000000 00000000 0001 03  4711", None),
-            ("Num       RefCount Protocol Flags    Type St Inode Path", None),
-        ];
-        for (line, expected) in table {
-            assert_eq!(unix_socket(line), expected, "{line}");
-        }
     }
 }
