@@ -6,6 +6,7 @@ pub(crate) mod adopted;
 mod bind;
 mod handover;
 pub(crate) mod inherited;
+mod open;
 mod plan;
 mod port_spec;
 mod revival;
