@@ -4,7 +4,7 @@ mod address;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub(crate) mod adopted;
 mod bind;
-mod handover;
+mod export;
 pub(crate) mod inherited;
 mod open;
 mod plan;

@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::listeners::bind::{bind_port, cannot_create, cannot_listen, check_not_live, listen_to_path};
-use crate::listeners::handover::check_length;
+use crate::listeners::export::check_length;
 use crate::listeners::plan::ListenPlan;
 use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners, Place, SocketFile, Stored};

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::listeners::bind::cannot_listen;
-use crate::listeners::handover::check_length;
+use crate::listeners::export::check_length;
 use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners, inherited};
 use crate::sets::set_of;

@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use crate::error::Error;
 use crate::listeners::address::{Address, Wanted};
 use crate::listeners::bind::{cannot_create, is_socket};
-use crate::listeners::handover::to_fd_name;
+use crate::listeners::export::to_fd_name;
 use crate::listeners::inherited::InheritedListener;
 use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners};
