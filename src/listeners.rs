@@ -26,6 +26,8 @@ use crate::options::Options;
 use crate::stderr::say;
 use crate::sys;
 
+#[cfg(target_os = "linux")]
+pub(crate) use address::Address;
 pub(crate) use plan::ListenPlan;
 pub use port_spec::{Host, PortSpec, TargetFd};
 pub(crate) use revival::Shut;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
-use crate::listeners::address::{Address, Wanted};
+use crate::listeners::address::Address;
 use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners};
 use crate::options::Options;
@@ -30,11 +30,11 @@ pub(crate) fn adopt(
     state: &mut State,
 ) -> Result<Listeners, Error> {
     let mut left: Vec<(Address, Foreign)> =
-        sockets.into_iter().filter_map(|socket| Some((Address::of(&socket.fd)?, socket))).collect();
+        sockets.into_iter().filter_map(|socket| Some((Address::of_opened(&socket.fd)?, socket))).collect();
     left.sort_unstable_by_key(|(_, socket)| socket.number);
     let mut listeners = Listeners::default();
-    let mut take = |name: &[u8], fd_text: Option<&[u8]>, state: &mut State, is_it: &dyn Fn(&Address) -> bool| {
-        let Some(index) = left.iter().position(|(address, _)| is_it(address)) else {
+    let mut take = |wanted: &Address, name: &[u8], fd_text: Option<&[u8]>, state: &mut State| {
+        let Some(index) = left.iter().position(|(address, _)| wanted.asks_for(address)) else {
             return Err(Error::rule(&[b"it has no listener for ", name]));
         };
         let (_, socket) = left.remove(index);
@@ -46,13 +46,13 @@ pub(crate) fn adopt(
     };
     for port in &options.ports {
         let spec = PortSpec::parse(port.as_bytes())?;
-        let wanted = Wanted::of(&spec)?;
+        let wanted = Address::of_port(&spec)?;
         let text = spec.target.as_ref().map(|target| target.text.as_slice());
-        take(&spec.name, text, state, &|address| wanted.is(address))?;
+        take(&wanted, &spec.name, text, state)?;
     }
     for path in &options.paths {
         let name = path.as_os_str().as_bytes();
-        take(name, None, state, &|address| address.is_path(path))?;
+        take(&Address::of_path(path), name, None, state)?;
         // A file that is gone, or somebody else's, is not to be removed.
         if let Some((device, inode)) = file(path).map(FileId::numbers) {
             state.add("socket-file", &(name.to_vec(), device, inode));

@@ -3,70 +3,34 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::unlink;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
-use crate::listeners::port_spec::{Host, PortSpec};
+use crate::listeners::address::Address;
 use crate::stderr::say;
 use crate::sys;
 
 /// What `--backlog` means to a unix socket where it isn't positive: the default of Perl's `IO::Socket::UNIX` (S16).
 const UNIX_BACKLOG: i32 = 5;
 
-/// socket(2), `SO_REUSEADDR`, for IPv6 `IPV6_V6ONLY`, bind(2), for TCP listen(2) (S10). The options cannot fail the
-/// start (S8).
-pub(super) fn bind_port(port: &PortSpec, backlog: i32) -> Result<OwnedFd, Error> {
-    let family = if matches!(port.host, Host::V6(_)) { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    let kind = if port.is_udp { SockType::Datagram } else { SockType::Stream };
-    let open = || {
-        // No close-on-exec: no other program than workers is started from here on.
-        let fd = socket(family, kind, SockFlag::empty(), None).map_err(cannot_create)?;
-        let _ = setsockopt(&fd, sockopt::ReuseAddr, &true);
-        Ok::<_, Error>(fd)
-    };
-    let failed = |errno| Error::system(&[b"failed to bind to ", &port.name, b":"], errno);
-    let fd = match &port.host {
-        Host::V6(address) => {
-            let fd = open()?;
-            let _ = setsockopt(&fd, sockopt::Ipv6V6Only, &true);
-            let address = SockaddrIn6::from(SocketAddrV6::new(*address, port.port, 0, 0));
-            bind(fd.as_raw_fd(), &address).map_err(failed)?;
-            fd
-        }
-        host => {
-            let address = match host {
-                Host::Named(name) => resolve(name)?,
-                _ => Ipv4Addr::UNSPECIFIED,
-            };
-            let fd = open()?;
-            bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(address, port.port))).map_err(failed)?;
-            fd
-        }
-    };
-    if !port.is_udp {
+/// socket(2), options, bind(2), for TCP listen(2) (S10). `name`: what messages call it.
+pub(super) fn bind_port(name: &[u8], address: &Address, backlog: i32) -> Result<OwnedFd, Error> {
+    let fd = address.socket().map_err(cannot_create)?;
+    address.bind(&fd).map_err(|errno| Error::system(&[b"failed to bind to ", name, b":"], errno))?;
+    if address.takes_connections() {
         sys::listen(&fd, backlog).map_err(|errno| Error::system(&[b"listen(2) failed:"], errno))?;
     }
     Ok(fd)
-}
-
-pub(super) fn resolve(name: &[u8]) -> Result<Ipv4Addr, Error> {
-    // What is plainly an address needs no resolver, which would read its files first. The other forms (S7) are its own.
-    if let Some(address) = str::from_utf8(name).ok().and_then(|text| text.parse().ok()) {
-        return Ok(address);
-    }
-    sys::gethostbyname(&sys::c_string(name))
-        .map_err(|errno| Error::System { sentence: [b"failed to resolve host:", name, b":"].concat(), errno })
 }
 
 /// Makes sure that no socket is there which a process listens to: it would lose all its clients (`live-socket`).
@@ -134,10 +98,11 @@ pub(super) fn listen_to_path(path: &Path, is_own: bool, backlog: i32) -> Result<
         unlink(path).map_err(|errno| Error::system(&[b"failed to remove existing socket file:", name, b":"], errno))?;
     }
     let failed = |errno| cannot_listen(path, errno);
-    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None).map_err(failed)?;
+    let address = Address::of_path(path);
+    let fd = address.socket().map_err(failed)?;
     // Everybody may connect, whatever the umask (U9).
     let saved = umask(Mode::empty());
-    let bound = sys::bind_unix(&fd, name);
+    let bound = address.bind(&fd);
     umask(saved);
     bound.map_err(failed)?;
     if let Err(errno) = sys::listen(&fd, if backlog > 0 { backlog } else { UNIX_BACKLOG }) {

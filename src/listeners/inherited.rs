@@ -1,16 +1,13 @@
 //! `--from-systemd`: the listeners that the service manager has opened and handed over, as `sd_listen_fds(3)` has it.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{self, UnixListener};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{SockType, getsockopt, sockopt};
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::listeners::address::{Address, IS_NO_LISTENER};
 use crate::sys;
 
 /// The descriptor of the first one (`SD_LISTEN_FDS_START`).
@@ -79,12 +76,11 @@ fn take_one(number: RawFd, fd_name: Option<&[u8]>) -> Result<InheritedListener, 
     #[expect(unsafe_code)]
     let fd = unsafe { sys::take(number) };
     let fd = fd.map_err(|errno| failed(errno.into()))?;
-    let Some(name) = name_of(&fd).map_err(failed)? else {
-        let rule: &[u8] = b" is neither a listening TCP or unix stream socket nor a bound UDP socket";
-        return Err(refusal(&[text.as_bytes(), rule]));
+    let Some(address) = Address::of_listener(&fd).map_err(failed)? else {
+        return Err(refusal(&[text.as_bytes(), IS_NO_LISTENER]));
     };
     fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|errno| failed(errno.into()))?;
-    Ok(InheritedListener { name, fd_name: fd_name.map(Into::into), fd })
+    Ok(InheritedListener { name: address.name(), fd_name: fd_name.map(Into::into), fd })
 }
 
 fn refusal(sentence: &[&[u8]]) -> Error {
@@ -95,61 +91,16 @@ fn parse(number: &[u8]) -> Option<u32> {
     str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// None for anything that is not a listener.
-fn name_of(fd: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
-    let kind = getsockopt(fd, sockopt::SockType)?;
-    let listens = kind == SockType::Stream && getsockopt(fd, sockopt::AcceptConn)?;
-    // The standard library asks only what it owns. What the socket really is shows in the family of its address.
-    let socket = UdpSocket::from(fd.try_clone()?);
-    if let Ok(address) = socket.local_addr() {
-        let is_bound = kind == SockType::Datagram && address.port() != 0;
-        return Ok((listens || is_bound).then(|| internet_name(address)));
-    }
-    let address = UnixListener::from(OwnedFd::from(socket)).local_addr();
-    Ok(address.ok().filter(|_| listens).and_then(|address| unix_name(&address)))
-}
-
-fn internet_name(address: SocketAddr) -> Vec<u8> {
-    let port = address.port();
-    match address {
-        SocketAddr::V4(address) if address.ip().is_unspecified() => port.to_string(),
-        SocketAddr::V4(address) => address.to_string(),
-        // Without the scope, which --port does not know.
-        SocketAddr::V6(address) => format!("[{}]:{port}", address.ip()),
-    }
-    .into()
-}
-
-fn unix_name(address: &net::SocketAddr) -> Option<Vec<u8>> {
-    address.as_pathname().map(|path| path.as_os_str().as_bytes().to_vec()).or_else(|| abstract_name(address))
-}
-
-/// `@NAME`, as everywhere; a NUL in the name becomes another `@`, as in /proc/net/unix.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn abstract_name(address: &net::SocketAddr) -> Option<Vec<u8>> {
-    #[cfg(target_os = "android")]
-    use std::os::android::net::SocketAddrExt;
-    #[cfg(target_os = "linux")]
-    use std::os::linux::net::SocketAddrExt;
-
-    let printable = |&byte: &u8| if byte == 0 { b'@' } else { byte };
-    address.as_abstract_name().map(|name| [0].iter().chain(name).map(printable).collect())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_name(_: &net::SocketAddr) -> Option<Vec<u8>> {
-    None
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::fs::File;
-    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsRawFd;
-    use std::os::unix::net::UnixDatagram;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::net::{self, UnixDatagram, UnixListener};
     use std::sync::atomic::{AtomicI32, Ordering};
 
-    use nix::sys::socket::{AddressFamily, SockFlag, socket};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
     use crate::sys::CloseOnExec;
 

@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::listeners::address::Address;
 use crate::listeners::bind::{bind_port, cannot_create, cannot_listen, check_not_live, listen_to_path};
 use crate::listeners::export::check_length;
 use crate::listeners::plan::ListenPlan;
@@ -111,7 +112,10 @@ impl ListenPlan<'_> {
         stored: &mut Stored,
     ) -> Result<Listener, Error> {
         let target = port.target.as_ref();
-        let open = || stored.take_port(port)?.map_or_else(|| bind_port(port, self.backlog), Ok);
+        let open = || {
+            let address = Address::of_port(port)?;
+            stored.take(&address)?.map_or_else(|| bind_port(&port.name, &address, self.backlog), Ok)
+        };
         let fd = self.open_at(open, target.map(|target| target.number), place)?;
         let Some(target) = target else {
             return Ok(Listener::new(&port.name, fd));

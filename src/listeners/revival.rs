@@ -1,11 +1,11 @@
 //! Listeners that a worker has shut down (`shut-listener`): shutdown(2) acts on the socket, which all generations share.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 
 use crate::error::Error;
+use crate::listeners::address::Address;
 use crate::listeners::{Listener, Listeners};
 use crate::sys;
 
@@ -32,7 +32,8 @@ impl Listeners {
 
     fn revive_one(&self, listener: &Listener) -> Shut {
         let begin = [b"a worker has shut down the listener ", listener.name.as_slice(), b", "].concat();
-        let (listens_again, line) = if is_tcp(listener) {
+        let address = Address::of(&listener.fd).ok().flatten();
+        let (listens_again, line) = if address.is_some_and(|address| address.can_listen_again()) {
             match sys::listen(&listener.fd, self.backlog) {
                 Ok(()) => (true, [begin.as_slice(), b"it is made to listen again"].concat()),
                 Err(errno) => (false, Error::system(&[&begin, b"and listen(2) failed:"], errno).message()),
@@ -42,13 +43,6 @@ impl Listeners {
         };
         Shut { fd: listener.fd.as_raw_fd(), listens_again, line }
     }
-}
-
-/// Others can't be made to listen again: a unix socket stays shut, and one for UDP never listened.
-fn is_tcp(listener: &Listener) -> bool {
-    let family = getsockname::<SockaddrStorage>(listener.fd.as_raw_fd()).ok().and_then(|address| address.family());
-    matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6))
-        && getsockopt(&listener.fd.as_fd(), sockopt::SockType) == Ok(SockType::Stream)
 }
 
 #[cfg(test)]

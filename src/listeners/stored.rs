@@ -8,11 +8,10 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::error::Error;
-use crate::listeners::address::{Address, Wanted};
+use crate::listeners::address::Address;
 use crate::listeners::bind::{cannot_create, is_socket};
 use crate::listeners::export::to_fd_name;
 use crate::listeners::inherited::InheritedListener;
-use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners};
 use crate::sys::{self, CloseOnExec};
 
@@ -35,7 +34,7 @@ impl Stored {
         let mut stored = Vec::new();
         for listener in ours {
             let fd = sys::move_above(listener.fd, OUT_OF_THE_WAY, CloseOnExec::Yes).map_err(cannot_create)?;
-            if let Some(address) = Address::of(&fd) {
+            if let Some(address) = Address::of_opened(&fd) {
                 stored.push((listener.fd_name.unwrap_or_default(), address, fd));
             }
         }
@@ -54,25 +53,17 @@ impl Stored {
         Ok(())
     }
 
-    /// The one that a `--port` means, at the lowest free number, as if it had just been opened.
-    pub(super) fn take_port(&mut self, port: &PortSpec) -> Result<Option<OwnedFd>, Error> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let wanted = Wanted::of(port)?;
-        self.take(|address| wanted.is(address))
-    }
-
-    /// The same for a `--path`, as long as its file is there: without that, nobody reaches it.
+    /// The one that a `--path` asks for, as long as its file is there: without that, nobody reaches it.
     pub(super) fn take_path(&mut self, path: &Path) -> Result<Option<OwnedFd>, Error> {
         if self.0.is_empty() || !is_socket(path) {
             return Ok(None);
         }
-        self.take(|address| address.is_path(path))
+        self.take(&Address::of_path(path))
     }
 
-    fn take(&mut self, is_it: impl Fn(&Address) -> bool) -> Result<Option<OwnedFd>, Error> {
-        let Some(index) = self.0.iter().position(|(_, address, _)| is_it(address)) else { return Ok(None) };
+    /// The one that an option asks for, at the lowest free number, as if it had just been opened.
+    pub(super) fn take(&mut self, wanted: &Address) -> Result<Option<OwnedFd>, Error> {
+        let Some(index) = self.0.iter().position(|(_, address, _)| wanted.asks_for(address)) else { return Ok(None) };
         let (_, _, fd) = self.0.remove(index);
         // SAFETY: F_DUPFD makes a new descriptor, which nothing else owns.
         #[expect(unsafe_code)]
@@ -93,7 +84,10 @@ impl Listeners {
     /// What the manager is to keep: those that were opened here, each with its name there.
     pub(crate) fn to_store(&self) -> impl Iterator<Item = (Vec<u8>, BorrowedFd<'_>)> {
         let own = self.entries.iter().filter(|listener| listener.fd_name.is_none());
-        own.map(|listener| (listener.name_at_manager(Address::of(&listener.fd).as_ref()), listener.fd.as_fd()))
+        own.map(|listener| {
+            let address = Address::of(&listener.fd).ok().flatten();
+            (listener.name_at_manager(address.as_ref()), listener.fd.as_fd())
+        })
     }
 
     /// The names of those that have a file of ours.
@@ -106,7 +100,7 @@ impl Listeners {
 
 impl Listener {
     fn name_at_manager(&self, address: Option<&Address>) -> Vec<u8> {
-        let kind: &[u8] = if matches!(address, Some(Address::Udp(_))) { b"udp-" } else { b"" };
+        let kind = address.map_or(b"".as_slice(), Address::prefix);
         to_fd_name(&[PREFIX, kind, &self.name].concat())
     }
 }

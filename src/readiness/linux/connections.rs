@@ -7,10 +7,9 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, ino_t};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, getsockname, getsockopt, recv, send,
-    socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+
+use crate::listeners::Address;
 
 /// Knows where the listeners take connections.
 pub(super) struct Connections {
@@ -24,7 +23,7 @@ impl Connections {
     /// `inodes` are those of the listeners' sockets.
     pub(super) fn to(listeners: &[impl AsFd], inodes: &[ino_t]) -> Self {
         Self {
-            ports: listeners.iter().filter_map(tcp_port).collect(),
+            ports: listeners.iter().filter_map(|fd| Address::of_listener(fd).ok()??.tcp_port()).collect(),
             names: unix_sockets().filter(|(inode, _)| inodes.contains(inode)).map(|(_, name)| name).collect(),
         }
     }
@@ -36,18 +35,6 @@ impl Connections {
         self.ports.iter().flat_map(|&port| tcp_connections(port)).any(|inode| sockets.contains(&inode))
             || !self.names.is_empty() && unix_sockets().any(is_unix_connection)
     }
-}
-
-/// Of a listener for TCP.
-fn tcp_port(listener: &impl AsFd) -> Option<u16> {
-    let is_for_connections = getsockopt(listener, sockopt::AcceptConn).ok()?;
-    let address: SockaddrStorage = getsockname(listener.as_fd().as_raw_fd()).ok()?;
-    let port = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-        (Some(address), _) => address.port(),
-        (_, Some(address)) => address.port(),
-        _ => return None,
-    };
-    is_for_connections.then_some(port)
 }
 
 /// The sockets of all processes that have this port and a peer; those that have not been accepted are 0.
