@@ -1,7 +1,11 @@
 //! Opens what was planned: each listener at its descriptor, in the original's order.
+//!
+//! No listener is closed on exec. That is how workers inherit them, and how they survive an exec of the superdaemon itself
+//! (`--upgrade`), which lists the other descriptors that it keeps, but not these. A child that is not a worker (a rehearsal,
+//! the command of `--approve`) marks them close-on-exec for itself.
 
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::vec::IntoIter;
 
@@ -24,19 +28,22 @@ impl ListenPlan<'_> {
     /// original has it (S11); or, if a port is wanted there or all have to be side by side, behind all listeners.
     pub(crate) fn keep_clear(&self, fd: OwnedFd) -> Result<OwnedFd, Errno> {
         let own = fd.as_raw_fd();
-        let lowest = (3..=own).find(|&number| number == own || !sys::is_open(number)).unwrap_or(own);
-        if !self.is_in_row && !self.targets.contains(&lowest) {
-            return if lowest == own { Ok(fd) } else { sys::move_above(fd, lowest, CloseOnExec::Yes) };
-        }
-        let is_free = |fd: RawFd| (fd == own || !sys::is_open(fd)) && !self.targets.contains(&fd);
-        let mut numbers = (3..).filter(|&fd| is_free(fd)).skip(self.count());
-        let clear = numbers.next().unwrap_or(own);
-        if clear == own { Ok(fd) } else { sys::move_above(fd, clear, CloseOnExec::Yes) }
+        let is_free = |number: RawFd| number == own || !sys::is_open(number);
+        let lowest = (3..=own).find(|&number| is_free(number)).unwrap_or(own);
+        let clear = if self.is_in_row || self.targets.contains(&lowest) {
+            let mut numbers = (3..).filter(|number| is_free(*number) && !self.targets.contains(number));
+            numbers.nth(self.count()).unwrap_or(own)
+        } else {
+            lowest
+        };
+        let fd = if clear == own { fd } else { sys::move_above(fd, clear, CloseOnExec::Yes)? };
+        debug_assert!(!self.targets.contains(&fd.as_raw_fd()), "a port is wanted where the log is");
+        Ok(fd)
     }
 
     /// Binds the ports in their order, up to the first error, and then come the paths (S5). What was inherited comes
     /// first. From here on, programs that are executed get the listeners. `script` gives way to a port that is wanted
-    /// there. What is kept free for the paths is the result.
+    /// there. Returns the placeholder descriptors reserved for the paths.
     pub(crate) fn listen_to_ports(
         &self,
         listeners: &mut Listeners,
@@ -52,7 +59,8 @@ impl ListenPlan<'_> {
         stored.keep_clear(|fd| self.targets.contains(&fd) || self.is_in_row && row.contains(&fd))?;
         let mut places = self.reserve_places()?.into_iter();
         for port in &self.ports {
-            listeners.entries.push(self.listen_to_port(port, places.next(), script, stored)?);
+            let listener = self.listen_to_port(port, listeners, &mut places, script, stored)?;
+            listeners.entries.push(listener);
         }
         Ok(places)
     }
@@ -107,7 +115,8 @@ impl ListenPlan<'_> {
     fn listen_to_port(
         &self,
         port: &PortSpec,
-        place: Option<OwnedFd>,
+        earlier: &Listeners,
+        places: &mut IntoIter<OwnedFd>,
         script: &mut Place,
         stored: &mut Stored,
     ) -> Result<Listener, Error> {
@@ -116,14 +125,19 @@ impl ListenPlan<'_> {
             let address = Address::of_port(port)?;
             stored.take(&address)?.map_or_else(|| bind_port(&port.name, &address, self.backlog), Ok)
         };
-        let fd = self.open_at(open, target.map(|target| target.number), place)?;
+        let fd = self.open_at(open, target.map(|target| target.number), places.next())?;
         let Some(target) = target else {
             return Ok(Listener::new(&port.name, fd));
         };
         script.leave(target.number);
-        // SAFETY: none of our own descriptors is there: listeners avoid the targets of others (`open_at`), each of
-        // which is wanted once (`collect_targets`), and so do the log and what the manager has kept (`keep_clear`). Nothing
-        // else is open yet.
+        let mut owned = earlier.fds().chain(places.as_slice().iter().map(AsFd::as_fd)).chain(stored.fds());
+        debug_assert!(
+            !owned.any(|fd| fd.as_raw_fd() == target.number),
+            "a descriptor of ours is where a port is wanted"
+        );
+        // SAFETY: nothing owns this number. It is wanted once (`collect_targets`); other listeners avoid it (`open_at`), and
+        // so do the log and what the manager has kept (both `keep_clear`); `script` has just left it. A placeholder is
+        // there only for this port, and has been replaced (`for_listen_fds`, `open_at`). Nothing else is open yet.
         #[expect(unsafe_code)]
         let moved = unsafe { sys::move_to(fd, target.number) };
         let fd = moved.map_err(|errno| Error::system(&[b"dup2(2) failed(", &target.text, b"): "], errno))?;

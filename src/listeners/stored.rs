@@ -5,8 +5,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::fcntl::{FcntlArg, fcntl};
-
 use crate::error::Error;
 use crate::listeners::address::Address;
 use crate::listeners::bind::{cannot_create, is_socket};
@@ -65,13 +63,11 @@ impl Stored {
     pub(super) fn take(&mut self, wanted: &Address) -> Result<Option<OwnedFd>, Error> {
         let Some(index) = self.0.iter().position(|(_, address, _)| wanted.asks_for(address)) else { return Ok(None) };
         let (_, _, fd) = self.0.remove(index);
-        // SAFETY: F_DUPFD makes a new descriptor, which nothing else owns.
-        #[expect(unsafe_code)]
-        let fd = unsafe {
-            let number = fcntl(&fd, FcntlArg::F_DUPFD(3)).map_err(cannot_create)?;
-            std::os::fd::FromRawFd::from_raw_fd(number)
-        };
-        Ok(Some(fd))
+        sys::move_above(fd, 3, CloseOnExec::No).map(Some).map_err(cannot_create)
+    }
+
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.0.iter().map(|(_, _, fd)| fd.as_fd())
     }
 
     /// The names of those that no option means.
