@@ -29,6 +29,7 @@ use crate::sys;
 #[cfg(target_os = "linux")]
 pub(crate) use address::Address;
 pub(crate) use plan::ListenPlan;
+#[cfg(feature = "simulation")]
 pub use port_spec::{Host, PortSpec, TargetFd};
 pub(crate) use revival::Shut;
 pub(crate) use saved::Saved;
