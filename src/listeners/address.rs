@@ -1,5 +1,5 @@
-//! What a listener is: family, type, and where it listens. Whatever differs between the kinds of listeners is a match in
-//! this file: how one is opened, found, named, kept and made to listen again.
+//! What a listener is: family, type, and where it listens. Whatever differs between the kinds of listeners is a match
+//! in this file: how one is opened, found, named, kept and made to listen again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -48,7 +48,8 @@ impl Address {
         Self::Unix(path.as_os_str().as_bytes().to_vec())
     }
 
-    /// Whether this, which an option asks for, is the address of an open socket. Port 0 is whatever the system has chosen.
+    /// Whether this, which an option asks for, is the address of an open socket. Port 0 is whatever the system has
+    /// chosen.
     pub(super) fn asks_for(&self, open: &Self) -> bool {
         match (self, open) {
             (Self::Tcp(wanted), Self::Tcp(open)) | (Self::Udp(wanted), Self::Udp(open)) => {
@@ -104,8 +105,8 @@ impl Address {
         })
     }
 
-    /// The address of a socket that is open to clients: it listens, or is bound to a UDP port. For sockets that were handed
-    /// over on purpose: a connected UDP socket and an abstract name are taken, too.
+    /// The address of a socket that is open to clients: it listens, or is bound to a UDP port. For sockets that were
+    /// handed over on purpose: a connected UDP socket and an abstract name are taken, too.
     ///
     /// # Errors
     /// If it is no socket.
@@ -119,8 +120,8 @@ impl Address {
     }
 
     /// The address of a socket that an option may have opened, for sockets among which listeners are searched: open to
-    /// clients, but without an abstract name, and for UDP without a peer. A connected UDP socket is that of a client, or
-    /// no longer of use as a listener: it receives from its peer only.
+    /// clients, but without an abstract name, and for UDP without a peer. A connected UDP socket is that of a client,
+    /// or no longer of use as a listener: it receives from its peer only.
     pub(super) fn of_opened(fd: impl AsFd) -> Option<Self> {
         let address = Self::of_listener(&fd).ok()??;
         let is_opened = match &address {
@@ -131,8 +132,8 @@ impl Address {
         is_opened.then_some(address)
     }
 
-    /// The name that `--port` or `--path` would have given it. An abstract one is written `@NAME`, as everywhere; a NUL in
-    /// the name becomes another `@`, as in /proc/net/unix.
+    /// The name that `--port` or `--path` would have given it. An abstract one is written `@NAME`, as everywhere; a NUL
+    /// in the name becomes another `@`, as in /proc/net/unix.
     pub(super) fn name(&self) -> Vec<u8> {
         match self {
             Self::Tcp(address) | Self::Udp(address) => internet_name(address).into(),
@@ -150,7 +151,8 @@ impl Address {
         !matches!(self, Self::Udp(_))
     }
 
-    /// Whether it can be made to listen again after a shutdown(2). A unix socket stays shut, and one for UDP never listened.
+    /// Whether it can be made to listen again after a shutdown(2). A unix socket stays shut, and one for UDP never
+    /// listened.
     pub(super) fn can_listen_again(&self) -> bool {
         matches!(self, Self::Tcp(_))
     }
@@ -189,8 +191,8 @@ fn internet_name(address: &SocketAddr) -> String {
     }
 }
 
-/// The path or abstract name of a unix socket. The standard library is asked, on a duplicate, since it wants to own what
-/// it looks at: nix does not take the path of a socket that is as long as it can be (U5).
+/// The path or abstract name of a unix socket. The standard library is asked, on a duplicate, since it wants to own
+/// what it looks at: nix does not take the path of a socket that is as long as it can be (U5).
 fn unix_name(fd: BorrowedFd) -> io::Result<Option<Vec<u8>>> {
     let address = UnixListener::from(fd.try_clone_to_owned()?).local_addr()?;
     let path = address.as_pathname().map(|path| path.as_os_str().as_bytes().to_vec());

@@ -1,4 +1,4 @@
-//! The listeners of another process, as far as its options tell what they are: `--take-over`.
+//! `--take-over`: finds the listeners of another process among its sockets, by its options.
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -18,11 +18,11 @@ pub(crate) struct Foreign {
     pub(crate) fd: OwnedFd,
 }
 
-/// Finds for each listener of `options` the one among `sockets` that is it, and adds them to `state`. `file`: of a path, as
-/// the other process sees it. Those that are no listeners are left alone.
+/// Finds the socket of each listener that `options` ask for, and adds it to `state`. Sockets that no option can have
+/// opened are ignored. `file`: the file at a path, as the other process sees it.
 ///
 /// # Errors
-/// If there is one without the other.
+/// If an option has no socket, or a listening socket no option.
 pub(crate) fn adopt(
     options: &Options,
     sockets: Vec<Foreign>,
@@ -53,7 +53,7 @@ pub(crate) fn adopt(
     for path in &options.paths {
         let name = path.as_os_str().as_bytes();
         take(&Address::of_path(path), name, None, state)?;
-        // A file that is gone, or somebody else's, is not to be removed.
+        // A file that is gone must not be removed at the end, even if another process has made one there by then.
         if let Some((device, inode)) = file(path).map(FileId::numbers) {
             state.add("socket-file", &(name.to_vec(), device, inode));
         }

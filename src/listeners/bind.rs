@@ -1,4 +1,4 @@
-//! The system calls that make a listener.
+//! Opens a listener at an address. Only a stale socket file is replaced by it.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::listeners::address::Address;
 use crate::stderr::say;
 use crate::sys;
 
-/// What `--backlog` means to a unix socket where it isn't positive: the default of Perl's `IO::Socket::UNIX` (S16).
+/// What a `--backlog` that isn't positive means to a unix socket: the default of Perl's `IO::Socket::UNIX` (S16).
 const UNIX_BACKLOG: i32 = 5;
 
 /// socket(2), options, bind(2), for TCP listen(2) (S10). `name`: what messages call it.
@@ -33,7 +33,8 @@ pub(super) fn bind_port(name: &[u8], address: &Address, backlog: i32) -> Result<
     Ok(fd)
 }
 
-/// Makes sure that no socket is there which a process listens to: it would lose all its clients (`live-socket`).
+/// Makes sure that no process listens to a socket at `path`: replacing it would cut off all its clients
+/// (`live-socket`).
 pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     if !is_socket(path) {
         return Ok(());
@@ -41,11 +42,11 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     if is_listed(path) {
         return Err(cannot_listen(path, Errno::EADDRINUSE));
     }
-    // The process may be in another network namespace, as in another container that shares the directory. So a
-    // connection tells, which is closed at once.
+    // The list lacks sockets of other network namespaces, such as that of another container that shares the directory.
+    // A connection, which is closed at once, finds those.
     for kind in [SockType::Stream, SockType::Datagram, SockType::SeqPacket] {
         match connect(path, kind) {
-            // Stale, or gone meanwhile.
+            // Stale, or gone in the meantime.
             Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(()),
             // A socket of another type.
             Err(Errno::EPROTOTYPE) => {}
@@ -56,15 +57,15 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     Err(cannot_listen(path, Errno::EADDRINUSE))
 }
 
-/// Whether the kernel lists a socket that was bound to this file and can be connected to. That disturbs nothing: there
-/// are servers that don't survive a client which leaves at once. A relative name is relative to an unknown directory,
-/// and tells nothing.
+/// Whether the kernel lists a socket that was bound to this file and can be connected to. Unlike a connection, this
+/// disturbs nobody: some servers don't survive a client that leaves at once. A socket that was bound by a relative path
+/// is not found: the directory is not known.
 fn is_listed(path: &Path) -> bool {
-    /// Of the flags: it listens (`__SO_ACCEPTCON`).
+    /// The flag of a listening socket (`__SO_ACCEPTCON`).
     const LISTENS: u64 = 1 << 16;
     let (Some(id), Some(name)) = (FileId::of(path), path.file_name()) else { return false };
     let list = fs::read("/proc/net/unix").unwrap_or_default();
-    // `ADDRESS: COUNT PROTOCOL FLAGS TYPE STATE INODE PATH`; types but 1 need not listen.
+    // `ADDRESS: COUNT PROTOCOL FLAGS TYPE STATE INODE PATH`; types other than 1 need not listen.
     list.split(|&byte| byte == b'\n').any(|line| {
         let mut fields = line.splitn(8, |&byte| byte == b' ').skip(3);
         let mut number = || u64::from_str_radix(str::from_utf8(fields.next()?).ok()?, 16).ok();
@@ -86,10 +87,11 @@ pub(super) fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-/// `is_own`: whether the socket that is there is one of this start.
+/// Replaces a stale socket. `is_own`: the socket that is there was made by this start.
 pub(super) fn listen_to_path(path: &Path, is_own: bool, backlog: i32) -> Result<OwnedFd, Error> {
     let name = path.as_os_str().as_bytes();
-    // Only a stale socket is removed (U2, `path-not-socket`). A symbolic link to one counts: it is the link that goes.
+    // Only a stale socket is removed (U2, `path-not-socket`). A symbolic link to one counts as one: the link is
+    // removed.
     if is_socket(path) {
         if !is_own {
             check_not_live(path)?;

@@ -1,4 +1,5 @@
-//! `--from-systemd`: the listeners that the service manager has opened and handed over, as `sd_listen_fds(3)` has it.
+//! `--from-systemd`: the listeners that the service manager has opened and passed on, in the form of
+//! `sd_listen_fds(3)`.
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -13,25 +14,25 @@ use crate::sys;
 /// The descriptor of the first one (`SD_LISTEN_FDS_START`).
 pub(super) const FIRST: RawFd = 3;
 
-/// What tells of them. It is meant for one process, not for its descendants.
+/// The variables that describe them. They are meant for one process, not for its descendants.
 const VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
-/// A socket that listens, or of UDP one that is bound. Nothing about it is ever changed, and its file is never removed.
+/// A listening socket, or a bound UDP socket. Nothing about it is ever changed, and its file is never removed.
 #[derive(Debug)]
 pub(crate) struct InheritedListener {
     /// The name that `--port` or `--path` would have given it.
     pub(super) name: Vec<u8>,
-    /// The manager's name for it.
+    /// The service manager's name for it.
     pub(super) fd_name: Option<Vec<u8>>,
-    /// Closed on exec, as long as the superdaemon is starting: the command of a log is no worker.
+    /// Closed on exec until the plan is opened: the command of a log, which is started before, is not a worker.
     pub(super) fd: OwnedFd,
 }
 
-/// Takes over what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` tell of, and removes these variables. Can be done
-/// once. `is_needed`: there has to be something.
+/// Takes over the descriptors that `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` describe, and removes these
+/// variables. To be called once, before anything is opened. `is_needed`: to get none is an error.
 ///
 /// # Errors
-/// If nothing was passed, or not to this process, or something that is no listener.
+/// If nothing was passed although it `is_needed`; if it was passed to another process; if something is not a listener.
 pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec<InheritedListener>, Error> {
     let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
     let (Some(pid), Some(fds)) = (pid, fds) else {
@@ -51,7 +52,7 @@ pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec
     Ok(listeners)
 }
 
-/// Removes all variables of a hand-over by a service manager.
+/// Removes all variables by which a service manager passes listeners.
 pub(crate) fn forget(environment: &mut Environment) {
     for name in VARIABLES {
         environment.remove(name);
@@ -65,14 +66,15 @@ fn take_from(first: RawFd, count: u32, names: Option<&[u8]>) -> Result<Vec<Inher
     {
         return Err(refusal(&[b"LISTEN_FDNAMES has not as many names as there are listeners"]));
     }
-    // The first number that is not open ends this, so no count is too large.
+    // This ends at the first number that is not open, so no count is too large.
     (first..).zip(0..count).map(|(fd, _)| take_one(fd, names.as_mut().and_then(Iterator::next))).collect()
 }
 
 fn take_one(number: RawFd, fd_name: Option<&[u8]>) -> Result<InheritedListener, Error> {
     let text = format!("file descriptor {number}");
     let failed = |error: io::Error| Error::system(&[b"--from-systemd: ", text.as_bytes(), b":"], error);
-    // SAFETY: this happens once, before this program opens anything.
+    // SAFETY: the manager has left the number open for this process, each is taken once, and nothing has been opened
+    // before that could own it (`take`).
     #[expect(unsafe_code)]
     let fd = unsafe { sys::take(number) };
     let fd = fd.map_err(|errno| failed(errno.into()))?;
@@ -106,8 +108,8 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Puts descriptors side by side, as the manager does, but where no other test is. The number of the first; nothing
-    /// owns them.
+    /// Gives descriptors consecutive numbers, as the manager does, but numbers that no other test uses. Returns the
+    /// first; nothing owns them.
     pub(crate) fn hand_over(sockets: impl IntoIterator<Item = impl Into<OwnedFd>>) -> RawFd {
         static NEXT: AtomicI32 = AtomicI32::new(500);
         let first = NEXT.fetch_add(20, Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! Opens what was planned: each listener at its descriptor, in the original's order.
 //!
-//! No listener is closed on exec. That is how workers inherit them, and how they survive an exec of the superdaemon itself
-//! (`--upgrade`), which lists the other descriptors that it keeps, but not these. A child that is not a worker (a rehearsal,
-//! the command of `--approve`) marks them close-on-exec for itself.
+//! No listener is closed on exec. That is how workers inherit them, and how they survive an exec of the superdaemon
+//! itself (`--upgrade`), which lists the other descriptors that it keeps, but not these. A child that is not a worker
+//! (a rehearsal, the command of `--approve`) marks them close-on-exec for itself.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -24,8 +24,8 @@ use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
 
 impl ListenPlan<'_> {
-    /// Moves the log, which is `fd`, to where it stands in no listener's way: to the lowest free number, as the
-    /// original has it (S11); or, if a port is wanted there or all have to be side by side, behind all listeners.
+    /// Moves `fd`, which is the log, out of every listener's way: to the lowest free number, where the original has it
+    /// (S11), or, if a port is wanted there or the listeners need consecutive numbers, to one after all listeners.
     pub(crate) fn keep_clear(&self, fd: OwnedFd) -> Result<OwnedFd, Errno> {
         let own = fd.as_raw_fd();
         let is_free = |number: RawFd| number == own || !sys::is_open(number);
@@ -41,9 +41,9 @@ impl ListenPlan<'_> {
         Ok(fd)
     }
 
-    /// Binds the ports in their order, up to the first error, and then come the paths (S5). What was inherited comes
-    /// first. From here on, programs that are executed get the listeners. `script` gives way to a port that is wanted
-    /// there. Returns the placeholder descriptors reserved for the paths.
+    /// Binds the ports in order, up to the first error; the paths follow (S5). Inherited listeners come first. From
+    /// here on, every program that is executed inherits the listeners. `script` gives way to a port that is wanted at
+    /// its number. Returns the placeholder descriptors reserved for the paths.
     pub(crate) fn listen_to_ports(
         &self,
         listeners: &mut Listeners,
@@ -65,7 +65,7 @@ impl ListenPlan<'_> {
         Ok(places)
     }
 
-    /// Binds the paths in their order, up to the first error.
+    /// Binds the paths in order, up to the first error.
     pub(crate) fn listen_to_paths(
         &self,
         listeners: &mut Listeners,
@@ -73,7 +73,7 @@ impl ListenPlan<'_> {
         stored: &mut Stored,
     ) -> Result<(), Error> {
         let mut kept = Vec::new();
-        // Of all, before the first is touched.
+        // All are checked before the first one is touched.
         for path in self.paths {
             kept.push(stored.take_path(path)?);
             if kept.last().is_some_and(Option::is_none) {
@@ -84,7 +84,7 @@ impl ListenPlan<'_> {
             let is_own = FileId::of(path).is_some_and(|id| listeners.files.iter().any(|file| file.id == id));
             let open = || kept.map_or_else(|| listen_to_path(path, is_own, self.backlog), Ok);
             let fd = self.open_at(open, None, places.next())?;
-            // One that can't be known again could not be removed at the end.
+            // Without the identity of its file, the socket could not be removed at the end.
             listeners.files.push(SocketFile::of(path).map_err(|error| {
                 let _ = fs::remove_file(path);
                 cannot_listen(path, error)
@@ -94,8 +94,8 @@ impl ListenPlan<'_> {
         check_length(listeners.variable().len())
     }
 
-    /// Something that keeps the place of each listener, if they have to be side by side: looking up the name of a host
-    /// may open files and leave them open.
+    /// A placeholder for each listener, if they need consecutive numbers: looking up the name of a host may open files
+    /// and leave them open.
     fn reserve_places(&self) -> Result<Vec<OwnedFd>, Error> {
         let count = if self.is_in_row { self.count() } else { 0 };
         let reserve = |fd| {
@@ -105,7 +105,7 @@ impl ListenPlan<'_> {
             }
             let place =
                 File::open("/dev/null").map_err(|error| Error::system(&[b"failed to open /dev/null:"], error))?;
-            // SAFETY: it is not open.
+            // SAFETY: the number is not open, so nothing owns it.
             #[expect(unsafe_code)]
             unsafe { sys::move_to(place.into(), fd) }.map_err(cannot_create)
         };
@@ -135,9 +135,10 @@ impl ListenPlan<'_> {
             !owned.any(|fd| fd.as_raw_fd() == target.number),
             "a descriptor of ours is where a port is wanted"
         );
-        // SAFETY: nothing owns this number. It is wanted once (`collect_targets`); other listeners avoid it (`open_at`), and
-        // so do the log and what the manager has kept (both `keep_clear`); `script` has just left it. A placeholder is
-        // there only for this port, and has been replaced (`for_listen_fds`, `open_at`). Nothing else is open yet.
+        // SAFETY: nothing owns this number. It is wanted once (`collect_targets`); other listeners avoid it
+        // (`open_at`), and so do the log and what the manager has kept (both `keep_clear`); `script` has just left it.
+        // A placeholder is there only for this port, and has been replaced (`for_listen_fds`, `open_at`). Nothing else
+        // is open yet.
         #[expect(unsafe_code)]
         let moved = unsafe { sys::move_to(fd, target.number) };
         let fd = moved.map_err(|errno| Error::system(&[b"dup2(2) failed(", &target.text, b"): "], errno))?;
@@ -145,8 +146,8 @@ impl ListenPlan<'_> {
         Ok(Listener { fd_text: target.text.clone(), ..Listener::new(&port.name, fd) })
     }
 
-    /// Opens a socket, and puts it in its place if that was reserved. Otherwise, where it lands on a descriptor that
-    /// another port is wanted at, it goes to the next one free.
+    /// Opens a socket and moves it to its placeholder, if there is one. Otherwise, if it lands on a number at which
+    /// another port is wanted, it moves to the next free one. `own`: the number at which this one is wanted.
     fn open_at(
         &self,
         open: impl FnOnce() -> Result<OwnedFd, Error>,

@@ -1,4 +1,4 @@
-//! What to listen to, checked as far as that goes before anything is opened.
+//! What to listen to: everything that can be checked before anything is opened.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -25,22 +25,22 @@ pub(super) fn for_listen(backlog: i32) -> i32 {
     if backlog == 0 { DEFAULT_BACKLOG } else { backlog }
 }
 
-/// What to listen to, checked as far as that goes without opening anything.
+/// What to listen to, checked as far as possible without opening anything.
 pub(crate) struct ListenPlan<'a> {
     pub(super) ports: Vec<PortSpec>,
     pub(super) paths: &'a [PathBuf],
     pub(super) backlog: i32,
-    /// The descriptors that ports are wanted at, and those of inherited listeners.
+    /// The descriptors at which ports are wanted, and those of inherited listeners.
     pub(super) targets: BTreeSet<RawFd>,
-    /// The descriptor behind those of inherited listeners.
+    /// The number after the last inherited listener.
     pub(super) next: RawFd,
-    /// Whether the listeners have to be side by side.
+    /// Whether the listeners need consecutive numbers.
     pub(super) is_in_row: bool,
 }
 
 impl<'a> ListenPlan<'a> {
-    /// Parses all ports, so that a mistake in the last one is found before the first one is bound. What is planned
-    /// comes behind what was inherited.
+    /// Parses all ports, so that a mistake in the last one is found before the first one is bound. Planned listeners
+    /// come after the inherited ones.
     pub(crate) fn new(
         ports: &[OsString],
         paths: &'a [PathBuf],
@@ -70,7 +70,10 @@ impl<'a> ListenPlan<'a> {
         Ok(plan)
     }
 
-    /// The plan to put all listeners side by side, as `LISTEN_FDS` tells no more than how many there are.
+    /// The same plan with consecutive numbers for all listeners, as `LISTEN_FDS` says only how many there are.
+    ///
+    /// # Errors
+    /// If there is nothing to listen to, or a port is wanted at another number than the one it would get.
     pub(crate) fn for_listen_fds(mut self) -> Result<Self, Error> {
         if self.next == inherited::FIRST && self.count() == 0 {
             return Err(Error::rule(&[b"--listen-fds: there is nothing to listen to"]));
@@ -85,12 +88,12 @@ impl<'a> ListenPlan<'a> {
         Ok(self)
     }
 
-    /// How many listeners there will be beside the inherited ones.
+    /// How many listeners there will be besides the inherited ones.
     pub(super) fn count(&self) -> usize {
         self.ports.len() + self.paths.len()
     }
 
-    /// Each descriptor can hold one socket (`fd-clash`).
+    /// A descriptor can hold only one socket (`fd-clash`).
     fn collect_targets(&mut self) -> Result<(), Error> {
         for target in self.ports.iter().filter_map(|port| port.target.as_ref()) {
             if !self.targets.insert(target.number) {
@@ -100,7 +103,7 @@ impl<'a> ListenPlan<'a> {
         Ok(())
     }
 
-    /// The file of an inherited socket would be removed, as a stale one.
+    /// No path may name the file of an inherited socket: it would be removed as a stale one.
     fn check_files(&self, inherited: &Listeners) -> Result<(), Error> {
         let files: Vec<FileId> = inherited.entries.iter().filter_map(Listener::file).collect();
         let is_inherited = |path: &&PathBuf| FileId::of(path).is_some_and(|id| files.contains(&id));
@@ -110,13 +113,13 @@ impl<'a> ListenPlan<'a> {
         }
     }
 
-    /// The variable that names the listeners must fit (`env-too-big`). Counted with the descriptors they get if none
-    /// but the standard ones are open.
+    /// The variable that names the listeners must not be too long (`env-too-big`). This assumes the numbers that the
+    /// listeners get if only the standard descriptors are open.
     fn check_variable(&self, inherited: &Listeners) -> Result<(), Error> {
         let names = inherited.entries.iter().map(|listener| listener.name.len());
         let names = names.chain(self.ports.iter().map(|port| port.name.len()));
         let names = names.chain(self.paths.iter().map(|path| path.as_os_str().len()));
-        // Each with its `=` and the `;` in front of it, which the first one does not have.
+        // Each with its `=` and a `;` in front, which the first one does not have.
         let entries: usize = names.zip(3..).map(|(name, fd): (usize, usize)| name + 2 + fd.to_string().len()).sum();
         check_length(entries.saturating_sub(1))
     }

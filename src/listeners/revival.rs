@@ -1,4 +1,5 @@
-//! Listeners that a worker has shut down (`shut-listener`): shutdown(2) acts on the socket, which all generations share.
+//! Listeners that a worker has shut down (`shut-listener`): shutdown(2) acts on the socket itself, which all
+//! generations share.
 
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -13,14 +14,14 @@ use crate::sys;
 pub(crate) struct Shut {
     pub(crate) fd: RawFd,
     pub(crate) listens_again: bool,
-    /// What there is to be said of it.
+    /// What to say about it.
     pub(crate) line: Vec<u8>,
 }
 
 impl Listeners {
-    /// Makes those that were shut down listen again where that is possible.
+    /// Makes listeners that were shut down listen again, where that is possible. Returns all that were shut down.
     pub(crate) fn revive(&self) -> Vec<Shut> {
-        // Nothing is asked for, so the only answer is that there is nothing to come any more.
+        // No event is asked for, so poll(2) reports only sockets that are shut down or in error.
         let mut fds: Vec<_> = self.fds().map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
         if fds.is_empty() || !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Which sockets are connections to the listeners, as the kernel tells it. Linux only.
+//! Finds out from the kernel which sockets are connections to the listeners. Linux only.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -11,11 +11,11 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType
 
 use crate::listeners::Address;
 
-/// Knows where the listeners take connections.
+/// Where the listeners take connections.
 pub(super) struct Connections {
-    /// At TCP ports.
+    /// TCP ports.
     ports: Vec<u16>,
-    /// Under names of unix sockets.
+    /// Names of unix sockets.
     names: Vec<String>,
 }
 
@@ -37,15 +37,15 @@ impl Connections {
     }
 }
 
-/// The sockets of all processes that have this port and a peer; those that have not been accepted are 0.
+/// The sockets of all processes that have this port and a peer, by inode; 0 for those that have not been accepted.
 fn tcp_connections(port: u16) -> impl Iterator<Item = ino_t> {
     [libc::AF_INET, libc::AF_INET6]
         .into_iter()
         .flat_map(move |family| ask_for_connections(family, port).unwrap_or_default())
 }
 
-/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp would tell it too, but with all connections that have just ended,
-/// for which it takes a tenth of a second on a busy system.
+/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp has the same answer, but also lists all connections that have just
+/// ended, which takes a tenth of a second on a busy system.
 fn ask_for_connections(family: c_int, port: u16) -> Result<Vec<ino_t>, Errno> {
     let kernel =
         socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
@@ -79,7 +79,7 @@ fn request_for_connections(family: c_int, port: u16) -> [u8; 72] {
     request
 }
 
-/// Reads messages of an `nlmsghdr` and an `inet_diag_msg`. False at the end of the answer, or after an error.
+/// Reads messages, each an `nlmsghdr` and an `inet_diag_msg`. False at the end of the answer, or at an error.
 fn read_answer(mut messages: &[u8], inodes: &mut Vec<ino_t>) -> bool {
     while let Some((header, message)) = messages.split_first_chunk::<16>() {
         let &[a, b, c, d, type_0, type_1, ..] = header;
@@ -94,13 +94,13 @@ fn read_answer(mut messages: &[u8], inodes: &mut Vec<ino_t>) -> bool {
     true
 }
 
-/// The sockets of all processes that have a name. A connection has that of its listener.
+/// All unix sockets that have a name. A connection has the name of its listener.
 fn unix_sockets() -> impl Iterator<Item = (ino_t, String)> {
     let lines = File::open("/proc/net/unix").into_iter().flat_map(|table| BufReader::new(table).split(b'\n'));
     lines.map_while(Result::ok).filter_map(|line| unix_socket(&String::from_utf8_lossy(&line)))
 }
 
-/// From a line `ADDRESS: USERS PROTOCOL FLAGS TYPE STATE INODE NAME`; None for the heading.
+/// The socket of a line `ADDRESS: USERS PROTOCOL FLAGS TYPE STATE INODE NAME`; None for the heading.
 fn unix_socket(line: &str) -> Option<(ino_t, String)> {
     let mut words = line.split_whitespace().skip(6);
     let inode = words.next()?.parse().ok()?;
