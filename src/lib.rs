@@ -85,7 +85,6 @@ pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports}
 pub use {
     control::{is_running, restart_server, stop_server, upgrade_server},
     error::Error,
-    listeners::{Host, PortSpec, TargetFd},
     options::{Options, Readiness},
     show_status::{StatusReport, show_status},
     start::{rehearse, start_server},
@@ -98,6 +97,11 @@ pub use take_over::take_over;
 
 #[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
 pub use supervisor::simulation;
+
+/// For the tests that compare what is made of a `--port` with the original's.
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub use listeners::{Host, PortSpec, TargetFd};
 
 /// The examples of README.md are tests, too.
 #[cfg(all(doctest, feature = "superdaemon"))]

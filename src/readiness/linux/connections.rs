@@ -1,22 +1,20 @@
-//! Which sockets are connections to the listeners, as the kernel tells it. Linux only.
+//! Finds out from the kernel which sockets are connections to the listeners. Linux only.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, ino_t};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, getsockname, getsockopt, recv, send,
-    socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
+use crate::listeners::Address;
 use crate::proc::{UnixSocket, unix_sockets};
 
-/// Knows where the listeners take connections.
+/// Where the listeners take connections.
 pub(super) struct Connections {
-    /// At TCP ports.
+    /// TCP ports.
     ports: Vec<u16>,
-    /// Under names of unix sockets. A connection has that of its listener.
+    /// Names of unix sockets. A connection has that of its listener.
     names: Vec<Vec<u8>>,
 }
 
@@ -24,7 +22,7 @@ impl Connections {
     /// `inodes` are those of the listeners' sockets.
     pub(super) fn to(listeners: &[impl AsFd], inodes: &[ino_t]) -> Self {
         Self {
-            ports: listeners.iter().filter_map(tcp_port).collect(),
+            ports: listeners.iter().filter_map(|fd| Address::of_listener(fd).ok()??.tcp_port()).collect(),
             names: unix_sockets()
                 .filter(|socket| inodes.contains(&socket.inode) && !socket.name.is_empty())
                 .map(|socket| socket.name)
@@ -41,27 +39,15 @@ impl Connections {
     }
 }
 
-/// Of a listener for TCP.
-fn tcp_port(listener: &impl AsFd) -> Option<u16> {
-    let is_for_connections = getsockopt(listener, sockopt::AcceptConn).ok()?;
-    let address: SockaddrStorage = getsockname(listener.as_fd().as_raw_fd()).ok()?;
-    let port = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-        (Some(address), _) => address.port(),
-        (_, Some(address)) => address.port(),
-        _ => return None,
-    };
-    is_for_connections.then_some(port)
-}
-
-/// The sockets of all processes that have this port and a peer; those that have not been accepted are 0.
+/// The sockets of all processes that have this port and a peer, by inode; 0 for those that have not been accepted.
 fn tcp_connections(port: u16) -> impl Iterator<Item = ino_t> {
     [libc::AF_INET, libc::AF_INET6]
         .into_iter()
         .flat_map(move |family| ask_for_connections(family, port).unwrap_or_default())
 }
 
-/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp would tell it too, but with all connections that have just ended,
-/// for which it takes a tenth of a second on a busy system.
+/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp has the same answer, but also lists all connections that have just
+/// ended, which takes a tenth of a second on a busy system.
 fn ask_for_connections(family: c_int, port: u16) -> Result<Vec<ino_t>, Errno> {
     let kernel =
         socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
@@ -95,7 +81,7 @@ fn request_for_connections(family: c_int, port: u16) -> [u8; 72] {
     request
 }
 
-/// Reads messages of an `nlmsghdr` and an `inet_diag_msg`. False at the end of the answer, or after an error.
+/// Reads messages, each an `nlmsghdr` and an `inet_diag_msg`. False at the end of the answer, or at an error.
 fn read_answer(mut messages: &[u8], inodes: &mut Vec<ino_t>) -> bool {
     while let Some((header, message)) = messages.split_first_chunk::<16>() {
         let &[a, b, c, d, type_0, type_1, ..] = header;
