@@ -35,8 +35,6 @@ mod server_ports;
 pub mod cli;
 
 #[cfg(feature = "superdaemon")]
-mod command;
-#[cfg(feature = "superdaemon")]
 mod control;
 #[cfg(feature = "superdaemon")]
 mod environment;

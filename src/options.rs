@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::command::Exec;
 use crate::error::Error;
+use crate::perl::Exec;
 use crate::stop_signal::StopSignal;
 
 /// `--ready`: when a new worker has started.

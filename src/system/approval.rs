@@ -5,10 +5,10 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 use nix::unistd::{self, setpgid};
 
-use crate::command::Exec;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::options::Options;
+use crate::perl::Exec;
 use crate::sys::{self, CloseOnExec, Fork, Pid, in_words};
 use crate::system::signals::{self, LaunchState};
 use crate::world::Candidate;
