@@ -53,8 +53,6 @@ mod readiness;
 #[cfg(feature = "superdaemon")]
 mod sets;
 #[cfg(feature = "superdaemon")]
-mod show_status;
-#[cfg(feature = "superdaemon")]
 mod start;
 #[cfg(feature = "superdaemon")]
 mod state;
@@ -77,11 +75,10 @@ pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports}
 
 #[cfg(feature = "superdaemon")]
 pub use {
-    control::{is_running, restart_server, stop_server, upgrade_server},
+    control::{StatusReport, is_running, restart_server, show_status, stop_server, upgrade_server},
     error::Error,
     listeners::{Host, PortSpec, TargetFd},
     options::{Options, Readiness},
-    show_status::{StatusReport, show_status},
     start::{rehearse, start_server},
     stop_signal::StopSignal,
 };

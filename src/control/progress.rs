@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::control::delay::Standstill;
-use crate::show_status::{Refused, refused};
+use crate::control::show_status::{Refused, refused};
 use crate::sys::Pid;
 
 /// How often the line is written again.

@@ -42,15 +42,29 @@ pub fn show_status(pid_file: &Path, status_file: Option<&Path>, as_json: bool) -
     StatusReport { text, exit_code: 0 }
 }
 
+/// Whether the superdaemon that owns `pid_file` is alive. A file that can't be read means that it isn't.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// if !server_starter::is_running(Path::new("/run/app.pid")) {
+///     println!("down");
+/// }
+/// ```
+#[must_use]
+pub fn is_running(pid_file: &Path) -> bool {
+    sys::open_standard_descriptors();
+    ForeignPidFile::open(pid_file, OpenOptions::new().read(true)).is_ok_and(|superdaemon| superdaemon.is_alive())
+}
+
 /// What a full queue of a listener has refused so far, where the kernel counts that, and what waits.
-pub(crate) struct Refused {
-    pub(crate) name: String,
-    pub(crate) count: Option<u32>,
-    pub(crate) waiting: Option<u32>,
+pub(super) struct Refused {
+    pub(super) name: String,
+    pub(super) count: Option<u32>,
+    pub(super) waiting: Option<u32>,
 }
 
 /// Of each listener whose name is to be known.
-pub(crate) fn refused(superdaemon: Pid, status_file: &Path) -> Vec<Refused> {
+pub(super) fn refused(superdaemon: Pid, status_file: &Path) -> Vec<Refused> {
     let listeners = listeners(superdaemon, &workers(superdaemon, Some(status_file))).into_iter();
     listeners.map(|Listener { name, waiting, refused, .. }| Refused { name, count: refused, waiting }).collect()
 }
