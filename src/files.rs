@@ -1,10 +1,12 @@
 //! The files that belong to a superdaemon.
 
+pub(crate) mod failure_note;
 pub(crate) mod file_id;
 #[cfg(target_os = "linux")]
 mod lock_holder;
 pub(crate) mod log_file;
 pub(crate) mod log_tail;
+pub(crate) mod own_file;
 pub(crate) mod pid_file;
 pub(crate) mod request_file;
 pub(crate) mod status_file;

@@ -9,10 +9,12 @@ use std::path::Path;
 
 use crate::environment::{Environment, envdir};
 use crate::error::Error;
+use crate::files::failure_note::FailureFile;
 use crate::files::file_id::is_same_name;
 use crate::files::log_file::LogFile;
+use crate::files::own_file::SavedFile;
 use crate::files::pid_file::PidFile;
-use crate::files::status_file::{FailureFile, SavedFile, StatusFile};
+use crate::files::status_file::StatusFile;
 use crate::listeners::{ListenPlan, Listeners, Place, Saved as SavedListeners, Stored, inherited};
 use crate::options::Options;
 use crate::readiness::{Watch, watch};

@@ -26,9 +26,10 @@ use nix::unistd::{self, alarm, setpgid};
 
 use crate::environment::{Environment, Variables, envdir};
 use crate::error::Error;
+use crate::files::failure_note::FailureFile;
 use crate::files::log_file::LogFile;
 use crate::files::pid_file::PidFile;
-use crate::files::status_file::{FailureFile, StatusFile};
+use crate::files::status_file::StatusFile;
 use crate::listeners::{Listeners, Shut};
 use crate::options::Options;
 use crate::readiness::Watch;
