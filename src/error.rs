@@ -59,6 +59,11 @@ impl Error {
         Self::TimedOut { what, seconds, reason: Vec::new() }
     }
 
+    /// A file that is there for others, too. (That of the pid file has a blank behind the colon.)
+    pub(crate) fn cannot_open(path: &Path, errno: impl Into<std::io::Error>) -> Self {
+        Self::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], errno)
+    }
+
     /// A file of ours that stays behind.
     pub(crate) fn cannot_unlink(path: &Path, errno: impl Into<std::io::Error>) -> Self {
         Self::system(&[b"failed to unlink file:", path.as_os_str().as_bytes(), b":"], errno)

@@ -6,6 +6,7 @@ pub(crate) mod file_id;
 mod lock_holder;
 pub(crate) mod log_file;
 pub(crate) mod log_tail;
+pub(crate) mod names;
 pub(crate) mod own_file;
 pub(crate) mod pid_file;
 pub(crate) mod request_file;

@@ -10,9 +10,9 @@ use std::path::Path;
 use crate::environment::{Environment, envdir};
 use crate::error::Error;
 use crate::files::failure_note::FailureFile;
-use crate::files::file_id::is_same_name;
 use crate::files::log_file::LogFile;
-use crate::files::own_file::SavedFile;
+use crate::files::names::is_same_name;
+use crate::files::own_file::{OwnFile, SavedFile};
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::StatusFile;
 use crate::listeners::{ListenPlan, Listeners, Place, Saved as SavedListeners, Stored, inherited};
@@ -293,8 +293,8 @@ impl Handed {
         Ok(Self {
             launch: SavedLaunch::read(state)?,
             listeners: SavedListeners::read(state)?,
-            status: StatusFile::read("status-file", state)?,
-            failure: StatusFile::read("failure-file", state)?,
+            status: OwnFile::read("status-file", state)?,
+            failure: OwnFile::read("failure-file", state)?,
             is_log_file: state.get("log-file")?.is_some_and(|(is_file,)| is_file),
             pid_file: PidFile::read(state)?,
         })

@@ -28,6 +28,7 @@ use crate::environment::{Environment, Variables, envdir};
 use crate::error::Error;
 use crate::files::failure_note::FailureFile;
 use crate::files::log_file::LogFile;
+use crate::files::own_file::{OwnFile, RETRY};
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::StatusFile;
 use crate::listeners::{Listeners, Shut};
@@ -48,9 +49,6 @@ use crate::world::{Awaited, Candidate, Failure, Request, Standing, Woken, World}
 
 /// After which time it is said of a worker what it has not done.
 const LONG_TIME: Duration = Duration::from_secs(10);
-
-/// How long to wait before what could not be done is tried again.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// The system as it is.
 pub(crate) struct System<'a> {
@@ -105,15 +103,14 @@ pub(crate) struct Files {
 impl Files {
     /// How long to wait before the next [`Self::retry`], if something could not be written.
     fn pause(&self) -> Option<Duration> {
-        let pauses =
-            [self.status.as_ref().and_then(StatusFile::pause), self.failure.as_ref().and_then(FailureFile::pause)];
-        pauses.into_iter().flatten().min()
+        let files = [self.status.as_ref(), self.failure.as_ref().map(|failure| &failure.file)];
+        files.into_iter().flatten().filter_map(OwnFile::pause).min()
     }
 
     /// Tries again to write what could not be written.
     fn retry(&mut self) {
         self.status.iter_mut().for_each(StatusFile::retry);
-        self.failure.iter_mut().for_each(FailureFile::retry);
+        self.failure.iter_mut().for_each(|failure| failure.file.retry());
     }
 }
 
@@ -201,7 +198,7 @@ impl<'a> System<'a> {
         let files = &self.files;
         state.add("log-file", &(files.log.is_some(),));
         let status = files.status.as_ref().and_then(|file| file.save("status-file", state));
-        let failure = files.failure.as_ref().and_then(|file| file.save("failure-file", state));
+        let failure = files.failure.as_ref().and_then(|failure| failure.file.save("failure-file", state));
         let pid = files.pid.as_ref().map(|file| file.save(state));
         kept.into_iter().chain(status).chain(failure).chain(pid).collect()
     }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use crate::files::failure_note::{FailureNote, visible_lines};
+use crate::files::failure_note::FailureNote;
 use crate::files::log_tail::{LogTail, STARTING, last_lines};
 use crate::files::status_file::workers;
+use crate::stderr::visible_lines;
 use crate::sys::{Pid, WaitStatus, in_words};
 use crate::world::HAS_ENDED;
 

@@ -1,75 +1,58 @@
 //! The note beside the status file that tells `--restart` of starts that have failed, and of a restart that was given up.
 
-use std::ffi::OsString;
 use std::fs;
-use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
-use crate::files::own_file::{SavedFile, StatusFile, read_regular};
-use crate::state::State;
-use crate::stderr::visible;
+use crate::files::names::beside;
+use crate::files::own_file::{OwnFile, SavedFile, read_regular};
+use crate::stderr::visible_lines;
 
-/// Behind the generation in a note, when others are tried.
+/// Behind the generation in a note: there is another attempt.
 const GOES_ON: &str = " goes on";
 
-/// More than a note takes.
+/// In bytes: more than a note takes.
 const LONGEST_NOTE: usize = 8192;
 
 /// The note beside the status file by which `--restart` learns of attempts to start a worker that have failed, and whether the
 /// restart was given up with that. It goes when a worker has started.
-pub(crate) struct FailureFile(StatusFile);
+pub(crate) struct FailureFile {
+    pub(crate) file: OwnFile,
+}
 
 impl FailureFile {
-    /// Finds out, without changing anything, whether the file could be written.
+    /// As [`OwnFile::new`].
     pub(crate) fn new(status_file: &Path) -> Result<Self, Error> {
-        StatusFile::new(&Self::path(status_file)).map(Self)
+        Ok(Self { file: OwnFile::new(&path(status_file))? })
     }
 
-    /// As that of the status file.
-    pub(crate) fn save(&self, key: &str, state: &mut State) -> Option<RawFd> {
-        self.0.save(key, state)
-    }
-
-    /// As that of the status file.
+    /// As [`OwnFile::resume`].
     pub(crate) fn resume(status_file: &Path, saved: SavedFile) -> Self {
-        Self(StatusFile::resume(&Self::path(status_file), saved))
+        Self { file: OwnFile::resume(&path(status_file), saved) }
     }
 
     /// Removes what a superdaemon that was killed has left behind.
     pub(crate) fn remove_left_over(&self) {
-        let _ = fs::remove_file(&self.0.path);
+        let _ = fs::remove_file(self.file.path());
     }
 
     /// Notes that the attempt of a generation has failed, with lines about why; `is_last`: there is no other one. If it can't be
-    /// written, as on a full disk, a `--restart` that waits for this waits until [`Self::retry`] succeeds.
+    /// written, as on a full disk, a `--restart` that waits for this waits until [`OwnFile::retry`] succeeds.
     pub(crate) fn note(&mut self, generation: u64, is_last: bool, reason: &[u8]) {
         let tail = if is_last { "" } else { GOES_ON };
-        let _ = self.0.write(&[format!("{generation}{tail}\n").as_bytes(), reason].concat());
+        let _ = self.file.write(&[format!("{generation}{tail}\n").as_bytes(), reason].concat());
     }
 
     /// A worker has started.
     pub(crate) fn remove(&mut self) {
-        self.0.remove();
+        self.file.remove();
     }
+}
 
-    /// As that of the status file.
-    pub(crate) fn pause(&self) -> Option<Duration> {
-        self.0.pause()
-    }
-
-    /// As that of the status file.
-    pub(crate) fn retry(&mut self) {
-        self.0.retry();
-    }
-
-    fn path(status_file: &Path) -> PathBuf {
-        let mut name: OsString = status_file.to_owned().into();
-        name.push(".failed");
-        name.into()
-    }
+/// Where the note of a status file is.
+fn path(status_file: &Path) -> PathBuf {
+    beside(status_file, ".failed")
 }
 
 /// A note that a start has failed. A later one differs from it.
@@ -85,7 +68,7 @@ pub(crate) struct FailureNote {
 impl FailureNote {
     /// The note that is there now. A file of this name that holds no generation is not ours.
     pub(crate) fn of(status_file: &Path) -> Option<Self> {
-        let path = FailureFile::path(status_file);
+        let path = path(status_file);
         let mut content = read_regular(&path, LONGEST_NOTE)?;
         let line = content.iter().position(|&byte| byte == b'\n')?;
         let text = str::from_utf8(&content[..line]).ok()?;
@@ -111,11 +94,6 @@ impl FailureNote {
     }
 }
 
-/// For a terminal.
-pub(crate) fn visible_lines(text: &[u8]) -> Vec<u8> {
-    text.split(|&byte| byte == b'\n').map(visible).collect::<Vec<_>>().join(&b'\n')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,7 +117,7 @@ mod tests {
         file.remove();
         assert!(FailureNote::of(&path).is_none());
         for content in ["", "4", "x\n", "-1\n"] {
-            fs::write(FailureFile::path(&path), content).unwrap();
+            fs::write(super::path(&path), content).unwrap();
             assert!(FailureNote::of(&path).is_none(), "{content:?}");
         }
     }
@@ -148,7 +126,7 @@ mod tests {
     fn a_note_that_is_a_fifo_is_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("status");
-        nix::unistd::mkfifo(&FailureFile::path(&path), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        nix::unistd::mkfifo(&super::path(&path), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(FailureNote::of(&path).is_none());
     }
 }

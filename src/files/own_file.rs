@@ -1,7 +1,6 @@
 //! A file that a superdaemon writes for others. Replaced as a whole, so that a reader never sees half of it; and removed
 //! or written over only as long as it is still its own (`own-files-only`).
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -14,17 +13,18 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::files::file_id::{FileId, remove_own};
+use crate::files::names::beside;
 use crate::sets::set_of;
 use crate::state::State;
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
 
-/// How long to wait before what could not be written is tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long to wait before what has failed is tried again.
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
 
-/// The status file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
-pub(crate) struct StatusFile {
-    pub(super) path: PathBuf,
+/// A file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
+pub(crate) struct OwnFile {
+    path: PathBuf,
     written: Option<Written>,
     /// Whether it has been said that the file is another process's.
     is_loss_said: bool,
@@ -43,7 +43,7 @@ struct Written {
     kept: File,
 }
 
-impl StatusFile {
+impl OwnFile {
     /// Finds out, without changing anything, whether the file could be written (`status-errors`, `special-files`).
     pub(crate) fn new(path: &Path) -> Result<Self, Error> {
         let file = Self { path: path.to_owned(), written: None, is_loss_said: false, unwritten: None };
@@ -52,7 +52,7 @@ impl StatusFile {
         fs::remove_file(&temporary).map_err(|error| Error::cannot_unlink(&temporary, error))?;
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => Err(file.cannot_rename(&temporary, Errno::EISDIR)),
-            Ok(metadata) if !metadata.is_file() => Err(cannot_open(path, Errno::ENXIO)),
+            Ok(metadata) if !metadata.is_file() => Err(Error::cannot_open(path, Errno::ENXIO)),
             _ => Ok(file),
         }
     }
@@ -77,6 +77,11 @@ impl StatusFile {
         {
             let _ = self.write(&content);
         }
+    }
+
+    /// The path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What it was and is to be. The descriptor that keeps the inode goes to the program that goes on.
@@ -158,9 +163,7 @@ impl StatusFile {
 
     /// `FILE.PID`, as the original names it.
     fn temporary(&self) -> PathBuf {
-        let mut name: OsString = self.path.clone().into();
-        name.push(format!(".{}", std::process::id()));
-        name.into()
+        beside(&self.path, &format!(".{}", std::process::id()))
     }
 
     fn cannot_rename(&self, temporary: &Path, error: impl Into<io::Error>) -> Error {
@@ -169,13 +172,13 @@ impl StatusFile {
     }
 }
 
-impl Drop for StatusFile {
+impl Drop for OwnFile {
     fn drop(&mut self) {
         self.remove();
     }
 }
 
-/// Writes the file that is about to get the name of the status file.
+/// Writes the file that is about to get the name of the file.
 fn write_temporary(temporary: &Path, content: &[u8]) -> Result<Written, Error> {
     let mut file = create(temporary)?;
     let written = file.write_all(content).and_then(|()| {
@@ -215,10 +218,6 @@ fn create(temporary: &Path) -> Result<File, Error> {
     })
 }
 
-pub(super) fn cannot_open(path: &Path, error: impl Into<io::Error>) -> Error {
-    Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +226,7 @@ mod tests {
     fn the_file_is_replaced_and_goes_with_its_writer() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("status");
-        let mut file = StatusFile::new(&path).unwrap();
+        let mut file = OwnFile::new(&path).unwrap();
         assert!(!path.exists());
         file.write(b"1:100\n").unwrap();
         file.write(b"1:100\n2:101\n").unwrap();
@@ -240,7 +239,7 @@ mod tests {
     fn a_file_of_another_process_stays() {
         let dir = tempfile::tempdir().unwrap();
         let (path, other) = (dir.path().join("status"), dir.path().join("other"));
-        let mut file = StatusFile::new(&path).unwrap();
+        let mut file = OwnFile::new(&path).unwrap();
         fs::write(&other, "theirs").unwrap();
         file.write(b"1:100\n").unwrap();
         fs::rename(&other, &path).unwrap();
@@ -256,7 +255,7 @@ mod tests {
     fn a_copy_of_the_file_is_as_good() {
         let dir = tempfile::tempdir().unwrap();
         let (path, copy) = (dir.path().join("status"), dir.path().join("copy"));
-        let mut file = StatusFile::new(&path).unwrap();
+        let mut file = OwnFile::new(&path).unwrap();
         file.write(b"1:100\n2:101\n").unwrap();
         fs::copy(&path, &copy).unwrap();
         fs::rename(&copy, &path).unwrap();
@@ -268,7 +267,7 @@ mod tests {
     fn a_file_that_was_removed_comes_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("status");
-        let mut file = StatusFile::new(&path).unwrap();
+        let mut file = OwnFile::new(&path).unwrap();
         file.write(b"1:100\n").unwrap();
         fs::remove_file(&path).unwrap();
         file.write(b"2:101\n").unwrap();
@@ -279,13 +278,13 @@ mod tests {
     fn a_failed_update_keeps_the_old_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("status");
-        let mut file = StatusFile::new(&path).unwrap();
+        let mut file = OwnFile::new(&path).unwrap();
         file.write(b"1:100\n").unwrap();
         fs::create_dir(file.temporary()).unwrap();
         assert_eq!(file.write(b"2:101\n").unwrap_err().exit_code(), 21);
         assert_eq!(fs::read(&path).unwrap(), b"1:100\n");
         fs::remove_dir(file.temporary()).unwrap();
-        let due = |file: &mut StatusFile| file.unwritten.iter_mut().for_each(|(_, time)| *time = Instant::now());
+        let due = |file: &mut OwnFile| file.unwritten.iter_mut().for_each(|(_, time)| *time = Instant::now());
         file.retry();
         assert!(file.pause().is_some_and(|pause| pause <= RETRY));
         due(&mut file);
@@ -297,7 +296,7 @@ mod tests {
     fn what_is_at_the_temporary_name_is_never_opened() {
         let dir = tempfile::tempdir().unwrap();
         let (path, victim) = (dir.path().join("status"), dir.path().join("victim"));
-        let mut file = StatusFile::new(&path).unwrap();
+        let mut file = OwnFile::new(&path).unwrap();
         fs::write(&victim, "theirs").unwrap();
         let link = |temporary: &Path| fs::hard_link(&victim, temporary).unwrap();
         let symlink = |temporary: &Path| std::os::unix::fs::symlink(&victim, temporary).unwrap();
@@ -314,12 +313,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let code = |path: &Path| StatusFile::new(path).map(drop).unwrap_err().exit_code();
+        let code = |path: &Path| OwnFile::new(path).map(drop).unwrap_err().exit_code();
         assert_eq!((code(&fifo), code(dir.path()), code(&dir.path().join("no/status"))), (6, 21, 2));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 
         let path = dir.path().join("status");
-        let mut file = StatusFile::new(&path).unwrap();
+        let mut file = OwnFile::new(&path).unwrap();
         nix::unistd::mkfifo(&file.temporary(), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(file.write(b"1:100\n").unwrap_err().exit_code(), 6);
     }

@@ -142,8 +142,7 @@ impl ForeignPidFile {
     /// Opens the file, for reading or also for writing, and reads its first line.
     pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, Error> {
         let file = options.open(path);
-        let file =
-            file.map_err(|error| Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], error))?;
+        let file = file.map_err(|error| Error::cannot_open(path, error))?;
         let mut text = Vec::new();
         let _ = BufReader::new(&file).read_until(b'\n', &mut text);
         if text.last() == Some(&b'\n') {

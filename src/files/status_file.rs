@@ -4,41 +4,47 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
+use std::str::FromStr;
 
 use crate::error::Error;
-use crate::files::own_file::cannot_open;
+use crate::files::own_file::OwnFile;
 use crate::sets::set_of;
 use crate::sys::Pid;
 
-pub(crate) use crate::files::own_file::StatusFile;
+/// The writer. The lines come through the seam as text.
+pub(crate) type StatusFile = OwnFile;
 
-/// The generations in the status file at `path`, ascending. Lines that do not start with `DIGITS:` don't count.
+/// The generations in the status file at `path`, ascending. What follows `DIGITS:` is not looked at, and a number that is too
+/// big is the biggest: each line is a worker that `--restart` has to wait for.
 pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
-    let mut file = File::open(path).map_err(|error| cannot_open(path, error))?;
+    let mut file = File::open(path).map_err(|error| Error::cannot_open(path, error))?;
     let mut content = Vec::new();
     // QUIRK: what can be opened but not read, a directory, is like an empty file.
     let _ = file.read_to_end(&mut content);
     // The same generation twice counts once, but `7` and `007` are two.
-    let texts = set_of(content.split(|&byte| byte == b'\n').filter_map(generation));
-    let numbers = texts.into_iter().map(|text| str::from_utf8(text).ok().and_then(|digits| digits.parse().ok()));
-    let mut generations: Vec<u64> = numbers.map(|number| number.unwrap_or(u64::MAX)).collect();
+    let texts = set_of(lines(&content).map(|(digits, _)| digits));
+    let mut generations: Vec<u64> = texts.into_iter().map(|digits| parse(digits).unwrap_or(u64::MAX)).collect();
     generations.sort_unstable();
     Ok(generations)
 }
 
-/// The workers in the status file at `path`, as far as they can be read.
+/// The workers in the status file at `path`. A line that tells no pid is left out, and a file that can't be read tells none:
+/// this is for what is shown, and for what is then looked up in /proc.
 pub(crate) fn workers(path: &Path) -> BTreeMap<u64, Pid> {
-    let status = fs::read_to_string(path).unwrap_or_default();
-    let worker = |line: &str| {
-        let (generation, pid) = line.split_once(':')?;
-        Some((generation.parse().ok()?, pid.parse().ok()?))
-    };
-    status.lines().filter_map(worker).collect()
+    let content = fs::read(path).unwrap_or_default();
+    lines(&content).filter_map(|(digits, pid)| Some((parse(digits)?, parse(pid)?))).collect()
 }
 
-fn generation(line: &[u8]) -> Option<&[u8]> {
-    let digits = &line[..line.iter().position(|&byte| byte == b':')?];
-    (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some(digits)
+/// The lines that begin with `DIGITS:`, which is all that makes a line one of a worker: the digits, and what follows.
+fn lines(content: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    content.split(|&byte| byte == b'\n').filter_map(|line| {
+        let (digits, rest) = line.split_at(line.iter().position(|&byte| byte == b':')?);
+        (!digits.is_empty() && digits.iter().all(u8::is_ascii_digit)).then_some((digits, &rest[1..]))
+    })
+}
+
+fn parse<T: FromStr>(text: &[u8]) -> Option<T> {
+    str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]

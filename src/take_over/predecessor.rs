@@ -17,6 +17,7 @@ use crate::cli::{self, Action};
 use crate::environment::{Environment, envdir};
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::files::status_file;
 use crate::listeners::adopted::{Foreign, adopt};
 use crate::options::{Options, Readiness};
 use crate::readiness::look_for_waits;
@@ -214,9 +215,7 @@ impl Predecessor {
         let children: Vec<Pid> = children_of(self.pid);
         let mut workers = Vec::new();
         if let Some(path) = &self.options.status_file {
-            let content = fs::read_to_string(self.seen(path)).unwrap_or_default();
-            let lines = content.lines().filter_map(|line| line.split_once(':'));
-            let listed = lines.filter_map(|(generation, pid)| Some((generation.parse().ok()?, pid.parse().ok()?)));
+            let listed = status_file::workers(&self.seen(path)).into_iter();
             workers.extend(listed.filter(|(_, pid)| children.contains(pid)));
         } else {
             for pid in children {
