@@ -69,6 +69,8 @@ mod system;
 #[cfg(feature = "cli")]
 mod take_over;
 #[cfg(feature = "superdaemon")]
+mod words;
+#[cfg(feature = "superdaemon")]
 mod world;
 
 pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports};

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::supervisor::old_workers::Worker;
 use crate::supervisor::{Supervisor, joined};
 use crate::sys::Pid;
+use crate::words::{NEW_WORKER, STARTING};
 use crate::world::{self, Awaited, Candidate, Standing, Woken, World};
 
 /// After how many failed starts no other is tried.
@@ -104,7 +105,7 @@ impl<W: World> Supervisor<'_, W> {
             Failure::from(interval.max(Duration::from_secs(1)))
         })?;
         let worker = Worker { pid, generation: self.generation, started: None };
-        self.say(format!("starting new worker {pid}"));
+        self.say(format!("{STARTING}{pid}"));
         let is_in_time = self.give_time_to_start(pid);
         if !self.is_stop_requested() {
             self.check_alive(worker)?;
@@ -121,7 +122,7 @@ impl<W: World> Supervisor<'_, W> {
         match self.world.reap_worker(worker.pid).map(world::Failure::Ended) {
             None => Ok(()),
             Some(failure) => {
-                self.say(format!("new worker {}{failure}", worker.pid));
+                self.say(format!("{NEW_WORKER}{}{failure}", worker.pid));
                 self.world.explain((worker.generation, worker.pid), &failure);
                 Err(self.life_cycle.interval.into())
             }
@@ -166,7 +167,7 @@ impl<W: World> Supervisor<'_, W> {
     /// Stops a new worker that is not to take over.
     pub(super) fn give_up_on(&mut self, worker: Worker, failure: &world::Failure) {
         let signal = &self.life_cycle.signal_on_hup;
-        self.say([format!("new worker {}{failure}, sending ", worker.pid).as_bytes(), signal.text()].concat());
+        self.say([format!("{NEW_WORKER}{}{failure}, sending ", worker.pid).as_bytes(), signal.text()].concat());
         self.world.explain((worker.generation, worker.pid), failure);
         self.old.add(worker);
         self.stop(worker.pid, signal);
