@@ -45,6 +45,7 @@ use crate::system::obituary::Obituary;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::system::successor::Successor;
+use crate::words::NEW_WORKER;
 use crate::world::{Awaited, Candidate, Failure, Request, Standing, Woken, World};
 
 /// After which time it is said of a worker what it has not done.
@@ -256,7 +257,7 @@ impl<'a> System<'a> {
         let left = (started + LONG_TIME).saturating_sub(self.clock());
         if left.is_zero() {
             self.newest = None;
-            self.say(format!("new worker {newest} is alive, but {} so far", self.watch.lack()).as_bytes());
+            self.say(format!("{NEW_WORKER}{newest} is alive, but {} so far", self.watch.lack()).as_bytes());
         }
         (!left.is_zero()).then_some(left)
     }

@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use crate::files::log_file::LogFile;
 use crate::files::log_tail::{LogTail, last_lines};
 use crate::sys::{self, Pid, WaitStatus, in_words};
+use crate::words::{HAS_FAILED, NEW_WORKER};
 use crate::world::Failure;
 
 /// What is known of the start of the newest worker.
@@ -54,7 +55,7 @@ impl Obituary {
         let said = self.log.as_ref().map(LogTail::read).unwrap_or_default();
         let mut errno = [0; 4];
         let has_told = self.exec.take().is_some_and(|mut exec| exec.read_exact(&mut errno).is_ok());
-        let mut line = b"it has failed: ".to_vec();
+        let mut line = HAS_FAILED.as_bytes().to_vec();
         if has_told {
             let reason = sys::strerror(Errno::from_raw(i32::from_ne_bytes(errno)));
             line.extend([b"exec: ", reason.as_bytes(), b"; PATH is ", path].concat());
@@ -75,7 +76,7 @@ impl Obituary {
     /// What there is to say of a worker that is alive, and was not ready in time. `lack`: what it has not done.
     pub(super) fn of_late(&mut self, worker: Pid, failure: &Failure, lack: &str) -> Vec<u8> {
         let seconds = self.begun.elapsed().as_secs();
-        let line = format!("it has failed: it is alive, but {lack} after {seconds} seconds").into_bytes();
+        let line = format!("{HAS_FAILED}it is alive, but {lack} after {seconds} seconds").into_bytes();
         self.of_refused(worker, failure, &[&line[..], b"\n"].concat());
         line
     }
@@ -83,7 +84,7 @@ impl Obituary {
     /// The same of one that was given up, of which `more` is known.
     pub(super) fn of_refused(&mut self, worker: Pid, failure: &Failure, more: &[u8]) {
         let said = self.log.as_ref().map(LogTail::read).unwrap_or_default();
-        self.last = [format!("new worker {worker}{failure}\n").as_bytes(), more, &last_lines(&said)].concat();
+        self.last = [format!("{NEW_WORKER}{worker}{failure}\n").as_bytes(), more, &last_lines(&said)].concat();
     }
 }
 
