@@ -5,6 +5,7 @@ mod pace;
 mod progress;
 mod restart;
 mod show_status;
+mod status;
 mod stop;
 mod upgrade;
 
@@ -13,7 +14,8 @@ use std::fs;
 use crate::sys::Pid;
 
 pub use restart::restart_server;
-pub use show_status::{StatusReport, is_running, show_status};
+pub use show_status::{is_running, show_status};
+pub use status::{ListenerStatus, Status, SuperdaemonStatus, WorkerState, WorkerStatus};
 pub use stop::stop_server;
 pub use upgrade::upgrade_server;
 

@@ -77,7 +77,10 @@ pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports}
 
 #[cfg(feature = "superdaemon")]
 pub use {
-    control::{StatusReport, is_running, restart_server, show_status, stop_server, upgrade_server},
+    control::{
+        ListenerStatus, Status, SuperdaemonStatus, WorkerState, WorkerStatus, is_running, restart_server, show_status,
+        stop_server, upgrade_server,
+    },
     error::Error,
     listeners::{Host, PortSpec, TargetFd},
     options::{Options, Readiness},

@@ -26,9 +26,10 @@ fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
             restart_server(&pid_file, &status_file, timeout)?;
         }
         Action::ShowStatus { pid_file, status_file, as_json } => {
-            let report = show_status(&pid_file, status_file.as_deref(), as_json);
-            print(&report.text).map_err(|errno| Error::Stdout { errno: errno as i32 })?;
-            return Ok(report.exit_code);
+            let status = show_status(&pid_file, status_file.as_deref());
+            let text = if as_json { status.to_json() } else { status.to_string() };
+            print(&text).map_err(|errno| Error::Stdout { errno: errno as i32 })?;
+            return Ok(status.exit_code());
         }
         Action::TakeOver { pid_file } => take_over(&pid_file)?,
         Action::Upgrade { pid_file } => upgrade_server(&pid_file)?,
