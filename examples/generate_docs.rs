@@ -34,7 +34,7 @@ pub(crate) fn files() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
 
 fn completion(shell: Shell) -> Vec<u8> {
     let signals = ["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "WINCH"];
-    let mut command = server_starter::cli::command()
+    let mut command = server_starter::program::command()
         // zsh takes the colon of [HOST:]PORT for one of its own.
         .mut_arg("port", |arg| arg.value_name("PORT"))
         .mut_arg("signal-on-hup", |arg| arg.value_parser(signals))
@@ -105,7 +105,7 @@ complete -c start_server -n 'contains -- -- (commandline -opc)' -f -a '(__start_
 ";
 
 fn man_page() -> io::Result<Vec<u8>> {
-    let command = server_starter::cli::command();
+    let command = server_starter::program::command();
     // In the place of a date, which would make it another page every day.
     let version = format!("start_server {}", env!("CARGO_PKG_VERSION"));
     let man = Man::new(command.clone()).title("START_SERVER").date(version).source("").manual("");

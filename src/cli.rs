@@ -2,11 +2,11 @@
 //! declaration.
 
 mod declaration;
+mod failure;
 mod getopt_long;
 
 use std::env;
 use std::ffi::OsString;
-use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -17,10 +17,10 @@ use crate::cli::getopt_long::Spec;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
-use crate::state::{REHEARSAL, VARIABLE};
 use crate::stop_signal::StopSignal;
 
 pub use declaration::command;
+pub use failure::Failure;
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -54,15 +54,6 @@ pub enum Action {
     },
     /// Run a superdaemon.
     Start(Box<Options>),
-    /// Show a superdaemon that this program could go on in its place.
-    Rehearse {
-        /// The descriptor of its state.
-        state: RawFd,
-        /// The descriptor of the answer.
-        answer: RawFd,
-        /// What its command line says.
-        options: Result<Box<Options>, Error>,
-    },
     /// Let this program go on in the place of the superdaemon with this file, the original or another version of ours.
     TakeOver {
         /// Holds its pid.
@@ -92,7 +83,7 @@ pub enum Action {
 ///
 /// # Errors
 /// All mistakes, with the words of Perl's `Getopt::Long`.
-pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<OsString>, Error> {
+pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<OsString>, Failure> {
     getopt_long::canonical(arguments, &specs(&command()), posixly_correct)
 }
 
@@ -100,21 +91,18 @@ pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<
 ///
 /// # Errors
 /// The original's messages for a command line that can't be parsed or isn't complete, and for an unknown signal.
-pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
-    if let Some(numbers) = arguments.first().and_then(|first| first.as_bytes().strip_prefix(REHEARSAL.as_bytes())) {
-        return rehearsal(numbers, arguments[1..].to_vec());
-    }
+pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
     let mut command = command();
     let posixly_correct = env::var_os("POSIXLY_CORRECT").is_some();
     let specs = specs(&command);
     let may_lack_dashes = lacks_dashes(&arguments, &specs);
     let arguments = getopt_long::canonical(arguments, &specs, posixly_correct).map_err(|error| match error {
-        Error::Usage(lines) if may_lack_dashes => Error::Usage([&lines, FORGOTTEN_DASHES].concat()),
+        Failure::Usage(lines) if may_lack_dashes => Failure::Usage([&lines, FORGOTTEN_DASHES].concat()),
         error => error,
     })?;
     // The arguments are canonical, so nothing is left that clap could object to.
     let mut matches =
-        command.try_get_matches_from_mut(arguments).map_err(|error| Error::Usage(error.to_string().into_bytes()))?;
+        command.try_get_matches_from_mut(arguments).map_err(|error| Failure::Usage(error.to_string().into_bytes()))?;
     if matches.get_flag("help") {
         return Ok(Action::Help(command.render_help().to_string()));
     }
@@ -191,13 +179,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         sd_notify: matches.get_flag("sd-notify"),
         from_systemd: matches.get_flag("from-systemd"),
         listen_fds: matches.get_flag("listen-fds"),
-        is_program: true,
         ..defaults
     };
     options.check()?;
     let options = Box::new(options);
-    // One that goes on is running already, and is not to be restarted by itself.
-    if !is_restart_or_start || env::var_os(VARIABLE).is_some() {
+    if !is_restart_or_start {
         return Ok(Action::Start(options));
     }
     match (options.pid_file.clone(), options.status_file.clone()) {
@@ -206,18 +192,15 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
     }
 }
 
-/// The rest of the command line is the superdaemon's.
-fn rehearsal(numbers: &[u8], arguments: Vec<OsString>) -> Result<Action, Error> {
-    let numbers = str::from_utf8(numbers).ok().and_then(|text| text.split_once(','));
-    let Some((Ok(state), Ok(answer))) = numbers.map(|(state, answer)| (state.parse(), answer.parse())) else {
-        return rule("--rehearse-state is for a start_server that another one executes");
-    };
-    let options = match parse(arguments) {
-        Ok(Action::Start(options) | Action::RestartOrStart { options, .. }) => Ok(options),
-        Ok(_) => rule("the command line is none that starts a superdaemon"),
-        Err(error) => Err(error),
-    };
-    Ok(Action::Rehearse { state, answer, options })
+/// The options of a command line that starts a superdaemon.
+///
+/// # Errors
+/// Those of [`parse`], and if it is another one.
+pub fn superdaemon_options(arguments: Vec<OsString>) -> Result<Box<Options>, Failure> {
+    match parse(arguments)? {
+        Action::Start(options) | Action::RestartOrStart { options, .. } => Ok(options),
+        _ => rule("the command line is none that starts a superdaemon"),
+    }
 }
 
 /// Behind a mistake that the original knows, where it may be none.
@@ -254,6 +237,6 @@ fn positive(matches: &ArgMatches, name: &str) -> Result<Option<u32>, Error> {
     }
 }
 
-fn rule<T>(sentence: &str) -> Result<T, Error> {
-    Err(Error::Rule(sentence.into()))
+fn rule<T>(sentence: &str) -> Result<T, Failure> {
+    Err(Error::Rule(sentence.into()).into())
 }

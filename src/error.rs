@@ -9,20 +9,13 @@ use nix::errno::Errno;
 
 use crate::sys;
 
-/// Why the program ends unsuccessfully.
+/// Why something that was asked of a superdaemon has failed.
 ///
 /// Messages may hold file names and so need not be UTF-8: [`Error::message`] gives the bytes, `Display` replaces what
 /// is not UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The command line could not be parsed: one line per mistake, in the order of the arguments. Exit code 1.
-    Usage(Vec<u8>),
-    /// Nothing could be written to standard output. Exit code 1 (P4).
-    Stdout {
-        /// The error of the system call.
-        errno: i32,
-    },
     /// A rule was broken. Exit code 255.
     Rule(Vec<u8>),
     /// A system call failed: the sentence up to the reason, and the reason. The exit code is errno.
@@ -69,37 +62,28 @@ impl Error {
         Self::system(&[b"failed to unlink file:", path.as_os_str().as_bytes(), b":"], errno)
     }
 
-    /// The line (of [`Error::Usage`]: the lines) for standard error, without the last newline.
+    /// The line for standard error, without a newline at the end. ([`Error::TimedOut`] may have more lines.)
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         match self {
-            Self::Usage(sentence)
-            | Self::Rule(sentence)
-            | Self::GivenUp(sentence)
-            | Self::System { sentence, errno: 0 } => sentence.clone(),
-            Self::System { sentence, errno } => with_reason(sentence, *errno),
-            Self::Stdout { errno } => with_reason(b"Unable to flush stdout: ", *errno),
+            Self::Rule(sentence) | Self::GivenUp(sentence) | Self::System { sentence, errno: 0 } => sentence.clone(),
+            Self::System { sentence, errno } => [sentence, sys::strerror(Errno::from_raw(*errno)).as_bytes()].concat(),
             Self::TimedOut { what, seconds, reason } => {
                 [format!("the {what} is not over after {seconds} seconds").as_bytes(), reason].concat()
             }
         }
     }
 
-    /// The exit code of the program: 1, errno, 255 where there is no errno, and those that are our own.
+    /// The exit code of the program: errno, 255 where there is no errno, and those that are our own.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::Stdout { .. } => 1,
             Self::System { errno, .. } if errno & 255 != 0 => u8::try_from(errno & 255).unwrap_or(255),
             Self::Rule(_) | Self::System { .. } => 255,
             Self::TimedOut { .. } => 124,
             Self::GivenUp(_) => 125,
         }
     }
-}
-
-fn with_reason(sentence: &[u8], errno: i32) -> Vec<u8> {
-    [sentence, sys::strerror(Errno::from_raw(errno)).as_bytes()].concat()
 }
 
 impl fmt::Display for Error {
@@ -126,11 +110,5 @@ mod tests {
         let error = Error::System { sentence: b"failed to resolve host:x:".to_vec(), errno: 0 };
         assert_eq!(error.to_string(), "failed to resolve host:x:");
         assert_eq!(error.exit_code(), 255);
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf8_survive() {
-        assert_eq!(Error::Usage(b"Unknown option: \xff".to_vec()).message(), b"Unknown option: \xff");
-        assert_eq!(Error::Usage(Vec::new()).exit_code(), 1);
     }
 }

@@ -97,9 +97,6 @@ pub struct Options {
     pub from_systemd: bool,
     /// `--listen-fds`: workers also get `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES`.
     pub listen_fds: bool,
-    /// Whether this process is the program `start_server`, which another version of it can take the place of.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "an upgrade needs Linux"))]
-    pub(crate) is_program: bool,
 }
 
 impl Options {
@@ -132,7 +129,6 @@ impl Options {
             sd_notify: false,
             from_systemd: false,
             listen_fds: false,
-            is_program: false,
         }
     }
 

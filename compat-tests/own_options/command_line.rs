@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use server_starter::cli;
+use server_starter::program;
 
 use crate::harness::{compare, ours_alone};
 
 /// The names of our own options.
 fn own() -> Vec<String> {
-    let command = cli::command();
+    let command = program::command();
     let own = command.get_arguments().filter(|arg| arg.get_help_heading() == Some("Beyond Server::Starter"));
     own.filter_map(|arg| arg.get_long()).map(str::to_owned).collect()
 }
