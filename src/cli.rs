@@ -9,6 +9,7 @@ use std::env;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ArgMatches;
 
@@ -35,8 +36,8 @@ pub enum Action {
         pid_file: PathBuf,
         /// Holds its generations.
         status_file: PathBuf,
-        /// How many seconds it may take.
-        timeout: Option<u32>,
+        /// How long it may take.
+        timeout: Option<Duration>,
     },
     /// Stop the superdaemon with this file.
     Stop {
@@ -72,8 +73,8 @@ pub enum Action {
         pid_file: PathBuf,
         /// Holds its generations.
         status_file: PathBuf,
-        /// Seconds that a restart may take.
-        timeout: Option<u32>,
+        /// How long a restart may take.
+        timeout: Option<Duration>,
     },
 }
 
@@ -114,10 +115,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
         let (Some(pid_file), Some(status_file)) = files else {
             return rule("--restart option requires --pid-file and --status-file to be set as well");
         };
-        return Ok(Action::Restart { pid_file, status_file, timeout: positive(&matches, "restart-timeout")? });
+        return Ok(Action::Restart { pid_file, status_file, timeout: time(&matches, "restart-timeout")? });
     }
     let is_restart_or_start = matches.get_flag("restart-or-start");
-    let timeout = positive(&matches, "restart-timeout")?;
+    let timeout = time(&matches, "restart-timeout")?;
     if timeout.is_some() && !is_restart_or_start {
         return rule("--restart-timeout option requires --restart to be set as well");
     }
@@ -156,7 +157,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
     let options = Options {
         backlog: number("backlog").unwrap_or(0),
         // QUIRK: a negative interval is none.
-        interval: number("interval").map_or(1, |seconds| u32::try_from(seconds).unwrap_or(0)),
+        interval: number("interval")
+            .map_or(defaults.interval, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
         signal_on_hup: signal("signal-on-hup")?,
         signal_on_term: signal("signal-on-term")?,
         enable_auto_restart: matches.get_flag("enable-auto-restart"),
@@ -171,10 +173,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
         pid_file,
         status_file,
         ready,
-        ready_timeout: positive(&matches, "ready-timeout")?,
+        ready_timeout: time(&matches, "ready-timeout")?,
         approve: matches.remove_one("approve"),
         max_start_failures: positive(&matches, "max-start-failures")?,
-        kill_timeout: positive(&matches, "kill-timeout")?,
+        kill_timeout: time(&matches, "kill-timeout")?,
         process_group: matches.get_flag("process-group"),
         sd_notify: matches.get_flag("sd-notify"),
         from_systemd: matches.get_flag("from-systemd"),
@@ -235,6 +237,11 @@ fn positive(matches: &ArgMatches, name: &str) -> Result<Option<u32>, Error> {
         Ok(number @ 1..) => Ok(Some(number)),
         _ => Err(Error::Rule(format!("invalid ``{name}'' value:{number}").into())),
     }
+}
+
+/// The value of one of our own times, in seconds.
+fn time(matches: &ArgMatches, name: &str) -> Result<Option<Duration>, Error> {
+    Ok(positive(matches, name)?.map(|seconds| Duration::from_secs(seconds.into())))
 }
 
 fn rule<T>(sentence: &str) -> Result<T, Failure> {

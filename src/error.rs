@@ -4,6 +4,7 @@
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -29,8 +30,8 @@ pub enum Error {
     TimedOut {
         /// What: "restart" or "upgrade".
         what: &'static str,
-        /// The limit, in seconds.
-        seconds: u32,
+        /// How long it was waited for. The message has the whole seconds of it.
+        limit: Duration,
         /// What it waits for, and why that may be, as far as it is known: nothing, or lines that each follow a newline.
         reason: Vec<u8>,
     },
@@ -48,8 +49,8 @@ impl Error {
     }
 
     /// For a reason that isn't known.
-    pub(crate) fn timed_out(what: &'static str, seconds: u32) -> Self {
-        Self::TimedOut { what, seconds, reason: Vec::new() }
+    pub(crate) fn timed_out(what: &'static str, limit: Duration) -> Self {
+        Self::TimedOut { what, limit, reason: Vec::new() }
     }
 
     /// A file that is there for others, too. (That of the pid file has a blank behind the colon.)
@@ -68,7 +69,8 @@ impl Error {
         match self {
             Self::Rule(sentence) | Self::GivenUp(sentence) | Self::System { sentence, errno: 0 } => sentence.clone(),
             Self::System { sentence, errno } => [sentence, sys::strerror(Errno::from_raw(*errno)).as_bytes()].concat(),
-            Self::TimedOut { what, seconds, reason } => {
+            Self::TimedOut { what, limit, reason } => {
+                let seconds = limit.as_secs();
                 [format!("the {what} is not over after {seconds} seconds").as_bytes(), reason].concat()
             }
         }

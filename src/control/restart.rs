@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -15,20 +15,23 @@ use crate::files::pid_file::ForeignPidFile;
 use crate::files::status_file::generations;
 use crate::sys;
 
-/// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left, if need be for
-/// ever, or for `timeout` seconds.
+/// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left, for `timeout` or, if
+/// need be, for ever.
 ///
 /// # Errors
 /// If a file can't be read, if no worker has started yet, if the superdaemon is not alive or doesn't survive the
 /// restart, if it gives the restart up ([`Error::GivenUp`]), or if the time is over ([`Error::TimedOut`]): the restart
-/// goes on then.
+/// continues then.
 ///
 /// ```no_run
 /// # use std::path::Path;
-/// server_starter::restart_server(Path::new("/run/app.pid"), Path::new("/run/app.status"), Some(60))?;
+/// use std::time::Duration;
+///
+/// let timeout = Some(Duration::from_secs(60));
+/// server_starter::restart_server(Path::new("/run/app.pid"), Path::new("/run/app.status"), timeout)?;
 /// # Ok::<(), server_starter::Error>(())
 /// ```
-pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>) -> Result<(), Error> {
+pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<Duration>) -> Result<(), Error> {
     const SENTENCE: &[u8] = b"failed to send SIGHUP to the server process:";
     sys::open_standard_descriptors();
     // ORDER: all is known before anything is sent (P5).
@@ -60,8 +63,8 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<u32>)
         if !alive {
             break Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
         }
-        if let Some(seconds) = timeout.filter(|&seconds| begin.elapsed().as_secs() >= seconds.into()) {
-            break Err(Error::TimedOut { what: "restart", seconds, reason: delay.reason(&standstill) });
+        if let Some(limit) = timeout.filter(|&limit| begin.elapsed() >= limit) {
+            break Err(Error::TimedOut { what: "restart", limit, reason: delay.reason(&standstill) });
         }
         if let Some(progress) = &mut progress {
             progress.show(&standstill);

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -15,7 +15,7 @@ use crate::files::request_file::{Answer, RequestFile};
 use crate::sys;
 
 /// How long a superdaemon may take to answer: one that is restarting its workers finishes that first.
-const ANSWER_LIMIT: u32 = 60;
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
 /// Lets the program on disk go on in the place of the running superdaemon that owns `pid_file`: in the same process, with
 /// the same listeners and workers. That is no news to a superdaemon that is running this very program.
@@ -66,7 +66,7 @@ fn wait_for_answer(superdaemon: &ForeignPidFile, request: &RequestFile) -> Resul
         if !alive {
             return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
         }
-        if begin.elapsed().as_secs() >= ANSWER_LIMIT.into() {
+        if begin.elapsed() >= ANSWER_LIMIT {
             return Err(Error::timed_out("upgrade", ANSWER_LIMIT));
         }
         pause(begin);

@@ -101,7 +101,7 @@ impl Predecessor {
         }
 
         state.add("generation", &(generation,));
-        let started = start_of(current)? + Duration::from_secs(self.options.interval.into());
+        let started = start_of(current)? + self.options.interval;
         state.add("last-restart", &(started,));
         state.add("current", &(current, generation, Some(started)));
         for &(generation, pid) in &workers {
