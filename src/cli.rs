@@ -247,3 +247,22 @@ fn time(matches: &ArgMatches, name: &str) -> Result<Option<Duration>, Error> {
 fn rule<T>(sentence: &str) -> Result<T, Failure> {
     Err(Error::Rule(sentence.into()).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::OWN;
+
+    /// Which options of ours are for clients.
+    const OF_CLIENTS: [&str; 6] =
+        ["restart-or-start", "show-status", "json", "restart-timeout", "upgrade", "take-over"];
+
+    /// An option that is left out of the table wouldn't switch on what is said beyond the original.
+    #[test]
+    fn each_option_of_ours_is_in_the_table_or_for_clients() {
+        let command = command();
+        let declared = specs(&command).into_iter().filter(|spec| spec.is_own).map(|spec| spec.name);
+        let declared: Vec<&str> = declared.filter(|name| !OF_CLIENTS.contains(name)).collect();
+        assert_eq!(declared, OWN.map(|(name, _)| name));
+    }
+}

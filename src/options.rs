@@ -36,6 +36,23 @@ impl Readiness {
     }
 }
 
+type IsGiven = fn(&Options) -> bool;
+
+/// The options of a superdaemon that the original doesn't have, and whether they are given. A test compares them with what
+/// the command line declares.
+pub(crate) const OWN: [(&str, IsGiven); 9] = [
+    ("ready", |options| options.ready != Readiness::Interval),
+    // Only with others of these.
+    ("ready-timeout", |_| false),
+    ("approve", |options| options.approve.is_some()),
+    ("max-start-failures", |options| options.max_start_failures.is_some()),
+    ("kill-timeout", |options| options.kill_timeout.is_some()),
+    ("process-group", |options| options.process_group),
+    ("sd-notify", |options| options.sd_notify),
+    ("from-systemd", |options| options.from_systemd),
+    ("listen-fds", |options| options.listen_fds),
+];
+
 /// The options of [`start_server`](crate::start_server), with the names of the original's. Those from `ready` on are
 /// our own, and by default change nothing.
 #[derive(Clone, Debug)]
@@ -162,14 +179,7 @@ impl Options {
 
     /// Whether there is an option that the original doesn't have: with these alone, more is said than it says.
     pub(crate) fn uses_our_own(&self) -> bool {
-        self.ready != Readiness::Interval
-            || self.approve.is_some()
-            || self.max_start_failures.is_some()
-            || self.kill_timeout.is_some()
-            || self.process_group
-            || self.sd_notify
-            || self.from_systemd
-            || self.listen_fds
+        OWN.iter().any(|(_, is_given)| is_given(self))
     }
 
     /// Whether the service manager is to keep the listeners that are opened here.
