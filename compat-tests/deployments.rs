@@ -107,7 +107,7 @@ impl<'a> Deployment<'a> {
     fn stop(self) -> Figures {
         let figures = self.load.end();
         let superdaemon = superdaemon(self.s);
-        let report = server_starter::show_status(&self.s.path("pid"), Some(&self.s.path("st")), true).text;
+        let report = server_starter::show_status(&self.s.path("pid"), Some(&self.s.path("st"))).to_json();
         assert_none_refused(&report, superdaemon);
         wait(self.s, "the superdaemon to rest", |_| is_at_rest(superdaemon));
         send(superdaemon, Signal::SIGTERM);

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use server_starter::cli::{self, Action};
+use server_starter::program::{self, Action};
 
 #[expect(dead_code, reason = "its main() writes the files")]
 #[path = "../examples/generate_docs.rs"]
@@ -36,7 +36,7 @@ fn generated_files_are_current() {
 fn man_page_is_free_of_warnings_and_names_every_option() {
     let page = examples().join("packaging/start_server.1");
     let text = fs::read_to_string(&page).unwrap();
-    for option in cli::command().get_arguments().filter_map(|arg| arg.get_long()) {
+    for option in program::command().get_arguments().filter_map(|arg| arg.get_long()) {
         let entry = format!(".TP\n\\fB\\-\\-{}\\fR", option.replace('-', "\\-"));
         assert!(text.contains(&entry), "--{option} is missing");
     }
@@ -45,7 +45,7 @@ fn man_page_is_free_of_warnings_and_names_every_option() {
 
 #[test]
 fn help_fits_a_terminal_of_80_columns() {
-    let help = cli::command().render_help().to_string();
+    let help = program::command().render_help().to_string();
     for line in help.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
@@ -108,7 +108,7 @@ fn unit_files_run_and_reload_the_same_superdaemon() {
         let mut files = Vec::new();
         for (directive, words) in command_lines(unit) {
             assert_eq!(words[0], "/usr/bin/start_server", "{name}");
-            files.push(match cli::parse(words[1..].to_vec()).unwrap() {
+            files.push(match program::parse(words[1..].to_vec()).unwrap() {
                 Action::Start(options) => {
                     assert_eq!(options.daemonize, has("Type=forking"), "{name}");
                     assert_eq!(options.sd_notify, has("Type=notify") || has("Type=notify-reload"), "{name}");
@@ -166,7 +166,7 @@ fn the_images_run_a_superdaemon() {
         };
         let words = [words("ENTRYPOINT"), words("CMD")].concat();
         assert_eq!(words[0], program);
-        match cli::parse(words[1..].iter().map(OsString::from).collect()).unwrap() {
+        match program::parse(words[1..].iter().map(OsString::from).collect()).unwrap() {
             Action::Start(options) => assert_eq!(options.program[0], worker),
             other => panic!("{other:?}"),
         }

@@ -9,7 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use server_starter::cli::canonical;
+use server_starter::program::{Failure, canonical};
 use server_starter::{Error, Host, PortSpec};
 
 use crate::harness::{Programs, Scenario, compare};
@@ -106,8 +106,8 @@ impl CommandLine {
     fn our_answer(&self) -> String {
         let arguments = self.arguments.iter().map(|argument| OsString::from_vec(argument.clone())).collect();
         match canonical(arguments, self.posixly_correct) {
-            Err(Error::Usage(messages)) => format!("error {}", hex(&[messages, b"\n".to_vec()].concat())),
-            Err(error) => panic!("no error of a command line: {error}"),
+            Err(Failure::Usage(messages)) => format!("error {}", hex(&[messages, b"\n".to_vec()].concat())),
+            Err(error) => panic!("no error of a command line: {error:?}"),
             Ok(canonical) => {
                 let end = canonical.iter().position(|word| word == "--").expect("it is always there");
                 let mut given: Vec<(&[u8], &[u8])> = Vec::new();

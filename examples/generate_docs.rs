@@ -1,13 +1,15 @@
 //! Writes what is made from the declaration of the command line, the man page and the shell completions, into a directory:
 //! `cargo run --example generate_docs examples/packaging`. A test checks that what is there is current.
 
+use std::any::TypeId;
 use std::env;
 use std::error::Error;
 use std::fs;
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 
-use clap::ValueHint;
+use clap::{Arg, Id, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -34,7 +36,7 @@ pub(crate) fn files() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
 
 fn completion(shell: Shell) -> Vec<u8> {
     let signals = ["HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "WINCH"];
-    let mut command = server_starter::cli::command()
+    let mut command = server_starter::program::command()
         // zsh takes the colon of [HOST:]PORT for one of its own.
         .mut_arg("port", |arg| arg.value_name("PORT"))
         .mut_arg("signal-on-hup", |arg| arg.value_parser(signals))
@@ -45,7 +47,10 @@ fn completion(shell: Shell) -> Vec<u8> {
             Some(help) => arg.help(help),
             None => arg,
         });
-    for number in NUMBERS {
+    let is_number = |arg: &&Arg| arg.get_value_parser().type_id() == TypeId::of::<i32>();
+    let numbers: Vec<Id> = command.get_arguments().filter(is_number).map(|arg| arg.get_id().clone()).collect();
+    // Nobody can offer their values, and files would be offered otherwise.
+    for number in iter::once("port".into()).chain(numbers) {
         command = command.mut_arg(number, |arg| arg.value_hint(ValueHint::Other));
     }
     let mut text = Vec::new();
@@ -62,19 +67,6 @@ fn completion(shell: Shell) -> Vec<u8> {
         _ => text,
     }
 }
-
-/// Options whose values nobody can offer.
-const NUMBERS: [&str; 9] = [
-    "port",
-    "backlog",
-    "interval",
-    "kill-old-delay",
-    "auto-restart-interval",
-    "ready-timeout",
-    "max-start-failures",
-    "kill-timeout",
-    "restart-timeout",
-];
 
 const BASH_PROGRAM: &str = r#"
 _start_server_or_program() {
@@ -105,7 +97,7 @@ complete -c start_server -n 'contains -- -- (commandline -opc)' -f -a '(__start_
 ";
 
 fn man_page() -> io::Result<Vec<u8>> {
-    let command = server_starter::cli::command();
+    let command = server_starter::program::command();
     // In the place of a date, which would make it another page every day.
     let version = format!("start_server {}", env!("CARGO_PKG_VERSION"));
     let man = Man::new(command.clone()).title("START_SERVER").date(version).source("").manual("");

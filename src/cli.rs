@@ -2,13 +2,14 @@
 //! declaration.
 
 mod declaration;
+mod failure;
 mod getopt_long;
 
 use std::env;
 use std::ffi::OsString;
-use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ArgMatches;
 
@@ -17,10 +18,10 @@ use crate::cli::getopt_long::Spec;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
-use crate::state::{REHEARSAL, VARIABLE};
 use crate::stop_signal::StopSignal;
 
 pub use declaration::command;
+pub use failure::Failure;
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -35,8 +36,8 @@ pub enum Action {
         pid_file: PathBuf,
         /// Holds its generations.
         status_file: PathBuf,
-        /// How many seconds it may take.
-        timeout: Option<u32>,
+        /// How long it may take.
+        timeout: Option<Duration>,
     },
     /// Stop the superdaemon with this file.
     Stop {
@@ -54,15 +55,6 @@ pub enum Action {
     },
     /// Run a superdaemon.
     Start(Box<Options>),
-    /// Show a superdaemon that this program could go on in its place.
-    Rehearse {
-        /// The descriptor of its state.
-        state: RawFd,
-        /// The descriptor of the answer.
-        answer: RawFd,
-        /// What its command line says.
-        options: Result<Box<Options>, Error>,
-    },
     /// Let this program go on in the place of the superdaemon with this file, the original or another version of ours.
     TakeOver {
         /// Holds its pid.
@@ -81,8 +73,8 @@ pub enum Action {
         pid_file: PathBuf,
         /// Holds its generations.
         status_file: PathBuf,
-        /// Seconds that a restart may take.
-        timeout: Option<u32>,
+        /// How long a restart may take.
+        timeout: Option<Duration>,
     },
 }
 
@@ -92,7 +84,7 @@ pub enum Action {
 ///
 /// # Errors
 /// All mistakes, with the words of Perl's `Getopt::Long`.
-pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<OsString>, Error> {
+pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<OsString>, Failure> {
     getopt_long::canonical(arguments, &specs(&command()), posixly_correct)
 }
 
@@ -100,21 +92,18 @@ pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<
 ///
 /// # Errors
 /// The original's messages for a command line that can't be parsed or isn't complete, and for an unknown signal.
-pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
-    if let Some(numbers) = arguments.first().and_then(|first| first.as_bytes().strip_prefix(REHEARSAL.as_bytes())) {
-        return rehearsal(numbers, arguments[1..].to_vec());
-    }
+pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
     let mut command = command();
     let posixly_correct = env::var_os("POSIXLY_CORRECT").is_some();
     let specs = specs(&command);
     let may_lack_dashes = lacks_dashes(&arguments, &specs);
     let arguments = getopt_long::canonical(arguments, &specs, posixly_correct).map_err(|error| match error {
-        Error::Usage(lines) if may_lack_dashes => Error::Usage([&lines, FORGOTTEN_DASHES].concat()),
+        Failure::Usage(lines) if may_lack_dashes => Failure::Usage([&lines, FORGOTTEN_DASHES].concat()),
         error => error,
     })?;
     // The arguments are canonical, so nothing is left that clap could object to.
     let mut matches =
-        command.try_get_matches_from_mut(arguments).map_err(|error| Error::Usage(error.to_string().into_bytes()))?;
+        command.try_get_matches_from_mut(arguments).map_err(|error| Failure::Usage(error.to_string().into_bytes()))?;
     if matches.get_flag("help") {
         return Ok(Action::Help(command.render_help().to_string()));
     }
@@ -126,10 +115,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         let (Some(pid_file), Some(status_file)) = files else {
             return rule("--restart option requires --pid-file and --status-file to be set as well");
         };
-        return Ok(Action::Restart { pid_file, status_file, timeout: positive(&matches, "restart-timeout")? });
+        return Ok(Action::Restart { pid_file, status_file, timeout: time(&matches, "restart-timeout")? });
     }
     let is_restart_or_start = matches.get_flag("restart-or-start");
-    let timeout = positive(&matches, "restart-timeout")?;
+    let timeout = time(&matches, "restart-timeout")?;
     if timeout.is_some() && !is_restart_or_start {
         return rule("--restart-timeout option requires --restart to be set as well");
     }
@@ -168,7 +157,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
     let options = Options {
         backlog: number("backlog").unwrap_or(0),
         // QUIRK: a negative interval is none.
-        interval: number("interval").map_or(1, |seconds| u32::try_from(seconds).unwrap_or(0)),
+        interval: number("interval")
+            .map_or(defaults.interval, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
         signal_on_hup: signal("signal-on-hup")?,
         signal_on_term: signal("signal-on-term")?,
         enable_auto_restart: matches.get_flag("enable-auto-restart"),
@@ -183,21 +173,19 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
         pid_file,
         status_file,
         ready,
-        ready_timeout: positive(&matches, "ready-timeout")?,
+        ready_timeout: time(&matches, "ready-timeout")?,
         approve: matches.remove_one("approve"),
         max_start_failures: positive(&matches, "max-start-failures")?,
-        kill_timeout: positive(&matches, "kill-timeout")?,
+        kill_timeout: time(&matches, "kill-timeout")?,
         process_group: matches.get_flag("process-group"),
         sd_notify: matches.get_flag("sd-notify"),
         from_systemd: matches.get_flag("from-systemd"),
         listen_fds: matches.get_flag("listen-fds"),
-        is_program: true,
         ..defaults
     };
     options.check()?;
     let options = Box::new(options);
-    // One that goes on is running already, and is not to be restarted by itself.
-    if !is_restart_or_start || env::var_os(VARIABLE).is_some() {
+    if !is_restart_or_start {
         return Ok(Action::Start(options));
     }
     match (options.pid_file.clone(), options.status_file.clone()) {
@@ -206,18 +194,15 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Error> {
     }
 }
 
-/// The rest of the command line is the superdaemon's.
-fn rehearsal(numbers: &[u8], arguments: Vec<OsString>) -> Result<Action, Error> {
-    let numbers = str::from_utf8(numbers).ok().and_then(|text| text.split_once(','));
-    let Some((Ok(state), Ok(answer))) = numbers.map(|(state, answer)| (state.parse(), answer.parse())) else {
-        return rule("--rehearse-state is for a start_server that another one executes");
-    };
-    let options = match parse(arguments) {
-        Ok(Action::Start(options) | Action::RestartOrStart { options, .. }) => Ok(options),
-        Ok(_) => rule("the command line is none that starts a superdaemon"),
-        Err(error) => Err(error),
-    };
-    Ok(Action::Rehearse { state, answer, options })
+/// The options of a command line that starts a superdaemon.
+///
+/// # Errors
+/// Those of [`parse`], and if it is another one.
+pub fn superdaemon_options(arguments: Vec<OsString>) -> Result<Box<Options>, Failure> {
+    match parse(arguments)? {
+        Action::Start(options) | Action::RestartOrStart { options, .. } => Ok(options),
+        _ => rule("the command line is none that starts a superdaemon"),
+    }
 }
 
 /// Behind a mistake that the original knows, where it may be none.
@@ -254,6 +239,30 @@ fn positive(matches: &ArgMatches, name: &str) -> Result<Option<u32>, Error> {
     }
 }
 
-fn rule<T>(sentence: &str) -> Result<T, Error> {
-    Err(Error::Rule(sentence.into()))
+/// The value of one of our own times, in seconds.
+fn time(matches: &ArgMatches, name: &str) -> Result<Option<Duration>, Error> {
+    Ok(positive(matches, name)?.map(|seconds| Duration::from_secs(seconds.into())))
+}
+
+fn rule<T>(sentence: &str) -> Result<T, Failure> {
+    Err(Error::Rule(sentence.into()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::OWN;
+
+    /// Which options of ours are for clients.
+    const OF_CLIENTS: [&str; 6] =
+        ["restart-or-start", "show-status", "json", "restart-timeout", "upgrade", "take-over"];
+
+    /// An option that is left out of the table wouldn't switch on what is said beyond the original.
+    #[test]
+    fn each_option_of_ours_is_in_the_table_or_for_clients() {
+        let command = command();
+        let declared = specs(&command).into_iter().filter(|spec| spec.is_own).map(|spec| spec.name);
+        let declared: Vec<&str> = declared.filter(|name| !OF_CLIENTS.contains(name)).collect();
+        assert_eq!(declared, OWN.map(|(name, _)| name));
+    }
 }

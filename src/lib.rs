@@ -1,14 +1,15 @@
-//! A superdaemon for hot-deploying server programs: the four functions of Perl's `Server::Starter` 0.35 in Rust.
+//! A superdaemon for hot-deploying server programs: Perl's `Server::Starter` 0.35 in Rust.
 //!
 //! `start_server` holds listening sockets and runs a worker with them. On HUP it starts the next worker, and stops the
-//! old one when, and only when, the new one has started. `restart_server` and `stop_server` talk to a running
-//! superdaemon. [`server_ports`] is for the worker: it gives a Rust server the sockets it was started with.
+//! old one when, and only when, the new one has started. Others are clients of a running superdaemon, ours or the original:
+//! `restart_server` and `stop_server`, as the original has them, and our own `is_running`, `show_status` and
+//! `upgrade_server`. [`server_ports`] is for the worker: it gives a Rust server the sockets it was started with.
 //!
 //! | feature | what the crate has |
 //! |---|---|
 //! | `cli` (default) | the program `start_server`, and all of the below |
 //! | `static-unwinder` (default) | the program takes the unwinder from gcc's static archive |
-//! | `superdaemon` | `start_server`, `restart_server`, `stop_server` |
+//! | `superdaemon` | `start_server`; `restart_server`, `stop_server`, `is_running`, `show_status`, `upgrade_server` |
 //! | `simulation` | for the tests: the life cycle in a simulated world |
 //! | none | `server_ports`, without any dependency |
 //!
@@ -29,13 +30,14 @@
 
 mod server_ports;
 
-// The program's own, and that of what is made from its options: no part of the crate's face.
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub mod cli;
-
+// No part of the crate's face.
 #[cfg(feature = "superdaemon")]
-mod command;
+#[doc(hidden)]
+pub mod program;
+
+#[cfg(feature = "cli")]
+mod cli;
+
 #[cfg(feature = "superdaemon")]
 mod control;
 #[cfg(feature = "superdaemon")]
@@ -54,8 +56,6 @@ mod perl;
 mod proc;
 #[cfg(feature = "superdaemon")]
 mod readiness;
-#[cfg(feature = "superdaemon")]
-mod show_status;
 #[cfg(feature = "superdaemon")]
 mod start;
 #[cfg(feature = "superdaemon")]
@@ -77,23 +77,23 @@ mod take_over;
 #[cfg(feature = "superdaemon")]
 mod wait_status;
 #[cfg(feature = "superdaemon")]
+mod words;
+#[cfg(feature = "superdaemon")]
 mod world;
 
 pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports};
 
 #[cfg(feature = "superdaemon")]
 pub use {
-    control::{is_running, restart_server, stop_server, upgrade_server},
+    control::{
+        ListenerStatus, Status, SuperdaemonStatus, WorkerState, WorkerStatus, is_running, restart_server, show_status,
+        stop_server, upgrade_server,
+    },
     error::Error,
     options::{Options, Readiness},
-    show_status::{StatusReport, show_status},
-    start::{rehearse, start_server},
+    start::start_server,
     stop_signal::StopSignal,
 };
-
-#[cfg(feature = "cli")]
-#[doc(hidden)]
-pub use take_over::take_over;
 
 #[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
 pub use supervisor::simulation;

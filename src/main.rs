@@ -6,33 +6,38 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::write;
-use server_starter::cli::{self, Action};
-use server_starter::{
-    Error, Options, is_running, rehearse, restart_server, show_status, start_server, stop_server, take_over,
-    upgrade_server,
+use server_starter::program::{
+    Action, Failure, Rehearsal, is_handed_over, parse, start_program, superdaemon_options, take_over,
 };
+use server_starter::{Error, Options, is_running, restart_server, show_status, stop_server, upgrade_server};
 
 /// The exit code, or an error that has not been said yet.
-fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
-    match cli::parse(arguments)? {
+fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
+    if let Some(rehearsal) = Rehearsal::of(&arguments)? {
+        let options = superdaemon_options(arguments.split_off(1));
+        return Ok(rehearsal.answer(options.map_err(|failure| Error::Rule(failure.message()))));
+    }
+    // One that has been handed a superdaemon would find it alive, which is itself.
+    let is_alive = |pid_file: &Path| !is_handed_over() && is_running(pid_file);
+    match parse(arguments)? {
         Action::Help(text) => print_help(&text),
         Action::Version => print_version()?,
         Action::Restart { pid_file, status_file, timeout } => restart_server(&pid_file, &status_file, timeout)?,
         Action::Stop { pid_file } => stop_server(&pid_file)?,
-        Action::RestartOrStart { pid_file, status_file, timeout, .. } if is_running(&pid_file) => {
+        Action::RestartOrStart { pid_file, status_file, timeout, .. } if is_alive(&pid_file) => {
             restart_server(&pid_file, &status_file, timeout)?;
         }
         Action::ShowStatus { pid_file, status_file, as_json } => {
-            let report = show_status(&pid_file, status_file.as_deref(), as_json);
-            print(&report.text).map_err(|errno| Error::Stdout { errno: errno as i32 })?;
-            return Ok(report.exit_code);
+            let status = show_status(&pid_file, status_file.as_deref());
+            print(&if as_json { status.to_json() } else { status.to_string() })?;
+            return Ok(status.exit_code());
         }
         Action::TakeOver { pid_file } => take_over(&pid_file)?,
         Action::Upgrade { pid_file } => upgrade_server(&pid_file)?,
-        Action::Rehearse { state, answer, options } => return Ok(rehearse(state, answer, options)),
         Action::Start(options) | Action::RestartOrStart { options, .. } => return Ok(start(&options)),
     }
     Ok(0)
@@ -40,12 +45,12 @@ fn run(arguments: Vec<OsString>) -> Result<u8, Error> {
 
 /// What was wrong has been said.
 fn start(options: &Options) -> u8 {
-    start_server(options).map_or_else(|error| error.exit_code(), |()| 0)
+    start_program(options).map_or_else(|error| error.exit_code(), |()| 0)
 }
 
 /// What the program is compatible with; its own version is in the help.
-fn print_version() -> Result<(), Error> {
-    print("0.35\n").map_err(|errno| Error::Stdout { errno: errno as i32 })
+fn print_version() -> Result<(), Failure> {
+    print("0.35\n")
 }
 
 /// That it can't be written is no error (P3).
@@ -54,24 +59,24 @@ fn print_help(text: &str) {
 }
 
 /// The standard library's stdout would take a closed descriptor for a success.
-fn print(text: &str) -> Result<(), Errno> {
+fn print(text: &str) -> Result<(), Failure> {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
         match write(io::stdout(), rest) {
             Ok(count) => rest = &rest[count..],
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
+            Err(errno) => return Err(Failure::Stdout { errno: errno as i32 }),
         }
     }
     Ok(())
 }
 
-fn end(result: Result<u8, Error>) -> u8 {
-    result.unwrap_or_else(|error| {
-        let mut message = error.message();
+fn end(result: Result<u8, Failure>) -> u8 {
+    result.unwrap_or_else(|failure| {
+        let mut message = failure.message();
         message.push(b'\n');
         let _ = io::stderr().write_all(&message);
-        error.exit_code()
+        failure.exit_code()
     })
 }
 

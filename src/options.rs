@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::command::Exec;
 use crate::error::Error;
+use crate::perl::Exec;
 use crate::stop_signal::StopSignal;
 
 /// `--ready`: when a new worker has started.
@@ -35,6 +36,23 @@ impl Readiness {
     }
 }
 
+type IsGiven = fn(&Options) -> bool;
+
+/// The options of a superdaemon that the original doesn't have, and whether they are given. A test compares them with what
+/// the command line declares.
+pub(crate) const OWN: [(&str, IsGiven); 9] = [
+    ("ready", |options| options.ready != Readiness::Interval),
+    // Only with others of these.
+    ("ready-timeout", |_| false),
+    ("approve", |options| options.approve.is_some()),
+    ("max-start-failures", |options| options.max_start_failures.is_some()),
+    ("kill-timeout", |options| options.kill_timeout.is_some()),
+    ("process-group", |options| options.process_group),
+    ("sd-notify", |options| options.sd_notify),
+    ("from-systemd", |options| options.from_systemd),
+    ("listen-fds", |options| options.listen_fds),
+];
+
 /// The options of [`start_server`](crate::start_server), with the names of the original's. Those from `ready` on are
 /// our own, and by default change nothing.
 #[derive(Clone, Debug)]
@@ -49,8 +67,8 @@ pub struct Options {
     pub paths: Vec<PathBuf>,
     /// `--backlog`: how many connections may wait to be accepted; 0 stands for the system's `SOMAXCONN`.
     pub backlog: i32,
-    /// `--interval`: seconds a new worker must stay alive to count as started.
-    pub interval: u32,
+    /// `--interval`: how long a new worker must stay alive to count as started.
+    pub interval: Duration,
     /// `--signal-on-hup`: what stops the old workers in a restart.
     pub signal_on_hup: StopSignal,
     /// `--signal-on-term`: what stops all workers on TERM. (INT always sends them TERM.)
@@ -63,10 +81,10 @@ pub struct Options {
     /// `--enable-auto-restart`: restart when the last start is `auto_restart_interval` seconds ago. Exported as
     /// `ENABLE_AUTO_RESTART`.
     pub enable_auto_restart: bool,
-    /// `--auto-restart-interval`, in seconds. Exported as `AUTO_RESTART_INTERVAL`, which is 360 if nothing is given.
+    /// `--auto-restart-interval`, in seconds: no `Duration`, as the original takes a negative number, too. Exported as `AUTO_RESTART_INTERVAL`, which is 360 if nothing is given.
     pub auto_restart_interval: Option<i32>,
-    /// `--kill-old-delay`: how many seconds the old workers go on after a new one has started. Exported as
-    /// `KILL_OLD_DELAY`; if nothing is given, it is 5 with automatic restarts and 0 without.
+    /// `--kill-old-delay`: how many seconds the old workers keep running after a new one has started; a negative number is
+    /// possible, too, as in the original. Exported as `KILL_OLD_DELAY`; if nothing is given, it is 5 with automatic restarts and 0 without.
     pub kill_old_delay: Option<i32>,
     /// `--status-file`: a file that holds a line `GENERATION:PID` for each worker.
     pub status_file: Option<PathBuf>,
@@ -78,17 +96,17 @@ pub struct Options {
     pub daemonize: bool,
     /// `--ready`: when a new worker has started.
     pub ready: Readiness,
-    /// `--ready-timeout`: seconds after which a worker that isn't ready is stopped, and its start has failed. None: 60.
+    /// `--ready-timeout`: after which time a worker that isn't ready is stopped, and its start has failed. None: a minute.
     /// Not for [`Readiness::Interval`], unless there is something to approve: that may take as long.
-    pub ready_timeout: Option<u32>,
+    pub ready_timeout: Option<Duration>,
     /// `--approve`: a command that is run when a new worker has started. Unless it exits with 0 within `ready_timeout`, the new
     /// worker is stopped, and its start has failed; a restart is given up then, if `max_start_failures` doesn't say
     /// otherwise.
     pub approve: Option<OsString>,
     /// `--max-start-failures`: failed starts in a row after which a restart is given up. None: never.
     pub max_start_failures: Option<u32>,
-    /// `--kill-timeout`: seconds after its stop signal until a worker that is still running gets KILL. None: never.
-    pub kill_timeout: Option<u32>,
+    /// `--kill-timeout`: after its stop signal, the time until a worker that is still running gets KILL. None: never.
+    pub kill_timeout: Option<Duration>,
     /// `--process-group`: each worker leads a process group, which its stop signals and KILL go to.
     pub process_group: bool,
     /// `--sd-notify`: tell the service manager at `NOTIFY_SOCKET` how things stand.
@@ -97,9 +115,6 @@ pub struct Options {
     pub from_systemd: bool,
     /// `--listen-fds`: workers also get `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES`.
     pub listen_fds: bool,
-    /// Whether this process is the program `start_server`, which another version of it can take the place of.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "an upgrade needs Linux"))]
-    pub(crate) is_program: bool,
 }
 
 impl Options {
@@ -111,7 +126,7 @@ impl Options {
             ports: Vec::new(),
             paths: Vec::new(),
             backlog: 0,
-            interval: 1,
+            interval: Duration::from_secs(1),
             signal_on_hup: StopSignal::default(),
             signal_on_term: StopSignal::default(),
             dir: None,
@@ -132,7 +147,6 @@ impl Options {
             sd_notify: false,
             from_systemd: false,
             listen_fds: false,
-            is_program: false,
         }
     }
 
@@ -165,14 +179,7 @@ impl Options {
 
     /// Whether there is an option that the original doesn't have: with these alone, more is said than it says.
     pub(crate) fn uses_our_own(&self) -> bool {
-        self.ready != Readiness::Interval
-            || self.approve.is_some()
-            || self.max_start_failures.is_some()
-            || self.kill_timeout.is_some()
-            || self.process_group
-            || self.sd_notify
-            || self.from_systemd
-            || self.listen_fds
+        OWN.iter().any(|(_, is_given)| is_given(self))
     }
 
     /// Whether the service manager is to keep the listeners that are opened here.
@@ -195,7 +202,7 @@ mod tests {
         let message = |options: Options| options.check().unwrap_err().to_string();
         assert_eq!(options().check(), Ok(()));
         assert_eq!(message(Options::new(Vec::new())), "server program not specified");
-        let rule = message(Options { ready_timeout: Some(1), ..options() });
+        let rule = message(Options { ready_timeout: Some(Duration::from_secs(1)), ..options() });
         assert_eq!(
             rule,
             "--ready-timeout option requires --ready=notify, --ready=accepting or --approve to be set as well"

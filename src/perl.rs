@@ -1,5 +1,9 @@
-//! What a text means to Perl: which texts are false, and which number a text is. Users see both rules in the
-//! environment variables and in `--signal-on-*` (F2, F4, LIFE-157, LIFE-162).
+//! How Perl reads values: which texts are false, and which number a text is. Users see both rules in the environment
+//! variables and in `--signal-on-*` (F2, F4, LIFE-157, LIFE-162). `exec` has its rule for command lines.
+
+mod exec;
+
+pub(crate) use exec::Exec;
 
 /// Perl's truth: everything but the empty text and `0`. So `00`, `0.0` and `false` are true.
 #[must_use]

@@ -9,10 +9,12 @@ use std::path::Path;
 
 use crate::environment::{Environment, envdir};
 use crate::error::Error;
-use crate::files::file_id::is_same_name;
+use crate::files::failure_note::FailureFile;
 use crate::files::log_file::LogFile;
+use crate::files::names::is_same_name;
+use crate::files::own_file::{OwnFile, SavedFile};
 use crate::files::pid_file::PidFile;
-use crate::files::status_file::{FailureFile, SavedFile, StatusFile};
+use crate::files::status_file::StatusFile;
 use crate::listeners::{ListenPlan, Listeners, Place, Saved as SavedListeners, Stored, inherited};
 use crate::options::Options;
 use crate::readiness::{Watch, watch};
@@ -33,9 +35,11 @@ use crate::system::{Files, System};
 /// must have no other thread.
 ///
 /// # Errors
-/// If there is another thread, or if something can't be opened or bound; no worker has been started then. The error has
-/// been said on standard error, as everything that the superdaemon has to say. After the first worker has been started,
-/// nothing is an error any more.
+/// If there is another thread, or if something can't be opened or bound; no worker has been started then. After the first
+/// worker has been started, nothing is an error any more.
+///
+/// The error is written to standard error, as everything that the superdaemon has to say, *and* returned: before sockets
+/// are removed and the log command is waited for, which may take long. So don't print it once more.
 ///
 /// ```no_run
 /// use server_starter::{Options, start_server};
@@ -47,8 +51,24 @@ use crate::system::{Files, System};
 /// # Ok::<(), server_starter::Error>(())
 /// ```
 pub fn start_server(options: &Options) -> Result<(), Error> {
+    start(options, IsProgram(false))
+}
+
+/// The same for the program `start_server`, which can be replaced by another version of it.
+///
+/// # Errors
+/// As those of [`start_server`].
+pub fn start_program(options: &Options) -> Result<(), Error> {
+    start(options, IsProgram(true))
+}
+
+/// Whether this process is the program `start_server`, and not another one that uses the library.
+#[derive(Clone, Copy)]
+struct IsProgram(bool);
+
+fn start(options: &Options, is_program: IsProgram) -> Result<(), Error> {
     let mut resources = Resources::default();
-    let result = resources.run(options);
+    let result = resources.run(options, is_program);
     // ORDER: said before the socket files are removed and before the log command is waited for (L7), which may take for
     // ever.
     if let Err(error) = &result {
@@ -59,9 +79,7 @@ pub fn start_server(options: &Options) -> Result<(), Error> {
 
 /// Shows a superdaemon that this program could go on in its place: with the state at one descriptor, and the options that
 /// were found on its command line. It answers at the other descriptor. The exit code.
-#[doc(hidden)]
-#[must_use]
-pub fn rehearse(state: RawFd, answer: RawFd, options: Result<Box<Options>, Error>) -> u8 {
+pub(crate) fn rehearse(state: RawFd, answer: RawFd, options: Result<Box<Options>, Error>) -> u8 {
     successor::answer_rehearsal(state, answer, |state| {
         options?.check()?;
         check_state(state)
@@ -96,7 +114,7 @@ struct Parts {
 }
 
 impl Resources {
-    fn run(&mut self, options: &Options) -> Result<(), Error> {
+    fn run(&mut self, options: &Options, IsProgram(is_program): IsProgram) -> Result<(), Error> {
         options.check()?;
         let one_thread = OneThread::check();
         let one_thread =
@@ -108,7 +126,7 @@ impl Resources {
         };
         let Parts { launch, environment, manager, watch, pipe, files, state } = parts;
         let mut system = System::new(options, &self.listeners, files, watch, manager, pipe, &launch);
-        system.allow(Successor::of(options, state.as_ref()));
+        system.allow(is_program.then(|| Successor::of(options, state.as_ref())).flatten());
         let life_cycle = LifeCycle::of(options);
         let ended;
         let mut supervisor;
@@ -291,8 +309,8 @@ impl Handed {
         Ok(Self {
             launch: SavedLaunch::read(state)?,
             listeners: SavedListeners::read(state)?,
-            status: StatusFile::read("status-file", state)?,
-            failure: StatusFile::read("failure-file", state)?,
+            status: OwnFile::read("status-file", state)?,
+            failure: OwnFile::read("failure-file", state)?,
             is_log_file: state.get("log-file")?.is_some_and(|(is_file,)| is_file),
             pid_file: PidFile::read(state)?,
         })

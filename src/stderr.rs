@@ -157,6 +157,11 @@ pub(crate) fn visible(text: &[u8]) -> Vec<u8> {
     visible
 }
 
+/// The same of lines.
+pub(crate) fn visible_lines(text: &[u8]) -> Vec<u8> {
+    text.split(|&byte| byte == b'\n').map(visible).collect::<Vec<_>>().join(&b'\n')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ use crate::supervisor::old_workers::{OldWorkers, Worker};
 use crate::supervisor::requests::Requests;
 use crate::supervisor::starting::Limit;
 use crate::sys::{Pid, WaitStatus};
+use crate::words::SPAWNING;
 use crate::world::{Awaited, News, Request, Standing, Woken, World};
 
 /// Keeps one worker running, and replaces it on request.
@@ -74,7 +75,7 @@ impl<'a, W: World> Supervisor<'a, W> {
             }
             match self.next_request() {
                 Some(Request::Hup) => {
-                    self.say("received HUP, spawning a new worker");
+                    self.say(SPAWNING);
                     self.announce(Standing::Reloading);
                     self.restart();
                     self.announce(Standing::Ready);

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::sys::{Pid, WaitStatus};
+use crate::words::HAS_ENDED;
 
 /// What a supervisor does to the world, and how it learns of it.
 pub(crate) trait World {
@@ -118,9 +119,6 @@ pub(crate) enum Failure {
     /// It is not approved, for this reason.
     NotApproved(String),
 }
-
-/// What is said of a worker that has ended too early, up to its status.
-pub(crate) const HAS_ENDED: &str = " seems to have failed to start, exit status:";
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

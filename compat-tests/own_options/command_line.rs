@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use server_starter::cli;
+use server_starter::program;
 
 use crate::harness::{compare, ours_alone};
 
 /// The names of our own options.
 fn own() -> Vec<String> {
-    let command = cli::command();
+    let command = program::command();
     let own = command.get_arguments().filter(|arg| arg.get_help_heading() == Some("Beyond Server::Starter"));
     own.filter_map(|arg| arg.get_long()).map(str::to_owned).collect()
 }
@@ -48,7 +48,7 @@ fn nothing_but_the_full_name_is_an_option_of_ours() {
 }
 
 /// What is said of a command line, and its exit code.
-const REFUSED: [(&[&str], &str, &str); 27] = [
+const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["--ready="], "exit 1", "Option ready requires an argument\n"),
     (&["--ready", ""], "exit 255", "invalid ``ready'' value:\n"),
     (&["--ready=foo"], "exit 255", "invalid ``ready'' value:foo\n"),
@@ -103,7 +103,7 @@ fn bad_values_are_refused_before_anything_is_done() {
         s.write("st", "1:4000000\n");
         let before = s.ls();
         let files = ["--path=sock", "--pid-file=pid", "--status-file=st", "--log-file=log", "--", "$PROBE"];
-        for (options, end, complaint) in REFUSED {
+        for &(options, end, complaint) in REFUSED {
             let output = s.run(&[options, &files[..]].concat());
             assert_eq!((output.end.as_str(), output.stderr.as_str()), (end, complaint), "{options:?}");
         }

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::error::Error;
+use crate::cli::failure::Failure;
 
 /// An option that can be given.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +33,12 @@ pub(super) enum Kind {
 /// option ends the options, and names must be given in full (G15).
 ///
 /// # Errors
-/// [`Error::Usage`] with a line for each mistake, in the order of the arguments (G17).
+/// [`Failure::Usage`] with a line for each mistake, in the order of the arguments (G17).
 pub(super) fn canonical(
     arguments: Vec<OsString>,
     specs: &[Spec],
     posixly_correct: bool,
-) -> Result<Vec<OsString>, Error> {
+) -> Result<Vec<OsString>, Failure> {
     let mut arguments = arguments.into_iter().map(OsString::into_vec);
     let grammar = Grammar { specs, posixly_correct };
     let (mut options, mut words, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());
@@ -59,7 +59,7 @@ pub(super) fn canonical(
         }
     }
     if !mistakes.is_empty() {
-        return Err(Error::Usage(mistakes.join(b"\n".as_slice())));
+        return Err(Failure::Usage(mistakes.join(b"\n".as_slice())));
     }
     options.push("--".into());
     options.extend(words.into_iter().chain(arguments).map(OsString::from_vec));
@@ -184,7 +184,7 @@ mod tests {
         Spec { name: "stop-timeout", kind: Kind::Integer, is_own: true },
     ];
 
-    fn parse(words: &[&str], posixly_correct: bool) -> Result<Vec<OsString>, Error> {
+    fn parse(words: &[&str], posixly_correct: bool) -> Result<Vec<OsString>, Failure> {
         canonical(words.iter().map(OsString::from).collect(), SPECS, posixly_correct)
     }
 
@@ -195,7 +195,7 @@ mod tests {
 
     #[track_caller]
     fn refuses(words: &[&str], message: &str) {
-        assert_eq!(parse(words, false).unwrap_err(), Error::Usage(message.into()));
+        assert_eq!(parse(words, false).unwrap_err(), Failure::Usage(message.into()));
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use crate::files::log_tail::{LogTail, STARTING, last_lines};
-use crate::files::status_file::{FailureNote, visible_lines, workers};
+use crate::files::failure_note::FailureNote;
+use crate::files::log_tail::{LogTail, last_lines};
+use crate::files::status_file::workers;
 use crate::proc::Process;
+use crate::stderr::visible_lines;
 use crate::sys::Pid;
 use crate::wait_status::{WaitStatus, in_words};
-use crate::world::HAS_ENDED;
+use crate::words::{HAS_ENDED, HAS_FAILED, STARTING};
 
 /// A restart, and where the log of the superdaemon ended when it began.
 pub(super) struct Delay<'a> {
@@ -85,9 +87,9 @@ fn last_failure(log: &[u8]) -> Option<Vec<u8>> {
     let lines: Vec<&[u8]> = log.split(|&byte| byte == b'\n').collect();
     let status = |line: &&[u8]| String::from_utf8_lossy(line).split_once(HAS_ENDED)?.1.parse::<WaitStatus>().ok();
     let (end, status) = lines.iter().enumerate().rev().find_map(|(index, line)| Some((index, status(line)?)))?;
-    let begin = lines[..end].iter().rposition(|line| line.starts_with(STARTING)).unwrap_or(0);
+    let begin = lines[..end].iter().rposition(|line| line.starts_with(STARTING.as_bytes())).unwrap_or(0);
     let said = last_lines(&lines[begin..end].join(&b'\n'));
-    let text = [b"it has failed: ", in_words(status).as_bytes(), b"\n", &said].concat();
+    let text = [HAS_FAILED.as_bytes(), in_words(status).as_bytes(), b"\n", &said].concat();
     Some([b"\n", &visible_lines(text.trim_ascii_end())[..]].concat())
 }
 

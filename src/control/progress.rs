@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::control::delay::Standstill;
-use crate::show_status::{Refused, refused};
+use crate::control::show_status::listeners_of;
+use crate::control::status::ListenerStatus;
 use crate::sys::Pid;
 
 /// How often the line is written again.
@@ -20,15 +21,15 @@ pub(super) struct Progress<'a> {
     /// When the new worker had started.
     started: Option<Duration>,
     shown: Option<Instant>,
-    /// What full queues had refused before.
-    before: Vec<Refused>,
+    /// The listeners, with what full queues had refused before.
+    before: Vec<ListenerStatus>,
 }
 
 impl<'a> Progress<'a> {
     /// None where nobody looks.
     pub(super) fn of(superdaemon: Option<Pid>, status_file: &'a Path, begin: Instant) -> Option<Self> {
         let superdaemon = superdaemon.filter(|_| io::stderr().is_terminal())?;
-        let before = refused(superdaemon, status_file);
+        let before = listeners_of(superdaemon, status_file);
         Some(Self { superdaemon, status_file, begin, started: None, shown: None, before })
     }
 
@@ -63,9 +64,9 @@ impl<'a> Progress<'a> {
         );
         Self::clear();
         let _ = writeln!(io::stderr(), "{times}");
-        for Refused { name, count, waiting } in refused(self.superdaemon, self.status_file) {
-            let before = self.before.iter().find(|before| before.name == name).and_then(|before| before.count);
-            let line = match (before, count) {
+        for ListenerStatus { name, waiting, refused, .. } in listeners_of(self.superdaemon, self.status_file) {
+            let before = self.before.iter().find(|before| before.name == name).and_then(|before| before.refused);
+            let line = match (before, refused) {
                 // A counter of the kernel's, which begins anew at 2^32.
                 (Some(before), Some(now)) => format!("{} refused by a full queue", now.wrapping_sub(before)),
                 _ => format!("{} waiting", waiting.unwrap_or(0)),

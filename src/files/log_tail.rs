@@ -6,18 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::files::file_id::FileId;
+use crate::words::is_about_new_worker;
 
 /// Lines that are told.
 const MOST_LINES: usize = 5;
 
 /// How much is looked at.
 const LONGEST_LOOK: u64 = 16 * 1024;
-
-/// What the line about the start of a worker begins with.
-pub(crate) const STARTING: &[u8] = b"starting new worker ";
-
-/// What lines of the superdaemon about a new worker begin with.
-const OWN_LINES: [&[u8]; 4] = [STARTING, b"new worker ", b"received HUP, spawning a new worker", b"it has failed: "];
 
 /// Where a log ended.
 pub(crate) struct LogTail {
@@ -52,7 +47,7 @@ impl LogTail {
 
 /// The last lines, each with its newline, without what the superdaemon itself has said of a worker.
 pub(crate) fn last_lines(text: &[u8]) -> Vec<u8> {
-    let is_of_worker = |line: &&[u8]| !line.is_empty() && !OWN_LINES.iter().any(|own| line.starts_with(own));
+    let is_of_worker = |line: &&[u8]| !line.is_empty() && !is_about_new_worker(line);
     let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').filter(is_of_worker).collect();
     let last = &lines[lines.len().saturating_sub(MOST_LINES)..];
     last.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect()

@@ -39,9 +39,9 @@ impl PidFile {
         }
     }
 
-    /// Waits for the lock, then writes the pid. `tell_wait` may say that it waits; the original doesn't (LIFE-098). Only then (`pid-lock-first`): as long as
-    /// another superdaemon has the lock, the file is its own. A signal ends the wait if `is_asked_to_end` (LIFE-097);
-    /// others, as of a child that has died, don't.
+    /// Takes the lock first and writes the pid only then (`pid-lock-first`): until we hold the lock, the file belongs to
+    /// another superdaemon. Calls `tell_wait` once before waiting; the original waits silently (LIFE-098). A signal ends the
+    /// wait if `is_asked_to_end` (LIFE-097); others, as of a child that has died, don't.
     pub(crate) fn create(
         path: &Path,
         mut is_asked_to_end: impl FnMut() -> bool,
@@ -141,8 +141,7 @@ impl ForeignPidFile {
     /// Opens the file, for reading or also for writing, and reads its first line.
     pub(crate) fn open(path: &Path, options: &OpenOptions) -> Result<Self, Error> {
         let file = options.open(path);
-        let file =
-            file.map_err(|error| Error::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], error))?;
+        let file = file.map_err(|error| Error::cannot_open(path, error))?;
         let mut text = Vec::new();
         let _ = BufReader::new(&file).read_until(b'\n', &mut text);
         if text.last() == Some(&b'\n') {

@@ -3,13 +3,13 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "an upgrade needs Linux"))]
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::files::names::beside;
 use crate::proc::{Pid, Process};
 
 /// More than any answer has.
@@ -23,9 +23,7 @@ pub(crate) type Answer = (Vec<u8>, Vec<u8>);
 
 impl RequestFile {
     pub(crate) fn of(pid_file: &Path) -> Self {
-        let mut name: OsString = pid_file.to_owned().into();
-        name.push(".upgrade");
-        Self(name.into())
+        Self(beside(pid_file, ".upgrade"))
     }
 
     /// Answers, if somebody asks. What can't be written nobody hears; the log has it, too.
@@ -43,8 +41,7 @@ impl RequestFile {
         // Of one that was killed while it asked.
         let _ = fs::remove_file(&self.0);
         let file: Result<File, _> = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0);
-        let name = std::os::unix::ffi::OsStrExt::as_bytes(self.0.as_os_str());
-        let file = file.map_err(|error| Error::system(&[b"failed to open file:", name, b":"], error))?;
+        let file = file.map_err(|error| Error::cannot_open(&self.0, error))?;
         if let Some(owner) = Process::Pid(superdaemon).owner() {
             let _ = fchown(&file, Some(owner), None);
         }
@@ -61,9 +58,7 @@ impl RequestFile {
         let blank = line.iter().position(|&byte| byte == b' ')?;
         Some((line[..blank].to_vec(), line[blank + 1..].to_vec()))
     }
-}
 
-impl RequestFile {
     /// It is over, for the client.
     pub(crate) fn remove(&self) {
         let _ = fs::remove_file(&self.0);

@@ -9,11 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::unistd::dup2_stdin;
 
-use crate::command::Exec;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::files::log_file::{LogFile, redirect};
-use crate::perl::trim_start;
+use crate::perl::{Exec, trim_start};
 use crate::sys::{self, Fork, Pid};
 use crate::system::signals::LaunchState;
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 use crate::options::{Options, Readiness};
 use crate::stop_signal::StopSignal;
 
-/// Seconds that a worker may take to become ready, if `--ready-timeout` says nothing else.
-const READY_TIMEOUT: u32 = 60;
+/// How long a worker may take to become ready, if `--ready-timeout` says nothing else.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// More than any limit of the command line. The sum of a longer one and the clock could overflow.
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// What of the options the life cycle goes by.
 #[derive(Clone, Debug)]
@@ -25,19 +28,16 @@ pub(crate) struct LifeCycle {
 
 impl LifeCycle {
     pub(crate) fn of(options: &Options) -> Self {
-        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let limited = |time: Duration| time.min(LONGEST);
+        let ready_timeout = limited(options.ready_timeout.unwrap_or(READY_TIMEOUT));
         Self {
-            interval: seconds(options.interval),
+            interval: limited(options.interval),
             signal_on_hup: options.signal_on_hup.clone(),
             signal_on_term: options.signal_on_term.clone(),
-            ready_timeout: (options.ready != Readiness::Interval)
-                .then(|| seconds(options.ready_timeout.unwrap_or(READY_TIMEOUT))),
+            ready_timeout: (options.ready != Readiness::Interval).then_some(ready_timeout),
             most_failures: options.max_start_failures,
-            kill_timeout: options.kill_timeout.map(seconds),
-            approval_timeout: options
-                .approve
-                .is_some()
-                .then(|| seconds(options.ready_timeout.unwrap_or(READY_TIMEOUT))),
+            kill_timeout: options.kill_timeout.map(limited),
+            approval_timeout: options.approve.is_some().then_some(ready_timeout),
         }
     }
 }

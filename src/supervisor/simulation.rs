@@ -116,8 +116,9 @@ impl Simulation {
     fn read(&mut self, line: &str, options: &mut Options) -> Option<()> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let signal = |text: &str| StopSignal::parse(text.as_bytes()).ok();
+        let time = |seconds: &str| seconds.parse().ok().map(Duration::from_secs);
         match words[..] {
-            ["interval", seconds] => options.interval = seconds.parse().ok()?,
+            ["interval", seconds] => options.interval = time(seconds)?,
             ["kill-old-delay", seconds] => options.kill_old_delay = Some(seconds.parse().ok()?),
             ["enable-auto-restart"] => options.enable_auto_restart = true,
             ["auto-restart-interval", seconds] => options.auto_restart_interval = Some(seconds.parse().ok()?),
@@ -125,9 +126,9 @@ impl Simulation {
             ["signal-on-term", text] => options.signal_on_term = signal(text)?,
             ["status-file"] => self.has_status_file = true,
             ["ready", text] => options.ready = Readiness::parse(text.as_bytes()).ok()?,
-            ["ready-timeout", seconds] => options.ready_timeout = Some(seconds.parse().ok()?),
+            ["ready-timeout", seconds] => options.ready_timeout = Some(time(seconds)?),
             ["max-start-failures", count] => options.max_start_failures = Some(count.parse().ok()?),
-            ["kill-timeout", seconds] => options.kill_timeout = Some(seconds.parse().ok()?),
+            ["kill-timeout", seconds] => options.kill_timeout = Some(time(seconds)?),
             ["approve"] => options.approve = Some("approve".into()),
             ["sd-notify"] => self.has_manager = true,
             ["envdir", ref pairs @ ..] => {

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::supervisor::old_workers::Worker;
 use crate::supervisor::{Supervisor, joined};
 use crate::sys::Pid;
+use crate::words::{NEW_WORKER, STARTING};
 use crate::world::{Awaited, Candidate, Failure, News, Standing, Woken, World};
 
 /// After how many failed starts no other is tried.
@@ -99,7 +100,7 @@ impl<W: World> Supervisor<'_, W> {
             Failure::NoProcess
         })?;
         let worker = Worker { pid, generation: self.generation, started: None };
-        self.say(format!("starting new worker {pid}"));
+        self.say(format!("{STARTING}{pid}"));
         let is_in_time = self.give_time_to_start(pid);
         if !self.is_stop_requested() {
             self.check_alive(worker)?;
@@ -116,7 +117,7 @@ impl<W: World> Supervisor<'_, W> {
             None => Ok(()),
             Some((_, status)) => {
                 let failure = Failure::Ended(status);
-                self.say(format!("new worker {}{failure}", worker.pid));
+                self.say(format!("{NEW_WORKER}{}{failure}", worker.pid));
                 self.world.tell(News::Failed { worker: (worker.generation, worker.pid), failure: &failure });
                 Err(failure)
             }
@@ -152,7 +153,7 @@ impl<W: World> Supervisor<'_, W> {
     /// Stops a new worker that is not to take over.
     fn give_up_on(&mut self, worker: Worker, failure: Failure) -> Failure {
         let signal = &self.life_cycle.signal_on_hup;
-        self.say([format!("new worker {}{failure}, sending ", worker.pid).as_bytes(), signal.text()].concat());
+        self.say([format!("{NEW_WORKER}{}{failure}, sending ", worker.pid).as_bytes(), signal.text()].concat());
         self.world.tell(News::Failed { worker: (worker.generation, worker.pid), failure: &failure });
         self.old.add(worker);
         self.stop(worker.pid, signal);

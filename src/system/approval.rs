@@ -5,11 +5,11 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use nix::unistd::{self, setpgid};
 
-use crate::command::Exec;
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Options;
+use crate::perl::Exec;
 use crate::sys::{self, CloseOnExec, Fork, Pid};
 use crate::system::signals::LaunchState;
 use crate::wait_status::in_words;

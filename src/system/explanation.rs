@@ -10,6 +10,7 @@ use crate::files::log_file::LogFile;
 use crate::files::log_tail::{LogTail, last_lines};
 use crate::sys::{self, Pid};
 use crate::wait_status::{WaitStatus, in_words};
+use crate::words::{HAS_FAILED, NEW_WORKER};
 use crate::world::Failure;
 
 /// After which time it is said of a worker what it has not done.
@@ -86,7 +87,7 @@ impl Explanation {
             return Err(Some(left));
         }
         self.newest = None;
-        Ok(format!("new worker {worker} is alive, but {lack} so far").into())
+        Ok(format!("{NEW_WORKER}{worker} is alive, but {lack} so far").into())
     }
 
     /// What is to be said of a new worker that has failed, if anything. `lack`: what one that is alive has not done.
@@ -94,13 +95,13 @@ impl Explanation {
         let has_left = self.has_left.take();
         let left_something = self.newest.is_some() && has_left == self.newest;
         let said = self.log.as_ref().map(LogTail::read).unwrap_or_default();
-        let headline = format!("new worker {worker}{failure}\n").into_bytes();
+        let headline = format!("{NEW_WORKER}{worker}{failure}\n").into_bytes();
         let (headline, line) = match failure {
             Failure::NoProcess => return None,
             Failure::Ended(status) => (Vec::new(), Some(self.of_end(*status, &said, left_something))),
             Failure::NotReady => {
                 let seconds = self.begun.elapsed().as_secs();
-                let line = format!("it has failed: it is alive, but {lack} after {seconds} seconds");
+                let line = format!("{HAS_FAILED}it is alive, but {lack} after {seconds} seconds");
                 (headline, Some(line.into_bytes()))
             }
             Failure::NotApproved(_) => (headline, None),
@@ -118,7 +119,7 @@ impl Explanation {
     fn of_end(&mut self, status: WaitStatus, said: &[u8], left_something: bool) -> Vec<u8> {
         let mut errno = [0; 4];
         let has_told = self.exec.take().is_some_and(|mut exec| exec.read_exact(&mut errno).is_ok());
-        let mut line = b"it has failed: ".to_vec();
+        let mut line = HAS_FAILED.as_bytes().to_vec();
         if has_told {
             let reason = sys::strerror(Errno::from_raw(i32::from_ne_bytes(errno)));
             line.extend([b"exec: ", reason.as_bytes(), b"; PATH is ", &self.path].concat());

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::environment::envdir;
+use crate::files::failure_note::FailureFile;
 use crate::files::log_file::LogFile;
+use crate::files::own_file::OwnFile;
 use crate::files::pid_file::PidFile;
-use crate::files::status_file::{FailureFile, StatusFile};
+use crate::files::status_file::StatusFile;
 
 /// What the superdaemon reads again and again, and where it tells how things stand.
 #[derive(Default)]
@@ -21,14 +23,13 @@ pub(crate) struct Files {
 impl Files {
     /// How long to wait before the next [`Self::retry`], if something could not be written.
     pub(crate) fn pause(&self) -> Option<Duration> {
-        let pauses =
-            [self.status.as_ref().and_then(StatusFile::pause), self.failure.as_ref().and_then(FailureFile::pause)];
-        pauses.into_iter().flatten().min()
+        let files = [self.status.as_ref(), self.failure.as_ref().map(|failure| &failure.file)];
+        files.into_iter().flatten().filter_map(OwnFile::pause).min()
     }
 
     /// Tries again to write what could not be written.
     pub(crate) fn retry(&mut self) {
         self.status.iter_mut().for_each(StatusFile::retry);
-        self.failure.iter_mut().for_each(FailureFile::retry);
+        self.failure.iter_mut().for_each(|failure| failure.file.retry());
     }
 }

@@ -44,7 +44,7 @@ impl System<'_> {
         let files = &self.files;
         state.add("log-file", &(files.log.is_some(),));
         let status = files.status.as_ref().and_then(|file| file.save("status-file", state));
-        let failure = files.failure.as_ref().and_then(|file| file.save("failure-file", state));
+        let failure = files.failure.as_ref().and_then(|failure| failure.file.save("failure-file", state));
         let pid = files.pid.as_ref().map(|file| file.save(state));
         kept.into_iter().chain(status).chain(failure).chain(pid).collect()
     }

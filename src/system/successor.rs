@@ -53,11 +53,9 @@ struct Rehearsal {
 }
 
 impl Successor {
-    /// None if this process isn't the program `start_server`, but another one that uses the library.
+    /// For the program `start_server`: any other one that uses the library can't be replaced by what is on disk. None if it
+    /// isn't known where it is.
     pub(crate) fn of(options: &Options, state: Option<&State>) -> Option<Self> {
-        if !options.is_program {
-            return None;
-        }
         let handed = state.and_then(|state| state.get::<(Vec<u8>,)>("program").ok().flatten());
         let path = handed.map(|(path,)| path).or_else(|| Some(program_path()?.into_bytes()));
         let path = PathBuf::from(OsStr::from_bytes(&path?));

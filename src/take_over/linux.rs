@@ -23,7 +23,7 @@ use crate::take_over::tracee::{Tracee, word};
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// How many seconds this program may take to be there.
-const ARRIVAL: u32 = 10;
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// Lets this program go on in the place of the superdaemon that owns `pid_file`, and says so.
 ///
@@ -52,8 +52,7 @@ pub fn take_over(pid_file: &Path) -> Result<(), Error> {
     };
     let mut tracee = Tracee::seize(pid).map_err(failed)?;
     if !tracee.stop_while_waiting(Instant::now() + LIMIT).map_err(failed)? {
-        let seconds = u32::try_from(LIMIT.as_secs()).unwrap_or(u32::MAX);
-        return Err(Error::timed_out("start of a worker that the superdaemon is busy with", seconds));
+        return Err(Error::timed_out("start of a worker that the superdaemon is busy with", LIMIT));
     }
     // ORDER: from here on, nothing changes any more.
     let (mut state, generation) = predecessor.state(tracee.blocked(), one_thread).map_err(refusal)?;
@@ -171,7 +170,7 @@ impl Room<'_> {
 
 /// Until this program has its handlers there, and the signals that it catches come through. CHLD is never blocked then.
 fn wait_for_arrival(pid: Pid) -> Option<()> {
-    let end = Instant::now() + Duration::from_secs(ARRIVAL.into());
+    let end = Instant::now() + ARRIVAL;
     while !Process::Pid(pid).catches(libc::SIGUSR2) || Process::Pid(pid).blocks(libc::SIGCHLD) {
         if Instant::now() >= end || sys::kill(pid, 0) == Err(Errno::ESRCH) {
             return None;

@@ -18,6 +18,7 @@ use crate::cli::{self, Action};
 use crate::environment::{Environment, envdir};
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::files::status_file;
 use crate::listeners::adopted::{Foreign, adopt};
 use crate::options::{Options, Readiness};
 use crate::proc::Process;
@@ -100,7 +101,7 @@ impl Predecessor {
         }
 
         state.add("generation", &(generation,));
-        let started = start_of(current)? + Duration::from_secs(self.options.interval.into());
+        let started = start_of(current)? + self.options.interval;
         state.add("last-restart", &(started,));
         state.add("current", &(current, generation, Some(started)));
         for &(generation, pid) in &workers {
@@ -196,9 +197,7 @@ impl Predecessor {
         let children: Vec<Pid> = children_of(self.pid);
         let mut workers = Vec::new();
         if let Some(path) = &self.options.status_file {
-            let content = fs::read_to_string(self.seen(path)).unwrap_or_default();
-            let lines = content.lines().filter_map(|line| line.split_once(':'));
-            let listed = lines.filter_map(|(generation, pid)| Some((generation.parse().ok()?, pid.parse().ok()?)));
+            let listed = status_file::workers(&self.seen(path)).into_iter();
             workers.extend(listed.filter(|(_, pid)| children.contains(pid)));
         } else {
             for pid in children {

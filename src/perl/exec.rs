@@ -1,4 +1,4 @@
-//! The commands of options: of `--log-file`, and by the same rule of `--approve`.
+//! How Perl executes a command line (L3): that of `--log-file`, and by the same rule that of `--approve`.
 
 use std::ffi::CString;
 use std::io;

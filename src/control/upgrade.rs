@@ -1,0 +1,74 @@
+//! `--upgrade`: asks a superdaemon to be replaced by the program on disk, and learns what came of it.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+
+use crate::control::pace::pause;
+use crate::error::Error;
+use crate::files::pid_file::ForeignPidFile;
+use crate::files::request_file::{Answer, RequestFile};
+use crate::proc::Process;
+use crate::sys;
+
+/// How long a superdaemon may take to answer: one that is restarting its workers finishes that first.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+
+/// Lets the program on disk go on in the place of the running superdaemon that owns `pid_file`: in the same process, with
+/// the same listeners and workers. That is no news to a superdaemon that is running this very program.
+///
+/// # Errors
+/// If the pid file can't be read, or the superdaemon isn't alive, or doesn't answer within a minute
+/// ([`Error::TimedOut`]); and if it goes on as it is ([`Error::GivenUp`]), for the reason that the error has.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// server_starter::upgrade_server(Path::new("/run/app.pid"))?;
+/// # Ok::<(), server_starter::Error>(())
+/// ```
+pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
+    const SENTENCE: &[u8] = b"failed to send SIGUSR2 to the server process:";
+    sys::open_standard_descriptors();
+    let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true))?;
+    let refused = |reason: &[u8]| Err(Error::GivenUp([b"not upgraded: ", reason].concat()));
+    let pid = match superdaemon.pid() {
+        Some(pid) if superdaemon.is_alive() => pid,
+        _ => return Err(Error::system(&[SENTENCE], Errno::ESRCH)),
+    };
+    if cfg!(not(target_os = "linux")) {
+        return refused(b"it needs Linux");
+    }
+    // To one that doesn't catch it, it would be the end.
+    if !Process::Pid(pid).catches(libc::SIGUSR2) {
+        return refused(b"the running superdaemon does not know how; --take-over can do it");
+    }
+    let request = RequestFile::of(pid_file);
+    request.ask(pid)?;
+    let answer = superdaemon.kill(Signal::SIGUSR2, SENTENCE).and_then(|()| wait_for_answer(&superdaemon, &request));
+    request.remove();
+    match answer? {
+        (outcome, reason) if outcome == b"refused" => refused(&reason),
+        _ => Ok(()),
+    }
+}
+
+fn wait_for_answer(superdaemon: &ForeignPidFile, request: &RequestFile) -> Result<Answer, Error> {
+    let begin = Instant::now();
+    loop {
+        // ORDER: looked at first, as it may die just after it has answered.
+        let alive = superdaemon.is_alive();
+        if let Some(answer) = request.read() {
+            return Ok(answer);
+        }
+        if !alive {
+            return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
+        }
+        if begin.elapsed() >= ANSWER_LIMIT {
+            return Err(Error::timed_out("upgrade", ANSWER_LIMIT));
+        }
+        pause(begin);
+    }
+}

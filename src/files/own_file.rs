@@ -1,0 +1,324 @@
+//! A file that a superdaemon writes for others. Replaced as a whole, so that a reader never sees half of it; and removed
+//! or written over only as long as it is still its own (`own-files-only`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::files::file_id::{FileId, remove_own};
+use crate::files::names::beside;
+use crate::state::State;
+use crate::stderr::say;
+use crate::sys::{self, CloseOnExec};
+
+/// How long to wait before what has failed is tried again.
+pub(crate) const RETRY: Duration = Duration::from_secs(1);
+
+/// A file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
+pub(crate) struct OwnFile {
+    path: PathBuf,
+    written: Option<Written>,
+    /// Whether it has been said that the file is another process's.
+    is_loss_said: bool,
+    /// What could not be written, and when to try again: a reader would wait for it for ever.
+    unwritten: Option<(Vec<u8>, Instant)>,
+}
+
+/// Descriptor and content of what was written last, whether a loss was said, what could not be written.
+pub(crate) type SavedFile = (Option<RawFd>, Option<Vec<u8>>, bool, Option<Vec<u8>>);
+
+/// What was written last.
+struct Written {
+    id: FileId,
+    content: Vec<u8>,
+    /// Keeps the inode, which another file would get otherwise, and pass for this one.
+    kept: File,
+}
+
+impl OwnFile {
+    /// Finds out, without changing anything, whether the file could be written (`status-errors`, `special-files`).
+    pub(crate) fn new(path: &Path) -> Result<Self, Error> {
+        let file = Self { path: path.to_owned(), written: None, is_loss_said: false, unwritten: None };
+        let temporary = file.temporary();
+        create(&temporary)?;
+        fs::remove_file(&temporary).map_err(|error| Error::cannot_unlink(&temporary, error))?;
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Err(file.cannot_rename(&temporary, Errno::EISDIR)),
+            Ok(metadata) if !metadata.is_file() => Err(Error::cannot_open(path, Errno::ENXIO)),
+            _ => Ok(file),
+        }
+    }
+
+    /// Puts `content` in the place of the file, unless that belongs to another process by now (`own-files-only`), which
+    /// is said once. After an error, the old one is still there, until [`Self::retry`] succeeds.
+    pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
+        let result = self.replace(content);
+        self.unwritten = result.is_err().then(|| (content.to_vec(), Instant::now() + RETRY));
+        result
+    }
+
+    /// How long to wait before the next [`Self::retry`], if something could not be written.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        self.unwritten.as_ref().map(|(_, time)| time.saturating_duration_since(Instant::now()))
+    }
+
+    /// Tries again to write what could not be written, if it is time for that. The error has been said.
+    pub(crate) fn retry(&mut self) {
+        if self.pause().is_some_and(|pause| pause.is_zero())
+            && let Some((content, _)) = self.unwritten.take()
+        {
+            let _ = self.write(&content);
+        }
+    }
+
+    /// The path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it was and is to be. The descriptor that keeps the inode goes to the program that goes on.
+    pub(crate) fn save(&self, key: &str, state: &mut State) -> Option<RawFd> {
+        let (kept, content) = self.written.as_ref().map(|file| (file.kept.as_raw_fd(), file.content.clone())).unzip();
+        let unwritten = self.unwritten.as_ref().map(|(content, _)| content.clone());
+        state.add(key, &(kept, content, self.is_loss_said, unwritten));
+        kept
+    }
+
+    pub(crate) fn read(key: &str, state: &State) -> Result<SavedFile, Error> {
+        Ok(state.get(key)?.unwrap_or_default())
+    }
+
+    /// Goes on with it. Where there is no descriptor, the file that holds what was written last is the one.
+    pub(crate) fn resume(path: &Path, (fd, content, is_loss_said, unwritten): SavedFile) -> Self {
+        // SAFETY: the program that was here before has left it open for this, and it is taken once.
+        #[expect(unsafe_code)]
+        let kept = fd.and_then(|fd| unsafe { sys::take(fd) }.ok()).map(File::from);
+        let kept = kept.inspect(|file| sys::set_close_on_exec(file.as_raw_fd(), CloseOnExec::Yes));
+        let kept = kept.or_else(|| {
+            let longest = content.as_ref()?.len() + 1;
+            (read_regular(path, longest) == content).then(|| File::open(path).ok()).flatten()
+        });
+        let written = kept
+            .zip(content)
+            .and_then(|(kept, content)| Some(Written { id: FileId::from(&kept.metadata().ok()?), content, kept }));
+        let unwritten = unwritten.map(|content| (content, Instant::now()));
+        Self { path: path.to_owned(), written, is_loss_said, unwritten }
+    }
+
+    fn replace(&mut self, content: &[u8]) -> Result<(), Error> {
+        if self.is_taken_over() {
+            let sentence =
+                [self.path.as_os_str().as_bytes(), b" is the file of another process by now, and is left alone"];
+            let is_said = std::mem::replace(&mut self.is_loss_said, true);
+            return if is_said { Ok(()) } else { Err(Error::rule(&sentence)) };
+        }
+        let temporary = self.temporary();
+        let written = write_temporary(&temporary, content);
+        let renamed = written.and_then(|written| match fs::rename(&temporary, &self.path) {
+            Ok(()) => Ok(written),
+            Err(error) => Err(self.cannot_rename(&temporary, error)),
+        });
+        match renamed {
+            Ok(written) => self.written = Some(written),
+            Err(error) => {
+                let _ = fs::remove_file(&temporary);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the file, if it is still the one that was written last. That it can't be removed is said.
+    pub(super) fn remove(&mut self) {
+        self.unwritten = None;
+        if let Some(written) = self.written.take()
+            && let Err(error) = remove_own(&self.path, written.id)
+        {
+            say(error.message());
+        }
+    }
+
+    /// Whether there is a file that is not the one that was written last. A copy of that, which names nothing but
+    /// workers of ours, is as good. (A directory is no status file at all: the error that it leads to is worth a
+    /// message.)
+    fn is_taken_over(&self) -> bool {
+        let Some(written) = &self.written else { return false };
+        let there = fs::metadata(&self.path);
+        if there.is_ok_and(|there| there.is_dir() || FileId::from(&there) == written.id) {
+            return false;
+        }
+        // One byte more, to see that it is longer.
+        let Some(content) = read_regular(&self.path, written.content.len() + 1) else { return self.path.exists() };
+        let ours = written.content.split(|&byte| byte == b'\n');
+        !content.split(|&byte| byte == b'\n').all(|line| ours.clone().any(|our| our == line))
+    }
+
+    /// `FILE.PID`, as the original names it.
+    fn temporary(&self) -> PathBuf {
+        beside(&self.path, &format!(".{}", std::process::id()))
+    }
+
+    fn cannot_rename(&self, temporary: &Path, error: impl Into<io::Error>) -> Error {
+        let (from, to) = (temporary.as_os_str().as_bytes(), self.path.as_os_str().as_bytes());
+        Error::system(&[b"failed to rename ", from, b" to ", to, b":"], error)
+    }
+}
+
+impl Drop for OwnFile {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Writes the file that is about to get the name of the file.
+fn write_temporary(temporary: &Path, content: &[u8]) -> Result<Written, Error> {
+    let mut file = create(temporary)?;
+    let written = file.write_all(content).and_then(|()| {
+        let kept = File::open(temporary)?;
+        // ORDER: closed before it gets its name, as the original does: who watches the name sees one event.
+        drop(file);
+        Ok(Written { id: FileId::from(&kept.metadata()?), content: content.to_vec(), kept })
+    });
+    written.map_err(|error| {
+        Error::system(&[b"failed to write temporary file:", temporary.as_os_str().as_bytes(), b":"], error)
+    })
+}
+
+/// The beginning of a regular file; None for anything else. Never waits, as a fifo would let it.
+pub(super) fn read_regular(path: &Path, most: usize) -> Option<Vec<u8>> {
+    let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(())?;
+    let mut content = Vec::new();
+    file.take(most as u64).read_to_end(&mut content).ok()?;
+    Some(content)
+}
+
+/// Creates the temporary file anew. What is left over of another one of this name goes: somebody may have it open, or
+/// have put a link there. Anything else than a file or a link stays, and is an error.
+fn create(temporary: &Path) -> Result<File, Error> {
+    let file = match File::create_new(temporary) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(temporary) {
+            Ok(metadata) if metadata.is_dir() => Err(Errno::EISDIR.into()),
+            Ok(metadata) if !metadata.is_file() && !metadata.is_symlink() => Err(Errno::ENXIO.into()),
+            _ => fs::remove_file(temporary).and_then(|()| File::create_new(temporary)),
+        },
+        file => file,
+    };
+    file.map_err(|error| {
+        Error::system(&[b"failed to create temporary file:", temporary.as_os_str().as_bytes(), b":"], error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_replaced_and_goes_with_its_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status");
+        let mut file = OwnFile::new(&path).unwrap();
+        assert!(!path.exists());
+        file.write(b"1:100\n").unwrap();
+        file.write(b"1:100\n2:101\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"1:100\n2:101\n");
+        drop(file);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_of_another_process_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("status"), dir.path().join("other"));
+        let mut file = OwnFile::new(&path).unwrap();
+        fs::write(&other, "theirs").unwrap();
+        file.write(b"1:100\n").unwrap();
+        fs::rename(&other, &path).unwrap();
+        let error = file.write(b"2:101\n").unwrap_err().to_string();
+        assert!(error.ends_with(" is the file of another process by now, and is left alone"), "{error}");
+        file.write(b"3:102\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+        drop(file);
+        assert_eq!(fs::read(&path).unwrap(), b"theirs");
+    }
+
+    #[test]
+    fn a_copy_of_the_file_is_as_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("status"), dir.path().join("copy"));
+        let mut file = OwnFile::new(&path).unwrap();
+        file.write(b"1:100\n2:101\n").unwrap();
+        fs::copy(&path, &copy).unwrap();
+        fs::rename(&copy, &path).unwrap();
+        file.write(b"2:101\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2:101\n");
+    }
+
+    #[test]
+    fn a_file_that_was_removed_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status");
+        let mut file = OwnFile::new(&path).unwrap();
+        file.write(b"1:100\n").unwrap();
+        fs::remove_file(&path).unwrap();
+        file.write(b"2:101\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"2:101\n");
+    }
+
+    #[test]
+    fn a_failed_update_keeps_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status");
+        let mut file = OwnFile::new(&path).unwrap();
+        file.write(b"1:100\n").unwrap();
+        fs::create_dir(file.temporary()).unwrap();
+        assert_eq!(file.write(b"2:101\n").unwrap_err().exit_code(), 21);
+        assert_eq!(fs::read(&path).unwrap(), b"1:100\n");
+        fs::remove_dir(file.temporary()).unwrap();
+        let due = |file: &mut OwnFile| file.unwritten.iter_mut().for_each(|(_, time)| *time = Instant::now());
+        file.retry();
+        assert!(file.pause().is_some_and(|pause| pause <= RETRY));
+        due(&mut file);
+        file.retry();
+        assert_eq!((fs::read(&path).unwrap().as_slice(), file.pause()), (b"2:101\n".as_slice(), None));
+    }
+
+    #[test]
+    fn what_is_at_the_temporary_name_is_never_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, victim) = (dir.path().join("status"), dir.path().join("victim"));
+        let mut file = OwnFile::new(&path).unwrap();
+        fs::write(&victim, "theirs").unwrap();
+        let link = |temporary: &Path| fs::hard_link(&victim, temporary).unwrap();
+        let symlink = |temporary: &Path| std::os::unix::fs::symlink(&victim, temporary).unwrap();
+        for put in [&link as &dyn Fn(&Path), &symlink] {
+            put(&file.temporary());
+            file.write(b"1:100\n").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"1:100\n");
+            assert_eq!(fs::read(&victim).unwrap(), b"theirs");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_status_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let code = |path: &Path| OwnFile::new(path).map(drop).unwrap_err().exit_code();
+        assert_eq!((code(&fifo), code(dir.path()), code(&dir.path().join("no/status"))), (6, 21, 2));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+
+        let path = dir.path().join("status");
+        let mut file = OwnFile::new(&path).unwrap();
+        nix::unistd::mkfifo(&file.temporary(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(file.write(b"1:100\n").unwrap_err().exit_code(), 6);
+    }
+}
