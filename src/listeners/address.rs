@@ -10,8 +10,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, bind, getpeername, getsockname, getsockopt,
-    setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, bind, getpeername,
+    getsockname, getsockopt, setsockopt, socket, sockopt,
 };
 
 use crate::error::Error;
@@ -81,7 +81,13 @@ impl Address {
     /// bind(2).
     pub(super) fn bind(&self, fd: &OwnedFd) -> Result<(), Errno> {
         match self {
-            Self::Tcp(address) | Self::Udp(address) => bind(fd.as_raw_fd(), &SockaddrStorage::from(*address)),
+            // Not as a `SockaddrStorage`, which is longer than some systems take.
+            Self::Tcp(SocketAddr::V4(address)) | Self::Udp(SocketAddr::V4(address)) => {
+                bind(fd.as_raw_fd(), &SockaddrIn::from(*address))
+            }
+            Self::Tcp(SocketAddr::V6(address)) | Self::Udp(SocketAddr::V6(address)) => {
+                bind(fd.as_raw_fd(), &SockaddrIn6::from(*address))
+            }
             Self::Unix(path) => sys::bind_unix(fd, path),
         }
     }
