@@ -2,7 +2,17 @@
 //! alone.
 
 #[cfg(target_os = "linux")]
+mod accepting;
+#[cfg(target_os = "linux")]
+mod blocked_calls;
+#[cfg(target_os = "linux")]
+mod connections;
+#[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod notify;
+#[cfg(target_os = "linux")]
+mod permission;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub(crate) use linux::look_for_waits;
 

@@ -1,15 +1,9 @@
 //! The ways that need Linux. Each has a file of its own.
 
-mod accepting;
-mod blocked_calls;
-mod connections;
-mod notify;
-mod permission;
-
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Readiness;
-use crate::readiness::{Interval, Watch};
+use crate::readiness::{Interval, Watch, accepting, notify};
 use crate::state::State;
 use crate::sys::OneThread;
 

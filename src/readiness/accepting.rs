@@ -17,9 +17,9 @@ use crate::error::Error;
 use crate::proc::descendants::with_descendants;
 use crate::proc::{Descriptor, Process, Target};
 use crate::readiness::Watch;
-use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, awaited};
-use crate::readiness::linux::connections::Connections;
-use crate::readiness::linux::permission::try_to_look;
+use crate::readiness::blocked_calls::{ARE_KNOWN, EpollMember, awaited};
+use crate::readiness::connections::Connections;
+use crate::readiness::permission::try_to_look;
 use crate::stop_request;
 use crate::sys::{OneThread, Pid};
 
