@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::command::Exec;
 use crate::error::Error;
 use crate::stop_signal::StopSignal;
+use crate::sys;
 
 /// `--ready`: when a new worker has started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,7 +99,6 @@ pub struct Options {
     /// `--listen-fds`: workers also get `LISTEN_FDS`, `LISTEN_PID` and `LISTEN_FDNAMES`.
     pub listen_fds: bool,
     /// Whether this process is the program `start_server`, which another version of it can take the place of.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "an upgrade needs Linux"))]
     pub(crate) is_program: bool,
 }
 
@@ -159,7 +159,11 @@ impl Options {
         ];
         match rules.into_iter().find(|&(is_broken, _)| is_broken) {
             Some((_, sentence)) => Err(Error::rule(&[sentence.as_bytes()])),
-            None => Ok(()),
+            None => match self.ready {
+                Readiness::Interval => Ok(()),
+                Readiness::Notify => needs_linux("--ready=notify"),
+                Readiness::Accepting => needs_linux("--ready=accepting"),
+            },
         }
     }
 
@@ -183,6 +187,11 @@ impl Options {
     fn has_listeners(&self) -> bool {
         self.from_systemd || !self.ports.is_empty() || !self.paths.is_empty()
     }
+}
+
+/// Refuses an option of ours on a system that can't do what it asks for.
+pub(crate) fn needs_linux(option: &str) -> Result<(), Error> {
+    if sys::IS_LINUX { Ok(()) } else { Err(Error::rule(&[option.as_bytes(), b" needs Linux"])) }
 }
 
 #[cfg(test)]

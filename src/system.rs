@@ -2,16 +2,10 @@
 
 mod approval;
 mod family;
-#[cfg(not(target_os = "linux"))]
-pub(crate) mod no_successor;
 mod obituary;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
-#[cfg(target_os = "linux")]
 pub(crate) mod successor;
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) use no_successor as successor;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;

@@ -134,20 +134,9 @@ fn unix_name(address: &net::SocketAddr) -> Option<Vec<u8>> {
 }
 
 /// `@NAME`, as everywhere; a NUL in the name becomes another `@`, as in /proc/net/unix.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn abstract_name(address: &net::SocketAddr) -> Option<Vec<u8>> {
-    #[cfg(target_os = "android")]
-    use std::os::android::net::SocketAddrExt;
-    #[cfg(target_os = "linux")]
-    use std::os::linux::net::SocketAddrExt;
-
     let printable = |&byte: &u8| if byte == 0 { b'@' } else { byte };
-    address.as_abstract_name().map(|name| [0].iter().chain(name).map(printable).collect())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_name(_: &net::SocketAddr) -> Option<Vec<u8>> {
-    None
+    sys::abstract_name(address).map(|name| [0].iter().chain(name).map(printable).collect())
 }
 
 #[cfg(test)]

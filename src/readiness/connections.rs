@@ -1,16 +1,13 @@
-//! Which sockets are connections to the listeners, as the kernel tells it. Linux only.
+//! Which sockets are connections to the listeners, as the kernel tells it.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, ino_t};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, getsockname, getsockopt, recv, send,
-    socket, sockopt,
-};
+use nix::sys::socket::{MsgFlags, SockaddrStorage, getsockname, getsockopt, recv, send, sockopt};
 
-use crate::proc::{UnixSocket, unix_sockets};
+use crate::proc::{DUMP, UnixSocket, diagnosis_socket, unix_sockets};
 
 /// Knows where the listeners take connections.
 pub(super) struct Connections {
@@ -63,8 +60,7 @@ fn tcp_connections(port: u16) -> impl Iterator<Item = ino_t> {
 /// Asks the kernel by `sock_diag(7)`. /proc/net/tcp would tell it too, but with all connections that have just ended,
 /// for which it takes a tenth of a second on a busy system.
 fn ask_for_connections(family: c_int, port: u16) -> Result<Vec<ino_t>, Errno> {
-    let kernel =
-        socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
+    let kernel = diagnosis_socket()?;
     send(kernel.as_raw_fd(), &request_for_connections(family, port), MsgFlags::empty())?;
     let mut answer = vec![0; 1 << 16];
     let mut inodes = Vec::new();
@@ -83,11 +79,10 @@ const SOCK_DIAG: u16 = 20;
 fn request_for_connections(family: c_int, port: u16) -> [u8; 72] {
     // TCP_ESTABLISHED and TCP_CLOSE_WAIT.
     let states: u32 = 1 << 1 | 1 << 8;
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP).to_le_bytes();
     let mut request = [0; 72];
     request[..4].copy_from_slice(&72_u32.to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG.to_ne_bytes());
-    request[6..8].copy_from_slice(&u16::from_le_bytes([flags[0], flags[1]]).to_ne_bytes());
+    request[6..8].copy_from_slice(&DUMP.to_ne_bytes());
     request[16] = family.to_le_bytes()[0];
     request[17] = libc::IPPROTO_TCP.to_le_bytes()[0];
     request[20..24].copy_from_slice(&states.to_ne_bytes());
