@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::perl::Exec;
 use crate::stop_signal::StopSignal;
+use crate::sys;
 
 /// `--ready`: when a new worker has started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,7 +174,11 @@ impl Options {
         ];
         match rules.into_iter().find(|&(is_broken, _)| is_broken) {
             Some((_, sentence)) => Err(Error::rule(&[sentence.as_bytes()])),
-            None => Ok(()),
+            None => match self.ready {
+                Readiness::Interval => Ok(()),
+                Readiness::Notify => needs_linux("--ready=notify"),
+                Readiness::Accepting => needs_linux("--ready=accepting"),
+            },
         }
     }
 
@@ -190,6 +195,11 @@ impl Options {
     fn has_listeners(&self) -> bool {
         self.from_systemd || !self.ports.is_empty() || !self.paths.is_empty()
     }
+}
+
+/// Refuses an option of ours on a system that can't do what it asks for.
+pub(crate) fn needs_linux(option: &str) -> Result<(), Error> {
+    if sys::IS_LINUX { Ok(()) } else { Err(Error::rule(&[option.as_bytes(), b" needs Linux"])) }
 }
 
 #[cfg(test)]

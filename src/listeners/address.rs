@@ -205,19 +205,8 @@ fn unix_name(fd: BorrowedFd) -> io::Result<Option<Vec<u8>>> {
     Ok(path.or_else(|| abstract_name(&address)))
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn abstract_name(address: &net::SocketAddr) -> Option<Vec<u8>> {
-    #[cfg(target_os = "android")]
-    use std::os::android::net::SocketAddrExt;
-    #[cfg(target_os = "linux")]
-    use std::os::linux::net::SocketAddrExt;
-
-    address.as_abstract_name().map(|name| [b"\0", name].concat())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_name(_: &net::SocketAddr) -> Option<Vec<u8>> {
-    None
+    sys::abstract_name(address).map(|name| [b"\0", name].concat())
 }
 
 #[cfg(test)]
