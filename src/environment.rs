@@ -10,9 +10,8 @@ use std::os::unix::ffi::OsStringExt;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
-use crate::sets::set_of;
 use crate::state::State;
-use crate::sys::{self, CStringArray, c_string};
+use crate::sys::{self, CStringArray, OneThread, c_string};
 
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -33,8 +32,8 @@ pub struct Environment {
 
 impl Environment {
     /// The environment of this process with the variables of `options`. Options win over what is inherited (LIFE-010).
-    pub(crate) fn inherited(options: &Options) -> Self {
-        Self { inherited: without_repetitions(sys::environment()), ..Self::of_options(options) }
+    pub(crate) fn inherited(options: &Options, one_thread: OneThread) -> Self {
+        Self { inherited: without_repetitions(sys::environment(one_thread)), ..Self::of_options(options) }
     }
 
     /// The variables of `options` alone.
@@ -164,8 +163,7 @@ impl Environment {
             Some((name, value)) => assignment(name, value),
             None => c_string(entry),
         };
-        let names = set_of(self.inherited.iter().filter_map(|entry| name_of(entry)));
-        let is_new = move |name: &Vec<u8>| !names.contains(name.as_slice());
+        let is_new = |name: &Vec<u8>| !self.inherited.iter().any(|entry| name_of(entry) == Some(name));
         let base = self.base.iter().filter(|&(name, _)| !self.envdir.contains_key(name));
         let new = base.chain(&self.envdir).filter(move |&(name, _)| is_new(name));
         let new = new.map(|(name, value)| assignment(name, value));
@@ -298,7 +296,7 @@ mod tests {
         let mut options = Options::new(vec!["worker".into()]);
         options.envdir = Some("/e".into());
         options.kill_old_delay = Some(-5);
-        let environment = Environment::inherited(&options);
+        let environment = Environment::inherited(&options, OneThread::assume());
         assert_eq!(
             (environment.get("ENVDIR"), environment.get("KILL_OLD_DELAY")),
             (Some(&b"/e"[..]), Some(&b"-5"[..]))

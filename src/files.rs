@@ -2,8 +2,6 @@
 
 pub(crate) mod failure_note;
 pub(crate) mod file_id;
-#[cfg(target_os = "linux")]
-mod lock_holder;
 pub(crate) mod log_file;
 pub(crate) mod log_tail;
 pub(crate) mod names;

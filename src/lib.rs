@@ -53,15 +53,17 @@ mod options;
 #[cfg(feature = "superdaemon")]
 mod perl;
 #[cfg(feature = "superdaemon")]
-mod readiness;
+mod proc;
 #[cfg(feature = "superdaemon")]
-mod sets;
+mod readiness;
 #[cfg(feature = "superdaemon")]
 mod start;
 #[cfg(feature = "superdaemon")]
 mod state;
 #[cfg(feature = "superdaemon")]
 mod stderr;
+#[cfg(feature = "superdaemon")]
+mod stop_request;
 #[cfg(feature = "superdaemon")]
 mod stop_signal;
 #[cfg(feature = "superdaemon")]
@@ -72,6 +74,8 @@ mod sys;
 mod system;
 #[cfg(feature = "cli")]
 mod take_over;
+#[cfg(feature = "superdaemon")]
+mod wait_status;
 #[cfg(feature = "superdaemon")]
 mod words;
 #[cfg(feature = "superdaemon")]
@@ -86,7 +90,6 @@ pub use {
         stop_server, upgrade_server,
     },
     error::Error,
-    listeners::{Host, PortSpec, TargetFd},
     options::{Options, Readiness},
     start::start_server,
     stop_signal::StopSignal,
@@ -94,6 +97,11 @@ pub use {
 
 #[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
 pub use supervisor::simulation;
+
+/// For the tests that compare what is made of a `--port` with the original's.
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub use listeners::{Host, PortSpec, TargetFd};
 
 /// The examples of README.md are tests, too.
 #[cfg(all(doctest, feature = "superdaemon"))]

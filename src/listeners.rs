@@ -1,11 +1,12 @@
-//! The listeners: bound once, handed to every worker, never changed after that. The removal of our socket files.
+//! The listeners: bound once, then handed to every worker and never changed. Owns the removal of our socket files.
 
 mod address;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub(crate) mod adopted;
 mod bind;
-mod handover;
+mod export;
 pub(crate) mod inherited;
+mod open;
 mod plan;
 mod port_spec;
 mod revival;
@@ -25,20 +26,24 @@ use crate::options::Options;
 use crate::stderr::say;
 use crate::sys;
 
+#[cfg(target_os = "linux")]
+pub(crate) use address::Address;
 pub(crate) use plan::ListenPlan;
+#[cfg(feature = "simulation")]
 pub use port_spec::{Host, PortSpec, TargetFd};
 pub(crate) use revival::Shut;
 pub(crate) use saved::Saved;
 pub(crate) use stored::Stored;
 
-/// The descriptor that the script of the original takes: the lowest that is free at launch. It is kept free of
-/// listeners, so that they get the numbers which they get there, and configurations name (S11).
+/// The descriptor at which Perl has the original's script open: the lowest one free at launch. No listener is put
+/// there, so that listeners get the same numbers as with the original: configurations rely on them (S11).
 #[derive(Default)]
 pub(crate) struct Place(Option<OwnedFd>);
 
 impl Place {
-    /// Opens what stands for the script, and the standard descriptors. If one of those is closed, the script is there.
-    /// Where listeners begin at 3, as systemd has it, there is no such place.
+    /// Opens a stand-in for the script, and the standard descriptors that are closed. If one of those was closed, the
+    /// original's script is there, and no other number is taken. Nor is one where listeners begin at 3, as systemd's
+    /// do.
     pub(crate) fn of_script(options: &Options) -> Self {
         let begin_at_3 = options.listen_fds || options.from_systemd;
         if sys::open_standard_descriptors() > 0 || begin_at_3 {
@@ -47,18 +52,18 @@ impl Place {
         Self(File::open("/dev/null").ok().map(Into::into))
     }
 
-    /// Leaves the place if it is `number`.
+    /// Gives the place up if it is `number`.
     fn leave(&mut self, number: RawFd) {
         self.0.take_if(|fd| fd.as_raw_fd() == number);
     }
 }
 
-/// A socket that listens, or of UDP one that is bound.
+/// A listening socket, or a bound UDP socket.
 struct Listener {
     name: Vec<u8>,
-    /// Its descriptor as `SERVER_STARTER_PORT` has it.
+    /// The descriptor as `SERVER_STARTER_PORT` spells it.
     fd_text: Vec<u8>,
-    /// The manager's name for it, if it was inherited.
+    /// The service manager's name for it, if it was inherited.
     fd_name: Option<Vec<u8>>,
     fd: OwnedFd,
 }
@@ -80,12 +85,13 @@ impl From<InheritedListener> for Listener {
     }
 }
 
-/// The open listeners. Dropping them removes their socket files, unless they belong to another process by now.
+/// The open listeners. Dropping them removes their socket files, except those that another process has replaced
+/// (`own-files-only`).
 #[derive(Default)]
 pub(crate) struct Listeners {
     entries: Vec<Listener>,
     files: Vec<SocketFile>,
-    /// For listen(2).
+    /// The number for listen(2).
     backlog: i32,
 }
 
@@ -94,12 +100,12 @@ impl Listeners {
         self.entries.iter().map(|entry| entry.fd.as_fd())
     }
 
-    /// The names of all, for people.
+    /// All names, for messages.
     pub(crate) fn names(&self) -> Vec<u8> {
         self.entries.iter().map(|entry| entry.name.as_slice()).collect::<Vec<_>>().join(b", ".as_slice())
     }
 
-    /// Whether a listener sits on standard input.
+    /// Whether a listener is at standard input.
     pub(crate) fn use_stdin(&self) -> bool {
         // QUIRK: the original looks at the text, so `=00` does not count (CLI-631).
         self.entries.iter().any(|entry| entry.fd_text == b"0")

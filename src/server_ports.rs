@@ -1,4 +1,5 @@
-//! The worker's side: from `SERVER_STARTER_PORT` to sockets. Depends on nothing but the standard library.
+//! The worker's side: from `SERVER_STARTER_PORT` to sockets. Depends only on the standard library, and on no other file
+//! of this crate: with no features it is the whole crate. So it has its own small look at what a socket is.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -18,11 +19,11 @@ pub struct ServerPort {
     /// `--path`.
     pub name: OsString,
     /// The open socket. It is in blocking mode, and shared with the superdaemon and the other workers: what is set on
-    /// it is set for them too.
+    /// it is set for all of them.
     pub socket: ServerSocket,
 }
 
-/// A socket, by the type that the kernel says it has.
+/// A socket, by the type that the kernel reports.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerSocket {
@@ -34,7 +35,7 @@ pub enum ServerSocket {
     Unix(UnixListener),
 }
 
-/// Why there are no sockets. Its `Debug` is its `Display`: that is what a `main` which returns it shows.
+/// Why there are no sockets. `Debug` prints the same text as `Display`, as that is what a `main` that returns it shows.
 #[non_exhaustive]
 pub enum ServerPortsError {
     /// `SERVER_STARTER_PORT` is not set: the program was not started by a superdaemon. (One without listeners sets it
@@ -42,7 +43,7 @@ pub enum ServerPortsError {
     NotSet,
     /// An entry is not of the form `NAME=FD`.
     Malformed(OsString),
-    /// The descriptor of the entry with this name is that of an earlier entry, too, and each can have one owner.
+    /// The entry with this name has the descriptor of an earlier entry, and a descriptor can have only one owner.
     NamedTwice(OsString),
     /// The descriptor of the entry with this name is not an open socket of a known type.
     NotASocket(OsString, io::Error),
@@ -82,9 +83,9 @@ impl std::error::Error for ServerPortsError {
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The listeners of this worker, in the order of the superdaemon's options: all `--port`, then all `--path`. An option
-/// given twice is there twice. Empty if the superdaemon listens to nothing.
+/// given twice appears twice. Empty if the superdaemon listens to nothing.
 ///
-/// The caller owns the sockets, so this works once in a process. Nothing about the descriptors is changed: programs
+/// The caller owns the sockets, so this works only once in a process. The descriptors are not changed: programs
 /// executed later inherit them.
 ///
 /// # Errors
@@ -102,7 +103,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A program that also runs on its own tells the difference by [`ServerPortsError::NotSet`]:
+/// A program that also runs without a superdaemon can tell by [`ServerPortsError::NotSet`]:
 ///
 /// ```
 /// use server_starter::{ServerPortsError, server_ports};
@@ -126,7 +127,7 @@ pub fn server_ports() -> Result<Vec<ServerPort>, ServerPortsError> {
     Ok(entries.into_iter().zip(kinds).map(|((name, fd), kind)| ServerPort { name, socket: kind.socket(fd) }).collect())
 }
 
-/// The entries, each split at its last `=`, since a path may hold one.
+/// The entries, each split at its last `=`, since a path may contain one.
 fn parse(variable: &OsStr) -> Result<Vec<(OsString, RawFd)>, ServerPortsError> {
     let entries = variable.as_bytes().split(|&byte| byte == b';').filter(|entry| !entry.is_empty());
     let parse = |entry: &[u8]| {
@@ -154,7 +155,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Asks the kernel, on a duplicate, since the number may stand for nothing at all.
+    /// Asks the kernel, on a duplicate, since the number may not be open at all.
     fn of(fd: RawFd) -> io::Result<Self> {
         #[expect(unsafe_code)]
         // SAFETY: the number is not negative, and is only duplicated, which fails if it is not open.
@@ -165,7 +166,7 @@ impl Kind {
         }
         let tcp = TcpStream::from(OwnedFd::from(unix));
         tcp.local_addr()?;
-        // TCP_NODELAY is known to TCP sockets only.
+        // Only TCP sockets know TCP_NODELAY.
         Ok(if tcp.nodelay().is_ok() { Self::Tcp } else { Self::Udp })
     }
 

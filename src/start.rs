@@ -23,9 +23,9 @@ use crate::start::log_target::LogTarget;
 use crate::state::State;
 use crate::stderr::say;
 use crate::supervisor::{self, LifeCycle, Supervisor};
-use crate::sys::OneThread;
+use crate::sys::{Blocked, OneThread, block_all};
 use crate::system::service_manager::ServiceManager;
-use crate::system::signals::{Blocked, LaunchState, SavedLaunch, SignalPipe, block_all, ignore_broken_pipes};
+use crate::system::signals::{LaunchState, SavedLaunch, SignalPipe, ignore_broken_pipes};
 use crate::system::successor::{self, HandedOver, Successor};
 use crate::system::{Files, System};
 
@@ -119,8 +119,8 @@ impl Resources {
         let one_thread = OneThread::check();
         let one_thread =
             one_thread.ok_or_else(|| Error::rule(&[b"start_server needs a process that has one thread"]))?;
-        let mut environment = Environment::inherited(options);
-        let parts = match HandedOver::find(&mut environment)? {
+        let mut environment = Environment::inherited(options, one_thread);
+        let parts = match HandedOver::find(&mut environment, one_thread)? {
             None => self.open(options, one_thread, environment)?,
             Some(handed_over) => self.resume(options, one_thread, environment, handed_over)?,
         };

@@ -13,7 +13,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::sets::set_of;
 use crate::stop_signal::StopSignal;
 
 /// Tells the program that goes on where the state is: `STATE_FD`, or `STATE_FD,WAY_BACK_FD`.
@@ -72,7 +71,9 @@ impl State {
 
     /// The same for a set.
     pub(crate) fn fill_set<T: Field + Ord>(&self, key: &str, set: &mut BTreeSet<T>) -> Result<(), Error> {
-        *set = set_of(self.all::<(T,)>(key)?.into_iter().map(|(value,)| value));
+        let all = self.all::<(T,)>(key)?;
+        *set = BTreeSet::new();
+        set.extend(all.into_iter().map(|(value,)| value));
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd;
 
-use crate::sys::{self, stop_request};
+use crate::{stop_request, sys};
 
 /// How long a line may wait. The next ones don't wait at all, until one can be written.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);

@@ -13,7 +13,7 @@ mod waiting;
 use std::time::Duration;
 
 pub(crate) use life_cycle::LifeCycle;
-pub(crate) use saved::{Saved, save_request};
+pub(crate) use saved::Saved;
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -23,7 +23,7 @@ use crate::supervisor::requests::Requests;
 use crate::supervisor::starting::Limit;
 use crate::sys::{Pid, WaitStatus};
 use crate::words::SPAWNING;
-use crate::world::{Awaited, Request, Standing, Woken, World};
+use crate::world::{Awaited, News, Request, Standing, Woken, World};
 
 /// Keeps one worker running, and replaces it on request.
 pub(crate) struct Supervisor<'a, W> {
@@ -69,16 +69,16 @@ impl<'a, W: World> Supervisor<'a, W> {
             self.wait();
             // ORDER: a shutdown comes first; a worker that has died isn't replaced just to be stopped (`term-first`).
             if !self.is_stop_requested()
-                && let Some((pid, status)) = self.world.reap()
+                && let Some((pid, status)) = self.world.reap(None)
             {
                 self.bury(pid, status, Limit::NONE);
             }
             match self.next_request() {
                 Some(Request::Hup) => {
                     self.say(SPAWNING);
-                    self.world.announce(Standing::Reloading);
+                    self.announce(Standing::Reloading);
                     self.restart();
-                    self.world.announce(Standing::Ready);
+                    self.announce(Standing::Ready);
                 }
                 Some(stop @ (Request::Term | Request::Int | Request::Quit)) => {
                     self.shut_down(stop);
@@ -153,14 +153,14 @@ impl<'a, W: World> Supervisor<'a, W> {
         // An automatic restart isn't due again at once.
         self.last_restart = self.world.clock();
         self.update_status();
-        self.world.note_given_up(Some(self.generation));
+        self.world.tell(News::GivenUp { generation: self.generation });
     }
 
     /// Whether the restart goes on: it does, unless there are to be no more attempts.
     fn replace_if_dead(&mut self) -> bool {
         if !self.is_stop_requested()
             && let Some(Worker { pid, .. }) = self.current
-            && let Some(status) = self.world.reap_worker(pid)
+            && let Some((_, status)) = self.world.reap(Some(pid))
         {
             self.bury(pid, status, self.restart_limit());
         }
@@ -191,7 +191,7 @@ impl<'a, W: World> Supervisor<'a, W> {
             Request::Quit => ("QUIT", &self.life_cycle.signal_on_term),
             _ => ("TERM", &self.life_cycle.signal_on_term),
         };
-        self.world.announce(Standing::Stopping);
+        self.announce(Standing::Stopping);
         self.retire_current();
         let sending = [b", sending ", signal.text(), b" to all workers:", &joined(&self.old.pids())].concat();
         self.say([b"received ", name.as_bytes(), &sending].concat());
@@ -206,7 +206,7 @@ impl<'a, W: World> Supervisor<'a, W> {
     /// Waits for a death, or for a request. Any child's death is reported as a worker's.
     fn bury_next_old_worker(&mut self) {
         self.wait_for(Awaited::Death, None);
-        if let Some((pid, status)) = self.world.reap() {
+        if let Some((pid, status)) = self.world.reap(None) {
             self.say(format!("worker {pid} died, status:{status}"));
             self.old.remove(pid);
             self.update_status();
@@ -264,9 +264,11 @@ impl<'a, W: World> Supervisor<'a, W> {
         let mut lines: Vec<_> = workers.map(|worker| (worker.generation.to_string(), worker.pid)).collect();
         lines.sort_unstable();
         let content: Vec<_> = lines.iter().map(|(generation, pid)| format!("{generation}:{pid}\n")).collect();
-        if let Err(error) = self.world.publish(content.concat().as_bytes()) {
-            self.say(error.message());
-        }
+        self.world.tell(News::Workers(content.concat().as_bytes()));
+    }
+
+    fn announce(&mut self, standing: Standing) {
+        self.world.tell(News::Standing(standing));
     }
 
     fn say(&mut self, line: impl AsRef<[u8]>) {

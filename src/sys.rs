@@ -2,11 +2,8 @@
 
 #![allow(unsafe_code)]
 
-pub(crate) mod descendants;
 mod exec;
-#[cfg(target_os = "linux")]
-pub(crate) mod sock_diag;
-pub(crate) mod stop_request;
+mod signal_mask;
 
 use std::ffi::{CStr, CString};
 use std::io::{self, IoSlice};
@@ -14,13 +11,11 @@ use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::ops::{Deref, RangeInclusive};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
 
 use libc::{c_char, c_int};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::sys::uio::writev;
 use nix::unistd::{self, ForkResult};
@@ -28,23 +23,11 @@ use nix::unistd::{self, ForkResult};
 #[cfg(target_os = "linux")]
 pub(crate) use exec::exec_file;
 pub(crate) use exec::{CStringArray, environment, exec, exec_shell};
+pub(crate) use signal_mask::{Blocked, block_all};
 
-/// A process id.
-pub(crate) type Pid = libc::pid_t;
-
-/// A status as wait(2) gives it: `256 * code` of an exit, the signal's number (with 128 for a core dump) of a death by
-/// signal. This, not the exit code, is what messages show (E4).
-pub(crate) type WaitStatus = c_int;
-
-/// What a status says, for people: `exit 1`, `killed by SIGSEGV (core dumped)`.
-pub(crate) fn in_words(status: WaitStatus) -> String {
-    let signal = status & 0x7f;
-    if signal == 0 {
-        return format!("exit {}", status >> 8);
-    }
-    let name = Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.to_string());
-    format!("killed by {name}{}", if status & 0x80 == 0 { "" } else { " (core dumped)" })
-}
+use crate::proc;
+pub(crate) use crate::proc::Pid;
+pub(crate) use crate::wait_status::WaitStatus;
 
 /// What a C program would see of `bytes`: all up to the first NUL.
 pub(crate) fn c_string(bytes: &[u8]) -> CString {
@@ -59,10 +42,7 @@ pub(crate) struct OneThread(());
 impl OneThread {
     /// None if there are others. Where that can't be seen (without /proc), the caller's word is taken.
     pub(crate) fn check() -> Option<Self> {
-        /// The directory's entries are `.`, `..` and one for each thread, and each is a directory.
-        const LINKS_WITH_ONE: u64 = 3;
-        let links = std::fs::metadata("/proc/self/task").map_or(LINKS_WITH_ONE, |metadata| metadata.nlink());
-        (links <= LINKS_WITH_ONE).then_some(Self(()))
+        proc::own_threads().is_none_or(|count| count <= 1).then_some(Self(()))
     }
 
     /// For tests, whose children do no more than async-signal-safe calls.
@@ -273,16 +253,6 @@ pub(crate) fn set_close_on_exec(fd: RawFd, flag: CloseOnExec) {
     unsafe { libc::fcntl(fd, libc::F_SETFD, flags) };
 }
 
-/// The path by which this program was executed, as it was given to execve(2).
-#[cfg(target_os = "linux")]
-pub(crate) fn program_path() -> Option<CString> {
-    // SAFETY: the kernel puts the path, which ends in a NUL, on the stack, where it stays.
-    unsafe {
-        let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
-        (!path.is_null()).then(|| CStr::from_ptr(path).to_owned())
-    }
-}
-
 /// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. Where
 /// that isn't, something else that can be opened everywhere and neither read nor written. How many there were.
 pub(crate) fn open_standard_descriptors() -> usize {
@@ -431,8 +401,7 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
     load_no_module();
     Errno::clear();
     // SAFETY: the name is a C string, and only the one thread of a start (`OneThread`) comes here. For an AF_INET
-    // entry, h_addr_list points to a list of
-    // pointers to 4 bytes each; it ends in a null pointer.
+    // entry, h_addr_list points to a list of pointers to 4 bytes each, which ends in a null pointer.
     unsafe {
         let Some(entry) = gethostbyname(name.as_ptr()).as_ref() else {
             return Err(Errno::last_raw());

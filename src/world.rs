@@ -16,7 +16,7 @@ pub(crate) trait World {
     /// Starts a worker with `environment`. A worker that cannot run its program is a worker that dies.
     fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error>;
 
-    /// Sends a signal. That it fails means nothing: the worker is dead, and its death will be told.
+    /// Sends a signal. A worker that no longer exists is no error; any other failure is reported and tried again.
     fn kill(&mut self, worker: Pid, signal: &StopSignal);
 
     /// Waits until there is a request that has not been taken, or what is awaited has happened, but not after `end`, a
@@ -26,44 +26,28 @@ pub(crate) trait World {
     /// Takes the requests that have come in since the last call, oldest first; never waits.
     fn take_requests(&mut self) -> Vec<Request>;
 
-    /// Reaps any dead child; never waits.
-    fn reap(&mut self) -> Option<(Pid, WaitStatus)>;
+    /// Reaps `worker` if it is dead, or any dead child; never waits.
+    fn reap(&mut self, worker: Option<Pid>) -> Option<(Pid, WaitStatus)>;
 
-    /// Reaps `worker` if it is dead; never waits.
-    fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus>;
+    /// What the command of `--approve` has said of a worker ([`Awaited::Approval`]): if it isn't approved, why. A command that
+    /// is still running is ended.
+    fn take_verdict(&mut self) -> Result<(), String>;
 
     /// The time since some moment in the past; no clock that can be set.
     fn clock(&self) -> Duration;
 
-    /// Tells why a new worker, of this generation and pid, has failed to start, as far as more is known than has been said.
-    fn explain(&mut self, worker: (u64, Pid), failure: &Failure);
-
     /// What the envdir holds now.
     fn read_envdir(&mut self, path: &[u8]) -> Variables;
 
-    /// Tells the workers that run, one `GENERATION:PID` a line: to readers of the status file, and to the service
-    /// manager.
-    fn publish(&mut self, workers: &[u8]) -> Result<(), Error>;
-
-    /// Tells `--restart` that a restart has been given up and which generation was its last attempt; or, with None,
-    /// that a worker has started.
-    fn note_given_up(&mut self, generation: Option<u64>);
-
-    /// Tells the service manager, if there is one.
-    fn announce(&mut self, standing: Standing);
-
-    /// Runs the command of `--approve` for a new worker, which has this `environment`. [`Awaited::Approval`] waits for it.
-    fn ask_approval(&mut self, environment: &Environment, candidate: Candidate) -> Result<(), Error>;
-
-    /// What has come of that: if it isn't approved, why. A command that still runs is ended.
-    fn take_approval(&mut self) -> Result<(), String>;
+    /// Tells others how things stand: readers of the status file, `--restart`, the service manager.
+    fn tell(&mut self, news: News);
 
     /// Lets the program that is to go on in the place of this one show that it can, with `state`. Whether there is
     /// something to wait for ([`Awaited::Rehearsal`]); if not, nothing is to be done, or it has been said why not.
     fn rehearse(&mut self, state: State) -> bool;
 
-    /// Lets that program go on with `state`, if it has shown that it can and `is_wanted`. Comes back only if it doesn't,
-    /// which has been said, with the state to go on with.
+    /// Lets that program go on with `state`, if it has shown that it can and `is_wanted`. Does not return on success. On
+    /// failure, which has been reported, returns the state to resume from.
     fn hand_over(&mut self, state: State, is_wanted: bool) -> State;
 
     /// Writes one line to standard error.
@@ -99,14 +83,35 @@ impl Request {
         Self::NAMED.iter().find(|(_, known)| known.as_bytes() == name).map(|&(request, _)| request)
     }
 
+    /// Adds it to `state`, as one that has not been acted on.
+    pub(crate) fn save(self, state: &mut State) {
+        state.add("request", &(self.name().as_bytes().to_vec(),));
+    }
+
     /// Whether it asks for the end of all workers.
     pub(crate) fn is_stop(self) -> bool {
         matches!(self, Self::Term | Self::Int | Self::Quit)
     }
 }
 
+/// How things stand.
+pub(crate) enum News<'a> {
+    /// These workers run, one `GENERATION:PID` a line.
+    Workers(&'a [u8]),
+    /// Of the superdaemon as a whole.
+    Standing(Standing),
+    /// An attempt to start a worker, of this generation and pid, has failed.
+    Failed { worker: (u64, Pid), failure: &'a Failure },
+    /// A worker has started.
+    Started,
+    /// A restart has been given up, whose last attempt was this generation.
+    GivenUp { generation: u64 },
+}
+
 /// How a new worker has failed to start. It is said of it in these words.
 pub(crate) enum Failure {
+    /// It has no process, which has been said.
+    NoProcess,
     /// It has ended.
     Ended(WaitStatus),
     /// It was not ready in time.
@@ -118,6 +123,7 @@ pub(crate) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoProcess => f.write_str(" has no process"),
             Self::Ended(status) => write!(f, "{HAS_ENDED}{status}"),
             Self::NotReady => f.write_str(" is not ready in time"),
             Self::NotApproved(reason) => write!(f, " is not approved ({reason})"),
@@ -126,7 +132,7 @@ impl fmt::Display for Failure {
 }
 
 /// A worker that has started, and is to take over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     /// Its generation and pid.
     pub(crate) new: (u64, Pid),
@@ -146,8 +152,8 @@ pub(crate) enum Awaited {
     Anything { tick: bool },
     /// That this worker is ready, or dead.
     Ready(Pid),
-    /// That the command of `--approve` has ended, or this worker.
-    Approval(Pid),
+    /// That the command of `--approve` has ended, or this worker. It is run when that is awaited for the first time.
+    Approval(Candidate),
     /// That a rehearsal is over.
     Rehearsal,
 }

@@ -7,8 +7,10 @@ use std::path::Path;
 use crate::files::failure_note::FailureNote;
 use crate::files::log_tail::{LogTail, last_lines};
 use crate::files::status_file::workers;
+use crate::proc::Process;
 use crate::stderr::visible_lines;
-use crate::sys::{Pid, WaitStatus, in_words};
+use crate::sys::Pid;
+use crate::wait_status::{WaitStatus, in_words};
 use crate::words::{HAS_ENDED, HAS_FAILED, STARTING};
 
 /// A restart, and where the log of the superdaemon ended when it began.
@@ -22,7 +24,7 @@ pub(super) struct Delay<'a> {
 
 impl<'a> Delay<'a> {
     pub(super) fn of(superdaemon: Option<Pid>, status_file: &'a Path, awaited: u64) -> Self {
-        let log = superdaemon.and_then(|pid| LogTail::of(Path::new(&format!("/proc/{pid}/fd/2"))));
+        let log = superdaemon.and_then(|pid| LogTail::of(&Process::Pid(pid).descriptor(2).path()));
         Self { status_file, awaited, known_failure: FailureNote::of(status_file), log }
     }
 

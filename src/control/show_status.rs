@@ -2,19 +2,21 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fs;
 use std::fs::OpenOptions;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::time::Duration;
+
+use libc::ino_t;
 
 use crate::control::status::{ListenerStatus, Status, SuperdaemonStatus, WorkerState, WorkerStatus};
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::status_file;
-use crate::sys::descendants::{children_of, is_zombie};
+use crate::proc::descendants::children_of;
+#[cfg(target_os = "linux")]
+use crate::proc::sock_diag;
+use crate::proc::{Process, uptime};
 use crate::sys::{self, Pid};
-
-/// Of `/proc/PID/stat`: ticks a second, the same on all architectures that are in use.
-const USER_HZ: f64 = 100.0;
 
 /// Looks at the superdaemon that owns `pid_file`. Without a status file, its workers are its children. What this
 /// process may not see is left out.
@@ -39,7 +41,7 @@ pub fn show_status(pid_file: &Path, status_file: Option<&Path>) -> Status {
     };
     let workers = workers(pid, status_file);
     let listeners = listeners(pid, &workers);
-    Status::Running { superdaemon: SuperdaemonStatus { pid, age: duration(age(pid)) }, workers, listeners }
+    Status::Running { superdaemon: SuperdaemonStatus { pid, age: age(pid) }, workers, listeners }
 }
 
 /// Whether the superdaemon that owns `pid_file` is alive. A file that can't be read means that it isn't.
@@ -65,12 +67,12 @@ pub(super) fn listeners_of(superdaemon: Pid, status_file: &Path) -> Vec<Listener
 fn workers(superdaemon: Pid, status_file: Option<&Path>) -> Vec<WorkerStatus> {
     let mut generations = status_file.map(status_file::workers).unwrap_or_default();
     let current = generations.keys().next_back().copied();
-    for child in children_of(superdaemon).into_iter().filter(|&child| !is_zombie(child)) {
+    for child in children_of(superdaemon).into_iter().filter(|&child| !Process::Pid(child).is_zombie()) {
         let generation = variable(child, "SERVER_STARTER_GENERATION").and_then(|text| text.parse().ok());
         generations.extend(generation.map(|generation: u64| (generation, child)));
     }
     let current = current.or_else(|| generations.keys().next_back().copied());
-    let current_age = current.and_then(|generation| duration(age(generations[&generation])));
+    let current_age = current.and_then(|generation| age(generations[&generation]));
     let describe = |(&generation, &pid): (&u64, &Pid)| {
         let state = match Some(generation).cmp(&current) {
             Ordering::Less => WorkerState::Old,
@@ -78,7 +80,7 @@ fn workers(superdaemon: Pid, status_file: Option<&Path>) -> Vec<WorkerStatus> {
             Ordering::Greater => WorkerState::New,
         };
         let told_to_stop_at_most_ago = current_age.filter(|_| state == WorkerState::Old);
-        let age = duration(age(pid));
+        let age = age(pid);
         WorkerStatus { generation, pid, state, age, command: command(pid), told_to_stop_at_most_ago }
     };
     generations.iter().map(describe).collect()
@@ -90,9 +92,9 @@ fn listeners(superdaemon: Pid, workers: &[WorkerStatus]) -> Vec<ListenerStatus> 
     let queues = queues();
     let listener = |entry: &str| {
         let (name, fd) = entry.rsplit_once('=')?;
-        let link = fs::read_link(format!("/proc/{superdaemon}/fd/{}", fd.parse::<u32>().ok()?)).ok();
-        let inode = link.and_then(|link| link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-        let (waiting, limit, refused) = inode.and_then(|inode: u64| queues.get(&inode).copied()).unwrap_or_default();
+        let fd = RawFd::try_from(fd.parse::<u32>().ok()?).ok()?;
+        let inode = Process::Pid(superdaemon).descriptor(fd).socket();
+        let (waiting, limit, refused) = inode.and_then(|inode| queues.get(&inode).copied()).unwrap_or_default();
         Some(ListenerStatus { name: name.to_owned(), waiting, limit, refused })
     };
     let listeners: Vec<_> = names.split(';').filter_map(listener).collect();
@@ -100,14 +102,11 @@ fn listeners(superdaemon: Pid, workers: &[WorkerStatus]) -> Vec<ListenerStatus> 
 }
 
 /// Many servers write over what tells the names. The descriptors tell the rest.
-fn nameless(superdaemon: Pid, queues: &BTreeMap<u64, Queue>) -> Vec<ListenerStatus> {
-    let links = fs::read_dir(format!("/proc/{superdaemon}/fd")).into_iter().flatten().flatten();
-    let mut listeners: Vec<(u32, ListenerStatus)> = Vec::new();
-    for link in links {
-        let to = fs::read_link(link.path()).unwrap_or_default();
-        let inode = to.to_str().and_then(|to| to.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok());
-        let number = link.file_name().to_str().and_then(|number| number.parse().ok());
-        if let Some((number, &(waiting, limit, refused))) = number.zip(inode.and_then(|inode| queues.get(&inode))) {
+fn nameless(superdaemon: Pid, queues: &BTreeMap<ino_t, Queue>) -> Vec<ListenerStatus> {
+    let mut listeners: Vec<(RawFd, ListenerStatus)> = Vec::new();
+    for descriptor in Process::Pid(superdaemon).descriptors().into_iter().flatten() {
+        if let Some(&(waiting, limit, refused)) = descriptor.socket().and_then(|inode| queues.get(&inode)) {
+            let number = descriptor.number;
             listeners.push((number, ListenerStatus { name: format!("descriptor {number}"), waiting, limit, refused }));
         }
     }
@@ -118,41 +117,29 @@ fn nameless(superdaemon: Pid, queues: &BTreeMap<u64, Queue>) -> Vec<ListenerStat
 type Queue = (Option<u32>, Option<u32>, Option<u32>);
 
 #[cfg(target_os = "linux")]
-fn queues() -> BTreeMap<u64, Queue> {
-    let queues = sys::sock_diag::queues().into_iter();
+fn queues() -> BTreeMap<ino_t, Queue> {
+    let queues = sock_diag::queues().into_iter();
     queues.map(|(inode, queue)| (inode, (Some(queue.waiting), queue.limit, queue.refused))).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn queues() -> BTreeMap<u64, Queue> {
+fn queues() -> BTreeMap<ino_t, Queue> {
     BTreeMap::new()
 }
 
 /// Of the environment that a process was started with.
 fn variable(pid: Pid, name: &str) -> Option<String> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut variables = environment.split(|&byte| byte == 0);
-    let value = variables.find_map(|variable| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
-    Some(String::from_utf8_lossy(value).into_owned())
+    let value = Process::Pid(pid).variable(name)?;
+    Some(String::from_utf8_lossy(&value).into_owned())
 }
 
-/// In seconds.
-fn age(pid: Pid) -> Option<f64> {
-    let stat = String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?).into_owned();
-    // The fields behind the name, which may hold anything: the 20th is when the process was started.
-    let started: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
-    Some((uptime - started / USER_HZ).max(0.0))
-}
-
-fn duration(seconds: Option<f64>) -> Option<Duration> {
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+fn age(pid: Pid) -> Option<Duration> {
+    Some(uptime()?.saturating_sub(Process::Pid(pid).started()?))
 }
 
 fn command(pid: Pid) -> String {
-    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&arguments).replace('\0', " ");
-    text.trim_end().to_owned()
+    let arguments = Process::Pid(pid).arguments().unwrap_or_default().join(&b' ');
+    String::from_utf8_lossy(&arguments).trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -162,6 +149,6 @@ mod tests {
     #[test]
     fn this_process_has_an_age_and_a_command() {
         let pid = Pid::try_from(std::process::id()).unwrap();
-        assert!(age(pid).is_some_and(|age| age < 3600.0) && !command(pid).is_empty());
+        assert!(age(pid).is_some_and(|age| age < Duration::from_secs(3600)) && !command(pid).is_empty());
     }
 }

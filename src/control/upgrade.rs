@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use crate::control::catches_usr2;
 use crate::control::pace::pause;
 use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::request_file::{Answer, RequestFile};
+use crate::proc::Process;
 use crate::sys;
 
 /// How long a superdaemon may take to answer: one that is restarting its workers finishes that first.
@@ -42,7 +42,7 @@ pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
         return refused(b"it needs Linux");
     }
     // To one that doesn't catch it, it would be the end.
-    if !catches_usr2(pid) {
+    if !Process::Pid(pid).catches(libc::SIGUSR2) {
         return refused(b"the running superdaemon does not know how; --take-over can do it");
     }
     let request = RequestFile::of(pid_file);

@@ -14,7 +14,6 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::files::file_id::{FileId, remove_own};
 use crate::files::names::beside;
-use crate::sets::set_of;
 use crate::state::State;
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
@@ -157,8 +156,8 @@ impl OwnFile {
         }
         // One byte more, to see that it is longer.
         let Some(content) = read_regular(&self.path, written.content.len() + 1) else { return self.path.exists() };
-        let ours = set_of(written.content.split(|&byte| byte == b'\n'));
-        !content.split(|&byte| byte == b'\n').all(|line| ours.contains(line))
+        let ours = written.content.split(|&byte| byte == b'\n');
+        !content.split(|&byte| byte == b'\n').all(|line| ours.clone().any(|our| our == line))
     }
 
     /// `FILE.PID`, as the original names it.

@@ -15,9 +15,8 @@ use nix::sys::signal::Signal;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
-#[cfg(target_os = "linux")]
-use crate::files::lock_holder;
 use crate::perl::{looks_like_number, trim_end, trim_start};
+use crate::proc::lock_holder;
 use crate::state::State;
 use crate::stderr::{say, visible};
 use crate::sys::{self, CloseOnExec, Lock, Locked, Pid};
@@ -190,10 +189,7 @@ impl ForeignPidFile {
     }
 
     fn may_be_held_by(&self, pid: Pid) -> bool {
-        #[cfg(target_os = "linux")]
         let holds = self.file.metadata().ok().and_then(|metadata| lock_holder::is_held_by(pid, &metadata));
-        #[cfg(not(target_os = "linux"))]
-        let holds: Option<bool> = None;
         holds.unwrap_or(true) && sys::kill(pid, 0) != Err(Errno::ESRCH)
     }
 

@@ -5,12 +5,12 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::files::names::beside;
-use crate::sys::Pid;
+use crate::proc::{Pid, Process};
 
 /// More than any answer has.
 const LONGEST: u64 = 8192;
@@ -42,8 +42,8 @@ impl RequestFile {
         let _ = fs::remove_file(&self.0);
         let file: Result<File, _> = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0);
         let file = file.map_err(|error| Error::cannot_open(&self.0, error))?;
-        if let Ok(owner) = fs::metadata(format!("/proc/{superdaemon}")) {
-            let _ = fchown(&file, Some(owner.uid()), None);
+        if let Some(owner) = Process::Pid(superdaemon).owner() {
+            let _ = fchown(&file, Some(owner), None);
         }
         Ok(())
     }

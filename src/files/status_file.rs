@@ -1,6 +1,6 @@
 //! The status file: a line `GENERATION:PID` for each worker that is alive or has not been reaped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
@@ -8,7 +8,6 @@ use std::str::FromStr;
 
 use crate::error::Error;
 use crate::files::own_file::OwnFile;
-use crate::sets::set_of;
 use crate::sys::Pid;
 
 /// The writer. The lines come through the seam as text.
@@ -22,7 +21,8 @@ pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
     // QUIRK: what can be opened but not read, a directory, is like an empty file.
     let _ = file.read_to_end(&mut content);
     // The same generation twice counts once, but `7` and `007` are two.
-    let texts = set_of(lines(&content).map(|(digits, _)| digits));
+    let mut texts = BTreeSet::new();
+    texts.extend(lines(&content).map(|(digits, _)| digits));
     let mut generations: Vec<u64> = texts.into_iter().map(|digits| parse(digits).unwrap_or(u64::MAX)).collect();
     generations.sort_unstable();
     Ok(generations)

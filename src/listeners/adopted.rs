@@ -1,4 +1,4 @@
-//! The listeners of another process, as far as its options tell what they are: `--take-over`.
+//! `--take-over`: finds the listeners of another process among its sockets, by its options.
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
-use crate::listeners::address::{Address, Wanted};
+use crate::listeners::address::Address;
 use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners};
 use crate::options::Options;
@@ -18,11 +18,11 @@ pub(crate) struct Foreign {
     pub(crate) fd: OwnedFd,
 }
 
-/// Finds for each listener of `options` the one among `sockets` that is it, and adds them to `state`. `file`: of a path, as
-/// the other process sees it. Those that are no listeners are left alone.
+/// Finds the socket of each listener that `options` ask for, and adds it to `state`. Sockets that no option can have
+/// opened are ignored. `file`: the file at a path, as the other process sees it.
 ///
 /// # Errors
-/// If there is one without the other.
+/// If an option has no socket, or a listening socket no option.
 pub(crate) fn adopt(
     options: &Options,
     sockets: Vec<Foreign>,
@@ -30,11 +30,11 @@ pub(crate) fn adopt(
     state: &mut State,
 ) -> Result<Listeners, Error> {
     let mut left: Vec<(Address, Foreign)> =
-        sockets.into_iter().filter_map(|socket| Some((Address::of(&socket.fd)?, socket))).collect();
+        sockets.into_iter().filter_map(|socket| Some((Address::of_opened(&socket.fd)?, socket))).collect();
     left.sort_unstable_by_key(|(_, socket)| socket.number);
     let mut listeners = Listeners::default();
-    let mut take = |name: &[u8], fd_text: Option<&[u8]>, state: &mut State, is_it: &dyn Fn(&Address) -> bool| {
-        let Some(index) = left.iter().position(|(address, _)| is_it(address)) else {
+    let mut take = |wanted: &Address, name: &[u8], fd_text: Option<&[u8]>, state: &mut State| {
+        let Some(index) = left.iter().position(|(address, _)| wanted.asks_for(address)) else {
             return Err(Error::rule(&[b"it has no listener for ", name]));
         };
         let (_, socket) = left.remove(index);
@@ -46,14 +46,14 @@ pub(crate) fn adopt(
     };
     for port in &options.ports {
         let spec = PortSpec::parse(port.as_bytes())?;
-        let wanted = Wanted::of(&spec)?;
+        let wanted = Address::of_port(&spec)?;
         let text = spec.target.as_ref().map(|target| target.text.as_slice());
-        take(&spec.name, text, state, &|address| wanted.is(address))?;
+        take(&wanted, &spec.name, text, state)?;
     }
     for path in &options.paths {
         let name = path.as_os_str().as_bytes();
-        take(name, None, state, &|address| address.is_path(path))?;
-        // A file that is gone, or somebody else's, is not to be removed.
+        take(&Address::of_path(path), name, None, state)?;
+        // A file that is gone must not be removed at the end, even if another process has made one there by then.
         if let Some((device, inode)) = file(path).map(FileId::numbers) {
             state.add("socket-file", &(name.to_vec(), device, inode));
         }

@@ -1,75 +1,41 @@
-//! The system calls that make a listener.
+//! Opens a listener at an address. Only a stale socket file is replaced by it.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, bind, setsockopt, socket, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::unlink;
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
-use crate::listeners::port_spec::{Host, PortSpec};
+use crate::listeners::address::Address;
+use crate::proc::unix_sockets;
 use crate::stderr::say;
 use crate::sys;
 
-/// What `--backlog` means to a unix socket where it isn't positive: the default of Perl's `IO::Socket::UNIX` (S16).
+/// What a `--backlog` that isn't positive means to a unix socket: the default of Perl's `IO::Socket::UNIX` (S16).
 const UNIX_BACKLOG: i32 = 5;
 
-/// socket(2), `SO_REUSEADDR`, for IPv6 `IPV6_V6ONLY`, bind(2), for TCP listen(2) (S10). The options cannot fail the
-/// start (S8).
-pub(super) fn bind_port(port: &PortSpec, backlog: i32) -> Result<OwnedFd, Error> {
-    let family = if matches!(port.host, Host::V6(_)) { AddressFamily::Inet6 } else { AddressFamily::Inet };
-    let kind = if port.is_udp { SockType::Datagram } else { SockType::Stream };
-    let open = || {
-        // No close-on-exec: no other program than workers is started from here on.
-        let fd = socket(family, kind, SockFlag::empty(), None).map_err(cannot_create)?;
-        let _ = setsockopt(&fd, sockopt::ReuseAddr, &true);
-        Ok::<_, Error>(fd)
-    };
-    let failed = |errno| Error::system(&[b"failed to bind to ", &port.name, b":"], errno);
-    let fd = match &port.host {
-        Host::V6(address) => {
-            let fd = open()?;
-            let _ = setsockopt(&fd, sockopt::Ipv6V6Only, &true);
-            let address = SockaddrIn6::from(SocketAddrV6::new(*address, port.port, 0, 0));
-            bind(fd.as_raw_fd(), &address).map_err(failed)?;
-            fd
-        }
-        host => {
-            let address = match host {
-                Host::Named(name) => resolve(name)?,
-                _ => Ipv4Addr::UNSPECIFIED,
-            };
-            let fd = open()?;
-            bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(address, port.port))).map_err(failed)?;
-            fd
-        }
-    };
-    if !port.is_udp {
+/// socket(2), options, bind(2), for TCP listen(2) (S10). `name`: what messages call it.
+pub(super) fn bind_port(name: &[u8], address: &Address, backlog: i32) -> Result<OwnedFd, Error> {
+    let fd = address.socket().map_err(cannot_create)?;
+    address.bind(&fd).map_err(|errno| Error::system(&[b"failed to bind to ", name, b":"], errno))?;
+    if address.takes_connections() {
         sys::listen(&fd, backlog).map_err(|errno| Error::system(&[b"listen(2) failed:"], errno))?;
     }
     Ok(fd)
 }
 
-pub(super) fn resolve(name: &[u8]) -> Result<Ipv4Addr, Error> {
-    // What is plainly an address needs no resolver, which would read its files first. The other forms (S7) are its own.
-    if let Some(address) = str::from_utf8(name).ok().and_then(|text| text.parse().ok()) {
-        return Ok(address);
-    }
-    sys::gethostbyname(&sys::c_string(name))
-        .map_err(|errno| Error::System { sentence: [b"failed to resolve host:", name, b":"].concat(), errno })
-}
-
-/// Makes sure that no socket is there which a process listens to: it would lose all its clients (`live-socket`).
+/// Makes sure that no process listens to a socket at `path`: replacing it would cut off all its clients
+/// (`live-socket`).
 pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     if !is_socket(path) {
         return Ok(());
@@ -77,11 +43,11 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     if is_listed(path) {
         return Err(cannot_listen(path, Errno::EADDRINUSE));
     }
-    // The process may be in another network namespace, as in another container that shares the directory. So a
-    // connection tells, which is closed at once.
+    // The list lacks sockets of other network namespaces, such as that of another container that shares the directory.
+    // A connection, which is closed at once, finds those.
     for kind in [SockType::Stream, SockType::Datagram, SockType::SeqPacket] {
         match connect(path, kind) {
-            // Stale, or gone meanwhile.
+            // Stale, or gone in the meantime.
             Err(Errno::ECONNREFUSED | Errno::ENOENT) => return Ok(()),
             // A socket of another type.
             Err(Errno::EPROTOTYPE) => {}
@@ -92,23 +58,18 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     Err(cannot_listen(path, Errno::EADDRINUSE))
 }
 
-/// Whether the kernel lists a socket that was bound to this file and can be connected to. That disturbs nothing: there
-/// are servers that don't survive a client which leaves at once. A relative name is relative to an unknown directory,
-/// and tells nothing.
+/// Whether the kernel lists a socket that was bound to this file and can be connected to. Unlike a connection, this
+/// disturbs nobody: some servers don't survive a client that leaves at once. A socket that was bound by a relative path
+/// is not found: the directory is not known.
 fn is_listed(path: &Path) -> bool {
-    /// Of the flags: it listens (`__SO_ACCEPTCON`).
-    const LISTENS: u64 = 1 << 16;
     let (Some(id), Some(name)) = (FileId::of(path), path.file_name()) else { return false };
-    let list = fs::read("/proc/net/unix").unwrap_or_default();
-    // `ADDRESS: COUNT PROTOCOL FLAGS TYPE STATE INODE PATH`; types but 1 need not listen.
-    list.split(|&byte| byte == b'\n').any(|line| {
-        let mut fields = line.splitn(8, |&byte| byte == b' ').skip(3);
-        let mut number = || u64::from_str_radix(str::from_utf8(fields.next()?).ok()?, 16).ok();
-        let (Some(flags), Some(kind)) = (number(), number()) else { return false };
-        // An absolute name begins with the first slash of the line, and may hold blanks.
-        let Some(start) = line.iter().position(|&byte| byte == b'/') else { return false };
-        let bound_to = Path::new(OsStr::from_bytes(&line[start..]));
-        (flags & LISTENS != 0 || kind == 2) && bound_to.file_name() == Some(name) && FileId::of(bound_to) == Some(id)
+    unix_sockets().any(|socket| {
+        // Types but 1 need not listen. An absolute name begins with its first slash.
+        let Some(start) = socket.name.iter().position(|&byte| byte == b'/') else { return false };
+        let bound_to = Path::new(OsStr::from_bytes(&socket.name[start..]));
+        (socket.is_listening || socket.kind == 2)
+            && bound_to.file_name() == Some(name)
+            && FileId::of(bound_to) == Some(id)
     })
 }
 
@@ -122,10 +83,11 @@ pub(super) fn is_socket(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
-/// `is_own`: whether the socket that is there is one of this start.
+/// Replaces a stale socket. `is_own`: the socket that is there was made by this start.
 pub(super) fn listen_to_path(path: &Path, is_own: bool, backlog: i32) -> Result<OwnedFd, Error> {
     let name = path.as_os_str().as_bytes();
-    // Only a stale socket is removed (U2, `path-not-socket`). A symbolic link to one counts: it is the link that goes.
+    // Only a stale socket is removed (U2, `path-not-socket`). A symbolic link to one counts as one: the link is
+    // removed.
     if is_socket(path) {
         if !is_own {
             check_not_live(path)?;
@@ -134,10 +96,11 @@ pub(super) fn listen_to_path(path: &Path, is_own: bool, backlog: i32) -> Result<
         unlink(path).map_err(|errno| Error::system(&[b"failed to remove existing socket file:", name, b":"], errno))?;
     }
     let failed = |errno| cannot_listen(path, errno);
-    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::empty(), None).map_err(failed)?;
+    let address = Address::of_path(path);
+    let fd = address.socket().map_err(failed)?;
     // Everybody may connect, whatever the umask (U9).
     let saved = umask(Mode::empty());
-    let bound = sys::bind_unix(&fd, name);
+    let bound = address.bind(&fd);
     umask(saved);
     bound.map_err(failed)?;
     if let Err(errno) = sys::listen(&fd, if backlog > 0 { backlog } else { UNIX_BACKLOG }) {

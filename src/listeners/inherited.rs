@@ -1,40 +1,43 @@
-//! `--from-systemd`: the listeners that the service manager has opened and handed over, as `sd_listen_fds(3)` has it.
+//! `--from-systemd`: the listeners that the service manager has opened and passed on, in the form of
+//! `sd_listen_fds(3)`.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{self, UnixListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{SockType, getsockopt, sockopt};
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::listeners::address::{Address, IS_NO_LISTENER};
 use crate::sys;
 
 /// The descriptor of the first one (`SD_LISTEN_FDS_START`).
 pub(super) const FIRST: RawFd = 3;
 
-/// What tells of them. It is meant for one process, not for its descendants.
+/// The variables that describe them. They are meant for one process, not for its descendants.
 const VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
-/// A socket that listens, or of UDP one that is bound. Nothing about it is ever changed, and its file is never removed.
+/// Whether they have been taken over: their numbers may be those of other descriptors then.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// A listening socket, or a bound UDP socket. Nothing about it is ever changed, and its file is never removed.
 #[derive(Debug)]
 pub(crate) struct InheritedListener {
     /// The name that `--port` or `--path` would have given it.
     pub(super) name: Vec<u8>,
-    /// The manager's name for it.
+    /// The service manager's name for it.
     pub(super) fd_name: Option<Vec<u8>>,
-    /// Closed on exec, as long as the superdaemon is starting: the command of a log is no worker.
+    /// Closed on exec until the plan is opened: the command of a log, which is started before, is not a worker.
     pub(super) fd: OwnedFd,
 }
 
-/// Takes over what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` tell of, and removes these variables. Can be done
-/// once. `is_needed`: there has to be something.
+/// Takes over the descriptors that `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` describe, and removes these
+/// variables. Can be done once in a process. `is_needed`: to get none is an error.
 ///
 /// # Errors
-/// If nothing was passed, or not to this process, or something that is no listener.
+/// If nothing was passed although it `is_needed`; if it was passed to another process; if something is not a listener; or
+/// if it has been done before.
 pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec<InheritedListener>, Error> {
     let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
     let (Some(pid), Some(fds)) = (pid, fds) else {
@@ -47,6 +50,10 @@ pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec
         return Err(refusal(&[b"the listeners were passed to another process: LISTEN_PID is ", pid]));
     }
     let listeners = match parse(fds) {
+        // The variables stay in the environment of this process, which may have done that before.
+        Some(1..) if IS_TAKEN.swap(true, Ordering::Relaxed) => {
+            return Err(refusal(&[b"the listeners have been taken over before"]));
+        }
         Some(count @ 1..) => take_from(FIRST, count, names)?,
         _ => return Err(refusal(&[b"LISTEN_FDS is not a positive number:", fds])),
     };
@@ -54,7 +61,7 @@ pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec
     Ok(listeners)
 }
 
-/// Removes all variables of a hand-over by a service manager.
+/// Removes all variables by which a service manager passes listeners.
 pub(crate) fn forget(environment: &mut Environment) {
     for name in VARIABLES {
         environment.remove(name);
@@ -68,23 +75,23 @@ fn take_from(first: RawFd, count: u32, names: Option<&[u8]>) -> Result<Vec<Inher
     {
         return Err(refusal(&[b"LISTEN_FDNAMES has not as many names as there are listeners"]));
     }
-    // The first number that is not open ends this, so no count is too large.
+    // This ends at the first number that is not open, so no count is too large.
     (first..).zip(0..count).map(|(fd, _)| take_one(fd, names.as_mut().and_then(Iterator::next))).collect()
 }
 
 fn take_one(number: RawFd, fd_name: Option<&[u8]>) -> Result<InheritedListener, Error> {
     let text = format!("file descriptor {number}");
     let failed = |error: io::Error| Error::system(&[b"--from-systemd: ", text.as_bytes(), b":"], error);
-    // SAFETY: this happens once, before this program opens anything.
+    // SAFETY: the number was passed by the manager to this very process, before that had opened anything, and is taken
+    // only once (`IS_TAKEN`), so no other value owns it.
     #[expect(unsafe_code)]
     let fd = unsafe { sys::take(number) };
     let fd = fd.map_err(|errno| failed(errno.into()))?;
-    let Some(name) = name_of(&fd).map_err(failed)? else {
-        let rule: &[u8] = b" is neither a listening TCP or unix stream socket nor a bound UDP socket";
-        return Err(refusal(&[text.as_bytes(), rule]));
+    let Some(address) = Address::of_listener(&fd).map_err(failed)? else {
+        return Err(refusal(&[text.as_bytes(), IS_NO_LISTENER]));
     };
     fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|errno| failed(errno.into()))?;
-    Ok(InheritedListener { name, fd_name: fd_name.map(Into::into), fd })
+    Ok(InheritedListener { name: address.name(), fd_name: fd_name.map(Into::into), fd })
 }
 
 fn refusal(sentence: &[&[u8]]) -> Error {
@@ -95,68 +102,23 @@ fn parse(number: &[u8]) -> Option<u32> {
     str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// None for anything that is not a listener.
-fn name_of(fd: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
-    let kind = getsockopt(fd, sockopt::SockType)?;
-    let listens = kind == SockType::Stream && getsockopt(fd, sockopt::AcceptConn)?;
-    // The standard library asks only what it owns. What the socket really is shows in the family of its address.
-    let socket = UdpSocket::from(fd.try_clone()?);
-    if let Ok(address) = socket.local_addr() {
-        let is_bound = kind == SockType::Datagram && address.port() != 0;
-        return Ok((listens || is_bound).then(|| internet_name(address)));
-    }
-    let address = UnixListener::from(OwnedFd::from(socket)).local_addr();
-    Ok(address.ok().filter(|_| listens).and_then(|address| unix_name(&address)))
-}
-
-fn internet_name(address: SocketAddr) -> Vec<u8> {
-    let port = address.port();
-    match address {
-        SocketAddr::V4(address) if address.ip().is_unspecified() => port.to_string(),
-        SocketAddr::V4(address) => address.to_string(),
-        // Without the scope, which --port does not know.
-        SocketAddr::V6(address) => format!("[{}]:{port}", address.ip()),
-    }
-    .into()
-}
-
-fn unix_name(address: &net::SocketAddr) -> Option<Vec<u8>> {
-    address.as_pathname().map(|path| path.as_os_str().as_bytes().to_vec()).or_else(|| abstract_name(address))
-}
-
-/// `@NAME`, as everywhere; a NUL in the name becomes another `@`, as in /proc/net/unix.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn abstract_name(address: &net::SocketAddr) -> Option<Vec<u8>> {
-    #[cfg(target_os = "android")]
-    use std::os::android::net::SocketAddrExt;
-    #[cfg(target_os = "linux")]
-    use std::os::linux::net::SocketAddrExt;
-
-    let printable = |&byte: &u8| if byte == 0 { b'@' } else { byte };
-    address.as_abstract_name().map(|name| [0].iter().chain(name).map(printable).collect())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_name(_: &net::SocketAddr) -> Option<Vec<u8>> {
-    None
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::fs::File;
-    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
     use std::os::fd::AsRawFd;
-    use std::os::unix::net::UnixDatagram;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::net::{self, UnixDatagram, UnixListener};
     use std::sync::atomic::{AtomicI32, Ordering};
 
-    use nix::sys::socket::{AddressFamily, SockFlag, socket};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
     use crate::sys::CloseOnExec;
 
     use super::*;
 
-    /// Puts descriptors side by side, as the manager does, but where no other test is. The number of the first; nothing
-    /// owns them.
+    /// Gives descriptors consecutive numbers, as the manager does, but numbers that no other test uses. Returns the
+    /// first; nothing owns them.
     pub(crate) fn hand_over(sockets: impl IntoIterator<Item = impl Into<OwnedFd>>) -> RawFd {
         static NEXT: AtomicI32 = AtomicI32::new(500);
         let first = NEXT.fetch_add(20, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! The forms of `--port` (S1-S4): `PORT`, `HOST:PORT`, `[IPV6]:PORT`, each with `u` in front of the port for UDP and
-//! `=FD` behind it. Only parsed here; nothing is resolved or opened.
+//! The grammar of `--port` (S1-S4): `PORT`, `HOST:PORT`, `[IPV6]:PORT`, each with an optional `u` (UDP) before the port
+//! and `=FD` after it. Only parses; nothing is resolved or opened.
 
 use std::net::Ipv6Addr;
 use std::os::fd::RawFd;
@@ -11,17 +11,17 @@ use crate::perl::{is_space, trim_end, trim_start};
 
 /// One `--port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct PortSpec {
-    /// Its key in `SERVER_STARTER_PORT`: the text as typed, trimmed and with the brackets put right.
+    /// Its key in `SERVER_STARTER_PORT`: host and port as typed, but trimmed, and with brackets around IPv6 addresses
+    /// only.
     pub name: Vec<u8>,
     /// Where to bind.
     pub host: Host,
     /// The number of the port; 0 lets the system choose.
     pub port: u16,
-    /// Whether it is a UDP port, not a TCP port.
+    /// Whether it is a UDP port rather than a TCP port.
     pub is_udp: bool,
-    /// Where workers want to find the socket.
+    /// The descriptor at which workers expect the socket.
     pub target: Option<TargetFd>,
 }
 
@@ -36,9 +36,8 @@ pub enum Host {
     Named(Vec<u8>),
 }
 
-/// The `=FD` of a port: the descriptor that the worker shall find the socket at.
+/// The `=FD` of a port: the descriptor at which workers expect the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct TargetFd {
     /// The descriptor.
     pub number: RawFd,
@@ -52,16 +51,6 @@ impl PortSpec {
     /// # Errors
     /// The original's messages for anything that is not a port, a text with a colon that is not an IPv6 address, and
     /// anything that can't be the number of a descriptor.
-    ///
-    /// ```
-    /// use server_starter::{Host, PortSpec};
-    ///
-    /// let spec = PortSpec::parse(b"[::1]:u8080=5")?;
-    /// assert_eq!(spec.name, b"[::1]:8080");
-    /// assert!(spec.is_udp && matches!(spec.host, Host::V6(_)));
-    /// assert!(PortSpec::parse(b"http").is_err());
-    /// # Ok::<(), server_starter::Error>(())
-    /// ```
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let invalid = || Error::rule(&[b"invalid ``port'' value:", text]);
         if let Some(bare) = Tail::parse(text) {
@@ -73,7 +62,7 @@ impl PortSpec {
                 target: bare.target()?,
             });
         }
-        // No tail holds a colon, so the last one is where the host ends.
+        // A tail has no colon, so the host ends at the last one.
         let colon = text.iter().rposition(|&byte| byte == b':').ok_or_else(invalid)?;
         let tail = Tail::parse(&text[colon + 1..]).ok_or_else(invalid)?;
         let host = parse_host(&text[..colon]).ok_or_else(invalid)?;
@@ -102,7 +91,7 @@ fn parse_host(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// `/^\s*(u?)(\d+)(?:\s*=(\d+))?\s*$/`: what may follow the host, and all there is without one.
+/// `/^\s*(u?)(\d+)(?:\s*=(\d+))?\s*$/`: what follows the host, or everything if there is no host.
 struct Tail<'a> {
     is_udp: bool,
     port: &'a [u8],
@@ -132,7 +121,7 @@ impl<'a> Tail<'a> {
     fn target(&self) -> Result<Option<TargetFd>, Error> {
         let Some(text) = self.fd else { return Ok(None) };
         let number = str::from_utf8(text).ok().and_then(|digits| digits.parse().ok());
-        // What is no int is no descriptor: the text that dup2(2) would give (S13).
+        // A number that is no C int can't be a descriptor: this is what dup2(2) would say (S13).
         let number = number.ok_or_else(|| Error::system(&[b"dup2(2) failed(", text, b"): "], Errno::EBADF))?;
         Ok(Some(TargetFd { number, text: text.to_vec() }))
     }
@@ -195,6 +184,9 @@ mod tests {
             let expected = PortSpec { name: name.into(), host, port: 21080, is_udp: false, target: None };
             assert_eq!(parse(text), Ok(expected), "{text:?}");
         }
+        let spec = parse("[::1]:u8080=5").unwrap();
+        assert_eq!(spec.name, b"[::1]:8080");
+        assert!(spec.is_udp && matches!(spec.host, Host::V6(_)));
         let spec = parse("\t [ ::1] : u21080 =9 \n").unwrap();
         assert!(spec.is_udp && spec.target.is_some_and(|target| target.number == 9));
     }
@@ -205,6 +197,7 @@ mod tests {
             "",
             "-",
             "abc",
+            "http",
             "=5",
             "21080=",
             "21080=x",

@@ -1,11 +1,12 @@
-//! Listeners that a worker has shut down (`shut-listener`): shutdown(2) acts on the socket, which all generations share.
+//! Listeners that a worker has shut down (`shut-listener`): shutdown(2) acts on the socket itself, which all
+//! generations share.
 
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt};
 
 use crate::error::Error;
+use crate::listeners::address::Address;
 use crate::listeners::{Listener, Listeners};
 use crate::sys;
 
@@ -13,14 +14,14 @@ use crate::sys;
 pub(crate) struct Shut {
     pub(crate) fd: RawFd,
     pub(crate) listens_again: bool,
-    /// What there is to be said of it.
+    /// What to say about it.
     pub(crate) line: Vec<u8>,
 }
 
 impl Listeners {
-    /// Makes those that were shut down listen again where that is possible.
+    /// Makes listeners that were shut down listen again, where that is possible. Returns all that were shut down.
     pub(crate) fn revive(&self) -> Vec<Shut> {
-        // Nothing is asked for, so the only answer is that there is nothing to come any more.
+        // No event is asked for, so poll(2) reports only sockets that are shut down or in error.
         let mut fds: Vec<_> = self.fds().map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
         if fds.is_empty() || !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
             return Vec::new();
@@ -32,7 +33,8 @@ impl Listeners {
 
     fn revive_one(&self, listener: &Listener) -> Shut {
         let begin = [b"a worker has shut down the listener ", listener.name.as_slice(), b", "].concat();
-        let (listens_again, line) = if is_tcp(listener) {
+        let address = Address::of(&listener.fd).ok().flatten();
+        let (listens_again, line) = if address.is_some_and(|address| address.can_listen_again()) {
             match sys::listen(&listener.fd, self.backlog) {
                 Ok(()) => (true, [begin.as_slice(), b"it is made to listen again"].concat()),
                 Err(errno) => (false, Error::system(&[&begin, b"and listen(2) failed:"], errno).message()),
@@ -42,13 +44,6 @@ impl Listeners {
         };
         Shut { fd: listener.fd.as_raw_fd(), listens_again, line }
     }
-}
-
-/// Others can't be made to listen again: a unix socket stays shut, and one for UDP never listened.
-fn is_tcp(listener: &Listener) -> bool {
-    let family = getsockname::<SockaddrStorage>(listener.fd.as_raw_fd()).ok().and_then(|address| address.family());
-    matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6))
-        && getsockopt(&listener.fd.as_fd(), sockopt::SockType) == Ok(SockType::Stream)
 }
 
 #[cfg(test)]

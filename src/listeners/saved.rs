@@ -1,4 +1,4 @@
-//! The listeners, to and from the state that another program goes on with.
+//! The listeners in the state that the next program takes over: written and read.
 
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, RawFd};
@@ -13,7 +13,7 @@ use crate::listeners::{Listener, Listeners, SocketFile};
 use crate::state::State;
 use crate::sys;
 
-/// Descriptor, name, the descriptor as `SERVER_STARTER_PORT` has it, the service manager's name.
+/// Descriptor, name, the descriptor as `SERVER_STARTER_PORT` spells it, the service manager's name.
 type SavedListener = (RawFd, Vec<u8>, Vec<u8>, Option<Vec<u8>>);
 
 /// Path, device, inode.
@@ -31,7 +31,7 @@ impl Listeners {
     }
 }
 
-/// What there is of listeners in a state.
+/// The listeners in a state.
 pub(crate) struct Saved {
     listeners: Vec<SavedListener>,
     files: Vec<SavedFile>,
@@ -42,16 +42,16 @@ impl Saved {
         Ok(Self { listeners: state.all("listener")?, files: state.all("socket-file")? })
     }
 
-    /// Takes the descriptors over. `backlog`: of the options.
+    /// Takes the descriptors over, which the exec has left open (`open` says why). `backlog`: of the options.
     pub(crate) fn take(self, backlog: i32) -> Result<Listeners, Error> {
-        // Nothing is taken, and no file of a socket removed, if one of them isn't there.
+        // If one is missing, nothing is taken, and no socket file is removed.
         if let Some((fd, name, ..)) = self.listeners.iter().find(|(fd, ..)| !sys::is_open(*fd)) {
             let sentence = [b"the listener ", name.as_slice(), b" is not at file descriptor "].concat();
             return Err(Error::system(&[&sentence, fd.to_string().as_bytes(), b":"], Errno::EBADF));
         }
         let mut entries = Vec::new();
         for (fd, name, fd_text, fd_name) in self.listeners {
-            // SAFETY: the program that was here before has left it open for this, and each is taken once.
+            // SAFETY: the previous program has left it open for this one, and each is taken once.
             #[expect(unsafe_code)]
             let fd = unsafe { sys::take(fd) }.map_err(|errno| Error::system(&[&name, b":"], errno))?;
             entries.push(Listener { name, fd_text, fd_name, fd });

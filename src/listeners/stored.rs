@@ -1,33 +1,31 @@
-//! Listeners that the service manager keeps for the next superdaemon (`FDSTORE=1` of `sd_notify(3)`): with `--sd-notify` and
-//! `--from-systemd`, one that is killed comes back without a refused connection.
+//! Listeners that the service manager keeps for the next superdaemon (`FDSTORE=1` of `sd_notify(3)`): with
+//! `--sd-notify` and `--from-systemd`, no connection is refused while a killed superdaemon is started again.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::fcntl::{FcntlArg, fcntl};
-
 use crate::error::Error;
-use crate::listeners::address::{Address, Wanted};
+use crate::listeners::address::Address;
 use crate::listeners::bind::{cannot_create, is_socket};
-use crate::listeners::handover::to_fd_name;
+use crate::listeners::export::to_fd_name;
 use crate::listeners::inherited::InheritedListener;
-use crate::listeners::port_spec::PortSpec;
 use crate::listeners::{Listener, Listeners};
 use crate::sys::{self, CloseOnExec};
 
-/// Begins the names that listeners of ours have at the manager.
+/// What the names of our listeners at the manager begin with.
 const PREFIX: &[u8] = b"start_server-";
 
-/// From here on they are out of the way of listeners that get the lowest numbers.
+/// They are moved to this number or above, out of the way of listeners that get the lowest numbers.
 const OUT_OF_THE_WAY: i32 = 100;
 
-/// Those that an earlier superdaemon has left with the manager, and that are not in use yet.
+/// Listeners that an earlier superdaemon has left with the manager, as far as no option has taken them yet: the name
+/// there, the address, the socket.
 #[derive(Default)]
 pub(crate) struct Stored(Vec<(Vec<u8>, Address, OwnedFd)>);
 
 impl Stored {
-    /// Takes them out of what the manager has passed.
+    /// Separates them from the other listeners that the manager has passed.
     pub(crate) fn take_from(passed: Vec<InheritedListener>) -> Result<(Self, Vec<InheritedListener>), Error> {
         let (ours, theirs): (Vec<_>, _) = passed
             .into_iter()
@@ -35,14 +33,14 @@ impl Stored {
         let mut stored = Vec::new();
         for listener in ours {
             let fd = sys::move_above(listener.fd, OUT_OF_THE_WAY, CloseOnExec::Yes).map_err(cannot_create)?;
-            if let Some(address) = Address::of(&fd) {
+            if let Some(address) = Address::of_opened(&fd) {
                 stored.push((listener.fd_name.unwrap_or_default(), address, fd));
             }
         }
         Ok((Self(stored), theirs))
     }
 
-    /// Moves them away from numbers where a listener `is_wanted`.
+    /// Moves them away from numbers at which a listener `is_wanted`.
     pub(super) fn keep_clear(&mut self, is_wanted: impl Fn(RawFd) -> bool) -> Result<(), Error> {
         for (name, address, mut fd) in std::mem::take(&mut self.0) {
             while is_wanted(fd.as_raw_fd()) {
@@ -54,49 +52,42 @@ impl Stored {
         Ok(())
     }
 
-    /// The one that a `--port` means, at the lowest free number, as if it had just been opened.
-    pub(super) fn take_port(&mut self, port: &PortSpec) -> Result<Option<OwnedFd>, Error> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let wanted = Wanted::of(port)?;
-        self.take(|address| wanted.is(address))
-    }
-
-    /// The same for a `--path`, as long as its file is there: without that, nobody reaches it.
+    /// The one that a `--path` asks for, if its file is still there: without it, no client could connect.
     pub(super) fn take_path(&mut self, path: &Path) -> Result<Option<OwnedFd>, Error> {
         if self.0.is_empty() || !is_socket(path) {
             return Ok(None);
         }
-        self.take(|address| address.is_path(path))
+        self.take(&Address::of_path(path))
     }
 
-    fn take(&mut self, is_it: impl Fn(&Address) -> bool) -> Result<Option<OwnedFd>, Error> {
-        let Some(index) = self.0.iter().position(|(_, address, _)| is_it(address)) else { return Ok(None) };
+    /// The one that an option asks for, at the lowest free number, as if it had just been opened.
+    pub(super) fn take(&mut self, wanted: &Address) -> Result<Option<OwnedFd>, Error> {
+        let Some(index) = self.0.iter().position(|(_, address, _)| wanted.asks_for(address)) else { return Ok(None) };
         let (_, _, fd) = self.0.remove(index);
-        // SAFETY: F_DUPFD makes a new descriptor, which nothing else owns.
-        #[expect(unsafe_code)]
-        let fd = unsafe {
-            let number = fcntl(&fd, FcntlArg::F_DUPFD(3)).map_err(cannot_create)?;
-            std::os::fd::FromRawFd::from_raw_fd(number)
-        };
-        Ok(Some(fd))
+        sys::move_above(fd, 3, CloseOnExec::No).map(Some).map_err(cannot_create)
     }
 
-    /// The names of those that no option means.
+    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.0.iter().map(|(_, _, fd)| fd.as_fd())
+    }
+
+    /// The names at the manager of those that no option has taken.
     pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(|(name, ..)| name.as_slice())
     }
 }
 
 impl Listeners {
-    /// What the manager is to keep: those that were opened here, each with its name there.
+    /// What the manager is to keep: the listeners that were opened here, each with its name there.
     pub(crate) fn to_store(&self) -> impl Iterator<Item = (Vec<u8>, BorrowedFd<'_>)> {
         let own = self.entries.iter().filter(|listener| listener.fd_name.is_none());
-        own.map(|listener| (listener.name_at_manager(Address::of(&listener.fd).as_ref()), listener.fd.as_fd()))
+        own.map(|listener| {
+            let address = Address::of(&listener.fd).ok().flatten();
+            (listener.name_at_manager(address.as_ref()), listener.fd.as_fd())
+        })
     }
 
-    /// The names of those that have a file of ours.
+    /// The names at the manager of those that have a socket file of ours.
     pub(crate) fn names_of_stored_files(&self) -> Vec<Vec<u8>> {
         let files: Vec<_> = self.files.iter().map(|file| file.path.as_os_str().as_bytes()).collect();
         let own = self.entries.iter().filter(|listener| files.contains(&listener.name.as_slice()));
@@ -106,7 +97,7 @@ impl Listeners {
 
 impl Listener {
     fn name_at_manager(&self, address: Option<&Address>) -> Vec<u8> {
-        let kind: &[u8] = if matches!(address, Some(Address::Udp(_))) { b"udp-" } else { b"" };
+        let kind = address.map_or(b"".as_slice(), Address::prefix);
         to_fd_name(&[PREFIX, kind, &self.name].concat())
     }
 }

@@ -6,8 +6,7 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use nix::unistd::{dup2_stdin, setsid};
 
 use crate::error::Error;
-use crate::sys::{self, Fork, OneThread};
-use crate::system::signals::Blocked;
+use crate::sys::{self, Blocked, Fork, OneThread};
 
 /// The daemon's line to its launcher.
 pub(super) struct Launcher(PipeWriter);

@@ -30,7 +30,7 @@ impl<W: World> Supervisor<'_, W> {
             let (time, signal) = kill.cloned().unzip();
             state.add("old", &(worker.pid, worker.generation, worker.started, time, signal));
         }
-        self.requests.iter().for_each(|request| save_request(request, &mut state));
+        self.requests.iter().for_each(|request| request.save(&mut state));
         self.environment.save(&mut state);
         state
     }
@@ -79,9 +79,4 @@ impl Saved {
         let current = current.map(|(pid, generation, started)| Worker { pid, generation, started });
         Ok(Self { generation, last_restart, current, old, requests })
     }
-}
-
-/// A request that has come in, and not been acted on.
-pub(crate) fn save_request(request: Request, state: &mut State) {
-    state.add("request", &(request.name().as_bytes().to_vec(),));
 }

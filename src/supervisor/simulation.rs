@@ -15,7 +15,7 @@ use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
-use crate::world::{Awaited, Candidate, Failure, Request, Standing, Woken, World};
+use crate::world::{Awaited, Candidate, News, Request, Woken, World};
 
 /// The number of the signal that no worker can be deaf to.
 const KILL: i32 = 9;
@@ -93,6 +93,8 @@ struct Simulation {
     ready_at: Option<u64>,
     /// When the command of `--approve` ends, and whether it approves; never for None.
     approval: Option<(u64, bool)>,
+    /// The worker that it was asked about.
+    asked: Option<Pid>,
     workers: HashMap<u64, Worker>,
     unforkable: BTreeSet<u64>,
     last_pid: Pid,
@@ -223,12 +225,25 @@ impl Simulation {
         true
     }
 
+    /// Runs the command of `--approve`, unless it was asked about this worker.
+    fn ask(&mut self, candidate: Candidate) {
+        let (generation, pid) = candidate.new;
+        if self.asked.replace(pid) == Some(pid) {
+            return;
+        }
+        let old = candidate.old.map_or_else(|| "nobody".to_owned(), |(generation, pid)| format!("{generation}:{pid}"));
+        self.note(&format!("approve {generation}:{pid} {old}"));
+        let worker = self.workers.get(&generation).copied().unwrap_or_default();
+        self.approval = worker.approval.map(|(after, is_approved)| (self.now + after, is_approved));
+    }
+
     fn has_happened(&self, awaited: Awaited) -> bool {
         match awaited {
             Awaited::Request => false,
             Awaited::Death | Awaited::Anything { .. } => !self.dead.is_empty(),
-            Awaited::Approval(worker) => {
-                self.dead.iter().any(|&(pid, _)| pid == worker) || self.approval.is_some_and(|(at, _)| at <= self.now)
+            Awaited::Approval(candidate) => {
+                self.dead.iter().any(|&(pid, _)| pid == candidate.new.1)
+                    || self.approval.is_some_and(|(at, _)| at <= self.now)
             }
             Awaited::Rehearsal => true,
             Awaited::Ready(worker) => {
@@ -284,6 +299,9 @@ impl World for Simulation {
 
     fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
         let end = end.map(whole_milliseconds);
+        if let Awaited::Approval(candidate) = awaited {
+            self.ask(candidate);
+        }
         // An alarm goes on while another program takes the place of this one.
         match awaited {
             Awaited::Anything { tick: true } => self.alarm = self.alarm.or(Some(self.now + 1000)),
@@ -323,62 +341,41 @@ impl World for Simulation {
         std::mem::take(&mut self.received)
     }
 
-    fn reap(&mut self) -> Option<(Pid, WaitStatus)> {
+    fn reap(&mut self, worker: Option<Pid>) -> Option<(Pid, WaitStatus)> {
         self.step(Some(self.now));
-        self.dead.pop_front()
-    }
-
-    fn reap_worker(&mut self, worker: Pid) -> Option<WaitStatus> {
-        self.step(Some(self.now));
-        let index = self.dead.iter().position(|&(pid, _)| pid == worker)?;
-        self.dead.remove(index).map(|(_, status)| status)
+        let index = self.dead.iter().position(|&(pid, _)| worker.is_none_or(|worker| worker == pid))?;
+        self.dead.remove(index)
     }
 
     fn clock(&self) -> Duration {
         Duration::from_millis(self.now)
     }
 
-    fn explain(&mut self, _worker: (u64, Pid), _failure: &Failure) {}
-
     fn read_envdir(&mut self, _path: &[u8]) -> Variables {
         self.envdir.clone()
     }
 
-    fn publish(&mut self, workers: &[u8]) -> Result<(), Error> {
-        if self.has_status_file && self.is_full {
-            return Err(Error::system(&[b"failed to rename st.S to st:"], Errno::ENOSPC));
-        }
-        if self.has_status_file {
-            self.note(["status", &String::from_utf8_lossy(workers).replace('\n', " ")].join(" ").trim_end());
-        }
-        Ok(())
-    }
-
-    fn note_given_up(&mut self, generation: Option<u64>) {
-        match generation {
-            Some(generation) => self.note(&format!("given up {generation}")),
-            None if self.is_given_up => self.note("not given up any more"),
-            None => {}
-        }
-        self.is_given_up = generation.is_some();
-    }
-
-    fn announce(&mut self, standing: Standing) {
-        if self.has_manager {
-            self.note(&format!("manager {standing:?}"));
+    fn tell(&mut self, news: News) {
+        match news {
+            News::Workers(_) if self.has_status_file && self.is_full => {
+                let error = Error::system(&[b"failed to rename st.S to st:"], Errno::ENOSPC);
+                self.say(&error.message());
+            }
+            News::Workers(workers) if self.has_status_file => {
+                self.note(["status", &String::from_utf8_lossy(workers).replace('\n', " ")].join(" ").trim_end());
+            }
+            News::Standing(standing) if self.has_manager => self.note(&format!("manager {standing:?}")),
+            News::Started if std::mem::take(&mut self.is_given_up) => self.note("not given up any more"),
+            News::GivenUp { generation } => {
+                self.note(&format!("given up {generation}"));
+                self.is_given_up = true;
+            }
+            News::Workers(_) | News::Standing(_) | News::Failed { .. } | News::Started => {}
         }
     }
 
-    fn ask_approval(&mut self, _environment: &Environment, candidate: Candidate) -> Result<(), Error> {
-        let (generation, pid) = candidate.new;
-        let old = candidate.old.map_or_else(|| "nobody".to_owned(), |(generation, pid)| format!("{generation}:{pid}"));
-        self.note(&format!("approve {generation}:{pid} {old}"));
-        let worker = self.workers.get(&generation).copied().unwrap_or_default();
-        self.approval = worker.approval.map(|(after, is_approved)| (self.now + after, is_approved));
-        Ok(())
-    }
-
-    fn take_approval(&mut self) -> Result<(), String> {
+    fn take_verdict(&mut self) -> Result<(), String> {
+        self.asked = None;
         match self.approval.take() {
             Some((at, true)) if at <= self.now => Ok(()),
             Some((at, false)) if at <= self.now => Err("exit 1".into()),

@@ -7,7 +7,7 @@ use crate::supervisor::old_workers::Worker;
 use crate::supervisor::{Supervisor, joined};
 use crate::sys::Pid;
 use crate::words::{NEW_WORKER, STARTING};
-use crate::world::{self, Awaited, Candidate, Standing, Woken, World};
+use crate::world::{Awaited, Candidate, Failure, News, Standing, Woken, World};
 
 /// After how many failed starts no other is tried.
 #[derive(Clone, Copy)]
@@ -21,22 +21,9 @@ impl Limit {
     /// For a worker that has to be there.
     pub(super) const NONE: Self = Self { most_failures: None, ends_unapproved: false };
 
-    fn is_reached(self, failures: u32, failure: Failure) -> bool {
-        self.most_failures.map_or(self.ends_unapproved && failure.is_unapproved, |most| failures >= most)
-    }
-}
-
-/// A start that has failed.
-#[derive(Clone, Copy)]
-struct Failure {
-    /// How long after its begin the next one may begin.
-    pause: Duration,
-    is_unapproved: bool,
-}
-
-impl From<Duration> for Failure {
-    fn from(pause: Duration) -> Self {
-        Self { pause, is_unapproved: false }
+    fn is_reached(self, failures: u32, failure: &Failure) -> bool {
+        let is_unapproved = matches!(failure, Failure::NotApproved(_));
+        self.most_failures.map_or(self.ends_unapproved && is_unapproved, |most| failures >= most)
     }
 }
 
@@ -44,7 +31,7 @@ impl<W: World> Supervisor<'_, W> {
     /// If there is none, all that was started has to end.
     pub(super) fn start_first_worker(&mut self) -> Result<(), Error> {
         if self.start_worker(Limit { most_failures: self.life_cycle.most_failures, ..Limit::NONE }) {
-            self.world.announce(Standing::Ready);
+            self.announce(Standing::Ready);
             return Ok(());
         }
         if self.is_stop_requested() {
@@ -82,10 +69,10 @@ impl<W: World> Supervisor<'_, W> {
                 Err(failure) => failure,
             };
             failures += 1;
-            if limit.is_reached(failures, failure) {
+            if limit.is_reached(failures, &failure) {
                 return false;
             }
-            self.sleep_until(begin + failure.pause);
+            self.sleep_until(begin + self.pause_after(&failure));
             if self.is_stop_requested() {
                 return false;
             }
@@ -94,15 +81,23 @@ impl<W: World> Supervisor<'_, W> {
         }
     }
 
-    /// One attempt to start a worker.
-    fn try_to_start(&mut self) -> Result<Worker, Failure> {
+    /// How long after its begin another attempt may begin.
+    fn pause_after(&self, failure: &Failure) -> Duration {
         let interval = self.life_cycle.interval;
+        match failure {
+            Failure::NoProcess => interval.max(Duration::from_secs(1)),
+            _ => interval,
+        }
+    }
+
+    /// One attempt to start a worker. A failure has been said.
+    fn try_to_start(&mut self) -> Result<Worker, Failure> {
         self.generation += 1;
         self.environment.set_generation(self.generation);
         let pid = self.world.spawn(&self.environment).map_err(|error| {
             // Running workers are not affected (`fork-failure`).
             self.say(error.message());
-            Failure::from(interval.max(Duration::from_secs(1)))
+            Failure::NoProcess
         })?;
         let worker = Worker { pid, generation: self.generation, started: None };
         self.say(format!("{STARTING}{pid}"));
@@ -110,8 +105,7 @@ impl<W: World> Supervisor<'_, W> {
         if !self.is_stop_requested() {
             self.check_alive(worker)?;
             if !is_in_time {
-                self.give_up_on(worker, &world::Failure::NotReady);
-                return Err(interval.into());
+                return Err(self.give_up_on(worker, Failure::NotReady));
             }
             self.seek_approval(worker)?;
         }
@@ -119,12 +113,13 @@ impl<W: World> Supervisor<'_, W> {
     }
 
     fn check_alive(&mut self, worker: Worker) -> Result<(), Failure> {
-        match self.world.reap_worker(worker.pid).map(world::Failure::Ended) {
+        match self.world.reap(Some(worker.pid)) {
             None => Ok(()),
-            Some(failure) => {
+            Some((_, status)) => {
+                let failure = Failure::Ended(status);
                 self.say(format!("{NEW_WORKER}{}{failure}", worker.pid));
-                self.world.explain((worker.generation, worker.pid), &failure);
-                Err(self.life_cycle.interval.into())
+                self.world.tell(News::Failed { worker: (worker.generation, worker.pid), failure: &failure });
+                Err(failure)
             }
         }
     }
@@ -134,23 +129,14 @@ impl<W: World> Supervisor<'_, W> {
         let Some(timeout) = self.life_cycle.approval_timeout else { return Ok(()) };
         let end = self.world.clock() + timeout;
         let old = self.old.newest_started().map(|old| (old.generation, old.pid));
-        let asked = self.world.ask_approval(&self.environment, Candidate { new: (worker.generation, worker.pid), old });
-        if let Err(error) = asked {
-            self.say(error.message());
-        } else {
-            while !self.is_stop_requested()
-                && self.wait_for(Awaited::Approval(worker.pid), Some(end)) == Woken::Requested
-            {}
-        }
-        let verdict = self.world.take_approval();
+        let approval = Awaited::Approval(Candidate { new: (worker.generation, worker.pid), old });
+        while !self.is_stop_requested() && self.wait_for(approval, Some(end)) == Woken::Requested {}
+        let verdict = self.world.take_verdict();
         if self.is_stop_requested() {
             return Ok(());
         }
         self.check_alive(worker)?;
-        verdict.map_err(|reason| {
-            self.give_up_on(worker, &world::Failure::NotApproved(reason));
-            Failure { pause: self.life_cycle.interval, is_unapproved: true }
-        })
+        verdict.map_err(|reason| self.give_up_on(worker, Failure::NotApproved(reason)))
     }
 
     /// The interval, or with `--ready` until the worker is ready or dead. False if that takes longer than it may.
@@ -165,20 +151,21 @@ impl<W: World> Supervisor<'_, W> {
     }
 
     /// Stops a new worker that is not to take over.
-    pub(super) fn give_up_on(&mut self, worker: Worker, failure: &world::Failure) {
+    fn give_up_on(&mut self, worker: Worker, failure: Failure) -> Failure {
         let signal = &self.life_cycle.signal_on_hup;
         self.say([format!("{NEW_WORKER}{}{failure}, sending ", worker.pid).as_bytes(), signal.text()].concat());
-        self.world.explain((worker.generation, worker.pid), failure);
+        self.world.tell(News::Failed { worker: (worker.generation, worker.pid), failure: &failure });
         self.old.add(worker);
         self.stop(worker.pid, signal);
         self.update_status();
+        failure
     }
 
     pub(super) fn accept(&mut self, worker: Worker) {
         self.last_restart = self.world.clock();
         self.current = Some(Worker { started: Some(self.last_restart), ..worker });
         self.update_status();
-        self.world.note_given_up(None);
+        self.world.tell(News::Started);
     }
 
     pub(super) fn restart_limit(&self) -> Limit {

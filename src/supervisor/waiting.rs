@@ -80,7 +80,7 @@ impl<W: World> Supervisor<'_, W> {
     fn kill_overdue(&mut self) -> bool {
         let mut has_buried = false;
         for (pid, kill) in self.old.take_overdue(self.world.clock()) {
-            if let Some(status) = self.world.reap_worker(pid) {
+            if let Some((_, status)) = self.world.reap(Some(pid)) {
                 self.bury(pid, status, Limit::NONE);
                 has_buried = true;
             } else {

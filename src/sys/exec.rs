@@ -9,7 +9,7 @@ use std::ptr;
 use libc::c_char;
 use nix::errno::Errno;
 
-use crate::sys::c_string;
+use crate::sys::{OneThread, c_string};
 
 unsafe extern "C" {
     static mut environ: *const *const c_char;
@@ -82,9 +82,10 @@ impl FromIterator<CString> for CStringArray {
 }
 
 /// The environment of this process as it is: with entries that are no variables and ones that are there twice.
-pub(crate) fn environment() -> Vec<Vec<u8>> {
+pub(crate) fn environment(_: OneThread) -> Vec<Vec<u8>> {
     let mut entries = Vec::new();
-    // SAFETY: `environ` points to a null-terminated array of C strings, which only this thread could change.
+    // SAFETY: `environ` points to a null-terminated array of C strings, and there is no other thread that could change it
+    // meanwhile.
     unsafe {
         let mut entry = environ;
         while let Some(string) = entry.as_ref().filter(|string| !string.is_null()) {
@@ -127,7 +128,7 @@ pub(crate) fn exec_shell(command: &CStr, environment: &CStringArray) -> Errno {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::{Fork, OneThread, exit_now, fork};
+    use crate::sys::{Fork, exit_now, fork};
 
     /// What a program would get.
     fn entries(array: &CStringArray) -> Vec<&CStr> {

@@ -1,52 +1,63 @@
 //! `--approve`: a command that decides whether a new worker that has started takes over.
 
-use std::os::fd::RawFd;
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::unistd::{self, setpgid};
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::listeners::Listeners;
 use crate::options::Options;
 use crate::perl::Exec;
-use crate::sys::{self, CloseOnExec, Fork, Pid, in_words};
-use crate::system::signals::{self, LaunchState};
+use crate::sys::{self, CloseOnExec, Fork, Pid};
+use crate::system::signals::LaunchState;
+use crate::wait_status::in_words;
 use crate::world::Candidate;
 
 /// The command, and the process that it is, as long as it runs.
-pub(super) struct Approval {
+pub(super) struct Approval<'a> {
     command: Vec<u8>,
+    launch: &'a LaunchState,
+    listeners: &'a Listeners,
+    /// That of the newest worker.
+    environment: Environment,
+    /// The worker that it was asked about.
+    asked: Option<Pid>,
     running: Option<Pid>,
 }
 
-impl Approval {
-    pub(super) fn of(options: &Options) -> Option<Self> {
-        let command = options.approve.as_ref()?;
-        Some(Self { command: command.as_encoded_bytes().to_vec(), running: None })
+impl<'a> Approval<'a> {
+    pub(super) fn of(options: &Options, listeners: &'a Listeners, launch: &'a LaunchState) -> Option<Self> {
+        let command = options.approve.as_ref()?.as_encoded_bytes().to_vec();
+        let environment = Environment::default();
+        Some(Self { command, launch, listeners, environment, asked: None, running: None })
     }
 
-    /// Runs the command, with the environment of the worker and variables about it. It leads a process group, and gets none
-    /// of the `listeners`: it is no worker.
-    pub(super) fn begin(
-        &mut self,
-        environment: &Environment,
-        candidate: Candidate,
-        launch: &LaunchState,
-        listeners: &[RawFd],
-    ) -> Result<(), Error> {
+    /// For the worker that is about to be started.
+    pub(super) fn prepare(&mut self, environment: &Environment) {
+        self.environment = environment.clone();
+    }
+
+    /// Runs the command, unless it was asked about this worker: with the environment of the worker and variables about it. It
+    /// leads a process group, and gets none of the listeners: it is no worker.
+    pub(super) fn ask(&mut self, candidate: Candidate) -> Result<(), Error> {
+        let (generation, pid) = candidate.new;
+        if self.asked.replace(pid) == Some(pid) {
+            return Ok(());
+        }
         let failed = |errno| Error::system(&[b"failed to run ", &self.command, b":"], errno);
         let exec = Exec::of(&self.command).ok_or_else(|| failed(Errno::ENOENT))?;
-        let mut environment = environment.to_c();
+        let mut environment = self.environment.to_c();
         let mut set = |name: &str, number: String| environment.set(name, number.as_bytes());
-        let (generation, pid) = candidate.new;
         set("APPROVE_NEW_PID", pid.to_string());
         set("APPROVE_NEW_GENERATION", generation.to_string());
         if let Some((generation, pid)) = candidate.old {
             set("APPROVE_OLD_PID", pid.to_string());
             set("APPROVE_OLD_GENERATION", generation.to_string());
         }
-        let blocked = signals::block_all();
-        match sys::fork(launch.one_thread).map_err(failed)? {
+        let blocked = sys::block_all();
+        match sys::fork(self.launch.one_thread).map_err(failed)? {
             Fork::Parent(pid) => {
                 // In both processes, since either may come first.
                 let _ = setpgid(unistd::Pid::from_raw(pid), unistd::Pid::from_raw(pid));
@@ -55,10 +66,10 @@ impl Approval {
             }
             Fork::Child => {
                 let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
-                for &fd in listeners {
-                    sys::set_close_on_exec(fd, CloseOnExec::Yes);
+                for fd in self.listeners.fds() {
+                    sys::set_close_on_exec(fd.as_raw_fd(), CloseOnExec::Yes);
                 }
-                launch.restore_in_child(blocked);
+                self.launch.restore_in_child(blocked);
                 let errno = exec.run(&environment);
                 sys::say_errno([b"failed to exec ", &self.command, b":"], errno);
                 sys::exit_now(127)
@@ -73,6 +84,7 @@ impl Approval {
 
     /// What has come of it, if it isn't approved: why. If the command runs, that is its end.
     pub(super) fn end(&mut self) -> Result<(), String> {
+        self.asked = None;
         let Some(pid) = self.running.take() else { return Err("the command can't be run".into()) };
         let is_over = sys::is_dead(pid) == Ok(true);
         if !is_over {
@@ -86,7 +98,7 @@ impl Approval {
     }
 }
 
-impl Drop for Approval {
+impl Drop for Approval<'_> {
     fn drop(&mut self) {
         let _ = self.end();
     }

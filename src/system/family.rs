@@ -2,7 +2,6 @@
 //! left of a worker that has ended. Looks at /proc only when a worker has died or is overdue.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 
 use libc::ino_t;
 use nix::sys::stat::fstat;
@@ -10,10 +9,10 @@ use nix::sys::stat::fstat;
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Options;
-use crate::sets::set_of;
+use crate::proc::descendants::{self, children_of, with_descendants};
+use crate::proc::{Descriptor, Process};
 use crate::state::State;
 use crate::stop_signal::StopSignal;
-use crate::sys::descendants::{children_of, is_zombie, start_of, with_descendants};
 use crate::sys::{self, Pid, WaitStatus};
 
 /// A line names no more processes than this.
@@ -132,9 +131,11 @@ impl Families {
         // Where that isn't possible, only descendants are seen.
         #[cfg(target_os = "linux")]
         let _ = nix::sys::prctl::set_child_subreaper(true);
+        let mut foreign = BTreeSet::new();
+        foreign.extend(children_of(own_pid));
         Self {
             own_pid,
-            foreign: set_of(children_of(own_pid).into_iter()),
+            foreign,
             workers: BTreeMap::new(),
             generations: BTreeMap::new(),
             orphans: BTreeMap::new(),
@@ -226,7 +227,7 @@ impl Families {
     /// it, nobody looks for others.
     fn outlives(&mut self, worker: Pid) -> bool {
         let mut known = self.orphans.iter().filter(|&(_, &family)| family == worker);
-        known.any(|(&pid, _)| !is_zombie(pid)) || self.find_orphans(worker)
+        known.any(|(&pid, _)| !Process::Pid(pid).is_zombie()) || self.find_orphans(worker)
     }
 
     /// Assigns children of ours that are new to a family: by the generation in their environment, or where a process has
@@ -237,10 +238,12 @@ impl Families {
             let is_known =
                 self.foreign.contains(&pid) || self.workers.contains_key(&pid) || self.orphans.contains_key(&pid);
             if !is_known {
-                let family = generation_of(pid).and_then(|generation| self.generations.get(&generation).copied());
+                let family = Process::Pid(pid)
+                    .variable("SERVER_STARTER_GENERATION")
+                    .and_then(|generation| self.generations.get(&generation).copied());
                 let family = family.unwrap_or(worker);
                 self.orphans.insert(pid, family);
-                new.extend((family == worker && !is_zombie(pid)).then_some(pid));
+                new.extend((family == worker && !Process::Pid(pid).is_zombie()).then_some(pid));
             }
         }
         if self.killed.contains(&worker) {
@@ -272,13 +275,6 @@ fn kill_all(roots: &[Pid]) {
     }
 }
 
-/// What a process was started with.
-fn generation_of(pid: Pid) -> Option<Vec<u8>> {
-    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let mut variables = environment.split(|&byte| byte == 0);
-    variables.find_map(|variable| variable.strip_prefix(b"SERVER_STARTER_GENERATION=").map(Into::into))
-}
-
 /// Processes that hold one of the listeners, and belong to no worker that lives.
 struct LeftBehind {
     inodes: Vec<ino_t>,
@@ -295,21 +291,19 @@ impl LeftBehind {
     /// manager has listeners, too, of which it passes some and keeps others. `workers`: that live.
     fn look(&mut self, workers: &[Pid]) -> Vec<Pid> {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
-        let mut excluded = set_of(with_descendants(workers).into_iter());
+        let mut excluded = BTreeSet::new();
+        excluded.extend(with_descendants(workers));
         excluded.insert(own_pid);
-        let own_start = start_of(own_pid);
-        let all = sys::descendants::all().into_iter().filter(|pid| !excluded.contains(pid));
-        let all = all.filter(|&pid| start_of(pid) >= own_start);
+        let own_start = Process::Own.started();
+        let all = descendants::all().into_iter().filter(|pid| !excluded.contains(pid));
+        let all = all.filter(|&pid| Process::Pid(pid).started() >= own_start);
         let new: Vec<Pid> = all.filter(|&pid| !self.known.contains(&pid) && self.holds_listener(pid)).collect();
         self.known.extend(&new);
         new
     }
 
     fn holds_listener(&self, pid: Pid) -> bool {
-        let links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        let mut inodes = links.filter_map(|link| {
-            fs::read_link(link.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-        });
-        inodes.any(|inode: ino_t| self.inodes.contains(&inode))
+        let mut sockets = Process::Pid(pid).descriptors().into_iter().flatten().filter_map(Descriptor::socket);
+        sockets.any(|inode| self.inodes.contains(&inode))
     }
 }

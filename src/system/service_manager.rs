@@ -39,6 +39,8 @@ pub(crate) struct ServiceManager {
     address: Option<SocketAddr>,
     /// What the manager's full queue has not taken: the newest standing, and the newest line.
     waiting: Option<(Option<Standing>, Vec<u8>)>,
+    /// Names of the unix listeners that it keeps. Their files are deleted at shutdown, and then nobody reaches them.
+    forgotten_at_end: Vec<Vec<u8>>,
 }
 
 /// How long the manager may take for what it is to keep.
@@ -65,13 +67,23 @@ impl ServiceManager {
         // The standard library's error has no errno.
         let address = address.map_err(|error| error.raw_os_error().map_or(Errno::ENAMETOOLONG, Errno::from_raw));
         address
-            .map(|address| Self { address: Some(address), waiting: None })
+            .map(|address| Self { address: Some(address), ..Self::default() })
             .map_err(|errno| Error::system(&[b"failed to use NOTIFY_SOCKET:", value, b":"], errno))
+    }
+
+    /// What it keeps by these `names` is of no use when the superdaemon stops.
+    pub(super) fn forgetting(self, names: Option<Vec<Vec<u8>>>) -> Self {
+        Self { forgotten_at_end: names.unwrap_or_default(), ..self }
     }
 
     /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits: what a full queue
     /// doesn't take is kept, until it does or something newer takes its place.
     pub(super) fn send(&mut self, standing: Option<Standing>, status: &[u8]) {
+        if standing == Some(Standing::Stopping) {
+            for name in std::mem::take(&mut self.forgotten_at_end) {
+                self.forget(&name);
+            }
+        }
         if self.address.is_none() {
             return;
         }

@@ -20,7 +20,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use crate::error::Error;
 use crate::state::State;
 use crate::stderr;
-use crate::sys::{OneThread, stop_request};
+use crate::stop_request;
+use crate::sys::{Blocked, OneThread};
 use crate::world::Request;
 
 /// The signals that are caught: those of the original (X5), QUIT (`quit-stops`), and the one that tells of a dead
@@ -108,7 +109,7 @@ impl LaunchState {
         let caught = [Signal::SIGUSR1, Signal::SIGUSR2].into_iter().filter(|&signal| is_ignored(signal)).map(action);
         let actions = now_ignored.into_iter().chain(caught).collect();
         let mask: SigSet = Signal::iterator().filter(|&signal| saved.blocked.contains(&(signal as c_int))).collect();
-        (Self { mask, actions, quit_is_ignored: is_ignored(Signal::SIGQUIT), one_thread }, Blocked { unblocked: mask })
+        (Self { mask, actions, quit_is_ignored: is_ignored(Signal::SIGQUIT), one_thread }, Blocked::inherited(mask))
     }
 
     /// In a child: it gets the signals as they were at launch. Async-signal-safe.
@@ -120,7 +121,7 @@ impl LaunchState {
         }
     }
 
-    /// In the child that [`block_all`] was called for: everything as at launch, except that the caught signals are
+    /// In the child that [`block_all`](crate::sys::block_all) was called for: everything as at launch, except that the caught signals are
     /// default even if they were ignored (LIFE-005): that is what exec makes of them, and until then the handler does. A
     /// signal that came in since the fork acts now. Async-signal-safe.
     pub(super) fn restore_in_child(&self, blocked: Blocked) {
@@ -141,33 +142,6 @@ impl SavedLaunch {
     pub(crate) fn read(state: &State) -> Result<Self, Error> {
         let numbers = |key| Ok(state.all::<(c_int,)>(key)?.into_iter().map(|(signal,)| signal).collect());
         Ok(Self { blocked: numbers("launch-blocked")?, ignored: numbers("launch-ignored")? })
-    }
-}
-
-/// Blocks all signals as long as the result lives. Until a fork is over on both sides, so that none is handled by a
-/// handler of the superdaemon in the child, where the pipe isn't read (LIFE-080); and as long as there are files that a
-/// signal would leave behind, but no handlers.
-pub(crate) fn block_all() -> Blocked {
-    let mut unblocked = SigSet::empty();
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut unblocked));
-    Blocked { unblocked }
-}
-
-/// Signals are blocked as long as this lives.
-pub(crate) struct Blocked {
-    unblocked: SigSet,
-}
-
-impl Blocked {
-    /// For a process of its own, made meanwhile.
-    pub(crate) fn unblock(&self) {
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.unblocked), None);
-    }
-}
-
-impl Drop for Blocked {
-    fn drop(&mut self) {
-        self.unblock();
     }
 }
 

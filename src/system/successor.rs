@@ -21,10 +21,11 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::request_file::RequestFile;
 use crate::options::Options;
+use crate::proc::{Process, program_path};
 use crate::state::{REHEARSAL, State, VARIABLE};
 use crate::stderr;
-use crate::sys::{self, CStringArray, CloseOnExec, Fork, Pid, c_string};
-use crate::system::signals::{LaunchState, block_all};
+use crate::sys::{self, CStringArray, CloseOnExec, Fork, OneThread, Pid, c_string};
+use crate::system::signals::LaunchState;
 
 /// How long a rehearsal may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -56,7 +57,7 @@ impl Successor {
     /// isn't known where it is.
     pub(crate) fn of(options: &Options, state: Option<&State>) -> Option<Self> {
         let handed = state.and_then(|state| state.get::<(Vec<u8>,)>("program").ok().flatten());
-        let path = handed.map(|(path,)| path).or_else(|| Some(sys::program_path()?.into_bytes()));
+        let path = handed.map(|(path,)| path).or_else(|| Some(program_path()?.into_bytes()));
         let path = PathBuf::from(OsStr::from_bytes(&path?));
         let request = options.pid_file.as_deref().map(RequestFile::of);
         Some(Self { path, request, rehearsal: None })
@@ -79,7 +80,7 @@ impl Successor {
         let there = fs::metadata(&self.path);
         let there = there.map_err(|error| text(&[self.path.as_os_str().as_bytes(), b":"].concat(), error))?;
         let there = FileId::from(&there);
-        if FileId::of(Path::new("/proc/self/exe")) == Some(there) {
+        if FileId::of(&Process::Own.executable()) == Some(there) {
             self.answer("same", b"");
             return Ok(false);
         }
@@ -93,9 +94,12 @@ impl Successor {
         let (name, rest) = own.split_first().ok_or_else(|| b"its arguments are not to be known".to_vec())?;
         let arguments: CStringArray =
             [name.clone(), c_string(first.as_bytes())].into_iter().chain(rest.iter().cloned()).collect();
-        let environment: CStringArray =
-            sys::environment().iter().filter(|entry| !is_variable(entry)).map(|entry| c_string(entry)).collect();
-        let blocked = block_all();
+        let environment: CStringArray = sys::environment(launch.one_thread)
+            .iter()
+            .filter(|entry| !is_variable(entry))
+            .map(|entry| c_string(entry))
+            .collect();
+        let blocked = sys::block_all();
         match sys::fork(launch.one_thread).map_err(|errno| text(b"fork(2) failed:", errno))? {
             Fork::Parent(pid) => {
                 self.rehearsal = Some(Rehearsal {
@@ -151,7 +155,12 @@ impl Successor {
 
     /// Executes the program that was rehearsed, with all signals blocked. Comes back with the reason if that fails.
     /// `kept`: descriptors that go to it.
-    pub(super) fn execute(&mut self, state: &mut State, save: impl FnOnce(&mut State) -> Vec<RawFd>) -> Vec<u8> {
+    pub(super) fn execute(
+        &mut self,
+        state: &mut State,
+        launch: &LaunchState,
+        save: impl FnOnce(&mut State) -> Vec<RawFd>,
+    ) -> Vec<u8> {
         let rehearsed = match self.end_rehearsal() {
             Ok(rehearsed) => rehearsed,
             Err(reason) => return reason,
@@ -165,14 +174,14 @@ impl Successor {
             Ok(state) => state,
             Err(errno) => return text(b"memfd_create(2) failed:", errno),
         };
-        let way_back = match File::open("/proc/self/exe") {
+        let way_back = match File::open(Process::Own.executable()) {
             Ok(file) => OwnedFd::from(file),
             Err(error) => return text(b"/proc/self/exe:", error),
         };
         let kept: Vec<RawFd> = kept.into_iter().chain([state.as_raw_fd(), way_back.as_raw_fd()]).collect();
         let path = c_string(self.path.as_os_str().as_bytes());
         let variable = format!("{VARIABLE}={},{}", state.as_raw_fd(), way_back.as_raw_fd());
-        let errno = execute(&path, &own_arguments(), &variable, &kept);
+        let errno = execute(&path, &own_arguments(), &variable, &kept, launch.one_thread);
         set_close_on_exec(&kept, CloseOnExec::Yes);
         self.failed(errno)
     }
@@ -245,9 +254,9 @@ fn seal(state: &State, token: &str) -> Result<OwnedFd, std::io::Error> {
 }
 
 /// execve(2) of `path`, to which `kept` stay open.
-fn execute(path: &CString, arguments: &[CString], variable: &str, kept: &[RawFd]) -> Errno {
+fn execute(path: &CString, arguments: &[CString], variable: &str, kept: &[RawFd], one_thread: OneThread) -> Errno {
     set_close_on_exec(kept, CloseOnExec::No);
-    let environment = sys::environment().into_iter().filter(|entry| !is_variable(entry));
+    let environment = sys::environment(one_thread).into_iter().filter(|entry| !is_variable(entry));
     let environment = environment.chain([variable.as_bytes().to_vec()]).map(|entry| c_string(&entry));
     sys::exec_file(path, &arguments.iter().cloned().collect(), &environment.collect())
 }
@@ -266,11 +275,13 @@ fn is_variable(entry: &[u8]) -> bool {
 pub(crate) struct HandedOver {
     fd: RawFd,
     way_back: Option<OwnedFd>,
+    /// What an execution needs that leads back.
+    one_thread: OneThread,
 }
 
 impl HandedOver {
     /// None for a start as any other. The variable is for nobody else.
-    pub(crate) fn find(environment: &mut Environment) -> Result<Option<Self>, Error> {
+    pub(crate) fn find(environment: &mut Environment, one_thread: OneThread) -> Result<Option<Self>, Error> {
         let Some(value) = environment.get(VARIABLE).map(<[u8]>::to_vec) else { return Ok(None) };
         environment.remove(VARIABLE);
         let numbers: Option<Vec<RawFd>> =
@@ -290,7 +301,7 @@ impl HandedOver {
         if let Some(way_back) = &way_back {
             sys::set_close_on_exec(way_back.as_raw_fd(), CloseOnExec::Yes);
         }
-        Ok(Some(Self { fd, way_back }))
+        Ok(Some(Self { fd, way_back, one_thread }))
     }
 
     pub(crate) fn read(&self) -> Result<State, Error> {
@@ -302,10 +313,10 @@ impl HandedOver {
     pub(crate) fn go_back(&self, error: &Error) {
         let Some(way_back) = &self.way_back else { return };
         stderr::say(error.message());
-        let path = c_string(format!("/proc/self/fd/{}", way_back.as_raw_fd()).as_bytes());
+        let path = c_string(Process::Own.descriptor(way_back.as_raw_fd()).path().as_os_str().as_bytes());
         // It has no other way back than itself.
         let variable = format!("{VARIABLE}={},{}", self.fd, way_back.as_raw_fd());
-        execute(&path, &own_arguments(), &variable, &[way_back.as_raw_fd()]);
+        execute(&path, &own_arguments(), &variable, &[way_back.as_raw_fd()], self.one_thread);
     }
 
     /// Everything has been taken over. Where this is the way back, the process is still named after its descriptor.
@@ -314,7 +325,7 @@ impl HandedOver {
         if let Some(name) = program.as_ref().and_then(|(path,)| path.rsplit(|&byte| byte == b'/').next()) {
             let _ = nix::sys::prctl::set_name(&c_string(name));
         }
-        // SAFETY: the descriptor is nobody else's.
+        // SAFETY: the program that was here before has left it open for this, and `self` goes here.
         #[expect(unsafe_code)]
         drop(unsafe { sys::take(self.fd) });
     }
@@ -324,8 +335,7 @@ impl HandedOver {
 fn read_sealed(fd: RawFd) -> Result<State, Error> {
     let failed = |error: std::io::Error| Error::system(&[b"the state can't be read:"], error);
     // By its name, as the descriptor's position is shared with whoever has it, too.
-    let path = format!("/proc/self/fd/{fd}");
-    let file = OpenOptions::new().read(true).open(path).map_err(failed)?;
+    let file = File::open(Process::Own.descriptor(fd).path()).map_err(failed)?;
     let seals = fcntl(&file, FcntlArg::F_GET_SEALS).map_or(SealFlag::empty(), SealFlag::from_bits_truncate);
     if !seals.contains(SealFlag::F_SEAL_WRITE) {
         return Err(Error::rule(&[b"the state can't be read: it is not sealed"]));
@@ -343,25 +353,12 @@ pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce(&
         state.require::<(Vec<u8>,)>("token").map(|(token,)| token)
     });
     let said = token.as_ref().map_or_else(Error::message, Clone::clone);
-    let file = OpenOptions::new().write(true).open(format!("/proc/self/fd/{answer}"));
+    let file = OpenOptions::new().write(true).open(Process::Own.descriptor(answer).path());
     let is_said = file.and_then(|mut file| file.write_all(&said)).is_ok();
     u8::from(token.is_err() || !is_said)
 }
 
 /// The command line that this process was started with.
 fn own_arguments() -> Vec<CString> {
-    let arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
-    arguments.split_terminator_nul().map(c_string).collect()
-}
-
-trait SplitNul {
-    fn split_terminator_nul(&self) -> impl Iterator<Item = &[u8]>;
-}
-
-impl SplitNul for Vec<u8> {
-    /// The strings of /proc, each of which ends in a NUL.
-    fn split_terminator_nul(&self) -> impl Iterator<Item = &[u8]> {
-        let text = self.strip_suffix(b"\0").unwrap_or(self);
-        text.split(|&byte| byte == 0).filter(move |_| !self.is_empty())
-    }
+    Process::Own.arguments().unwrap_or_default().iter().map(|argument| c_string(argument)).collect()
 }

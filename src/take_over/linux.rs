@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::control::{catches_usr2, has_signal};
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::pid_file::ForeignPidFile;
+use crate::proc::{Process, program_path};
 use crate::start::check_state;
 use crate::state::VARIABLE;
 use crate::stderr::say;
 use crate::sys::{self, OneThread, Pid};
-use crate::system::signals::block_all;
 use crate::take_over::predecessor::Predecessor;
 use crate::take_over::tracee::{Tracee, word};
 
@@ -41,12 +40,12 @@ pub fn take_over(pid_file: &Path) -> Result<(), Error> {
         Error::system(&[b"not taken over: process ", pid.to_string().as_bytes(), b" may not be traced:"], errno)
     };
     // Where this is refused, everything else is, in other words.
-    fs::read_link(format!("/proc/{pid}/exe")).map_err(|_| untraceable(Errno::EPERM))?;
+    fs::read_link(Process::Pid(pid).executable()).map_err(|_| untraceable(Errno::EPERM))?;
     let program = own_program(pid).map_err(refusal)?;
     let predecessor = Predecessor::look(pid, pid_file).map_err(refusal)?;
 
     // What stops this program now leaves the other one stopped.
-    let _blocked = block_all();
+    let _blocked = sys::block_all();
     let failed = |errno| match errno {
         Errno::ESRCH => gone(),
         errno => untraceable(errno),
@@ -74,12 +73,10 @@ fn refusal(error: Error) -> Error {
 
 /// This program's file, by the path that it was executed by, which has to lead to it for the other process, too.
 fn own_program(pid: Pid) -> Result<PathBuf, Error> {
-    let path = sys::program_path().unwrap_or_default();
+    let path = program_path().unwrap_or_default();
     let path = std::path::absolute(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))).unwrap_or_default();
-    let own = FileId::of(Path::new("/proc/self/exe"));
-    let there = FileId::of(
-        &Path::new("/proc").join(pid.to_string()).join("root").join(path.strip_prefix("/").unwrap_or(&path)),
-    );
+    let own = FileId::of(&Process::Own.executable());
+    let there = FileId::of(&Process::Pid(pid).seen(&path));
     if own.is_none() || there != own {
         let name = path.as_os_str().as_bytes();
         return Err(Error::rule(&[
@@ -174,7 +171,7 @@ impl Room<'_> {
 /// Until this program has its handlers there, and the signals that it catches come through. CHLD is never blocked then.
 fn wait_for_arrival(pid: Pid) -> Option<()> {
     let end = Instant::now() + ARRIVAL;
-    while !catches_usr2(pid) || has_signal(pid, "SigBlk:", libc::SIGCHLD) {
+    while !Process::Pid(pid).catches(libc::SIGUSR2) || Process::Pid(pid).blocks(libc::SIGCHLD) {
         if Instant::now() >= end || sys::kill(pid, 0) == Err(Errno::ESRCH) {
             return None;
         }

@@ -4,14 +4,15 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use libc::c_long;
 use nix::errno::Errno;
-use nix::unistd::{SysconfVar, sysconf};
 
 use crate::cli::{self, Action};
 use crate::environment::{Environment, envdir};
@@ -20,9 +21,10 @@ use crate::files::file_id::FileId;
 use crate::files::status_file;
 use crate::listeners::adopted::{Foreign, adopt};
 use crate::options::{Options, Readiness};
+use crate::proc::Process;
+use crate::proc::descendants::children_of;
 use crate::readiness::look_for_waits;
 use crate::state::{State, VARIABLE};
-use crate::sys::descendants::{self, children_of, is_zombie};
 use crate::sys::{OneThread, Pid};
 
 /// How long the current worker may take to be seen waiting: it may be busy with a request.
@@ -43,12 +45,10 @@ pub(super) struct Predecessor {
 impl Predecessor {
     /// Looks at it, and refuses what can't be taken over, as far as that can be known before it is touched.
     pub(super) fn look(pid: Pid, pid_file: &Path) -> Result<Self, Error> {
-        let strings = |name: &str| -> Result<Vec<Vec<u8>>, Error> {
-            let text = read(pid, name)?;
-            let text = text.strip_suffix(b"\0").unwrap_or(&text);
-            Ok(if text.is_empty() { Vec::new() } else { text.split(|&byte| byte == 0).map(<[u8]>::to_vec).collect() })
-        };
-        let arguments = arguments_of(&strings("cmdline")?, &read(pid, "comm")?)?;
+        let process = Process::Pid(pid);
+        let unreadable = |name: &'static str| move |error| unreadable(process, name, error);
+        let command = process.arguments().map_err(unreadable("cmdline"))?;
+        let arguments = arguments_of(&command, &process.name().map_err(unreadable("comm"))?)?;
         let parsed = cli::parse(arguments.iter().cloned().map(OsString::from_vec).collect());
         let options = match parsed {
             Ok(Action::Start(options) | Action::RestartOrStart { options, .. }) => options,
@@ -62,20 +62,20 @@ impl Predecessor {
         }
         // Another word size, and other system calls.
         let mut program = [0; 5];
-        let is_read = fs::File::open(format!("/proc/{pid}/exe"))
+        let is_read = fs::File::open(process.executable())
             .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut program));
         if is_read.is_ok() && program != *b"\x7fELF\x02" {
             return Err(Error::rule(&[b"it is no program of 64 bits"]));
         }
-        if children(&format!("/proc/{pid}/task")) > 1 {
+        if Process::threads_of(pid).count() > 1 {
             return Err(Error::rule(&[b"it has more than one thread"]));
         }
-        let tracer = status_line(pid, "TracerPid:")?;
+        let tracer = process.status("TracerPid").map_err(unreadable("status"))?;
         if tracer != "0" {
             return Err(Error::rule(&[b"it is traced by process ", tracer.as_bytes()]));
         }
         let lock = lock_of(pid, pid_file)?;
-        let environment = strings("environ")?;
+        let environment = process.environment().map_err(unreadable("environ"))?;
         let environment = environment.into_iter().filter(|entry| !entry.starts_with(VARIABLE.as_bytes())).collect();
         Ok(Self { pid, options, arguments, environment, lock })
     }
@@ -129,8 +129,8 @@ impl Predecessor {
 
     /// FPE is ignored by perl and XFSZ by ours, hardly ever by who has started it.
     fn add_signals(&self, blocked: u64, state: &mut State) -> Result<(), Error> {
-        let ignored = status_line(self.pid, "SigIgn:")?;
-        let ignored = u64::from_str_radix(&ignored, 16).unwrap_or(0);
+        let process = Process::Pid(self.pid);
+        let ignored = process.signals("SigIgn").map_err(|error| unreadable(process, "status", error))?;
         let bit = |signal: i32| 1_u64 << (signal - 1);
         (1..=64)
             .filter(|&signal| blocked & bit(signal) != 0)
@@ -147,7 +147,7 @@ impl Predecessor {
         state.add("pid-file", &(self.lock,));
         let is_file = self.options.log_file.as_ref().is_some_and(|name| {
             !name.as_bytes().trim_ascii_start().starts_with(b"|")
-                && fs::metadata(format!("/proc/{}/fd/2", self.pid)).is_ok_and(|metadata| metadata.is_file())
+                && Process::Pid(self.pid).descriptor(2).metadata().is_some_and(|metadata| metadata.is_file())
         });
         state.add("log-file", &(is_file,));
         if let Some(path) = &self.options.status_file {
@@ -170,44 +170,26 @@ impl Predecessor {
 
     /// A path as the process sees it.
     fn seen(&self, path: &Path) -> PathBuf {
-        let process = Path::new("/proc").join(self.pid.to_string());
-        match path.strip_prefix("/") {
-            Ok(path) => process.join("root").join(path),
-            Err(_) => process.join("cwd").join(path),
-        }
+        Process::Pid(self.pid).seen(path)
     }
 
     /// Its sockets that its children inherit, as listeners do.
     fn sockets(&self) -> Result<Vec<Foreign>, Error> {
         let failed = |errno| Error::system(&[b"its descriptors can't be fetched:"], errno);
         // SAFETY: the call touches no memory of ours, and gives a new descriptor.
-        let process = unsafe {
-            let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, self.pid, 0)).map_err(failed)?;
-            OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap_or(-1))
-        };
-        let links = fs::read_dir(format!("/proc/{}/fd", self.pid))
+        let process = unsafe { new_descriptor(libc::syscall(libc::SYS_pidfd_open, self.pid, 0)) }.map_err(failed)?;
+        let descriptors = Process::Pid(self.pid)
+            .descriptors()
             .map_err(|error| Error::system(&[b"its descriptors can't be read:"], error))?;
-        let numbers = links.flatten().filter_map(|link| {
-            let is_socket =
-                fs::read_link(link.path()).is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"socket:"));
-            link.file_name().to_str()?.parse::<RawFd>().ok().filter(|_| is_socket)
-        });
         let mut sockets = Vec::new();
-        for number in numbers.filter(|number| !self.is_closed_on_exec(*number)) {
+        for descriptor in descriptors.filter(|fd| fd.socket().is_some() && !fd.is_closed_on_exec()) {
+            let number = descriptor.number;
             // SAFETY: as above.
-            let fd = unsafe {
-                let fd = libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0);
-                OwnedFd::from_raw_fd(RawFd::try_from(Errno::result(fd).map_err(failed)?).unwrap_or(-1))
-            };
+            let fd = unsafe { new_descriptor(libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), number, 0)) };
+            let fd = fd.map_err(failed)?;
             sockets.push(Foreign { number, fd });
         }
         Ok(sockets)
-    }
-
-    fn is_closed_on_exec(&self, number: RawFd) -> bool {
-        let info = fs::read_to_string(format!("/proc/{}/fdinfo/{number}", self.pid)).unwrap_or_default();
-        let flags = info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
-        flags.is_none_or(|flags| flags & libc::O_CLOEXEC != 0)
     }
 
     /// Its workers that live, by their generations: from the status file, otherwise from what they were started with.
@@ -219,15 +201,15 @@ impl Predecessor {
             workers.extend(listed.filter(|(_, pid)| children.contains(pid)));
         } else {
             for pid in children {
-                let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                let environment = Process::Pid(pid).environment().unwrap_or_default();
                 // Many servers write over it, so that no variable is left.
-                let is_there = environment.split(|&byte| byte == 0).any(|entry| entry.contains(&b'='));
-                if !is_there && !is_zombie(pid) {
+                let is_there = environment.iter().any(|entry| entry.contains(&b'='));
+                if !is_there && !Process::Pid(pid).is_zombie() {
                     let sentence =
                         format!("the generation of process {pid} is not to be known: there is no status file");
                     return Err(Error::Rule(sentence.into()));
                 }
-                let mut variables = environment.split(|&byte| byte == 0);
+                let mut variables = environment.iter();
                 let generation = variables.find_map(|entry| entry.strip_prefix(b"SERVER_STARTER_GENERATION="));
                 let generation = generation.and_then(|text| str::from_utf8(text).ok()?.parse().ok());
                 workers.extend(generation.map(|generation| (generation, pid)));
@@ -235,10 +217,20 @@ impl Predecessor {
         }
         workers.sort_unstable();
         match workers.last() {
-            Some(&(_, pid)) if is_zombie(pid) => Err(Error::rule(&[b"its current worker is dead"])),
+            Some(&(_, pid)) if Process::Pid(pid).is_zombie() => Err(Error::rule(&[b"its current worker is dead"])),
             _ => Ok(workers),
         }
     }
+}
+
+/// What a system call has opened.
+///
+/// # Safety
+/// `result` is that of a call which gives a new descriptor, or -1.
+unsafe fn new_descriptor(result: c_long) -> Result<OwnedFd, Errno> {
+    let number = RawFd::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: as the caller has promised, nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// The arguments behind the program: without perl, its options and the script.
@@ -266,39 +258,20 @@ fn arguments_of(command: &[Vec<u8>], comm: &[u8]) -> Result<Vec<Vec<u8>>, Error>
     Err(strange())
 }
 
-fn read(pid: Pid, name: &str) -> Result<Vec<u8>, Error> {
-    let path = format!("/proc/{pid}/{name}");
-    fs::read(&path).map_err(|error| Error::system(&[path.as_bytes(), b":"], error))
-}
-
-fn status_line(pid: Pid, name: &str) -> Result<String, Error> {
-    let status = String::from_utf8_lossy(&read(pid, "status")?).into_owned();
-    Ok(status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned())
-}
-
-fn children(directory: &str) -> usize {
-    fs::read_dir(directory).map_or(0, Iterator::count)
+fn unreadable(process: Process, name: &str, error: io::Error) -> Error {
+    Error::system(&[process.path(name).as_os_str().as_bytes(), b":"], error)
 }
 
 /// The descriptor of the pid file that the process has locked.
 fn lock_of(pid: Pid, pid_file: &Path) -> Result<RawFd, Error> {
     let wanted = FileId::of(pid_file);
-    let links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let mut numbers = links.filter_map(|link| link.file_name().to_str()?.parse::<RawFd>().ok());
-    let found = numbers.find(|number| {
-        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
-        let is_locked =
-            info.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK") && line.contains("WRITE"));
-        is_locked && FileId::of(Path::new(&format!("/proc/{pid}/fd/{number}"))) == wanted
-    });
+    let mut descriptors = Process::Pid(pid).descriptors().into_iter().flatten();
+    let found = descriptors.find(|fd| fd.has_lock() && FileId::of(&fd.path()) == wanted).map(|fd| fd.number);
     found.ok_or_else(|| Error::rule(&[b"it has not locked the pid file"]))
 }
 
 /// When a process was started, on the clock of the life cycle. That of /proc goes on while the machine sleeps, which is
 /// left out of account.
 fn start_of(pid: Pid) -> Result<Duration, Error> {
-    let ticks = descendants::start_of(pid).ok_or_else(|| Error::rule(&[b"its worker is gone"]))?;
-    let per_second =
-        sysconf(SysconfVar::CLK_TCK).ok().flatten().and_then(|ticks| u64::try_from(ticks).ok()).unwrap_or(100);
-    Ok(Duration::from_millis(ticks * 1000 / per_second))
+    Process::Pid(pid).started().ok_or_else(|| Error::rule(&[b"its worker is gone"]))
 }

@@ -6,14 +6,14 @@
 
 #![allow(unsafe_code)]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use libc::{c_int, c_long, c_ulong, c_void, iovec};
 use nix::errno::Errno;
 
-use crate::sys::Pid;
+use crate::proc::{Pid, Process};
 use crate::take_over::registers::{self, Registers};
 
 /// How often a process that doesn't wait is looked at.
@@ -43,7 +43,7 @@ impl Tracee {
     /// # Errors
     /// `EPERM` if it may not be traced, or somebody else traces it.
     pub(super) fn seize(pid: Pid) -> Result<Self, Errno> {
-        let memory = OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem"));
+        let memory = Process::Pid(pid).memory(OpenOptions::new().read(true).write(true));
         let memory = memory.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
         let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXEC;
         let tracee = Self { pid, memory, stopped: None, scratch: None, is_blocking: false };
@@ -161,7 +161,7 @@ impl Tracee {
 
     /// Whether the kernel says that it sleeps in such a call.
     fn is_waiting(&self) -> Result<bool, Errno> {
-        let text = fs::read_to_string(format!("/proc/{}/syscall", self.pid));
+        let text = Process::Pid(self.pid).system_call();
         let text = text.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
         let number = text.split(' ').next().and_then(|word| word.trim().parse().ok());
         Ok(number.is_some_and(is_idle_call))

@@ -1,4 +1,4 @@
-//! `--ready=accepting`: whether a worker waits for connections, as /proc shows it.
+//! `--ready=accepting`: whether a worker waits for connections, as the kernel shows it.
 //!
 //! Of a thread that sleeps in a system call, the kernel tells which call that is and its arguments. If they name a
 //! listener, or a set that has one in it, the worker is ready. One that has so much to do that it never waits for more
@@ -6,10 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Read;
-use std::os::fd::{AsFd, RawFd};
-use std::path::Path;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use libc::ino_t;
@@ -17,13 +14,14 @@ use nix::sys::stat::fstat;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
+use crate::proc::descendants::with_descendants;
+use crate::proc::{Descriptor, Process, Target};
 use crate::readiness::Watch;
-use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, LONGEST_SET, awaited};
+use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, awaited};
 use crate::readiness::linux::connections::Connections;
 use crate::readiness::linux::permission::try_to_look;
-use crate::sets::set_of;
-use crate::sys::descendants::{threads, with_descendants};
-use crate::sys::{OneThread, Pid, stop_request};
+use crate::stop_request;
+use crate::sys::{OneThread, Pid};
 
 /// The shortest time between two looks at a worker.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -104,10 +102,10 @@ impl Accepting {
     fn is_waiting(&self, process: Pid) -> bool {
         // Threads share their descriptors.
         let mut known = BTreeMap::new();
-        self.unless_interrupted(threads(process)).any(|thread| {
-            let awaited = awaited(&thread).unwrap_or_default().into_iter();
+        self.unless_interrupted(Process::threads_of(process)).any(|thread| {
+            let awaited = awaited(thread).unwrap_or_default().into_iter();
             self.unless_interrupted(awaited)
-                .any(|fd| *known.entry(fd).or_insert_with(|| self.is_listener(&thread, fd, LEVELS)))
+                .any(|fd| *known.entry(fd).or_insert_with(|| self.is_listener(thread.descriptor(fd), LEVELS)))
         })
     }
 
@@ -121,7 +119,8 @@ impl Accepting {
         let mut others = self.others.borrow_mut();
         let all = self.unless_interrupted(processes.iter()).flat_map(|&process| sockets_of(process));
         let all = self.unless_interrupted(all);
-        let new = set_of(all.filter(|inode| !self.inodes.contains(inode) && !others.contains(inode)));
+        let mut new = BTreeSet::new();
+        new.extend(all.filter(|inode| !self.inodes.contains(inode) && !others.contains(inode)));
         if new.is_empty() {
             return false;
         }
@@ -132,27 +131,22 @@ impl Accepting {
         is_there
     }
 
-    /// Whether `fd` of `thread` is a listener, or an epoll set with one in it. `levels`: of sets in sets.
-    fn is_listener(&self, thread: &Path, fd: RawFd, levels: u8) -> bool {
-        let Ok(target) = fs::read_link(thread.join(format!("fd/{fd}"))) else { return false };
-        let is_epoll_set = target == Path::new("anon_inode:[eventpoll]");
-        socket_inode(&target).is_some_and(|inode| self.inodes.contains(&inode))
-            || is_epoll_set && levels > 0 && self.epoll_set_has_listener(thread, fd, levels - 1)
+    /// Whether a descriptor is a listener, or an epoll set with one in it. `levels`: of sets in sets.
+    fn is_listener(&self, descriptor: Descriptor, levels: u8) -> bool {
+        match descriptor.target() {
+            Some(Target::Socket(inode)) => self.inodes.contains(&inode),
+            Some(Target::EpollSet) => levels > 0 && self.epoll_set_has_listener(descriptor, levels - 1),
+            _ => false,
+        }
     }
 
-    fn epoll_set_has_listener(&self, thread: &Path, fd: RawFd, levels: u8) -> bool {
-        let mut list = Vec::new();
-        if let Ok(file) = File::open(thread.join(format!("fdinfo/{fd}"))) {
-            let _ = file.take(LONGEST_SET as u64).read_to_end(&mut list);
-        }
+    fn epoll_set_has_listener(&self, set: Descriptor, levels: u8) -> bool {
         // A member has the number under which it was added, perhaps by another process; the inode is what counts. Linux
         // before 4.13 doesn't tell it.
-        String::from_utf8_lossy(&list).lines().filter_map(EpollMember::parse).filter(|member| member.is_for_input).any(
-            |member| {
-                member.inode.is_some_and(|inode| self.inodes.contains(&inode))
-                    || self.is_listener(thread, member.fd, levels)
-            },
-        )
+        set.info().lines().filter_map(EpollMember::parse).filter(|member| member.is_for_input).any(|member| {
+            member.inode.is_some_and(|inode| self.inodes.contains(&inode))
+                || self.is_listener(set.sibling(member.fd), levels)
+        })
     }
 }
 
@@ -183,14 +177,8 @@ fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
-/// From where the link of a descriptor points to: `socket:[INODE]`.
-fn socket_inode(target: &Path) -> Option<ino_t> {
-    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-}
-
 fn sockets_of(process: Pid) -> impl Iterator<Item = ino_t> {
-    let descriptors = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
-    descriptors.filter_map(|descriptor| socket_inode(&fs::read_link(descriptor.path()).ok()?))
+    Process::Pid(process).descriptors().into_iter().flatten().filter_map(Descriptor::socket)
 }
 
 #[cfg(test)]
@@ -428,7 +416,7 @@ mod tests {
         let accepting = Accepting::new([&listener], OneThread::assume()).unwrap();
         assert!(!accepting.is_accepting(worker.pid()));
         BufReader::new(worker.0.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
-        let call = || fs::read_to_string(format!("/proc/{}/syscall", worker.pid())).unwrap();
+        let call = || Process::Pid(worker.pid()).system_call().unwrap();
         wait_until("a worker that sleeps", || call() != "running\n");
         assert!(!accepting.is_accepting(worker.pid()));
     }

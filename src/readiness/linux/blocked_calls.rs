@@ -1,20 +1,19 @@
-//! Which descriptors a sleeping thread waits on, as /proc shows its system call.
+//! Which descriptors a sleeping thread waits on, as the kernel shows its system call.
 
-use std::fs::{self, File};
+use std::fs::OpenOptions;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use libc::{c_int, c_long, ino_t};
 
-/// No more is read of a poll or select set, or of the list of an epoll set. Ten thousand descriptors take less.
-pub(super) const LONGEST_SET: usize = 1 << 20;
+use crate::proc::Process;
+
+/// No more is read of a poll or select set. Ten thousand descriptors take less.
+const LONGEST_SET: usize = 1 << 20;
 
 /// The descriptors on which a thread waits for input; None if it does something else, or runs.
-pub(super) fn awaited(thread: &Path) -> Option<Vec<RawFd>> {
-    let call = fs::read_to_string(thread.join("syscall")).ok()?;
-    // The number, six arguments, and two addresses. A thread that isn't in a call has the number -1, and one that
-    // doesn't sleep is just `running`.
+pub(super) fn awaited(thread: Process) -> Option<Vec<RawFd>> {
+    let call = thread.system_call().ok()?;
     let mut words = call.split_whitespace();
     let number: c_long = words.next()?.parse().ok()?;
     let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
@@ -82,10 +81,11 @@ fn count(argument: u64) -> usize {
 
 /// `count` things of `size` from the memory of a process, or fewer: select may be given more descriptors than its set
 /// has room for, and then the memory may end before.
-fn read_memory(thread: &Path, address: u64, count: usize, size: usize) -> Vec<u8> {
+fn read_memory(thread: Process, address: u64, count: usize, size: usize) -> Vec<u8> {
     let length = count.saturating_mul(size).min(LONGEST_SET);
     let mut bytes = vec![0; length];
-    let read = File::open(thread.join("mem")).and_then(|memory| memory.read_at(&mut bytes, address));
+    let memory = thread.memory(OpenOptions::new().read(true));
+    let read = memory.and_then(|memory| memory.read_at(&mut bytes, address));
     bytes.truncate(read.unwrap_or(0));
     bytes
 }

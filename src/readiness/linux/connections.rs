@@ -1,64 +1,53 @@
-//! Which sockets are connections to the listeners, as the kernel tells it. Linux only.
+//! Finds out from the kernel which sockets are connections to the listeners. Linux only.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, ino_t};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrStorage, getsockname, getsockopt, recv, send,
-    socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
-/// Knows where the listeners take connections.
+use crate::listeners::Address;
+use crate::proc::{UnixSocket, unix_sockets};
+
+/// Where the listeners take connections.
 pub(super) struct Connections {
-    /// At TCP ports.
+    /// TCP ports.
     ports: Vec<u16>,
-    /// Under names of unix sockets.
-    names: Vec<String>,
+    /// Names of unix sockets. A connection has that of its listener.
+    names: Vec<Vec<u8>>,
 }
 
 impl Connections {
     /// `inodes` are those of the listeners' sockets.
     pub(super) fn to(listeners: &[impl AsFd], inodes: &[ino_t]) -> Self {
         Self {
-            ports: listeners.iter().filter_map(tcp_port).collect(),
-            names: unix_sockets().filter(|(inode, _)| inodes.contains(inode)).map(|(_, name)| name).collect(),
+            ports: listeners.iter().filter_map(|fd| Address::of_listener(fd).ok()??.tcp_port()).collect(),
+            names: unix_sockets()
+                .filter(|socket| inodes.contains(&socket.inode) && !socket.name.is_empty())
+                .map(|socket| socket.name)
+                .collect(),
         }
     }
 
     /// Whether one of the sockets is a connection.
     pub(super) fn have_one_of(&self, sockets: &BTreeSet<ino_t>) -> bool {
         let is_unix_connection =
-            |(inode, name): (ino_t, String)| sockets.contains(&inode) && self.names.contains(&name);
+            |socket: UnixSocket| sockets.contains(&socket.inode) && self.names.contains(&socket.name);
         self.ports.iter().flat_map(|&port| tcp_connections(port)).any(|inode| sockets.contains(&inode))
             || !self.names.is_empty() && unix_sockets().any(is_unix_connection)
     }
 }
 
-/// Of a listener for TCP.
-fn tcp_port(listener: &impl AsFd) -> Option<u16> {
-    let is_for_connections = getsockopt(listener, sockopt::AcceptConn).ok()?;
-    let address: SockaddrStorage = getsockname(listener.as_fd().as_raw_fd()).ok()?;
-    let port = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
-        (Some(address), _) => address.port(),
-        (_, Some(address)) => address.port(),
-        _ => return None,
-    };
-    is_for_connections.then_some(port)
-}
-
-/// The sockets of all processes that have this port and a peer; those that have not been accepted are 0.
+/// The sockets of all processes that have this port and a peer, by inode; 0 for those that have not been accepted.
 fn tcp_connections(port: u16) -> impl Iterator<Item = ino_t> {
     [libc::AF_INET, libc::AF_INET6]
         .into_iter()
         .flat_map(move |family| ask_for_connections(family, port).unwrap_or_default())
 }
 
-/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp would tell it too, but with all connections that have just ended,
-/// for which it takes a tenth of a second on a busy system.
+/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp has the same answer, but also lists all connections that have just
+/// ended, which takes a tenth of a second on a busy system.
 fn ask_for_connections(family: c_int, port: u16) -> Result<Vec<ino_t>, Errno> {
     let kernel =
         socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
@@ -92,7 +81,7 @@ fn request_for_connections(family: c_int, port: u16) -> [u8; 72] {
     request
 }
 
-/// Reads messages of an `nlmsghdr` and an `inet_diag_msg`. False at the end of the answer, or after an error.
+/// Reads messages, each an `nlmsghdr` and an `inet_diag_msg`. False at the end of the answer, or at an error.
 fn read_answer(mut messages: &[u8], inodes: &mut Vec<ino_t>) -> bool {
     while let Some((header, message)) = messages.split_first_chunk::<16>() {
         let &[a, b, c, d, type_0, type_1, ..] = header;
@@ -105,20 +94,6 @@ fn read_answer(mut messages: &[u8], inodes: &mut Vec<ino_t>) -> bool {
         messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     true
-}
-
-/// The sockets of all processes that have a name. A connection has that of its listener.
-fn unix_sockets() -> impl Iterator<Item = (ino_t, String)> {
-    let lines = File::open("/proc/net/unix").into_iter().flat_map(|table| BufReader::new(table).split(b'\n'));
-    lines.map_while(Result::ok).filter_map(|line| unix_socket(&String::from_utf8_lossy(&line)))
-}
-
-/// From a line `ADDRESS: USERS PROTOCOL FLAGS TYPE STATE INODE NAME`; None for the heading.
-fn unix_socket(line: &str) -> Option<(ino_t, String)> {
-    let mut words = line.split_whitespace().skip(6);
-    let inode = words.next()?.parse().ok()?;
-    let name: Vec<_> = words.collect();
-    (!name.is_empty()).then(|| (inode, name.join(" ")))
 }
 
 #[cfg(test)]
@@ -139,18 +114,5 @@ mod tests {
         assert!(!read_answer(&[message(SOCK_DIAG, 3), message(3, 4)].concat(), &mut inodes));
         assert!(read_answer(&[0; 15], &mut inodes));
         assert_eq!(inodes, [1, 2, 3]);
-    }
-
-    #[test]
-    fn lines_about_unix_sockets() {
-        let named = |name: &str| Some((4711, name.to_owned()));
-        let table = [
-            ("00000000f1: 00000002 00000000 00010000 0001 01  4711 /run/a socket", named("/run/a socket")),
-            ("00000000f1: 00000003 00000000 00000000 0001 03  4711", None),
-            ("Num       RefCount Protocol Flags    Type St Inode Path", None),
-        ];
-        for (line, expected) in table {
-            assert_eq!(unix_socket(line), expected, "{line}");
-        }
     }
 }

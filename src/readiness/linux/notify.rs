@@ -22,10 +22,11 @@ use nix::unistd::{UnlinkatFlags, geteuid, mkdtemp, unlinkat};
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::proc::Process;
+use crate::proc::descendants::descends_from;
 use crate::readiness::Watch;
 use crate::state::State;
 use crate::stderr::say;
-use crate::sys::descendants::descends_from;
 use crate::sys::{self, CloseOnExec, Lock, Locked, Pid};
 
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.
@@ -286,8 +287,8 @@ impl Socket {
         let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
         // ORDER: before anybody can send, as the kernel notes the sender when it sends.
         setsockopt(&fd, sockopt::PassCred, &true)?;
-        let path = format!("/proc/self/fd/{}/{name}", directory.lock.as_raw_fd());
-        sys::bind_unix(&fd, path.as_bytes())?;
+        let path = Process::Own.descriptor(directory.lock.as_raw_fd()).path().join(name);
+        sys::bind_unix(&fd, path.as_os_str().as_bytes())?;
         // A worker may have changed its user by the time it is ready. Nobody is told the name before.
         let everybody = Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO;
         fchmodat(&*directory.lock, name, everybody, FchmodatFlags::FollowSymlink)?;

@@ -1,13 +1,15 @@
 //! Whether this process may look at its workers.
 
-use std::fs::{self, File};
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::error::Error;
+use crate::proc::Process;
 use crate::sys::{self, Fork, OneThread, Pid};
 
 /// Forks a process that stands still, and reads what will be read of workers.
@@ -51,14 +53,15 @@ fn stand_still(mut parent: UnixStream) -> ! {
 }
 
 /// Whether the kernel shows what only a debugger may see. All else that is read needs less.
-fn is_readable(process: Pid) -> Result<(), Error> {
-    let syscall = format!("/proc/{process}/syscall");
-    let memory = format!("/proc/{process}/mem");
+fn is_readable(pid: Pid) -> Result<(), Error> {
+    let process = Process::Pid(pid);
+    let memory = process.memory(OpenOptions::new().read(true));
     // The right to the first is checked when it is read, that to the other when it is opened.
-    for (path, outcome) in [(&syscall, fs::read(&syscall).map(drop)), (&memory, File::open(&memory).map(drop))] {
+    for (name, outcome) in [("syscall", process.system_call().map(drop)), ("mem", memory.map(drop))] {
+        let path = process.path(name);
         let sentence =
             b"--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): failed to read ";
-        outcome.map_err(|error| Error::system(&[sentence, path.as_bytes(), b":"], error))?;
+        outcome.map_err(|error| Error::system(&[sentence, path.as_os_str().as_bytes(), b":"], error))?;
     }
     Ok(())
 }

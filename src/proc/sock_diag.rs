@@ -1,9 +1,9 @@
-//! The queues of sockets, as the kernel tells them by `sock_diag(7)`, which needs no right. Linux only.
+//! The queues of sockets, as the kernel tells them by `sock_diag(7)`, which needs no right.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 
-use libc::c_int;
+use libc::{c_int, ino_t};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
@@ -33,7 +33,7 @@ const LISTENING: u32 = 1 << 10;
 const CLOSED: u32 = 1 << 7;
 
 /// The queues of all listeners, by inode.
-pub(crate) fn queues() -> BTreeMap<u64, Queue> {
+pub(crate) fn queues() -> BTreeMap<ino_t, Queue> {
     let mut queues = BTreeMap::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
         for (protocol, states) in [(libc::IPPROTO_TCP, LISTENING), (libc::IPPROTO_UDP, CLOSED)] {
@@ -111,7 +111,7 @@ fn unix_request() -> Vec<u8> {
 }
 
 /// From an `inet_diag_msg`.
-fn inet_queue(message: &[u8], is_tcp: bool) -> Option<(u64, Queue)> {
+fn inet_queue(message: &[u8], is_tcp: bool) -> Option<(ino_t, Queue)> {
     let inode = u32_at(message, 68)?;
     let refused = attribute(message.get(72..)?, MEMORY).and_then(|memory| u32_at(memory, 4 * DROPS));
     let limit = if is_tcp { u32_at(message, 60) } else { None };
@@ -119,7 +119,7 @@ fn inet_queue(message: &[u8], is_tcp: bool) -> Option<(u64, Queue)> {
 }
 
 /// From a `unix_diag_msg`.
-fn unix_queue(message: &[u8]) -> Option<(u64, Queue)> {
+fn unix_queue(message: &[u8]) -> Option<(ino_t, Queue)> {
     let inode = u32_at(message, 4)?;
     let lengths = attribute(message.get(16..)?, LENGTHS)?;
     Some((inode.into(), Queue { waiting: u32_at(lengths, 0)?, limit: u32_at(lengths, 4), refused: None }))

@@ -1,15 +1,15 @@
-//! What workers are told of the listeners: `SERVER_STARTER_PORT`, `LISTEN_FDS`, `LISTEN_FDNAMES`.
+//! What workers are told about the listeners: `SERVER_STARTER_PORT`, `LISTEN_FDS`, `LISTEN_FDNAMES`.
 
 use crate::environment::{Environment, LONGEST_VARIABLE};
 use crate::error::Error;
 use crate::listeners::{Listeners, inherited};
 
 impl Listeners {
-    /// Puts into `environment` what workers are told, by `--listen-fds` also as systemd tells it.
+    /// Puts into `environment` what workers are told, `with_listen_fds` in systemd's form as well.
     pub(crate) fn export(&self, with_listen_fds: bool, environment: &mut Environment) {
         environment.set("SERVER_STARTER_PORT", self.variable());
         if with_listen_fds {
-            // Some of it may be left over from another hand-over, and would be taken for a part of this one.
+            // Variables of an earlier hand-over may be left, and would be taken for a part of this one.
             inherited::forget(environment);
             environment.set("LISTEN_FDS", self.listen_fds());
             environment.set("LISTEN_FDNAMES", self.listen_fdnames());
@@ -33,20 +33,21 @@ impl Listeners {
         self.entries.len().to_string().into()
     }
 
-    /// The value of `LISTEN_FDNAMES`: of each listener the manager's name, or the one in `SERVER_STARTER_PORT`.
+    /// The value of `LISTEN_FDNAMES`: for each listener the service manager's name, or the one in
+    /// `SERVER_STARTER_PORT`.
     pub(super) fn listen_fdnames(&self) -> Vec<u8> {
         let names = self.entries.iter().map(|entry| to_fd_name(entry.fd_name.as_ref().unwrap_or(&entry.name)));
         names.collect::<Vec<_>>().join(b":".as_slice())
     }
 }
 
-/// What systemd allows: ASCII without control characters and colons, which become `_`, and no more than 255 of them.
+/// A name that systemd allows: at most 255 bytes of ASCII; control characters, colons and what is not ASCII become `_`.
 pub(super) fn to_fd_name(name: &[u8]) -> Vec<u8> {
     let is_allowed = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
     name.iter().take(255).map(|&byte| if is_allowed(byte) { byte } else { b'_' }).collect()
 }
 
-/// `length`: of the value of `SERVER_STARTER_PORT`.
+/// Whether a value of `SERVER_STARTER_PORT` with this `length` is short enough (`env-too-big`).
 pub(super) fn check_length(length: usize) -> Result<(), Error> {
     if "SERVER_STARTER_PORT=".len() + length < LONGEST_VARIABLE {
         return Ok(());

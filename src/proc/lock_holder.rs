@@ -1,40 +1,38 @@
-//! Who holds the lock of a file, as /proc tells it on Linux.
+//! Who holds the lock of a file.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::sys::stat::{major, minor};
-
-use crate::sys::Pid;
+use crate::proc::{Pid, Process};
 
 /// Whether `pid` has taken the flock(2) lock of a file. None if that can't be known, as where /proc is missing, is of
 /// another pid namespace, or doesn't tell of the file.
-pub(super) fn is_held_by(pid: Pid, file: &Metadata) -> Option<bool> {
+pub(crate) fn is_held_by(pid: Pid, file: &Metadata) -> Option<bool> {
     // The list of all locks stops every other lock of the machine for a moment, which takes milliseconds.
     if has_descriptor_with_lock(pid, file) {
         return Some(true);
     }
     let own_pid = std::process::id().to_string();
     (fs::read_link("/proc/self").ok()? == Path::new(&own_pid)).then_some(())?;
-    let device = format!("{:02x}:{:02x}", major(file.dev()), minor(file.dev()));
-    search(&fs::read_to_string("/proc/locks").ok()?, pid, &device, &file.ino().to_string())
+    search(&fs::read_to_string("/proc/locks").ok()?, pid, &device(file.dev()), &file.ino().to_string())
 }
 
 /// Whether a descriptor of `pid` holds it. Only the user of that process, and root, can see that.
 fn has_descriptor_with_lock(pid: Pid, file: &Metadata) -> bool {
     /// More descriptors than these are not looked at: that would take as long.
     const MOST: usize = 256;
-    let links = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    links.take(MOST).any(|link| {
-        let is_same =
-            fs::metadata(link.path()).is_ok_and(|there| (there.dev(), there.ino()) == (file.dev(), file.ino()));
-        is_same && {
-            let info = format!("/proc/{pid}/fdinfo/{}", link.file_name().display());
-            let info = fs::read_to_string(info).unwrap_or_default();
-            info.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK") && line.contains("WRITE"))
-        }
+    Process::Pid(pid).descriptors().into_iter().flatten().take(MOST).any(|descriptor| {
+        let is_same = |there: Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
+        descriptor.metadata().is_some_and(is_same) && descriptor.has_lock()
     })
+}
+
+/// `MAJOR:MINOR`, of a device as stat(2) on Linux packs it.
+fn device(packed: u64) -> String {
+    let major = packed >> 8 & 0xfff | packed >> 32 & 0xffff_f000;
+    let minor = packed & 0xff | packed >> 12 & 0xffff_ff00;
+    format!("{major:02x}:{minor:02x}")
 }
 
 /// In lines like `1: FLOCK  ADVISORY  WRITE PID MAJOR:MINOR:INODE 0 EOF`; who still waits has `->` as its second word.
@@ -61,6 +59,18 @@ fn search(locks: &str, pid: Pid, device: &str, inode: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices() {
+        for (packed, expected) in [(0x801, "08:01"), (0x1f, "00:1f")] {
+            assert_eq!(device(packed), expected);
+        }
+        #[cfg(target_os = "linux")]
+        for packed in [0x801, 0x1f, 0x1234_5678_9abc_def0, u64::MAX] {
+            let (major, minor) = (nix::sys::stat::major(packed), nix::sys::stat::minor(packed));
+            assert_eq!(device(packed), format!("{major:02x}:{minor:02x}"));
+        }
+    }
 
     #[test]
     fn lines_of_the_list() {

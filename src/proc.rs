@@ -1,0 +1,19 @@
+//! What the kernel shows of processes and sockets: /proc, which nothing else opens, and for the queues of sockets
+//! `sock_diag(7)`. Where there is no /proc, nothing is found.
+
+pub(crate) mod descendants;
+mod descriptor;
+pub(crate) mod lock_holder;
+mod process;
+mod program;
+#[cfg(target_os = "linux")]
+pub(crate) mod sock_diag;
+mod tables;
+
+pub(crate) use descriptor::{Descriptor, Target};
+pub(crate) use process::{Process, own_threads};
+pub(crate) use program::program_path;
+pub(crate) use tables::{UnixSocket, unix_sockets, uptime};
+
+/// A process id.
+pub(crate) type Pid = libc::pid_t;

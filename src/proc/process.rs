@@ -1,0 +1,238 @@
+//! One process, or one of its threads, as its directory shows it. What can't be read is not there; it is an error where
+//! somebody is to be told why.
+
+use std::fmt::{self, Display};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::RawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use libc::c_int;
+
+use crate::proc::{Descriptor, Pid};
+
+/// How many ticks of `stat` are a second: the same on all architectures that are in use.
+const USER_HZ: u64 = 100;
+
+/// Whose directory is read.
+#[derive(Clone, Copy)]
+pub(crate) enum Process {
+    /// This process.
+    Own,
+    Pid(Pid),
+    /// A process and one of its threads, which shares memory and descriptors with the others, and makes system calls of
+    /// its own.
+    Thread(Pid, Pid),
+}
+
+/// The directory.
+impl Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => write!(f, "/proc/self"),
+            Self::Pid(pid) => write!(f, "/proc/{pid}"),
+            Self::Thread(pid, thread) => write!(f, "/proc/{pid}/task/{thread}"),
+        }
+    }
+}
+
+impl Process {
+    /// A file of it, for messages.
+    pub(crate) fn path(self, name: &str) -> PathBuf {
+        format!("{self}/{name}").into()
+    }
+
+    /// Leads to the program that it executes, whatever has become of that program's name.
+    pub(crate) fn executable(self) -> PathBuf {
+        self.path("exe")
+    }
+
+    /// The user that it runs as.
+    pub(crate) fn owner(self) -> Option<u32> {
+        fs::metadata(self.to_string()).ok().map(|directory| directory.uid())
+    }
+
+    /// The threads of a process; none if it is gone.
+    pub(crate) fn threads_of(pid: Pid) -> impl Iterator<Item = Self> {
+        numbers_in(&Self::Pid(pid).path("task")).into_iter().flatten().map(move |thread| Self::Thread(pid, thread))
+    }
+
+    /// One that has been reaped has none.
+    pub(crate) fn parent(self) -> Option<Pid> {
+        parent_in(&self.read("stat").ok()?)
+    }
+
+    /// When it was started: how long after the machine was.
+    pub(crate) fn started(self) -> Option<Duration> {
+        field_of(&self.read("stat").ok()?, 19).map(|ticks: u64| Duration::from_millis(ticks * 1000 / USER_HZ))
+    }
+
+    /// Whether it has ended and has not been reaped, or is gone.
+    pub(crate) fn is_zombie(self) -> bool {
+        let stat = self.read("stat").unwrap_or_default();
+        let name_end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+        matches!(stat.get(name_end + 2), Some(b'Z' | b'X') | None)
+    }
+
+    pub(crate) fn catches(self, signal: c_int) -> bool {
+        self.signals("SigCgt").is_ok_and(|set| contains(set, signal))
+    }
+
+    /// One of the sets of signals in its status: a bit for each number less one.
+    pub(crate) fn signals(self, set: &str) -> io::Result<u64> {
+        Ok(u64::from_str_radix(&self.status(set)?, 16).unwrap_or(0))
+    }
+
+    /// What is behind a name in its status; empty if there is no such line.
+    pub(crate) fn status(self, name: &str) -> io::Result<String> {
+        let status = self.read("status")?;
+        let status = String::from_utf8_lossy(&status);
+        let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(value.unwrap_or_default().trim().to_owned())
+    }
+
+    /// The command line that it was started with, unless it has written over that.
+    pub(crate) fn arguments(self) -> io::Result<Vec<Vec<u8>>> {
+        Ok(strings(&self.read("cmdline")?).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The value of a variable that it was started with.
+    pub(crate) fn variable(self, name: &str) -> Option<Vec<u8>> {
+        let environment = self.read("environ").ok()?;
+        strings(&environment).find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(Into::into))
+    }
+
+    /// The system call that a thread sleeps in: the number, six arguments, and two addresses. One that isn't in a call has
+    /// the number -1, and one that doesn't sleep is just `running`.
+    ///
+    /// # Errors
+    /// `EPERM` unless this process might trace it.
+    pub(crate) fn system_call(self) -> io::Result<String> {
+        fs::read_to_string(self.path("syscall"))
+    }
+
+    /// Its memory, where an address is the position.
+    ///
+    /// # Errors
+    /// `EACCES` unless this process might trace it.
+    pub(crate) fn memory(self, access: &OpenOptions) -> io::Result<File> {
+        access.open(self.path("mem"))
+    }
+
+    pub(crate) fn descriptor(self, number: RawFd) -> Descriptor {
+        Descriptor { process: self, number }
+    }
+
+    /// Those that are open.
+    pub(crate) fn descriptors(self) -> io::Result<impl Iterator<Item = Descriptor>> {
+        Ok(numbers_in(&self.path("fd"))?.map(move |number| self.descriptor(number)))
+    }
+
+    fn read(self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.path(name))
+    }
+}
+
+#[allow(dead_code, reason = "asked by --take-over alone, which not every system and not every build has")]
+impl Process {
+    /// Leads to where `path` leads for it, which may have another root directory.
+    pub(crate) fn seen(self, path: &Path) -> PathBuf {
+        match path.strip_prefix("/") {
+            Ok(path) => self.path("root").join(path),
+            Err(_) => self.path("cwd").join(path),
+        }
+    }
+
+    /// The name of the program, as the kernel has it: the beginning of it, and a newline.
+    pub(crate) fn name(self) -> io::Result<Vec<u8>> {
+        self.read("comm")
+    }
+
+    /// The environment that it was started with, unless it has written over that.
+    pub(crate) fn environment(self) -> io::Result<Vec<Vec<u8>>> {
+        Ok(strings(&self.read("environ")?).map(<[u8]>::to_vec).collect())
+    }
+
+    pub(crate) fn blocks(self, signal: c_int) -> bool {
+        self.signals("SigBlk").is_ok_and(|set| contains(set, signal))
+    }
+}
+
+/// How many threads this process has.
+pub(crate) fn own_threads() -> Option<u64> {
+    // The directory's entries are `.`, `..` and one for each thread, and each is a directory.
+    fs::metadata(Process::Own.path("task")).ok().map(|directory| directory.nlink().saturating_sub(2))
+}
+
+/// The entries of a directory whose names are numbers.
+pub(super) fn numbers_in(directory: &Path) -> io::Result<impl Iterator<Item = c_int> + use<>> {
+    let entries = fs::read_dir(directory)?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+}
+
+/// The strings of a file in which a NUL ends each.
+fn strings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let is_empty = text.is_empty();
+    let text = text.strip_suffix(b"\0").unwrap_or(text);
+    text.split(|&byte| byte == 0).filter(move |_| !is_empty)
+}
+
+fn contains(signals: u64, signal: c_int) -> bool {
+    signals & 1 << (signal - 1) != 0
+}
+
+fn parent_in(stat: &[u8]) -> Option<Pid> {
+    field_of(stat, 1)
+}
+
+/// From `PID (NAME) STATE PARENT ...`, counted from the state. The name may hold anything, what follows it holds no
+/// parenthesis.
+fn field_of<T: FromStr>(stat: &[u8], index: usize) -> Option<T> {
+    let name_end = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields = str::from_utf8(&stat[name_end + 1..]).ok()?;
+    fields.split_ascii_whitespace().nth(index)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_pass_for_the_fields_that_follow_it() {
+        assert_eq!(parent_in(b"12 (sh) S 7 12 12 0 -1"), Some(7));
+        assert_eq!(parent_in(b"12 (a) R 1 (b) ( ) S 7 12 12 0 -1"), Some(7));
+        assert_eq!(parent_in(b"12 (\xff\n)) S 7 12 12 0 -1"), Some(7));
+        assert_eq!((parent_in(b""), parent_in(b"12 (sh)"), parent_in(b"12 (sh) S")), (None, None, None));
+        let own = Process::Pid(Pid::try_from(std::process::id()).unwrap());
+        assert_eq!(own.parent(), Some(nix::unistd::getppid().as_raw()));
+    }
+
+    #[test]
+    fn each_string_ends_in_a_nul() {
+        let table: [(&[u8], &[&[u8]]); 5] = [
+            (b"", &[]),
+            (b"\0", &[b""]),
+            (b"a\0b\0", &[b"a", b"b"]),
+            (b"a\0\0b", &[b"a", b"", b"b"]),
+            (b"a\0\0", &[b"a", b""]),
+        ];
+        for (text, expected) in table {
+            assert_eq!(strings(text).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn this_process() {
+        let pid = Pid::try_from(std::process::id()).unwrap();
+        let argument = std::env::args_os().next().unwrap().into_encoded_bytes();
+        assert_eq!(Process::Own.arguments().unwrap()[0], argument);
+        assert_eq!(Process::Pid(pid).arguments().unwrap()[0], argument);
+        assert!(!Process::Own.is_zombie() && !Process::Own.blocks(libc::SIGCHLD));
+        let threads = Process::threads_of(pid).count();
+        assert!(threads >= 1 && own_threads().is_some_and(|count| count >= 1));
+        assert_eq!(Process::Own.status("NoSuchLine").unwrap(), "");
+    }
+}

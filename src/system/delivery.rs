@@ -1,0 +1,90 @@
+//! How workers get their stop signals: to the process or to its group, and again if that fails.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+use crate::state::State;
+use crate::stop_signal::StopSignal;
+use crate::sys::{self, Pid};
+
+/// How long to wait before a signal that could not be sent is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Sends signals to workers, and keeps those that could not be sent.
+pub(super) struct Delivery {
+    /// Whether each worker leads a process group, which its signals go to.
+    leads_group: bool,
+    /// Stop signals that failed (already reported), with the time of the next attempt.
+    unsent: BTreeMap<Pid, (StopSignal, Instant)>,
+}
+
+impl Delivery {
+    pub(super) fn new(leads_group: bool) -> Self {
+        Self { leads_group, unsent: BTreeMap::new() }
+    }
+
+    /// Sends a signal. One that fails is tried again; the first time that is an error to be said.
+    pub(super) fn send(&mut self, worker: Pid, signal: &StopSignal) -> Result<(), Error> {
+        let Err(errno) = self.try_to_send(worker, signal) else {
+            self.unsent.remove(&worker);
+            return Ok(());
+        };
+        if self.unsent.insert(worker, (signal.clone(), Instant::now() + RETRY)).is_some() {
+            return Ok(());
+        }
+        let worker = worker.to_string();
+        let sentence = [b"failed to send ", signal.text(), b" to worker ", worker.as_bytes(), b":"].concat();
+        Err(Error::system(&[&sentence], errno))
+    }
+
+    /// A program that changes its user may be out of reach for a moment only.
+    pub(super) fn retry(&mut self) {
+        if self.unsent.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let due: Vec<Pid> = self.unsent.iter().filter(|(_, (_, time))| *time <= now).map(|(&pid, _)| pid).collect();
+        for worker in due {
+            let Some((signal, _)) = self.unsent.remove(&worker) else { continue };
+            if self.try_to_send(worker, &signal).is_err() {
+                self.unsent.insert(worker, (signal, now + RETRY));
+            }
+        }
+    }
+
+    /// How long to wait before the next [`Self::retry`], if a signal could not be sent.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        (!self.unsent.is_empty()).then_some(RETRY)
+    }
+
+    /// The worker has been reaped.
+    pub(super) fn forget(&mut self, worker: Pid) {
+        self.unsent.remove(&worker);
+    }
+
+    pub(super) fn save(&self, state: &mut State) {
+        for (&pid, (signal, _)) in &self.unsent {
+            state.add("unsent", &(pid, signal.clone()));
+        }
+    }
+
+    pub(super) fn restore(&mut self, state: &State) -> Result<(), Error> {
+        let unsent = state.all("unsent")?.into_iter();
+        self.unsent.extend(unsent.map(|(pid, signal)| (pid, (signal, Instant::now()))));
+        Ok(())
+    }
+
+    /// That there is no such process is no error.
+    fn try_to_send(&self, worker: Pid, signal: &StopSignal) -> Result<(), Errno> {
+        let is_for_group = self.leads_group || signal.is_for_process_group();
+        let sent = match is_for_group.then(|| sys::kill(-worker, signal.number())) {
+            // It leads none (`no-such-group`).
+            None | Some(Err(Errno::ESRCH)) => sys::kill(worker, signal.number()),
+            Some(sent) => sent,
+        };
+        if sent == Err(Errno::ESRCH) { Ok(()) } else { sent }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the superdaemon is asked for by signals: requests that have not been taken, and the tick that asks for one.
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use nix::unistd::alarm;
+
+use crate::error::Error;
+use crate::state::State;
+use crate::system::signals::SignalPipe;
+use crate::world::Request;
+
+/// The signals that have come in.
+pub(super) struct Inbox {
+    pipe: SignalPipe,
+    /// Those that have not been taken, oldest first.
+    requests: Vec<Request>,
+    /// Whether an alarm is running from the last wait.
+    is_ticking: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(pipe: SignalPipe) -> Self {
+        Self { pipe, requests: Vec::new(), is_ticking: false }
+    }
+
+    /// Whether there is a request that has not been taken. Never waits.
+    pub(super) fn look(&mut self) -> bool {
+        let requests = self.pipe.read();
+        self.is_ticking &= !requests.contains(&Request::Alrm);
+        self.requests.extend(requests);
+        !self.requests.is_empty()
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Whether USR1 has come since the last call.
+    pub(super) fn take_log_to_be_opened(&mut self) -> bool {
+        self.pipe.take_log_to_be_opened()
+    }
+
+    /// Whether USR2 has come since the last call.
+    pub(super) fn take_to_be_replaced(&mut self) -> bool {
+        self.pipe.take_to_be_replaced()
+    }
+
+    /// Waits until a signal comes or one of `others` can be read, at most `timeout`.
+    pub(super) fn wait(&self, others: &[BorrowedFd], timeout: Option<Duration>) {
+        self.pipe.wait(others, timeout);
+    }
+
+    /// Lets ALRM come in a second, unless it is on its way.
+    pub(super) fn start_ticking(&mut self) {
+        // A real alarm, as in the original: where ALRM is blocked, there are no ticks (LIFE-007).
+        if !std::mem::take(&mut self.is_ticking) {
+            alarm::set(1);
+        }
+    }
+
+    pub(super) fn stop_ticking() {
+        alarm::cancel();
+    }
+
+    /// The alarm continues, whichever program is here when it comes.
+    pub(super) fn keep_ticking(&mut self) {
+        self.is_ticking = true;
+    }
+
+    pub(super) fn save(&self, state: &mut State) {
+        self.requests.iter().for_each(|request| request.save(state));
+        state.add("ticking", &(self.is_ticking,));
+    }
+
+    /// The requests are read by the supervisor, with its own.
+    pub(super) fn restore(&mut self, state: &State) -> Result<(), Error> {
+        self.is_ticking = state.get("ticking")?.is_some_and(|(is_ticking,)| is_ticking);
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! How the superdaemon waits: for a signal, a death, a worker, and for the time to try again what could not be done.
+
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::files::log_file::LogFile;
+use crate::sys;
+use crate::sys::Pid;
+use crate::system::System;
+use crate::system::approval::Approval;
+use crate::system::signals::find_dead_child;
+use crate::system::successor::Successor;
+use crate::world::{Awaited, Woken, World};
+
+/// How long to wait before a look at children that has failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl System<'_> {
+    /// Whether there is a request that has not been taken.
+    pub(super) fn is_requested(&mut self) -> bool {
+        let is_requested = self.inbox.look();
+        if self.inbox.take_log_to_be_opened() {
+            self.open_log(LogFile::open_again);
+        }
+        is_requested
+    }
+
+    fn has_happened(&mut self, awaited: Awaited) -> Result<bool, Errno> {
+        Ok(match awaited {
+            Awaited::Request => false,
+            Awaited::Death | Awaited::Anything { .. } => find_dead_child(sys::dead_child)?.is_some(),
+            Awaited::Approval(candidate) => {
+                sys::is_dead(candidate.new.1)? || self.approval.as_ref().map_or(Ok(true), Approval::is_over)?
+            }
+            Awaited::Rehearsal => self.successor.as_mut().is_none_or(Successor::is_rehearsed),
+            Awaited::Ready(worker) => sys::is_dead(worker)? || self.watch.is_ready(worker),
+        })
+    }
+
+    pub(super) fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
+        let begin = self.clock();
+        loop {
+            // ORDER: read before the looks, so that what comes after them still wakes.
+            let is_requested = self.is_requested();
+            let has_happened = self.has_happened(awaited);
+            if has_happened == Ok(true) {
+                return Woken::Happened;
+            }
+            if is_requested {
+                return Woken::Requested;
+            }
+            if matches!(awaited, Awaited::Anything { .. }) && self.inbox.take_to_be_replaced() {
+                return Woken::Replaced;
+            }
+            let now = self.clock();
+            let left = end.map(|end| end.saturating_sub(now));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Woken::OutOfTime;
+            }
+            let look = match awaited {
+                Awaited::Ready(worker) => self.pause_of_start(worker, now.saturating_sub(begin)),
+                _ => None,
+            };
+            let look_again = has_happened.is_err().then_some(RETRY);
+            self.pause([left, look, look_again, self.pause_of_retries()].into_iter().flatten().min());
+            self.retry();
+        }
+    }
+
+    /// Waits until a signal comes or a worker writes something, at most `timeout`.
+    fn pause(&mut self, timeout: Option<Duration>) {
+        let mut fds = self.watch.fds();
+        fds.extend(self.successor.as_ref().and_then(Successor::fd));
+        self.inbox.wait(&fds, timeout);
+        self.watch.read();
+    }
+
+    /// When a worker that isn't ready is to be looked at again, `waited` after the wait for it began. What it has not done for
+    /// a long time is said.
+    fn pause_of_start(&mut self, worker: Pid, waited: Duration) -> Option<Duration> {
+        let look = self.watch.pause(waited);
+        let explanation = self.explanation.as_mut();
+        let lack = explanation.map(|explanation| explanation.of_long_start(worker, self.watch.lack()));
+        match lack {
+            Some(Ok(line)) => {
+                self.say(&line);
+                look
+            }
+            Some(Err(left)) => look.into_iter().chain(left).min(),
+            None => look,
+        }
+    }
+
+    /// When something that could not be done is to be tried again, though nothing may wake the loop.
+    fn pause_of_retries(&self) -> Option<Duration> {
+        let rehearsal = self.successor.as_ref().and_then(Successor::pause);
+        let pauses = [self.delivery.pause(), self.manager.pause(), self.files.pause(), rehearsal];
+        pauses.into_iter().flatten().min()
+    }
+
+    /// Tries again what could not be done.
+    fn retry(&mut self) {
+        self.manager.flush();
+        self.files.retry();
+        self.delivery.retry();
+    }
+}
