@@ -18,8 +18,8 @@ use crate::sys;
 /// How long a superdaemon may take to answer: one that is restarting its workers finishes that first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
-/// Lets the program on disk go on in the place of the running superdaemon that owns `pid_file`: in the same process, with
-/// the same listeners and workers. That is no news to a superdaemon that is running this very program.
+/// Lets the program on disk go on in the place of the running superdaemon that owns `pid_file`: in the same process,
+/// with the same listeners and workers. That is no news to a superdaemon that is running this very program.
 ///
 /// # Errors
 /// If the pid file can't be read, or the superdaemon isn't alive, or doesn't answer within a minute
