@@ -345,13 +345,15 @@ fn old_worker_dies_while_new_ones_fail() {
 #[test]
 fn status_file_is_replaced() {
     compare(|s| {
-        s.serve(&["--kill-old-delay=1"], &[]);
+        s.serve(&["--kill-old-delay=1"], &["G1=ign=TERM"]);
         fs::hard_link(s.path("st"), s.path("kept")).expect("a link");
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("new worker is now running");
         s.show("st");
         s.show("kept");
+        s.wait_report(1, "got TERM");
+        s.signal_worker(1, "KILL");
         s.wait_line("old worker <W1> died");
         s.term();
     });
