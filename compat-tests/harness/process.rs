@@ -93,14 +93,19 @@ fn state(pid: i32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// How many processes sleep in flock(2) because somebody else has the file's lock.
-pub fn wanting_lock(path: &Path) -> usize {
+/// How many of the processes below `dir` sleep in flock(2) because somebody else has the file's lock. The file's number alone
+/// doesn't say that it is this one: a file system elsewhere may have the same.
+pub fn wanting_lock(dir: &Path, path: &Path) -> usize {
     let Ok(metadata) = fs::metadata(path) else {
         return 0;
     };
     let file = format!(":{} ", metadata.ino());
+    let ours = running_in(dir);
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    locks.lines().filter(|line| line.contains("-> FLOCK") && line.contains(&file)).count()
+    let wanted = locks.lines().filter(|line| line.contains("-> FLOCK") && line.contains(&file));
+    // `1: -> FLOCK  ADVISORY  WRITE 4711 fe:00:10026331 0 EOF`
+    let wanting = wanted.filter_map(|line| line.split_whitespace().nth(5)?.parse().ok());
+    wanting.filter(|pid| ours.contains(pid)).count()
 }
 
 /// The processes whose working directory is `dir` or below it. `dir` is a scenario's own temporary directory, so they

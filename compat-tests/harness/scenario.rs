@@ -344,7 +344,7 @@ impl Scenario {
 
     /// Waits until so many processes wait for the lock of a file.
     pub fn wait_lock_is_wanted(&mut self, name: &str, by: usize) {
-        self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.path(name)) == by);
+        self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.dir, &s.path(name)) == by);
     }
 
     fn wait_line_of(&mut self, path: &Path, text: &str) {
