@@ -135,9 +135,9 @@ fn old_workers_go_on_for_the_kill_old_delay() {
         s.serve(&["--kill-old-delay=1"], &[]);
         let hup = Instant::now();
         s.signal("HUP");
-        s.wait_worker(2);
         s.wait_line("sleeping 1 secs before killing old workers");
         s.wait_file("st", "1:<W1>\n2:<W2>\n");
+        s.wait_worker(2);
         s.wait_line("killing old workers");
         assert!(hup.elapsed() >= Duration::from_secs(2), "an interval and a delay");
         s.wait_file("st", "2:<W2>\n");
