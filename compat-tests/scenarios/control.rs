@@ -145,7 +145,7 @@ fn restart_of_a_superdaemon_that_ends() {
 #[test]
 fn restart_in_the_first_interval() {
     compare(|s| {
-        s.start(&[&["--interval=5"], &START[..]].concat());
+        s.start(&[&["--interval=100"], &START[..]].concat());
         s.wait_worker(1);
         s.wait_file("pid", "<S>\n");
         s.run(&RESTART);
