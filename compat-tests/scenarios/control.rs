@@ -80,7 +80,7 @@ fn stop_waits_for_the_end_of_the_superdaemon() {
 #[test]
 fn stop_in_the_first_interval() {
     compare(|s| {
-        s.start(&[&["--interval=100"], &START[..]].concat());
+        s.start(&[&["--interval=1000"], &START[..]].concat());
         s.wait_worker(1);
         s.wait_file("pid", "<S>\n");
         s.run(&STOP);
@@ -145,7 +145,7 @@ fn restart_of_a_superdaemon_that_ends() {
 #[test]
 fn restart_in_the_first_interval() {
     compare(|s| {
-        s.start(&[&["--interval=100"], &START[..]].concat());
+        s.start(&[&["--interval=1000"], &START[..]].concat());
         s.wait_worker(1);
         s.wait_file("pid", "<S>\n");
         s.run(&RESTART);
