@@ -10,6 +10,7 @@ use warnings;
 use B ();
 use Errno qw(EAGAIN ENOSPC);
 use File::Temp ();
+use POSIX ();
 
 my ($now, $sequence, @events, %pending, %below, $came, $alarm, @dead, %alive, %behaviour, %unforkable, $last_pid, $forks, $is_full, $trace, $line);
 
@@ -25,7 +26,7 @@ BEGIN {
     *CORE::GLOBAL::rename  = sub ($$) { simulated_rename(@_) };
 }
 
-my %number = (HUP => 1, INT => 2, QUIT => 3, USR1 => 10, TERM => 15);
+my %number = (HUP => 1, INT => 2, QUIT => 3, USR1 => POSIX::SIGUSR1(), TERM => 15);
 
 # The requests to stop that are queued, and everything else that is.
 my $stop     = '(grep { /^(?:TERM|INT)$/ } @signals_received)';

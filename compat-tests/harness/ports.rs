@@ -1,7 +1,7 @@
 //! TCP and UDP ports that no other scenario uses.
 
 use std::fs;
-use std::os::linux::net::SocketAddrExt;
+use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -28,10 +28,21 @@ impl Port {
     }
 
     fn claim_this(number: u16) -> Option<Self> {
-        let name = SocketAddr::from_abstract_name(format!("start_server-compat-{number}")).ok()?;
+        let name = abstract_address(&format!("start_server-compat-{number}")).ok()?;
         let claim = UnixDatagram::bind_addr(&name).ok()?;
         (!is_in_use(number)).then_some(Self { number, _claim: claim })
     }
+}
+
+#[cfg(target_os = "linux")]
+fn abstract_address(name: &str) -> io::Result<SocketAddr> {
+    std::os::linux::net::SocketAddrExt::from_abstract_name(name)
+}
+
+/// Elsewhere no scenario is run.
+#[cfg(not(target_os = "linux"))]
+fn abstract_address(_: &str) -> io::Result<SocketAddr> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Whether a socket has this port. Asked without opening one: a process that another thread has just forked would have
