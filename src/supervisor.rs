@@ -13,7 +13,6 @@ mod waiting;
 use std::time::Duration;
 
 pub(crate) use life_cycle::LifeCycle;
-pub(crate) use saved::Saved;
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -98,9 +97,9 @@ impl<'a, W: World> Supervisor<'a, W> {
     }
 
     /// Lets another program go on in the place of this one, when that has shown that it can. It has the same process, and
-    /// so everything that was opened and started; what this one knows it gets as a [`State`].
+    /// so everything that was opened and started; what this one knows it gets as a [`LifePart`](crate::world::LifePart).
     fn give_way(&mut self) {
-        if !self.world.rehearse(self.save()) {
+        if !self.world.rehearse(self.part()) {
             return;
         }
         let mut woken = Woken::Requested;
@@ -109,10 +108,8 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
         // An old worker may have got KILL meanwhile, and be dead.
         let is_wanted = !self.is_stop_requested();
-        let state = self.world.hand_over(self.save(), is_wanted);
-        if let Err(error) = self.restore(&state) {
-            self.say(error.message());
-        }
+        let life = self.world.hand_over(self.part(), is_wanted);
+        self.take_over(life);
     }
 
     fn read_envdir(&mut self) {

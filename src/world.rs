@@ -1,12 +1,15 @@
 //! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of
 //! its own. [`System`](crate::system::System) is the real world; tests put one with a virtual clock in its place.
 
+mod life_part;
+
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use life_part::{LifePart, WorkerPart};
+
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
-use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::sys::{Pid, WaitStatus};
 use crate::words::HAS_ENDED;
@@ -44,11 +47,11 @@ pub(crate) trait World {
 
     /// Lets the program that is to go on in the place of this one show that it can, with `state`. Whether there is
     /// something to wait for ([`Awaited::Rehearsal`]); if not, nothing is to be done, or it has been said why not.
-    fn rehearse(&mut self, state: State) -> bool;
+    fn rehearse(&mut self, life: LifePart) -> bool;
 
     /// Lets that program go on with `state`, if it has shown that it can and `is_wanted`. Does not return on success. On
     /// failure, which has been reported, returns the state to resume from.
-    fn hand_over(&mut self, state: State, is_wanted: bool) -> State;
+    fn hand_over(&mut self, life: LifePart, is_wanted: bool) -> LifePart;
 
     /// Writes one line to standard error.
     fn say(&mut self, line: &[u8]);
@@ -81,11 +84,6 @@ impl Request {
     /// None for one that is not known.
     pub(crate) fn of_name(name: &[u8]) -> Option<Self> {
         Self::NAMED.iter().find(|(_, known)| known.as_bytes() == name).map(|&(request, _)| request)
-    }
-
-    /// Adds it to `state`, as one that has not been acted on.
-    pub(crate) fn save(self, state: &mut State) {
-        state.add("request", &(self.name().as_bytes().to_vec(),));
     }
 
     /// Whether it asks for the end of all workers.
