@@ -183,7 +183,7 @@ fn state(pid: i32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Not the scenario's own wait, which has one deadline for all that a scenario does.
+/// Not the scenario's own wait: a restart under load may take longer.
 fn wait(s: &mut Scenario, what: &str, mut is_there: impl FnMut(&mut Scenario) -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_there(s) {

@@ -466,6 +466,7 @@ fn restart_ends() {
             let restart = s.begin(&["--restart", "--pid-file=pid", "--status-file=st"]);
             s.wait_file("st", "3:<W3>\n");
             s.signal("HUP");
+            s.wait_worker(4);
             s.wait_file("st", "4:<W4>\n");
             s.term();
             s.end(restart).end

@@ -148,8 +148,13 @@ fn unit_files_are_accepted_by_systemd() {
         }
         fs::write(dir.path().join(name), unit).unwrap();
     }
+    // Units are sought here alone. systemd-analyze has something to say on all that it finds, and a fault in the machine's
+    // own is none of ours.
+    fs::write(dir.path().join("sysinit.target"), "[Unit]\n").unwrap();
     for name in unit_files().keys() {
-        is_silent(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(dir.path().join(name)));
+        let mut verify = Command::new("systemd-analyze");
+        verify.args(["verify", "--man=no"]).arg(dir.path().join(name)).env("SYSTEMD_UNIT_PATH", dir.path());
+        is_silent(&mut verify);
     }
 }
 

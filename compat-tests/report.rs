@@ -11,10 +11,10 @@ use predicates::str::{contains, ends_with, is_empty, starts_with};
 
 use crate::harness::Programs;
 
-/// The script, with this program as its tests.
+/// The script, with this program as its tests. On a busy machine equal programs may be far apart.
 fn compat(args: &[&str]) -> Command {
     let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/compat"));
-    script.env("COMPAT_TESTS", env::current_exe().expect("this program has a path")).args(args);
+    script.env("COMPAT_TESTS", env::current_exe().expect("this program has a path")).arg("--wait=60").args(args);
     script
 }
 

@@ -186,7 +186,7 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  is doing and stays in the status file until it has ended.",
             ),
             Text(
-                "When the current worker dies, the next one is started at once. On TERM or INT, all workers are stopped, \
+                "When the current worker dies, the next one is started at once. On TERM, QUIT or INT, all workers are stopped, \
                  and when the last one has ended, pid file, sockets and status file are removed.",
             ),
         ],
@@ -254,7 +254,11 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "Only with --ready=notify: a directory with the sockets that workers write to. Workers must be able to \
                  reach it. Without TMPDIR, it is in /tmp.",
             ),
-            Item("log file", "Opened for appending once, and created if need be. What is said is not dated."),
+            Item(
+                "log file",
+                "Opened for appending, and created if need be; opened again on USR1 and before each start of a worker, if it \
+                 has been renamed. What is said is not dated.",
+            ),
         ],
     ),
     (
@@ -296,19 +300,22 @@ const SECTIONS: &[(&str, &[Part])] = &[
         &[
             Item(
                 "0",
-                "All workers have ended after TERM or INT, whatever their own status was; --restart or --stop has \
-                 succeeded; --help or --version has been printed; with --daemonize, the superdaemon is running.",
+                "All workers have ended after TERM, QUIT or INT, whatever their own status was; --restart, --stop, --upgrade \
+                 or --take-over has succeeded; --help or --version has been printed; with --daemonize, the superdaemon is \
+                 running.",
             ),
             Item("1", "The options are wrong: each mistake is reported. Or the version could not be printed."),
             Item(
                 "124",
-                "--restart: the time of --restart-timeout is over. The restart goes on. --upgrade: no answer within a minute.",
+                "--restart: the time of --restart-timeout is over. The restart continues. --upgrade: no answer within a minute. \
+                 --take-over: within 10 seconds, the superdaemon has not finished the start of a worker, and keeps running; or \
+                 this program has not arrived in its process.",
             ),
             Item(
                 "125",
                 "As many starts have failed as --max-start-failures allows: with --restart, the restart was given up and \
-                 the old worker goes on; otherwise, no worker has started, and everything has been removed. With --upgrade: refused, for the \
-                 reason that is given, and the running program goes on.",
+                 the old worker keeps running; otherwise, no worker has started, and everything has been removed. With \
+                 --upgrade and --take-over: refused, for the reason that is given, and the running program keeps running.",
             ),
             Item(
                 "255",
@@ -317,9 +324,13 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Item(
                 "errno",
-                "The number of the system's error, for any other error. On Linux: 2 no such file or directory, 3 no \
-                 such process (--restart, --stop: the superdaemon isn't running), 13 permission denied, 98 address \
-                 already in use.",
+                "The number of the system's error, for any other error. On Linux: 1 operation not permitted (--take-over: the \
+                 superdaemon may not be traced), 2 no such file or directory, 3 no such process (--restart, --stop, \
+                 --upgrade, --take-over: the superdaemon isn't running), 13 permission denied, 98 address already in use.",
+            ),
+            Text(
+                "--show-status has its own: 0 if the superdaemon is running, 1 if it is dead but has a pid file, 3 if there is no \
+                 pid file.",
             ),
             Text(
                 "But for --max-start-failures, errors occur at start only, before the first worker. A worker that fails never ends the superdaemon. \
@@ -462,7 +473,7 @@ const SECTIONS: &[(&str, &[Part])] = &[
         &[
             Item(
                 "How are logs rotated?",
-                "By a restart after the renaming, or by copytruncate of logrotate(8), as the superdaemon and its workers \
+                "By USR1 after the renaming, or by copytruncate of logrotate(8), as the superdaemon and its workers \
                  append; both stanzas follow. The first loses nothing, but a running worker writes to the old file until \
                  it is replaced, hence delaycompress. The second loses what is written while the file is cut. Or by a \
                  command as the log: --log-file='| cronolog /var/log/app.%Y%m%d'.",
@@ -511,7 +522,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "Install the new version, and let it go on in the place of the running one: start_server --upgrade \
                  --pid-file=FILE. Its process, listeners, workers and log stay, and no connection is refused. It must be \
                  the same path that the running one was started by, or a link there. If the new program can't go on, the \
-                 running one does, and says why. Stop and start does it, too.",
+                 running one keeps running, and says why. Until then, --restart and --stop of the new \
+                 program work with the old one. Stop and start does it, too; the listeners are closed for that moment.",
             ),
             Item(
                 "What happens if a new version crashes?",
@@ -540,11 +552,6 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "The worker has died before it had started; the status is that of wait(2), so 256 is exit code 1 and 9 is \
                  KILL. What the program said itself is in the log above that line. A program that puts itself into the \
                  background is seen as one that dies.",
-            ),
-            Item(
-                "How is start_server itself upgraded?",
-                "Install it, then stop and start each superdaemon; the listeners are closed for that moment. Until then the old \
-                 program runs, and --restart and --stop of the new one work with it.",
             ),
         ],
     ),

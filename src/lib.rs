@@ -1,8 +1,8 @@
 //! A superdaemon for hot-deploying server programs: Perl's `Server::Starter` 0.35 in Rust.
 //!
 //! `start_server` holds listening sockets and runs a worker with them. On HUP it starts the next worker, and stops the
-//! old one when, and only when, the new one has started. Others are clients of a running superdaemon, ours or the original:
-//! `restart_server` and `stop_server`, as the original has them, and our own `is_running`, `show_status` and
+//! old one when, and only when, the new one has started. Others are clients of a running superdaemon, ours or the
+//! original: `restart_server` and `stop_server`, as the original has them, and our own `is_running`, `show_status` and
 //! `upgrade_server`. [`server_ports`] is for the worker: it gives a Rust server the sockets it was started with.
 //!
 //! | feature | what the crate has |

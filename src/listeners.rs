@@ -1,7 +1,8 @@
 //! The listeners: bound once, then handed to every worker and never changed. Owns the removal of our socket files.
 
 mod address;
-#[cfg(all(feature = "cli", target_os = "linux"))]
+#[cfg(feature = "cli")]
+#[allow(dead_code, reason = "for --take-over alone, which not every system has")]
 pub(crate) mod adopted;
 mod bind;
 mod export;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::perl::Exec;
 use crate::stop_signal::StopSignal;
+use crate::sys;
 
 /// `--ready`: when a new worker has started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,8 +39,8 @@ impl Readiness {
 
 type IsGiven = fn(&Options) -> bool;
 
-/// The options of a superdaemon that the original doesn't have, and whether they are given. A test compares them with what
-/// the command line declares.
+/// The options of a superdaemon that the original doesn't have, and whether they are given. A test compares them with
+/// what the command line declares.
 pub(crate) const OWN: [(&str, IsGiven); 9] = [
     ("ready", |options| options.ready != Readiness::Interval),
     // Only with others of these.
@@ -81,10 +82,12 @@ pub struct Options {
     /// `--enable-auto-restart`: restart when the last start is `auto_restart_interval` seconds ago. Exported as
     /// `ENABLE_AUTO_RESTART`.
     pub enable_auto_restart: bool,
-    /// `--auto-restart-interval`, in seconds: no `Duration`, as the original takes a negative number, too. Exported as `AUTO_RESTART_INTERVAL`, which is 360 if nothing is given.
+    /// `--auto-restart-interval`, in seconds: no `Duration`, as the original takes a negative number, too. Exported as
+    /// `AUTO_RESTART_INTERVAL`, which is 360 if nothing is given.
     pub auto_restart_interval: Option<i32>,
-    /// `--kill-old-delay`: how many seconds the old workers keep running after a new one has started; a negative number is
-    /// possible, too, as in the original. Exported as `KILL_OLD_DELAY`; if nothing is given, it is 5 with automatic restarts and 0 without.
+    /// `--kill-old-delay`: how many seconds the old workers keep running after a new one has started; a negative number
+    /// is possible, too, as in the original. Exported as `KILL_OLD_DELAY`; if nothing is given, it is 5 with automatic
+    /// restarts and 0 without.
     pub kill_old_delay: Option<i32>,
     /// `--status-file`: a file that holds a line `GENERATION:PID` for each worker.
     pub status_file: Option<PathBuf>,
@@ -96,12 +99,12 @@ pub struct Options {
     pub daemonize: bool,
     /// `--ready`: when a new worker has started.
     pub ready: Readiness,
-    /// `--ready-timeout`: after which time a worker that isn't ready is stopped, and its start has failed. None: a minute.
-    /// Not for [`Readiness::Interval`], unless there is something to approve: that may take as long.
+    /// `--ready-timeout`: after which time a worker that isn't ready is stopped, and its start has failed. None: a
+    /// minute. Not for [`Readiness::Interval`], unless there is something to approve: that may take as long.
     pub ready_timeout: Option<Duration>,
-    /// `--approve`: a command that is run when a new worker has started. Unless it exits with 0 within `ready_timeout`, the new
-    /// worker is stopped, and its start has failed; a restart is given up then, if `max_start_failures` doesn't say
-    /// otherwise.
+    /// `--approve`: a command that is run when a new worker has started. Unless it exits with 0 within `ready_timeout`,
+    /// the new worker is stopped, and its start has failed; a restart is given up then, if `max_start_failures` doesn't
+    /// say otherwise.
     pub approve: Option<OsString>,
     /// `--max-start-failures`: failed starts in a row after which a restart is given up. None: never.
     pub max_start_failures: Option<u32>,
@@ -173,7 +176,11 @@ impl Options {
         ];
         match rules.into_iter().find(|&(is_broken, _)| is_broken) {
             Some((_, sentence)) => Err(Error::rule(&[sentence.as_bytes()])),
-            None => Ok(()),
+            None => match self.ready {
+                Readiness::Interval => Ok(()),
+                Readiness::Notify => needs_linux("--ready=notify"),
+                Readiness::Accepting => needs_linux("--ready=accepting"),
+            },
         }
     }
 
@@ -190,6 +197,11 @@ impl Options {
     fn has_listeners(&self) -> bool {
         self.from_systemd || !self.ports.is_empty() || !self.paths.is_empty()
     }
+}
+
+/// Refuses an option of ours on a system that can't do what it asks for.
+pub(crate) fn needs_linux(option: &str) -> Result<(), Error> {
+    if sys::IS_LINUX { Ok(()) } else { Err(Error::rule(&[option.as_bytes(), b" needs Linux"])) }
 }
 
 #[cfg(test)]

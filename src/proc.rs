@@ -4,15 +4,16 @@
 pub(crate) mod descendants;
 mod descriptor;
 pub(crate) mod lock_holder;
+#[cfg_attr(target_os = "linux", path = "proc/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "proc/elsewhere.rs")]
+mod os;
 mod process;
-mod program;
-#[cfg(target_os = "linux")]
 pub(crate) mod sock_diag;
 mod tables;
 
 pub(crate) use descriptor::{Descriptor, Target};
+pub(crate) use os::{DUMP, diagnosis_socket, program_path};
 pub(crate) use process::{Process, own_threads};
-pub(crate) use program::program_path;
 pub(crate) use tables::{UnixSocket, unix_sockets, uptime};
 
 /// A process id.

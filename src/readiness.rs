@@ -1,10 +1,11 @@
 //! `--ready`: how the superdaemon learns that a new worker has started, where that is not a matter of the interval
 //! alone.
 
-#[cfg(target_os = "linux")]
-mod linux;
-#[cfg(all(feature = "cli", target_os = "linux"))]
-pub(crate) use linux::look_for_waits;
+mod accepting;
+mod blocked_calls;
+mod connections;
+mod notify;
+mod permission;
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Readiness;
+use crate::readiness::accepting::Accepting;
+use crate::readiness::notify::NotifySockets;
 use crate::state::State;
 use crate::sys::{OneThread, Pid};
 
@@ -59,28 +62,24 @@ pub(crate) trait Watch {
 
 /// The watch for `readiness`. Makes sure that it can work before anything is started. It goes on from a `state`, if there is
 /// one.
-#[cfg(target_os = "linux")]
 pub(crate) fn watch(
     readiness: Readiness,
     listeners: &Listeners,
     one_thread: OneThread,
     state: Option<&State>,
 ) -> Result<Box<dyn Watch>, Error> {
-    linux::watch(readiness, listeners, one_thread, state)
+    Ok(match readiness {
+        Readiness::Interval => Box::new(Interval),
+        Readiness::Notify => Box::new(state.map_or_else(NotifySockets::new, NotifySockets::resume)?),
+        Readiness::Accepting => Box::new(Accepting::new(listeners.fds(), one_thread)?),
+    })
 }
 
-/// The interval; no other way.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn watch(
-    readiness: Readiness,
-    _: &Listeners,
-    _: OneThread,
-    _: Option<&State>,
-) -> Result<Box<dyn Watch>, Error> {
-    match readiness {
-        Readiness::Interval => Ok(Box::new(Interval)),
-        Readiness::Notify | Readiness::Accepting => Err(Error::rule(&[b"this --ready needs Linux"])),
-    }
+/// What tells of a worker of another superdaemon whether it waits on one of the listeners right now.
+#[allow(dead_code, reason = "for --take-over alone, which not every system and not every build has")]
+pub(crate) fn look_for_waits(listeners: &Listeners, one_thread: OneThread) -> Result<impl Fn(Pid) -> bool, Error> {
+    let accepting = Accepting::new(listeners.fds(), one_thread)?;
+    Ok(move |worker| accepting.waits(worker))
 }
 
 /// The interval decides, not this.

@@ -6,8 +6,6 @@
 //! in hexadecimal. Keys that are not known are left alone, and fields that are missing are none, so that a minor version
 //! can have more; a state of another major version is refused.
 
-#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "an upgrade needs Linux"))]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::Duration;

@@ -120,28 +120,12 @@ fn wait_until_writable(end: Instant) -> bool {
         }
         let stderr = io::stderr();
         let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-        if wait(&mut fds, left, mask).is_ok_and(|count| count > 0) {
+        if sys::poll_with_mask(&mut fds, left, mask).is_ok_and(|count| count > 0) {
             break true;
         }
     };
     let _ = mask.thread_set_mask();
     is_writable
-}
-
-/// Signals that `mask` lets through end it.
-#[cfg(target_os = "linux")]
-fn wait(fds: &mut [PollFd], time: Duration, mask: SigSet) -> Result<i32, Errno> {
-    nix::poll::ppoll(fds, Some(time.into()), Some(mask))
-}
-
-/// Elsewhere nothing waits and lets signals through at once, so signals are looked for again and again.
-#[cfg(not(target_os = "linux"))]
-fn wait(fds: &mut [PollFd], _: Duration, mask: SigSet) -> Result<i32, Errno> {
-    const SLICE: u8 = 50;
-    let blocked = mask.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let ready = nix::poll::poll(fds, SLICE);
-    blocked.thread_set_mask()?;
-    ready
 }
 
 /// What others have written, for a terminal: control characters are shown, not sent.

@@ -1,15 +1,19 @@
-//! System calls that the `nix` crate leaves out or offers in another shape, as small functions. Each says why.
+//! System calls that the `nix` crate leaves out or offers in another shape, as small functions. Each says why. What differs
+//! between systems is in `linux.rs` and `elsewhere.rs`, which have the same functions.
 
 #![allow(unsafe_code)]
 
 mod exec;
+#[cfg_attr(target_os = "linux", path = "sys/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "sys/elsewhere.rs")]
+mod os;
 mod signal_mask;
 
 use std::ffi::{CStr, CString};
 use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
-use std::ops::{Deref, RangeInclusive};
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use libc::{c_char, c_int};
@@ -20,9 +24,11 @@ use nix::sys::stat::Mode;
 use nix::sys::uio::writev;
 use nix::unistd::{self, ForkResult};
 
-#[cfg(target_os = "linux")]
-pub(crate) use exec::exec_file;
-pub(crate) use exec::{CStringArray, environment, exec, exec_shell};
+pub(crate) use exec::{CStringArray, environment, exec, exec_file, exec_shell};
+pub(crate) use os::{
+    IS_LINUX, abstract_address, abstract_name, allow_looks, become_subreaper, datagram_socket, end_with_parent,
+    is_sealed, poll_with_mask, real_time_signals, receive, sealed_file, set_process_name, waits, write_nowait,
+};
 pub(crate) use signal_mask::{Blocked, block_all};
 
 use crate::proc;
@@ -71,26 +77,6 @@ pub(crate) fn fork(_: OneThread) -> Result<Fork, Errno> {
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(c_int::from(code)) }
-}
-
-/// pwritev2(2) with `RWF_NOWAIT`, which nix doesn't have: write(2) that doesn't wait, whatever the flags of `fd`, which
-/// others share.
-///
-/// # Errors
-/// `EAGAIN` if it would have to wait, `EOPNOTSUPP` where there is no such thing: pipes and sockets have it from Linux
-/// 6.5 on.
-#[cfg(target_os = "linux")]
-pub(crate) fn write_nowait(fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
-    let part = IoSlice::new(bytes);
-    // SAFETY: an IoSlice has the layout of an iovec, and the bytes live until the call returns.
-    let written = unsafe { libc::pwritev2(fd.as_fd().as_raw_fd(), (&raw const part).cast(), 1, -1, libc::RWF_NOWAIT) };
-    Errno::result(written).map(isize::cast_unsigned)
-}
-
-/// There is no such thing.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn write_nowait(_: impl AsFd, _: &[u8]) -> Result<usize, Errno> {
-    Err(Errno::EOPNOTSUPP)
 }
 
 /// Whether something can be written to `fd` without waiting. Async-signal-safe.
@@ -355,37 +341,6 @@ fn with_unix_address(
     }
     let length = libc::socklen_t::try_from(size_of_val(&address)).unwrap_or(0);
     Errno::result(call((&raw const address).cast(), length)).map(drop)
-}
-
-/// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the process that sent
-/// it, which the kernel tells of a socket with `SO_PASSCRED`. Descriptors that come with it are closed. nix's gives up
-/// all control messages if one was cut, and so the sender of a message with descriptors.
-#[cfg(target_os = "linux")]
-pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Option<Pid>), Errno> {
-    /// Room for the credentials and nothing else: what doesn't fit, the kernel closes (unix(7)).
-    #[repr(C)]
-    struct Control {
-        header: libc::cmsghdr,
-        credentials: libc::ucred,
-    }
-    // SAFETY: all-zero is valid for all three structures.
-    let (mut control, mut message): (Control, libc::msghdr) = unsafe { MaybeUninit::zeroed().assume_init() };
-    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }];
-    (message.msg_iov, message.msg_iovlen) = (parts.as_mut_ptr(), 1);
-    (message.msg_control, message.msg_controllen) = ((&raw mut control).cast(), size_of_val(&control) as _);
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
-    // SAFETY: the message points to memory that is as long as it says, writable, and lives until the call returns.
-    let length = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) })?;
-    let is_known = control.header.cmsg_level == libc::SOL_SOCKET && control.header.cmsg_type == libc::SCM_CREDENTIALS;
-    Ok((length.cast_unsigned(), is_known.then_some(control.credentials.pid)))
-}
-
-/// The numbers of the real-time signals, where there are such.
-pub(crate) fn real_time_signals() -> RangeInclusive<c_int> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    return libc::SIGRTMIN()..=libc::SIGRTMAX();
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    return RangeInclusive::new(1, 0);
 }
 
 /// gethostbyname(3), the original's way from a name to an address (S7): IPv4 only, the first address only, and

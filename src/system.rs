@@ -5,19 +5,14 @@ mod delivery;
 mod explanation;
 mod family;
 mod inbox;
-#[cfg(not(target_os = "linux"))]
-pub(crate) mod no_successor;
 mod own_files;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 mod spawner;
 mod succession;
-#[cfg(target_os = "linux")]
 pub(crate) mod successor;
 mod waiting;
 
-#[cfg(not(target_os = "linux"))]
-pub(crate) use no_successor as successor;
 pub(crate) use own_files::Files;
 
 use std::os::unix::ffi::OsStrExt;

@@ -20,6 +20,7 @@ pub use linux::take_over;
 /// # Errors
 /// Always.
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-pub fn take_over(_: &std::path::Path) -> Result<(), crate::Error> {
-    Err(crate::Error::rule(&[b"--take-over needs Linux on x86_64 or aarch64"]))
+pub fn take_over(_: &std::path::Path) -> Result<(), crate::error::Error> {
+    crate::options::needs_linux("--take-over")?;
+    Err(crate::error::Error::rule(&[b"--take-over needs Linux on x86_64 or aarch64"]))
 }

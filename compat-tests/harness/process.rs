@@ -93,22 +93,28 @@ fn state(pid: i32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// How many processes sleep in flock(2) because somebody else has the file's lock.
-pub fn wanting_lock(path: &Path) -> usize {
+/// How many of the processes in `dir` or below it sleep in flock(2) because somebody else has the file's lock. The file's
+/// number alone doesn't say that it is this one: a file system elsewhere may have the same.
+pub fn wanting_lock(dir: &Path, path: &Path) -> usize {
     let Ok(metadata) = fs::metadata(path) else {
         return 0;
     };
     let file = format!(":{} ", metadata.ino());
     let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
-    locks.lines().filter(|line| line.contains("-> FLOCK") && line.contains(&file)).count()
+    let wanted = locks.lines().filter(|line| line.contains("-> FLOCK") && line.contains(&file));
+    // `1: -> FLOCK  ADVISORY  WRITE 4711 fe:00:10026331 0 EOF`
+    let wanting = wanted.filter_map(|line| line.split_whitespace().nth(5)?.parse().ok());
+    wanting.filter(|&pid| runs_in(dir, pid)).count()
 }
 
 /// The processes whose working directory is `dir` or below it. `dir` is a scenario's own temporary directory, so they
 /// are the scenario's: also workers of workers and daemons, whose pids nobody told us.
 pub fn running_in(dir: &Path) -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
-    entries
-        .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(dir)))
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| runs_in(dir, pid)).collect()
+}
+
+fn runs_in(dir: &Path, pid: i32) -> bool {
+    fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(dir))
 }

@@ -27,6 +27,7 @@ use super::process::{Process, is_at_rest, is_dead, running_in, send, wanting_loc
 use super::transcript::{Transcript, text_of};
 use super::workers::Worker;
 
+/// Of each wait. A whole scenario may take much longer where many others run, too.
 const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(5);
 
@@ -61,8 +62,7 @@ pub struct Scenario {
     lines_seen: HashMap<PathBuf, usize>,
     reports_seen: HashMap<i32, usize>,
     steps: String,
-    deadline: Instant,
-    /// When it has to end before that, as soon as this is known, and how much later it may be.
+    /// When it has to end before a wait's deadline, as soon as this is known, and how much later it may be.
     end: Arc<OnceLock<Instant>>,
     allowance: Duration,
 }
@@ -88,7 +88,6 @@ impl Scenario {
             lines_seen: HashMap::new(),
             reports_seen: HashMap::new(),
             steps: String::new(),
-            deadline: Instant::now() + DEADLINE,
             end: Arc::default(),
             allowance: Duration::ZERO,
         }
@@ -344,7 +343,7 @@ impl Scenario {
 
     /// Waits until so many processes wait for the lock of a file.
     pub fn wait_lock_is_wanted(&mut self, name: &str, by: usize) {
-        self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.path(name)) == by);
+        self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.dir, &s.path(name)) == by);
     }
 
     fn wait_line_of(&mut self, path: &Path, text: &str) {
@@ -419,6 +418,7 @@ impl Scenario {
     /// Waits for anything else.
     pub fn wait(&mut self, what: &str, mut is_there: impl FnMut(&mut Self) -> bool) {
         let _ = writeln!(self.steps, "wait for {what}");
+        let deadline = Instant::now() + DEADLINE;
         let mut rounds = 0;
         while !is_there(self) {
             rounds += 1;
@@ -428,7 +428,7 @@ impl Scenario {
                 !nothing_runs || is_there(self),
                 "everything has ended, and so nothing will come of the wait for {what}"
             );
-            let end = self.end.get().map_or(self.deadline, |&end| (end + self.allowance).min(self.deadline));
+            let end = self.end.get().map_or(deadline, |&end| (end + self.allowance).min(deadline));
             assert!(Instant::now() < end, "deadline passed in the wait for {what}");
             let floods = rounds % 50 == 0 && self.superdaemons.iter().any(Process::floods);
             assert!(!floods, "it writes without end");

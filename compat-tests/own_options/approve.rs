@@ -89,6 +89,7 @@ fn the_first_worker() {
 #[test]
 fn a_command_that_does_not_answer() {
     ours_alone(|s| {
+        // Not a second: the worker, too, has to be ready within it.
         start(s, "exit 0\n", &["--ready-timeout=10"], &[]);
         s.wait_file("st", "1:<W1>\n");
         s.write("approve", "sleep 1000 & echo $! >child; trap '' TERM; wait\n");

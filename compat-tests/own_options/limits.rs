@@ -294,9 +294,9 @@ fn a_family_ends_with_its_worker() {
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
+        s.wait_file("st", "1:<W1>\n2:<W2>\n");
         s.wait_worker(2);
         s.wait_report(1, "exit 0");
-        s.wait_file("st", "1:<W1>\n2:<W2>\n");
         s.wait_line("old worker <W1> has not ended in time, sending KILL");
         s.wait_line("old worker <W1> died, status:0");
         s.wait_dead_process("relative-1");
@@ -406,6 +406,7 @@ fn the_status_of_a_superdaemon_is_shown() {
         s.probe(&["--port=$PORT", "--path=app.sock", "--pid-file=pid", "--status-file=st"], &["G1=ign=TERM"]);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
+        s.wait_worker(2);
         s.wait_report(1, "got TERM");
         s.wait_file("st", "1:<W1>\n2:<W2>\n");
         let output = shown(s, &[]);

@@ -397,7 +397,8 @@ fn what_is_no_superdaemon() {
             Command::new("perl").args(["-MIO::Handle", "-e", script]).current_dir(s.path(".")).spawn().unwrap();
         s.wait("the lock", |s| {
             let locks = fs::read_to_string("/proc/locks").unwrap();
-            s.path("pid").exists() && locks.lines().any(|line| line.contains(&format!(" {} ", other.id())))
+            let pid = other.id().to_string();
+            s.path("pid").exists() && locks.lines().any(|line| line.split_whitespace().nth(4) == Some(&pid))
         });
         let output = s.run_other(&TAKE_OVER);
         assert_eq!(

@@ -221,7 +221,8 @@ fn programs_that_cannot_go_on() {
         refused(s, "it has ended without an answer (signal 6)");
         install_text(s, "#!/bin/sh\nexec /bin/true\n");
         refused(s, "it has ended without an answer (exit 0)");
-        install_text(s, "#!/bin/sh\necho yes >&${1##*,}\n");
+        // Not `>&`: a shell may know no descriptor above 9.
+        install_text(s, "#!/bin/sh\necho yes >/proc/self/fd/${1##*,}\n");
         refused(s, "yes");
         // With a child that keeps the answer open.
         install_text(s, "#!/bin/sh\nsleep 1000 & echo $! >slept; wait\n");
@@ -244,7 +245,7 @@ fn programs_that_cannot_go_on() {
 
 /// Runs our program with a state at descriptor 100, and what `argument` says behind it at 101; gives what it says.
 fn with_state(state: &str, seals: SealFlag, command: &mut Command) -> (Option<i32>, String, String) {
-    let memory = File::from(memfd_create(c"state", MFdFlags::MFD_ALLOW_SEALING).unwrap());
+    let memory = File::from(memfd_create(c"state", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap());
     (&memory).write_all(state.as_bytes()).unwrap();
     fcntl(&memory, FcntlArg::F_ADD_SEALS(seals)).unwrap();
     let (answer, to_us) = pipe2(OFlag::O_CLOEXEC).unwrap();
@@ -456,12 +457,13 @@ fn automatic_restarts_go_on() {
     ours_alone(|s| {
         let options = ["--enable-auto-restart", "--auto-restart-interval=1", "--kill-old-delay=0", "--interval=0"];
         start(s, &[&FILES[..], &options, &WORKER].concat());
+        // Not until they are ready: each is stopped after a second.
         for generation in 1..=3 {
-            s.wait_worker(generation);
+            s.wait_line(&format!("starting new worker <W{generation}>"));
             install_ours(s);
             upgrade(s);
         }
-        s.wait_worker(4);
+        s.wait_line("starting new worker <W4>");
         stop(s);
     });
 }

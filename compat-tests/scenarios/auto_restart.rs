@@ -84,7 +84,7 @@ fn only_true_values_enable_it() {
 fn while_old_workers_are_left_it_is_forced() {
     compare(|s| {
         s.env("ENABLE_AUTO_RESTART", "00");
-        let options = ["--interval=2", "--auto-restart-interval=1", "--kill-old-delay=0", "--signal-on-hup=USR1"];
+        let options = ["--interval=5", "--auto-restart-interval=1", "--kill-old-delay=0", "--signal-on-hup=USR1"];
         s.start(&[&options[..], &["--", "$PROBE", "ign=USR1,TERM"]].concat());
         s.wait_line("autorestart triggered (interval=1)");
         s.wait_worker(2);
@@ -108,9 +108,9 @@ fn default_of_the_kill_old_delay() {
     compare(|s| {
         s.probe(&["--enable-auto-restart", "--auto-restart-interval=4", "--status-file=st"], &[]);
         s.wait_line("autorestart triggered (interval=4)");
-        s.wait_worker(2);
         s.wait_line("sleeping 5 secs before killing old workers");
         let delay = Instant::now();
+        s.wait_worker(2);
         s.wait_line("killing old workers");
         assert!(delay.elapsed() >= Duration::from_secs(4), "five seconds of the clock");
         s.wait_line("old worker <W1> died, status:0");

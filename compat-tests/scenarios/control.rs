@@ -16,8 +16,10 @@ fn restart_and_stop_work() {
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.run(&RESTART);
+        s.wait_worker(2);
         s.wait_file("st", "2:<W2>\n");
         s.run(&RESTART);
+        s.wait_worker(3);
         s.wait_file("st", "3:<W3>\n");
         s.run(&STOP);
         s.wait_exit();
@@ -32,6 +34,7 @@ fn restart_and_stop_by_the_other_program() {
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.run_other(&RESTART);
+        s.wait_worker(2);
         s.wait_file("st", "2:<W2>\n");
         s.run_other(&STOP);
         s.wait_exit();
@@ -77,7 +80,7 @@ fn stop_waits_for_the_end_of_the_superdaemon() {
 #[test]
 fn stop_in_the_first_interval() {
     compare(|s| {
-        s.start(&[&["--interval=100"], &START[..]].concat());
+        s.start(&[&["--interval=1000"], &START[..]].concat());
         s.wait_worker(1);
         s.wait_file("pid", "<S>\n");
         s.run(&STOP);
@@ -142,7 +145,7 @@ fn restart_of_a_superdaemon_that_ends() {
 #[test]
 fn restart_in_the_first_interval() {
     compare(|s| {
-        s.start(&[&["--interval=5"], &START[..]].concat());
+        s.start(&[&["--interval=1000"], &START[..]].concat());
         s.wait_worker(1);
         s.wait_file("pid", "<S>\n");
         s.run(&RESTART);
@@ -279,6 +282,7 @@ fn restart_and_stop_at_once() {
         s.wait_file("st", "1:<W1>\n");
         s.run(&[&["--stop", "--version"], &RESTART[..]].concat());
         s.run(&[&["--stop"], &RESTART[..]].concat());
+        s.wait_worker(2);
         s.wait_file("st", "2:<W2>\n");
         s.term();
     });

@@ -134,7 +134,7 @@ fn a_death_does_not_end_the_wait_for_the_lock() {
     compare(|s| {
         let lock = s.lock("pid");
         s.prelude("mkfifo go; (read -r line <go) & echo $! >child");
-        s.start(&["--interval=100", "--pid-file=pid", "--", "$PROBE"]);
+        s.start(&["--interval=1000", "--pid-file=pid", "--", "$PROBE"]);
         s.wait_lock_is_wanted("pid", 1);
         s.write("go", "line\n");
         s.wait_dead_process("child");

@@ -135,9 +135,9 @@ fn old_workers_go_on_for_the_kill_old_delay() {
         s.serve(&["--kill-old-delay=1"], &[]);
         let hup = Instant::now();
         s.signal("HUP");
-        s.wait_worker(2);
         s.wait_line("sleeping 1 secs before killing old workers");
         s.wait_file("st", "1:<W1>\n2:<W2>\n");
+        s.wait_worker(2);
         s.wait_line("killing old workers");
         assert!(hup.elapsed() >= Duration::from_secs(2), "an interval and a delay");
         s.wait_file("st", "2:<W2>\n");
@@ -166,7 +166,7 @@ fn an_automatic_restart_follows_the_interval() {
 fn term_ends_the_first_interval() {
     compare(|s| {
         // The deadline passes if the interval isn't cut short.
-        s.probe(&["--interval=100", "--pid-file=pid", "--status-file=st"], &[]);
+        s.probe(&["--interval=1000", "--pid-file=pid", "--status-file=st"], &[]);
         s.term();
     });
 }
@@ -345,13 +345,15 @@ fn old_worker_dies_while_new_ones_fail() {
 #[test]
 fn status_file_is_replaced() {
     compare(|s| {
-        s.serve(&["--kill-old-delay=1"], &[]);
+        s.serve(&["--kill-old-delay=1"], &["G1=ign=TERM"]);
         fs::hard_link(s.path("st"), s.path("kept")).expect("a link");
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line("new worker is now running");
         s.show("st");
         s.show("kept");
+        s.wait_report(1, "got TERM");
+        s.signal_worker(1, "KILL");
         s.wait_line("old worker <W1> died");
         s.term();
     });

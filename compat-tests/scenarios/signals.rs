@@ -14,7 +14,7 @@ fn signals_that_kill_the_superdaemon() {
     compare(|s| {
         s.prelude("ulimit -c 0");
         for signal in ["SEGV", "ABRT", "VTALRM", "IO", "PWR", "KILL"] {
-            s.probe(&[&["--interval=100"], &FILES[..]].concat(), &[]);
+            s.probe(&[&["--interval=1000"], &FILES[..]].concat(), &[]);
             s.signal(signal);
             s.wait_exit();
             s.signal_worker(1, "TERM");
@@ -102,7 +102,7 @@ fn hups_in_an_interval_wait() {
 #[test]
 fn an_int_ends_the_first_interval() {
     compare(|s| {
-        s.probe(&["--interval=100", "--signal-on-term=QUIT", "--status-file=st"], &[]);
+        s.probe(&["--interval=1000", "--signal-on-term=QUIT", "--status-file=st"], &[]);
         s.signal("INT");
         s.wait_exit();
     });
@@ -162,7 +162,7 @@ fn stop_with(names: &[&str]) {
     compare(|s| {
         s.prelude("ulimit -c 0");
         for name in names {
-            s.probe(&["--interval=100", "--signal-on-term", name], &[]);
+            s.probe(&["--interval=1000", "--signal-on-term", name], &[]);
             s.term();
         }
     });

@@ -167,7 +167,8 @@ fn running() -> [Arg; 4] {
             .help("Holds the pid of the superdaemon, which locks it")
             .long_help(
                 "A file for the pid of the superdaemon, which keeps it locked. If another superdaemon has it, this one \
-                 waits, without a word, for the other's end. An empty FILE or 0 mean none, which is the default.",
+                 waits for the other's end: silently, unless an option is given that Server::Starter doesn't have. An \
+                 empty FILE or 0 mean none, which is the default.",
             ),
         text("status-file", "FILE")
             .value_hint(ValueHint::FilePath)
@@ -180,9 +181,9 @@ fn running() -> [Arg; 4] {
             .help("Append stdout and stderr to FILE, or pipe them to\na command: \"|COMMAND\"")
             .long_help(
                 "Append standard output and standard error, of the superdaemon and of the workers, to FILE, or pipe \
-                 them to a command: \"| cronolog /var/log/app.%Y%m%d\". The file is never opened again and a command \
-                 that has ended is not started again, so a log that is rotated by renaming needs such a command. An \
-                 empty FILE or 0 mean none: both stay as they are, which is the default.",
+                 them to a command: \"| cronolog /var/log/app.%Y%m%d\". A file that has been renamed is opened again on \
+                 USR1 and before each start of a worker. A command that has ended is not started again. An empty FILE or \
+                 0 mean none: both stay as they are, which is the default.",
             ),
         flag("daemonize").help("Run in the background; needs --log-file").long_help(
             "Run in the background, in a session of its own; needs --log-file. The command in the foreground ends \
@@ -288,7 +289,9 @@ fn own() -> [Arg; 15] {
             "Let this program go on in the place of the superdaemon of --pid-file, which may be the Perl original: the \
              same process, with its listeners, workers, files and log; no connection is refused. The superdaemon is \
              stopped by ptrace(2) while it waits, and made to execute this program with its own options. Linux on \
-             x86_64 and aarch64. If anything is in the way, nothing changes, and the exit status is 125.",
+             x86_64 and aarch64. If anything is in the way, nothing changes. The exit status is 125 then; or 124 if the \
+             superdaemon has been busy with the start of a worker for too long, and the number of the system's error if it \
+             isn't running or may not be traced.",
         ),
         flag("sd-notify").help("Tell systemd of the first worker, of restarts\nand of the end (Type=notify)").long_help(
             "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \

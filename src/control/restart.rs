@@ -15,8 +15,8 @@ use crate::files::pid_file::ForeignPidFile;
 use crate::files::status_file::generations;
 use crate::sys;
 
-/// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left, for `timeout` or, if
-/// need be, for ever.
+/// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left, for `timeout`
+/// or, if need be, for ever.
 ///
 /// # Errors
 /// If a file can't be read, if no worker has started yet, if the superdaemon is not alive or doesn't survive the

@@ -13,7 +13,6 @@ use crate::control::status::{ListenerStatus, Status, SuperdaemonStatus, WorkerSt
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::status_file;
 use crate::proc::descendants::children_of;
-#[cfg(target_os = "linux")]
 use crate::proc::sock_diag;
 use crate::proc::{Process, uptime};
 use crate::sys::{self, Pid};
@@ -116,15 +115,9 @@ fn nameless(superdaemon: Pid, queues: &BTreeMap<ino_t, Queue>) -> Vec<ListenerSt
 
 type Queue = (Option<u32>, Option<u32>, Option<u32>);
 
-#[cfg(target_os = "linux")]
 fn queues() -> BTreeMap<ino_t, Queue> {
     let queues = sock_diag::queues().into_iter();
     queues.map(|(inode, queue)| (inode, (Some(queue.waiting), queue.limit, queue.refused))).collect()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn queues() -> BTreeMap<ino_t, Queue> {
-    BTreeMap::new()
 }
 
 /// Of the environment that a process was started with.

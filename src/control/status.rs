@@ -8,8 +8,8 @@ use crate::sys::Pid;
 
 /// What the superdaemon of a pid file is doing.
 ///
-/// `Display` gives lines for people, each of which ends in a newline; control characters that a process has put into its
-/// name are shown, not sent. [`Status::to_json`] is for programs.
+/// `Display` gives lines for people, each of which ends in a newline; control characters that a process has put into
+/// its name are shown, not sent. [`Status::to_json`] is for programs.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Status {
@@ -74,8 +74,8 @@ pub enum WorkerState {
 pub struct ListenerStatus {
     /// The name that workers know it by, that of `--port` or `--path`; or, where no worker tells it, `descriptor N`.
     pub name: String,
-    /// How many connections wait to be accepted; of UDP, how many bytes to be received. None if the kernel doesn't tell,
-    /// as in the next two.
+    /// How many connections wait to be accepted; of UDP, how many bytes to be received. None if the kernel doesn't
+    /// tell, as in the next two.
     pub waiting: Option<u32>,
     /// How many may wait.
     pub limit: Option<u32>,
@@ -84,8 +84,8 @@ pub struct ListenerStatus {
 }
 
 impl Status {
-    /// As the Linux Standard Base has it of init scripts: 0 if it runs, 1 if it is dead but has a pid file, 3 if there is
-    /// none.
+    /// As the Linux Standard Base has it of init scripts: 0 if it runs, 1 if it is dead but has a pid file, 3 if there
+    /// is none.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

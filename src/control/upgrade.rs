@@ -11,14 +11,15 @@ use crate::control::pace::pause;
 use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::request_file::{Answer, RequestFile};
+use crate::options::needs_linux;
 use crate::proc::Process;
 use crate::sys;
 
 /// How long a superdaemon may take to answer: one that is restarting its workers finishes that first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
-/// Lets the program on disk go on in the place of the running superdaemon that owns `pid_file`: in the same process, with
-/// the same listeners and workers. That is no news to a superdaemon that is running this very program.
+/// Lets the program on disk go on in the place of the running superdaemon that owns `pid_file`: in the same process,
+/// with the same listeners and workers. That is no news to a superdaemon that is running this very program.
 ///
 /// # Errors
 /// If the pid file can't be read, or the superdaemon isn't alive, or doesn't answer within a minute
@@ -32,15 +33,13 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
     const SENTENCE: &[u8] = b"failed to send SIGUSR2 to the server process:";
     sys::open_standard_descriptors();
+    needs_linux("--upgrade")?;
     let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true))?;
     let refused = |reason: &[u8]| Err(Error::GivenUp([b"not upgraded: ", reason].concat()));
     let pid = match superdaemon.pid() {
         Some(pid) if superdaemon.is_alive() => pid,
         _ => return Err(Error::system(&[SENTENCE], Errno::ESRCH)),
     };
-    if cfg!(not(target_os = "linux")) {
-        return refused(b"it needs Linux");
-    }
     // To one that doesn't catch it, it would be the end.
     if !Process::Pid(pid).catches(libc::SIGUSR2) {
         return refused(b"the running superdaemon does not know how; --take-over can do it");

@@ -1,4 +1,5 @@
-//! The note beside the status file that tells `--restart` of starts that have failed, and of a restart that was given up.
+//! The note beside the status file that tells `--restart` of starts that have failed, and of a restart that was given
+//! up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ const GOES_ON: &str = " goes on";
 /// In bytes: more than a note takes.
 const LONGEST_NOTE: usize = 8192;
 
-/// The note beside the status file by which `--restart` learns of attempts to start a worker that have failed, and whether the
-/// restart was given up with that. It goes when a worker has started.
+/// The note beside the status file by which `--restart` learns of attempts to start a worker that have failed, and
+/// whether the restart was given up with that. It goes when a worker has started.
 pub(crate) struct FailureFile {
     pub(crate) file: OwnFile,
 }
@@ -37,8 +38,8 @@ impl FailureFile {
         let _ = fs::remove_file(self.file.path());
     }
 
-    /// Notes that the attempt of a generation has failed, with lines about why; `is_last`: there is no other one. If it can't be
-    /// written, as on a full disk, a `--restart` that waits for this waits until [`OwnFile::retry`] succeeds.
+    /// Notes that the attempt of a generation has failed, with lines about why; `is_last`: there is no other one. If it
+    /// can't be written, as on a full disk, a `--restart` that waits for this waits until [`OwnFile::retry`] succeeds.
     pub(crate) fn note(&mut self, generation: u64, is_last: bool, reason: &[u8]) {
         let tail = if is_last { "" } else { GOES_ON };
         let _ = self.file.write(&[format!("{generation}{tail}\n").as_bytes(), reason].concat());

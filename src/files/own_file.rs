@@ -1,5 +1,5 @@
-//! A file that a superdaemon writes for others. Replaced as a whole, so that a reader never sees half of it; and removed
-//! or written over only as long as it is still its own (`own-files-only`).
+//! A file that a superdaemon writes for others. Replaced as a whole, so that a reader never sees half of it; and
+//! removed or written over only as long as it is still its own (`own-files-only`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -19,7 +19,7 @@ use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
 
 /// How long to wait before what has failed is tried again.
-pub(crate) const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// A file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
 pub(crate) struct OwnFile {

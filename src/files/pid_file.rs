@@ -39,9 +39,9 @@ impl PidFile {
         }
     }
 
-    /// Takes the lock first and writes the pid only then (`pid-lock-first`): until we hold the lock, the file belongs to
-    /// another superdaemon. Calls `tell_wait` once before waiting; the original waits silently (LIFE-098). A signal ends the
-    /// wait if `is_asked_to_end` (LIFE-097); others, as of a child that has died, don't.
+    /// Takes the lock first and writes the pid only then (`pid-lock-first`): until we hold the lock, the file belongs
+    /// to another superdaemon. Calls `tell_wait` once before waiting; the original waits silently (LIFE-098). A signal
+    /// ends the wait if `is_asked_to_end` (LIFE-097); others, as of a child that has died, don't.
     pub(crate) fn create(
         path: &Path,
         mut is_asked_to_end: impl FnMut() -> bool,

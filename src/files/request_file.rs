@@ -1,8 +1,6 @@
 //! The file beside the pid file by which `--upgrade` asks, and learns what came of it. It is the client's: it makes the
 //! file, and removes it when it has read the answer.
 
-#![cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "an upgrade needs Linux"))]
-
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, fchown};

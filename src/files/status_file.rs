@@ -13,8 +13,8 @@ use crate::sys::Pid;
 /// The writer. The lines come through the seam as text.
 pub(crate) type StatusFile = OwnFile;
 
-/// The generations in the status file at `path`, ascending. What follows `DIGITS:` is not looked at, and a number that is too
-/// big is the biggest: each line is a worker that `--restart` has to wait for.
+/// The generations in the status file at `path`, ascending. What follows `DIGITS:` is not looked at, and a number that
+/// is too big is the biggest: each line is a worker that `--restart` has to wait for.
 pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
     let mut file = File::open(path).map_err(|error| Error::cannot_open(path, error))?;
     let mut content = Vec::new();
@@ -28,8 +28,8 @@ pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
     Ok(generations)
 }
 
-/// The workers in the status file at `path`. A line that tells no pid is left out, and a file that can't be read tells none:
-/// this is for what is shown, and for what is then looked up in /proc.
+/// The workers in the status file at `path`. A line that tells no pid is left out, and a file that can't be read tells
+/// none: this is for what is shown, and for what is then looked up in /proc.
 pub(crate) fn workers(path: &Path) -> BTreeMap<u64, Pid> {
     let content = fs::read(path).unwrap_or_default();
     lines(&content).filter_map(|(digits, pid)| Some((parse(digits)?, parse(pid)?))).collect()

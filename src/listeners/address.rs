@@ -10,8 +10,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, bind, getpeername, getsockname, getsockopt,
-    setsockopt, socket, sockopt,
+    AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, bind, getpeername,
+    getsockname, getsockopt, setsockopt, socket, sockopt,
 };
 
 use crate::error::Error;
@@ -81,7 +81,13 @@ impl Address {
     /// bind(2).
     pub(super) fn bind(&self, fd: &OwnedFd) -> Result<(), Errno> {
         match self {
-            Self::Tcp(address) | Self::Udp(address) => bind(fd.as_raw_fd(), &SockaddrStorage::from(*address)),
+            // Not as a `SockaddrStorage`, which is longer than some systems take.
+            Self::Tcp(SocketAddr::V4(address)) | Self::Udp(SocketAddr::V4(address)) => {
+                bind(fd.as_raw_fd(), &SockaddrIn::from(*address))
+            }
+            Self::Tcp(SocketAddr::V6(address)) | Self::Udp(SocketAddr::V6(address)) => {
+                bind(fd.as_raw_fd(), &SockaddrIn6::from(*address))
+            }
             Self::Unix(path) => sys::bind_unix(fd, path),
         }
     }
@@ -199,19 +205,8 @@ fn unix_name(fd: BorrowedFd) -> io::Result<Option<Vec<u8>>> {
     Ok(path.or_else(|| abstract_name(&address)))
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn abstract_name(address: &net::SocketAddr) -> Option<Vec<u8>> {
-    #[cfg(target_os = "android")]
-    use std::os::android::net::SocketAddrExt;
-    #[cfg(target_os = "linux")]
-    use std::os::linux::net::SocketAddrExt;
-
-    address.as_abstract_name().map(|name| [b"\0", name].concat())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_name(_: &net::SocketAddr) -> Option<Vec<u8>> {
-    None
+    sys::abstract_name(address).map(|name| [b"\0", name].concat())
 }
 
 #[cfg(test)]

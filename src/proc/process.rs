@@ -230,7 +230,8 @@ mod tests {
         let argument = std::env::args_os().next().unwrap().into_encoded_bytes();
         assert_eq!(Process::Own.arguments().unwrap()[0], argument);
         assert_eq!(Process::Pid(pid).arguments().unwrap()[0], argument);
-        assert!(!Process::Own.is_zombie() && !Process::Own.blocks(libc::SIGCHLD));
+        // Of signals, nothing is certain: the C library blocks all of them while another test gets its thread.
+        assert!(!Process::Own.is_zombie());
         let threads = Process::threads_of(pid).count();
         assert!(threads >= 1 && own_threads().is_some_and(|count| count >= 1));
         assert_eq!(Process::Own.status("NoSuchLine").unwrap(), "");

@@ -5,7 +5,9 @@ use std::os::fd::AsRawFd;
 
 use libc::{c_int, ino_t};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::{MsgFlags, recv, send};
+
+use crate::proc::{DUMP, diagnosis_socket};
 
 /// What waits at a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +66,7 @@ fn listen_drops() -> Option<u32> {
 }
 
 fn ask(request: &[u8], mut read: impl FnMut(&[u8])) -> Result<(), Errno> {
-    let kernel =
-        socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
+    let kernel = diagnosis_socket()?;
     send(kernel.as_raw_fd(), request, MsgFlags::empty())?;
     let mut answer = vec![0; 1 << 16];
     loop {
@@ -83,11 +84,10 @@ fn ask(request: &[u8], mut read: impl FnMut(&[u8])) -> Result<(), Errno> {
 }
 
 fn header(size: usize) -> Vec<u8> {
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP).to_le_bytes();
     let mut request = vec![0; size];
     request[..4].copy_from_slice(&u32::try_from(size).unwrap_or(0).to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG.to_ne_bytes());
-    request[6..8].copy_from_slice(&u16::from_le_bytes([flags[0], flags[1]]).to_ne_bytes());
+    request[6..8].copy_from_slice(&DUMP.to_ne_bytes());
     request
 }
 
@@ -144,7 +144,7 @@ fn u32_at(bytes: &[u8], index: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(index..index + 4)?.try_into().ok()?))
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::{UnixListener, UnixStream};

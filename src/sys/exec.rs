@@ -110,7 +110,6 @@ pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errn
 }
 
 /// execve(2). Returns only when that fails.
-#[cfg(target_os = "linux")]
 pub(crate) fn exec_file(path: &CStr, arguments: &CStringArray, environment: &CStringArray) -> Errno {
     // SAFETY: both arrays end in a null pointer, and all strings live until the call returns.
     unsafe { libc::execve(path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr()) };

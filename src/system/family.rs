@@ -129,8 +129,7 @@ impl Families {
     fn new() -> Self {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
         // Where that isn't possible, only descendants are seen.
-        #[cfg(target_os = "linux")]
-        let _ = nix::sys::prctl::set_child_subreaper(true);
+        let _ = sys::become_subreaper();
         let mut foreign = BTreeSet::new();
         foreign.extend(children_of(own_pid));
         Self {

@@ -15,6 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::error::Error;
 use crate::state::State;
 use crate::stderr::say;
+use crate::sys;
 use crate::world::Standing;
 
 /// The longest datagram that systemd reads.
@@ -58,7 +59,7 @@ impl ServiceManager {
         };
         let address = match value {
             [b'/', ..] => SocketAddr::from_pathname(OsStr::from_bytes(value)),
-            [b'@', name @ ..] if !name.is_empty() => abstract_address(name),
+            [b'@', name @ ..] if !name.is_empty() => sys::abstract_address(name),
             _ => {
                 let rule: &[u8] = b"NOTIFY_SOCKET is neither an absolute path nor an abstract address:";
                 return Err(Error::rule(&[rule, value]));
@@ -176,21 +177,6 @@ fn send_descriptors(address: &SocketAddr, message: &[u8], descriptors: &[RawFd])
     Ok(())
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn abstract_address(name: &[u8]) -> io::Result<SocketAddr> {
-    #[cfg(target_os = "android")]
-    use std::os::android::net::SocketAddrExt;
-    #[cfg(target_os = "linux")]
-    use std::os::linux::net::SocketAddrExt;
-
-    SocketAddr::from_abstract_name(name)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn abstract_address(_: &[u8]) -> io::Result<SocketAddr> {
-    Err(Errno::EAFNOSUPPORT.into())
-}
-
 #[cfg(test)]
 mod tests {
     use tempfile::TempDir;
@@ -301,7 +287,7 @@ mod tests {
     #[test]
     fn an_abstract_address() {
         let name = format!("start_server-test-{}", std::process::id());
-        let socket = UnixDatagram::bind_addr(&abstract_address(name.as_bytes()).unwrap()).unwrap();
+        let socket = UnixDatagram::bind_addr(&sys::abstract_address(name.as_bytes()).unwrap()).unwrap();
         let mut manager = ServiceManager::from_environment(Some(format!("@{name}").as_bytes())).unwrap();
         manager.send(Some(Standing::Ready), b"");
         assert_eq!(receive(&socket), "READY=1\n");

@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -116,7 +115,7 @@ impl Successor {
             Fork::Child => {
                 // All signals stay blocked. If it hangs, it holds no listener, and it doesn't outlive its parent.
                 std::mem::forget(blocked);
-                let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+                let _ = sys::end_with_parent();
                 set_close_on_exec(listeners, CloseOnExec::Yes);
                 set_close_on_exec(&[state.as_raw_fd(), to_us.as_raw_fd()], CloseOnExec::No);
                 let errno = sys::exec_file(&path, &arguments, &environment);
@@ -247,10 +246,7 @@ fn seal(state: &State, token: &str) -> Result<OwnedFd, std::io::Error> {
     if !token.is_empty() {
         state.add("token", &(token.as_bytes().to_vec(),));
     }
-    let file = File::from(memfd_create(c"start_server state", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC)?);
-    (&file).write_all(state.to_text().as_bytes())?;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
-    Ok(file.into())
+    sys::sealed_file(c"start_server state", state.to_text().as_bytes())
 }
 
 /// execve(2) of `path`, to which `kept` stay open.
@@ -323,7 +319,7 @@ impl HandedOver {
     pub(crate) fn close(self, state: &State) {
         let program = state.get::<(Vec<u8>,)>("program").ok().flatten();
         if let Some(name) = program.as_ref().and_then(|(path,)| path.rsplit(|&byte| byte == b'/').next()) {
-            let _ = nix::sys::prctl::set_name(&c_string(name));
+            let _ = sys::set_process_name(&c_string(name));
         }
         // SAFETY: the program that was here before has left it open for this, and `self` goes here.
         #[expect(unsafe_code)]
@@ -336,8 +332,7 @@ fn read_sealed(fd: RawFd) -> Result<State, Error> {
     let failed = |error: std::io::Error| Error::system(&[b"the state can't be read:"], error);
     // By its name, as the descriptor's position is shared with whoever has it, too.
     let file = File::open(Process::Own.descriptor(fd).path()).map_err(failed)?;
-    let seals = fcntl(&file, FcntlArg::F_GET_SEALS).map_or(SealFlag::empty(), SealFlag::from_bits_truncate);
-    if !seals.contains(SealFlag::F_SEAL_WRITE) {
+    if !sys::is_sealed(&file) {
         return Err(Error::rule(&[b"the state can't be read: it is not sealed"]));
     }
     let mut bytes = Vec::new();

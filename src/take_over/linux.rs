@@ -22,7 +22,7 @@ use crate::take_over::tracee::{Tracee, word};
 /// How long a superdaemon may be busy, as with a start of a worker.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How many seconds this program may take to be there.
+/// How long this program may take to be there.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// Lets this program go on in the place of the superdaemon that owns `pid_file`, and says so.

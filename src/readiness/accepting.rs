@@ -17,11 +17,11 @@ use crate::error::Error;
 use crate::proc::descendants::with_descendants;
 use crate::proc::{Descriptor, Process, Target};
 use crate::readiness::Watch;
-use crate::readiness::linux::blocked_calls::{ARE_KNOWN, EpollMember, awaited};
-use crate::readiness::linux::connections::Connections;
-use crate::readiness::linux::permission::try_to_look;
+use crate::readiness::blocked_calls::{EpollMember, awaited};
+use crate::readiness::connections::Connections;
+use crate::readiness::permission::try_to_look;
 use crate::stop_request;
-use crate::sys::{OneThread, Pid};
+use crate::sys::{OneThread, Pid, waits};
 
 /// The shortest time between two looks at a worker.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
@@ -73,7 +73,7 @@ impl Accepting {
     /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it
     /// never seems to accept.
     pub(super) fn new(listeners: impl IntoIterator<Item = impl AsFd>, one_thread: OneThread) -> Result<Self, Error> {
-        if !ARE_KNOWN {
+        if !waits::ARE_KNOWN {
             return Err(Error::rule(&[b"--ready=accepting needs a processor of the kind x86_64, aarch64 or riscv64"]));
         }
         let listeners: Vec<_> = listeners.into_iter().collect();
@@ -94,7 +94,7 @@ impl Accepting {
     }
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now; not, whether it has a connection.
-    #[cfg(feature = "cli")]
+    #[allow(dead_code, reason = "for --take-over alone, as `look_for_waits`")]
     pub(super) fn waits(&self, worker: Pid) -> bool {
         with_descendants(&[worker]).iter().any(|&process| self.is_waiting(process))
     }
@@ -181,7 +181,7 @@ fn sockets_of(process: Pid) -> impl Iterator<Item = ino_t> {
     Process::Pid(process).descriptors().into_iter().flatten().filter_map(Descriptor::socket)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::{BufRead, BufReader};
     use std::net::{TcpListener, TcpStream, UdpSocket};

@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::error::Error;
@@ -46,7 +45,7 @@ pub(super) fn try_to_look(one_thread: OneThread) -> Result<(), Error> {
 fn stand_still(mut parent: UnixStream) -> ! {
     // A superdaemon that has capabilities (setcap) may not be looked at, and neither may what is forked from it; but
     // its workers may, since they have executed another program.
-    let _ = prctl::set_dumpable(true);
+    let _ = sys::allow_looks();
     let _ = parent.write(b".");
     let _ = parent.read(&mut [0]);
     sys::exit_now(0)
@@ -66,7 +65,7 @@ fn is_readable(pid: Pid) -> Result<(), Error> {
     Ok(())
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 

@@ -16,7 +16,6 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat};
 use nix::unistd::{UnlinkatFlags, geteuid, mkdtemp, unlinkat};
 
@@ -283,10 +282,7 @@ struct Socket {
 
 impl Socket {
     fn bind(directory: &Rc<Directory>, name: &str) -> Result<Self, Errno> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
-        // ORDER: before anybody can send, as the kernel notes the sender when it sends.
-        setsockopt(&fd, sockopt::PassCred, &true)?;
+        let fd = sys::datagram_socket()?;
         let path = Process::Own.descriptor(directory.lock.as_raw_fd()).path().join(name);
         sys::bind_unix(&fd, path.as_os_str().as_bytes())?;
         // A worker may have changed its user by the time it is ready. Nobody is told the name before.
@@ -316,7 +312,7 @@ struct Message {
     says_ready: bool,
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::io::{self, IoSlice, Read};
     use std::os::unix::fs::PermissionsExt;

@@ -1,14 +1,14 @@
-//! Finds out from the kernel which sockets are connections to the listeners. Linux only.
+//! Finds out from the kernel which sockets are connections to the listeners.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, ino_t};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
+use nix::sys::socket::{MsgFlags, recv, send};
 
 use crate::listeners::Address;
-use crate::proc::{UnixSocket, unix_sockets};
+use crate::proc::{DUMP, UnixSocket, diagnosis_socket, unix_sockets};
 
 /// Where the listeners take connections.
 pub(super) struct Connections {
@@ -49,8 +49,7 @@ fn tcp_connections(port: u16) -> impl Iterator<Item = ino_t> {
 /// Asks the kernel by `sock_diag(7)`. /proc/net/tcp has the same answer, but also lists all connections that have just
 /// ended, which takes a tenth of a second on a busy system.
 fn ask_for_connections(family: c_int, port: u16) -> Result<Vec<ino_t>, Errno> {
-    let kernel =
-        socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
+    let kernel = diagnosis_socket()?;
     send(kernel.as_raw_fd(), &request_for_connections(family, port), MsgFlags::empty())?;
     let mut answer = vec![0; 1 << 16];
     let mut inodes = Vec::new();
@@ -69,11 +68,10 @@ const SOCK_DIAG: u16 = 20;
 fn request_for_connections(family: c_int, port: u16) -> [u8; 72] {
     // TCP_ESTABLISHED and TCP_CLOSE_WAIT.
     let states: u32 = 1 << 1 | 1 << 8;
-    let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP).to_le_bytes();
     let mut request = [0; 72];
     request[..4].copy_from_slice(&72_u32.to_ne_bytes());
     request[4..6].copy_from_slice(&SOCK_DIAG.to_ne_bytes());
-    request[6..8].copy_from_slice(&u16::from_le_bytes([flags[0], flags[1]]).to_ne_bytes());
+    request[6..8].copy_from_slice(&DUMP.to_ne_bytes());
     request[16] = family.to_le_bytes()[0];
     request[17] = libc::IPPROTO_TCP.to_le_bytes()[0];
     request[20..24].copy_from_slice(&states.to_ne_bytes());

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use libc::{c_int, c_long, ino_t};
 
 use crate::proc::Process;
+use crate::sys::waits;
 
 /// No more is read of a poll or select set. Ten thousand descriptors take less.
 const LONGEST_SET: usize = 1 << 20;
@@ -18,55 +19,17 @@ pub(super) fn awaited(thread: Process) -> Option<Vec<RawFd>> {
     let number: c_long = words.next()?.parse().ok()?;
     let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
     let (first, second) = (argument()?, argument()?);
-    if ON_DESCRIPTOR.contains(&number) {
+    if waits::ON_DESCRIPTOR.contains(&number) {
         Some(vec![int(first)])
-    } else if ON_POLL_SET.contains(&number) {
+    } else if waits::ON_POLL_SET.contains(&number) {
         Some(poll_set(&read_memory(thread, first, count(second), size_of::<libc::pollfd>())))
-    } else if ON_SELECT_SET.contains(&number) {
+    } else if waits::ON_SELECT_SET.contains(&number) {
         let words = count(first).div_ceil(usize::BITS as usize);
         Some(select_set(&read_memory(thread, second, words, size_of::<usize>())))
     } else {
         None
     }
 }
-
-// Which calls there are, and their numbers, depends on the architecture. New ones have one call for each purpose.
-
-/// Whether the tables below are those of this architecture.
-pub(super) const ARE_KNOWN: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"));
-
-/// Calls whose first argument is a descriptor that is waited on: a socket, or an epoll set.
-const ON_DESCRIPTOR: &[c_long] = &[
-    libc::SYS_accept4,
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    // On a listener for UDP, that is: others can't be read from.
-    libc::SYS_recvfrom,
-    libc::SYS_recvmsg,
-    libc::SYS_read,
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
-    libc::SYS_accept,
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
-    libc::SYS_recvmmsg,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_epoll_wait,
-];
-
-/// Calls whose first arguments are an array of `pollfd` and its length.
-const ON_POLL_SET: &[c_long] = &[
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
-    libc::SYS_ppoll,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_poll,
-];
-
-/// Calls whose first arguments are how many descriptors count, and the `fd_set` of those to read from.
-const ON_SELECT_SET: &[c_long] = &[
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
-    libc::SYS_pselect6,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_select,
-];
 
 /// An argument that is an int: its register may hold anything in the upper half.
 fn int(argument: u64) -> c_int {
@@ -122,9 +85,8 @@ impl EpollMember {
         let fd = words.next()?.parse().ok()?;
         let events = words.by_ref().skip_while(|&word| word != "events:").nth(1)?;
         let events = u32::from_str_radix(events, 16).ok()?;
-        let input = (libc::EPOLLIN | libc::EPOLLRDNORM).cast_unsigned();
         let inode = words.find_map(|word| ino_t::from_str_radix(word.strip_prefix("ino:")?, 16).ok());
-        Some(Self { fd, inode, is_for_input: events & input != 0 })
+        Some(Self { fd, inode, is_for_input: events & waits::EPOLL_INPUT != 0 })
     }
 }
 

@@ -1,0 +1,27 @@
+//! What of all this is no file. For other systems, `elsewhere.rs` has the same.
+
+use std::ffi::{CStr, CString, c_char};
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+
+/// The path by which this program was executed, as it was given to execve(2). Where a link leads may have changed since,
+/// so this is not where [`Process::executable`](crate::proc::Process::executable) leads.
+pub(crate) fn program_path() -> Option<CString> {
+    // SAFETY: the kernel puts the path, which ends in a NUL, on the stack, where it stays.
+    #[expect(unsafe_code)]
+    unsafe {
+        let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
+        (!path.is_null()).then(|| CStr::from_ptr(path).to_owned())
+    }
+}
+
+/// A socket to the kernel, which tells of sockets there: `sock_diag(7)`.
+pub(crate) fn diagnosis_socket() -> Result<OwnedFd, Errno> {
+    socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)
+}
+
+/// The flags of a request for all that there are.
+#[expect(clippy::cast_possible_truncation, reason = "they have 16 bits there")]
+pub(crate) const DUMP: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;

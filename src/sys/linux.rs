@@ -1,0 +1,170 @@
+//! What only Linux has, or nix only there: for other systems, `elsewhere.rs` has the same functions.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::ops::RangeInclusive;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
+use std::time::Duration;
+
+use libc::{c_int, c_long};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::poll::{PollFd, ppoll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
+
+use crate::sys::Pid;
+
+/// Whether this is Linux.
+pub(crate) const IS_LINUX: bool = true;
+
+/// pwritev2(2) with `RWF_NOWAIT`, which nix doesn't have: write(2) that doesn't wait, whatever the flags of `fd`, which
+/// others share.
+///
+/// # Errors
+/// `EAGAIN` if it would have to wait, `EOPNOTSUPP` where there is no such thing: pipes and sockets have it from Linux
+/// 6.5 on.
+pub(crate) fn write_nowait(fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+    let part = IoSlice::new(bytes);
+    // SAFETY: an IoSlice has the layout of an iovec, and the bytes live until the call returns.
+    let written = unsafe { libc::pwritev2(fd.as_fd().as_raw_fd(), (&raw const part).cast(), 1, -1, libc::RWF_NOWAIT) };
+    Errno::result(written).map(isize::cast_unsigned)
+}
+
+/// Waits at most `time` for one of `fds`. Signals that `mask` lets through end the wait (`EINTR`).
+pub(crate) fn poll_with_mask(fds: &mut [PollFd], time: Duration, mask: SigSet) -> Result<c_int, Errno> {
+    ppoll(fds, Some(time.into()), Some(mask))
+}
+
+/// The numbers of the real-time signals.
+pub(crate) fn real_time_signals() -> RangeInclusive<c_int> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
+}
+
+/// A unix socket for datagrams that never waits, and tells of each which process has sent it: see [`receive`].
+pub(crate) fn datagram_socket() -> Result<OwnedFd, Errno> {
+    let fd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
+    // ORDER: before it has a name, as the kernel notes the sender when it sends.
+    setsockopt(&fd, sockopt::PassCred, &true)?;
+    Ok(fd)
+}
+
+/// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the process that sent
+/// it, which the kernel tells of a socket with `SO_PASSCRED`. Descriptors that come with it are closed. nix's gives up
+/// all control messages if one was cut, and so the sender of a message with descriptors.
+pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Option<Pid>), Errno> {
+    /// Room for the credentials and nothing else: what doesn't fit, the kernel closes (unix(7)).
+    #[repr(C)]
+    struct Control {
+        header: libc::cmsghdr,
+        credentials: libc::ucred,
+    }
+    // SAFETY: all-zero is valid for all three structures.
+    let (mut control, mut message): (Control, libc::msghdr) = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut parts = [libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() }];
+    (message.msg_iov, message.msg_iovlen) = (parts.as_mut_ptr(), 1);
+    (message.msg_control, message.msg_controllen) = ((&raw mut control).cast(), size_of_val(&control) as _);
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+    // SAFETY: the message points to memory that is as long as it says, writable, and lives until the call returns.
+    let length = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) })?;
+    let is_known = control.header.cmsg_level == libc::SOL_SOCKET && control.header.cmsg_type == libc::SCM_CREDENTIALS;
+    Ok((length.cast_unsigned(), is_known.then_some(control.credentials.pid)))
+}
+
+/// The address of a unix socket that has no file, from what follows the NUL.
+pub(crate) fn abstract_address(name: &[u8]) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(name)
+}
+
+/// What follows the NUL in an address that names no file.
+pub(crate) fn abstract_name(address: &SocketAddr) -> Option<&[u8]> {
+    address.as_abstract_name()
+}
+
+/// A file in memory that holds `content` and can't be changed any more. Closed on exec.
+pub(crate) fn sealed_file(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
+    let file = File::from(memfd_create(name, MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC)?);
+    (&file).write_all(content)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
+    Ok(file.into())
+}
+
+/// Whether nobody can write to a file any more.
+pub(crate) fn is_sealed(file: impl AsFd) -> bool {
+    let seals = fcntl(file, FcntlArg::F_GET_SEALS).map_or(SealFlag::empty(), SealFlag::from_bits_truncate);
+    seals.contains(SealFlag::F_SEAL_WRITE)
+}
+
+/// What loses its parent becomes a child of the nearest ancestor that has called this.
+pub(crate) fn become_subreaper() -> Result<(), Errno> {
+    prctl::set_child_subreaper(true)
+}
+
+/// This process gets KILL when its parent ends. Async-signal-safe.
+pub(crate) fn end_with_parent() -> Result<(), Errno> {
+    prctl::set_pdeathsig(Signal::SIGKILL)
+}
+
+/// What the process is called in lists of processes: the beginning of `name`.
+pub(crate) fn set_process_name(name: &CStr) -> Result<(), Errno> {
+    prctl::set_name(name)
+}
+
+/// Lets processes of the same user look at this one, though its program has capabilities. Async-signal-safe.
+pub(crate) fn allow_looks() -> Result<(), Errno> {
+    prctl::set_dumpable(true)
+}
+
+/// The system calls in which a process waits for input. Which there are, and their numbers, depends on the architecture;
+/// new ones have one call for each purpose.
+pub(crate) mod waits {
+    use super::c_long;
+
+    /// Of the events of a member of an epoll set: those of input.
+    pub(crate) const EPOLL_INPUT: u32 = (libc::EPOLLIN | libc::EPOLLRDNORM).cast_unsigned();
+
+    /// Whether the tables below are those of this architecture.
+    pub(crate) const ARE_KNOWN: bool =
+        cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"));
+
+    /// Calls whose first argument is a descriptor that is waited on: a socket, or an epoll set.
+    pub(crate) const ON_DESCRIPTOR: &[c_long] = &[
+        libc::SYS_accept4,
+        libc::SYS_epoll_pwait,
+        libc::SYS_epoll_pwait2,
+        // On a listener for UDP, that is: others can't be read from.
+        libc::SYS_recvfrom,
+        libc::SYS_recvmsg,
+        libc::SYS_read,
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+        libc::SYS_accept,
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+        libc::SYS_recvmmsg,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait,
+    ];
+
+    /// Calls whose first arguments are an array of `pollfd` and its length.
+    pub(crate) const ON_POLL_SET: &[c_long] = &[
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+        libc::SYS_ppoll,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll,
+    ];
+
+    /// Calls whose first arguments are how many descriptors count, and the `fd_set` of those to read from.
+    pub(crate) const ON_SELECT_SET: &[c_long] = &[
+        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+        libc::SYS_pselect6,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_select,
+    ];
+}
