@@ -6,6 +6,7 @@ mod explanation;
 mod family;
 mod inbox;
 mod own_files;
+mod rehearsal;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 mod spawner;

@@ -6,14 +6,13 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File, OpenOptions};
-use std::io::{PipeReader, Read, Write, pipe};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -21,16 +20,11 @@ use crate::files::file_id::FileId;
 use crate::files::request_file::RequestFile;
 use crate::options::Options;
 use crate::proc::{Process, program_path};
-use crate::state::{REHEARSAL, State, VARIABLE};
+use crate::state::{State, VARIABLE};
 use crate::stderr;
-use crate::sys::{self, CStringArray, CloseOnExec, Fork, OneThread, Pid, c_string};
+use crate::sys::{self, CStringArray, CloseOnExec, OneThread, c_string};
+use crate::system::rehearsal::{self, Program, Rehearsal};
 use crate::system::signals::LaunchState;
-
-/// How long a rehearsal may take.
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// What is said of a rehearsal, at most.
-const LONGEST_ANSWER: u64 = 4096;
 
 /// The program that goes on, and what comes of it.
 pub(crate) struct Successor {
@@ -38,17 +32,6 @@ pub(crate) struct Successor {
     path: PathBuf,
     request: Option<RequestFile>,
     rehearsal: Option<Rehearsal>,
-}
-
-/// A copy of this process that executes the program.
-struct Rehearsal {
-    pid: Pid,
-    program: FileId,
-    answer: PipeReader,
-    said: Vec<u8>,
-    token: String,
-    end: Instant,
-    is_over: bool,
 }
 
 impl Successor {
@@ -83,51 +66,23 @@ impl Successor {
             self.answer("same", b"");
             return Ok(false);
         }
-        let token = token().map_err(|error| text(b"no token:", error))?;
+        let token = rehearsal::token().map_err(|error| text(b"no token:", error))?;
         let state = seal(state, &token).map_err(|errno| text(b"memfd_create(2) failed:", errno))?;
-        let (answer, to_us) = pipe().map_err(|error| text(b"pipe failed:", error))?;
-        fcntl(&answer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| text(b"pipe failed:", errno))?;
-        let first = format!("{REHEARSAL}{},{}", state.as_raw_fd(), to_us.as_raw_fd());
-        let path = c_string(self.path.as_os_str().as_bytes());
         let own = own_arguments();
-        let (name, rest) = own.split_first().ok_or_else(|| b"its arguments are not to be known".to_vec())?;
-        let arguments: CStringArray =
-            [name.clone(), c_string(first.as_bytes())].into_iter().chain(rest.iter().cloned()).collect();
         let environment: CStringArray = sys::environment(launch.one_thread)
             .iter()
             .filter(|entry| !is_variable(entry))
             .map(|entry| c_string(entry))
             .collect();
-        let blocked = sys::block_all();
-        match sys::fork(launch.one_thread).map_err(|errno| text(b"fork(2) failed:", errno))? {
-            Fork::Parent(pid) => {
-                self.rehearsal = Some(Rehearsal {
-                    pid,
-                    program: there,
-                    answer,
-                    said: Vec::new(),
-                    token,
-                    end: Instant::now() + LIMIT,
-                    is_over: false,
-                });
-                Ok(true)
-            }
-            Fork::Child => {
-                // All signals stay blocked. If it hangs, it holds no listener, and it doesn't outlive its parent.
-                std::mem::forget(blocked);
-                let _ = sys::end_with_parent();
-                set_close_on_exec(listeners, CloseOnExec::Yes);
-                set_close_on_exec(&[state.as_raw_fd(), to_us.as_raw_fd()], CloseOnExec::No);
-                let errno = sys::exec_file(&path, &arguments, &environment);
-                let _ = (&to_us).write_all(sys::strerror(errno).as_bytes());
-                sys::exit_now(127)
-            }
-        }
+        let program = Program { path: &self.path, id: there, arguments: &own, environment: &environment };
+        let rehearsal = Rehearsal::begin(&program, &state, token, launch.one_thread, listeners);
+        self.rehearsal = Some(rehearsal.map_err(|error| error.message())?);
+        Ok(true)
     }
 
     /// Where the answer comes from.
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.rehearsal.as_ref().map(|rehearsal| rehearsal.answer.as_fd())
+        self.rehearsal.as_ref().map(Rehearsal::fd)
     }
 
     /// Whether the rehearsal is over, or has taken too long.
@@ -137,7 +92,7 @@ impl Successor {
 
     /// How long to wait for its end.
     pub(super) fn pause(&self) -> Option<Duration> {
-        self.rehearsal.as_ref().map(|rehearsal| rehearsal.end.saturating_duration_since(Instant::now()))
+        self.rehearsal.as_ref().map(Rehearsal::pause)
     }
 
     /// Ends the rehearsal. The program that has answered, or why it can't go on.
@@ -190,54 +145,8 @@ impl Successor {
     }
 }
 
-impl Rehearsal {
-    fn look(&mut self) -> bool {
-        while !self.is_over {
-            let mut bytes = [0; 512];
-            match self.answer.read(&mut bytes) {
-                Ok(0) => self.is_over = true,
-                Ok(count) if self.said.len() as u64 <= LONGEST_ANSWER => self.said.extend(&bytes[..count]),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => self.is_over = true,
-            }
-        }
-        self.is_over || Instant::now() >= self.end
-    }
-
-    fn end(mut self, path: &Path) -> Result<FileId, Vec<u8>> {
-        self.look();
-        let in_time = self.is_over;
-        let _ = sys::kill(self.pid, libc::SIGKILL);
-        let status = sys::wait_for(self.pid);
-        let path = path.as_os_str().as_bytes();
-        let said = self.said.trim_ascii();
-        let reason = if said == self.token.as_bytes() {
-            return Ok(self.program);
-        } else if !said.is_empty() {
-            said.to_vec()
-        } else if !in_time {
-            format!("it has not answered within {} seconds", LIMIT.as_secs()).into()
-        } else {
-            let how = status.map(|status| match (status >> 8, status & 127) {
-                (code, 0) => format!("exit {code}"),
-                (_, signal) => format!("signal {signal}"),
-            });
-            format!("it has ended without an answer ({})", how.as_deref().unwrap_or("unknown")).into()
-        };
-        Err([path, b": ", &reason].concat())
-    }
-}
-
 fn text(sentence: &[u8], error: impl Into<std::io::Error>) -> Vec<u8> {
     Error::system(&[sentence], error).message()
-}
-
-/// Something that no program says by chance.
-fn token() -> std::io::Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }
 
 /// A file in memory that holds the state, and can't be changed any more.
