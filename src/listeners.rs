@@ -27,9 +27,10 @@ use crate::options::Options;
 use crate::stderr::say;
 use crate::sys;
 
-#[cfg(target_os = "linux")]
 pub(crate) use address::Address;
-pub(crate) use part::{ListenerPart, ListenersPart, SocketFilePart};
+pub(crate) use part::ListenersPart;
+#[cfg(feature = "cli")]
+pub(crate) use part::{ListenerPart, SocketFilePart};
 pub(crate) use plan::ListenPlan;
 #[cfg(feature = "simulation")]
 pub use port_spec::{Host, PortSpec, TargetFd};
