@@ -23,7 +23,7 @@ use crate::supervisor::requests::Requests;
 use crate::supervisor::starting::Limit;
 use crate::sys::{Pid, WaitStatus};
 use crate::words::SPAWNING;
-use crate::world::{Awaited, News, Request, Standing, Woken, World};
+use crate::world::{Awaited, News, Request, Standing, World};
 
 /// Keeps one worker running, and replaces it on request.
 pub(crate) struct Supervisor<'a, W> {
@@ -97,19 +97,10 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.world
     }
 
-    /// Lets another program go on in the place of this one, when that has shown that it can. It has the same process, and
-    /// so everything that was opened and started; what this one knows it gets as a [`State`].
-    fn give_way(&mut self) {
-        if !self.world.rehearse(self.save()) {
-            return;
-        }
-        let mut woken = Woken::Requested;
-        while woken == Woken::Requested && !self.is_stop_requested() {
-            woken = self.wait_for(Awaited::Rehearsal, None);
-        }
-        // An old worker may have got KILL meanwhile, and be dead.
-        let is_wanted = !self.is_stop_requested();
-        let state = self.world.hand_over(self.save(), is_wanted);
+    /// Lets another program replace this one. It has the same process, and so everything that was opened and started; what
+    /// this one knows it gets as a [`State`](crate::state::State), and if it can't replace it, this one has it back.
+    fn hand_over(&mut self) {
+        let state = self.world.hand_over(self.save());
         if let Err(error) = self.restore(&state) {
             self.say(error.message());
         }

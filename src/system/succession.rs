@@ -4,8 +4,9 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use crate::error::Error;
 use crate::state::State;
-use crate::sys;
+use crate::sys::{self, Pid};
 use crate::system::System;
+use crate::system::rehearsal::Stage;
 use crate::system::successor::Successor;
 use crate::world::World;
 
@@ -57,34 +58,66 @@ impl System<'_> {
         }
     }
 
-    pub(super) fn begin_rehearsal(&mut self, mut state: State) -> bool {
-        let Some(successor) = &mut self.successor else { return false };
-        let listeners: Vec<RawFd> = self.listeners.fds().map(|fd| fd.as_raw_fd()).collect();
-        self.launch.save(&mut state);
-        self.listeners.save(&mut state);
-        match successor.rehearse(&state, self.launch, &listeners) {
-            Ok(is_begun) => is_begun,
-            Err(reason) => {
-                self.refuse(&reason);
-                false
-            }
-        }
-    }
-
-    pub(super) fn end_rehearsal(&mut self, mut state: State, is_wanted: bool) -> State {
+    /// A rehearsal, and when that has shown that the program can go on, the process.
+    pub(super) fn hand_over_next(&mut self, state: State) -> State {
         let Some(mut successor) = self.successor.take() else { return state };
-        if is_wanted {
-            let as_it_was = state.clone();
+        let mut whole = state.clone();
+        let refused = if matches!(successor.rehearsal, Stage::Passed(_)) {
             let _blocked = sys::block_all();
             // ORDER: what came in before is part of the state, what comes now stays pending.
             self.is_requested();
-            let reason = successor.execute(&mut state, self.launch, |state| self.save(state));
-            self.successor = Some(successor);
-            self.refuse(&reason);
-            return as_it_was;
-        }
-        successor.give_up();
+            Some(successor.execute(&mut whole, self.launch, |state| self.save(state)))
+        } else {
+            self.save(&mut whole);
+            let listeners: Vec<RawFd> = self.listeners.fds().map(|fd| fd.as_raw_fd()).collect();
+            let refused = successor.rehearse(&whole, self.launch, &listeners).err();
+            if let Some(pid) = successor.rehearsal.process() {
+                self.kin.spare(pid);
+            }
+            refused
+        };
         self.successor = Some(successor);
+        if let Some(reason) = refused {
+            self.refuse(&reason);
+        }
         state
+    }
+
+    /// Whether there is something for the program that is to replace this one: the process after a rehearsal, or a rehearsal
+    /// when it is asked for. Another one that is asked for meanwhile waits until that is over.
+    pub(super) fn has_to_hand_over(&mut self) -> bool {
+        match self.successor.as_ref().map(|successor| &successor.rehearsal) {
+            Some(Stage::Running(_) | Stage::Killed(_)) => false,
+            Some(Stage::Passed(_)) => true,
+            Some(Stage::None) | None => self.inbox.take_to_be_replaced(),
+        }
+    }
+
+    /// Looks what has come of a rehearsal. Called wherever the loop waits, so that it is over in its time.
+    pub(super) fn look_after_rehearsal(&mut self) {
+        let Some(successor) = &mut self.successor else { return };
+        if let Some(pid) = successor.rehearsal.bury() {
+            self.kin.release(pid);
+        }
+        if let Some(reason) = successor.look() {
+            self.refuse(&reason);
+        }
+        if self.is_stopping && self.inbox.take_to_be_replaced() {
+            self.refuse_to_be_replaced();
+        }
+    }
+
+    /// The process of a rehearsal. It is no worker, and looked after here.
+    pub(super) fn rehearsal(&self) -> Option<Pid> {
+        self.successor.as_ref()?.rehearsal.process()
+    }
+
+    /// No other program replaces this one any more.
+    pub(super) fn refuse_to_be_replaced(&mut self) {
+        self.is_stopping = true;
+        if let Some(successor) = &mut self.successor {
+            successor.rehearsal.kill();
+            successor.answer("refused", b"start_server is stopping");
+        }
     }
 }
