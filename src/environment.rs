@@ -7,10 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
-use crate::state::State;
 use crate::sys::{self, CStringArray, OneThread, c_string};
 
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -138,18 +136,15 @@ impl Environment {
         self.envdir.clear();
     }
 
-    /// Puts into `state` what stays for good. What the envdir has added since the start is read again.
-    pub(crate) fn save(&self, state: &mut State) {
-        for (name, value) in &self.base {
-            state.add("variable", &(name.clone(), value.clone()));
-        }
+    /// What stays for good. What the envdir has added since the start is read again.
+    pub(crate) fn lasting(&self) -> &Variables {
+        &self.base
     }
 
-    /// Takes it from there.
-    pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        state.fill_map("variable", &mut self.base)?;
+    /// Continues with what stays for good.
+    pub(crate) fn take_over(&mut self, lasting: Variables) {
+        self.base = lasting;
         self.envdir.clear();
-        Ok(())
     }
 
     /// `NAME=VALUE` for exec: what was inherited keeps its place. A name from the envdir may hold a `=`, and a value

@@ -59,13 +59,13 @@ mod readiness;
 #[cfg(feature = "superdaemon")]
 mod start;
 #[cfg(feature = "superdaemon")]
-mod state;
-#[cfg(feature = "superdaemon")]
 mod stderr;
 #[cfg(feature = "superdaemon")]
 mod stop_request;
 #[cfg(feature = "superdaemon")]
 mod stop_signal;
+#[cfg(feature = "superdaemon")]
+mod succession;
 #[cfg(feature = "superdaemon")]
 mod supervisor;
 #[cfg(feature = "superdaemon")]

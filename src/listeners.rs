@@ -8,10 +8,10 @@ mod bind;
 mod export;
 pub(crate) mod inherited;
 mod open;
+mod part;
 mod plan;
 mod port_spec;
 mod revival;
-mod saved;
 mod stored;
 
 use std::ffi::OsStr;
@@ -27,13 +27,14 @@ use crate::options::Options;
 use crate::stderr::say;
 use crate::sys;
 
-#[cfg(target_os = "linux")]
 pub(crate) use address::Address;
+pub(crate) use part::ListenersPart;
+#[cfg(feature = "cli")]
+pub(crate) use part::{ListenerPart, SocketFilePart};
 pub(crate) use plan::ListenPlan;
 #[cfg(feature = "simulation")]
 pub use port_spec::{Host, PortSpec, TargetFd};
 pub(crate) use revival::Shut;
-pub(crate) use saved::Saved;
 pub(crate) use stored::Stored;
 
 /// The descriptor at which Perl has the original's script open: the lowest one free at launch. No listener is put

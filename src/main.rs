@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::write;
 use server_starter::program::{
-    Action, Failure, Rehearsal, is_handed_over, parse, start_program, superdaemon_options, take_over,
+    Action, Failure, Rehearsal, go_back, is_handed_over, parse, start_program, superdaemon_options, take_over,
 };
 use server_starter::{Error, Options, is_running, restart_server, show_status, stop_server, upgrade_server};
 
@@ -23,7 +23,7 @@ fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
     }
     // One that has been handed a superdaemon would find it alive, which is itself.
     let is_alive = |pid_file: &Path| !is_handed_over() && is_running(pid_file);
-    match parse(arguments)? {
+    match parse(arguments).inspect_err(|failure| go_back(&failure.message()))? {
         Action::Help(text) => print_help(&text),
         Action::Version => print_version()?,
         Action::Restart { pid_file, status_file, timeout } => restart_server(&pid_file, &status_file, timeout)?,

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::error::Error;
 use crate::options::Options;
 use crate::start;
-use crate::state::{REHEARSAL, VARIABLE};
+use crate::succession::{REHEARSAL, VARIABLE};
 
 #[cfg(feature = "cli")]
 pub use crate::{
@@ -18,6 +18,12 @@ pub use crate::{
 };
 
 pub use crate::start::start_program;
+
+/// Lets the program continue that has executed this one to be replaced by it, as this one can't; for a `reason`, which is
+/// said then. Comes back if there is none.
+pub fn go_back(reason: &[u8]) {
+    start::go_back(reason);
+}
 
 /// Whether another `start_server` has executed this one, to be replaced by it with its state.
 #[must_use]

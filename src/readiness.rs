@@ -17,8 +17,8 @@ use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Readiness;
 use crate::readiness::accepting::Accepting;
-use crate::readiness::notify::NotifySockets;
-use crate::state::State;
+use crate::readiness::notify::{NotifyPart, NotifySockets};
+use crate::succession::{Descriptors, Lines, Part};
 use crate::sys::{OneThread, Pid};
 
 /// What tells whether a new worker is ready.
@@ -51,34 +51,107 @@ pub(crate) trait Watch {
         Vec::new()
     }
 
-    /// Puts into `state` what the program that goes on needs. Gives the descriptors that go to it.
-    fn save(&self, _state: &mut State) -> Vec<RawFd> {
-        Vec::new()
+    /// What the next program has to know.
+    fn part(&self) -> WatchPart {
+        WatchPart::default()
     }
 
     /// Reads what workers have written, whether it is of interest or not: a full queue would block them.
     fn read(&mut self) {}
 }
 
-/// The watch for `readiness`. Makes sure that it can work before anything is started. It goes on from a `state`, if there is
-/// one.
+/// What the next program has to know of how it learns that workers are ready.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WatchPart {
+    notify: Option<NotifyPart>,
+    /// Whether it is known that the superdaemon may look at its workers.
+    pub(crate) may_look: bool,
+}
+
+impl Part for WatchPart {
+    fn write(&self, lines: &mut Lines) {
+        if let Some(notify) = &self.notify {
+            notify.write(lines);
+        }
+        if self.may_look {
+            lines.add("may-look", &(true,));
+        }
+    }
+
+    fn read(lines: &Lines) -> Result<Self, Error> {
+        let may_look = lines.get("may-look")?.is_some_and(|(may_look,)| may_look);
+        Ok(Self { notify: NotifyPart::read(lines)?, may_look })
+    }
+
+    fn descriptors(&self) -> Vec<RawFd> {
+        self.notify.iter().flat_map(NotifyPart::descriptors).collect()
+    }
+}
+
+/// The watch for `readiness`.
+///
+/// # Errors
+/// If it can't work.
 pub(crate) fn watch(
     readiness: Readiness,
     listeners: &Listeners,
     one_thread: OneThread,
-    state: Option<&State>,
 ) -> Result<Box<dyn Watch>, Error> {
     Ok(match readiness {
         Readiness::Interval => Box::new(Interval),
-        Readiness::Notify => Box::new(state.map_or_else(NotifySockets::new, NotifySockets::resume)?),
-        Readiness::Accepting => Box::new(Accepting::new(listeners.fds(), one_thread)?),
+        Readiness::Notify => Box::new(NotifySockets::new()?),
+        Readiness::Accepting => {
+            Accepting::check(one_thread)?;
+            Box::new(Accepting::of(listeners.fds()))
+        }
     })
+}
+
+/// A watch that can be taken over: nothing is left that could fail.
+pub(crate) struct PreparedWatch(Preparation);
+
+enum Preparation {
+    Interval,
+    Notify(NotifyPart),
+    /// From a program that had none.
+    Own(NotifySockets),
+    Accepting,
+}
+
+impl PreparedWatch {
+    /// Gets what is missing.
+    ///
+    /// # Errors
+    /// If that can't be had, as on a machine where no process can be made.
+    pub(crate) fn of(readiness: Readiness, part: WatchPart, one_thread: OneThread) -> Result<Self, Error> {
+        Ok(Self(match (readiness, part.notify) {
+            (Readiness::Interval, _) => Preparation::Interval,
+            (Readiness::Notify, Some(part)) => Preparation::Notify(part),
+            (Readiness::Notify, None) => Preparation::Own(NotifySockets::new()?),
+            (Readiness::Accepting, _) => {
+                if !part.may_look {
+                    Accepting::check(one_thread)?;
+                }
+                Preparation::Accepting
+            }
+        }))
+    }
+
+    pub(crate) fn take_over(self, listeners: &Listeners, descriptors: &mut Descriptors) -> Box<dyn Watch> {
+        match self.0 {
+            Preparation::Interval => Box::new(Interval),
+            Preparation::Notify(part) => Box::new(NotifySockets::take_over(part, descriptors)),
+            Preparation::Own(sockets) => Box::new(sockets),
+            Preparation::Accepting => Box::new(Accepting::of(listeners.fds())),
+        }
+    }
 }
 
 /// What tells of a worker of another superdaemon whether it waits on one of the listeners right now.
 #[allow(dead_code, reason = "for --take-over alone, which not every system and not every build has")]
 pub(crate) fn look_for_waits(listeners: &Listeners, one_thread: OneThread) -> Result<impl Fn(Pid) -> bool, Error> {
-    let accepting = Accepting::new(listeners.fds(), one_thread)?;
+    Accepting::check(one_thread)?;
+    let accepting = Accepting::of(listeners.fds());
     Ok(move |worker| accepting.waits(worker))
 }
 

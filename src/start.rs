@@ -12,22 +12,26 @@ use crate::error::Error;
 use crate::files::failure_note::FailureFile;
 use crate::files::log_file::LogFile;
 use crate::files::names::is_same_name;
-use crate::files::own_file::{OwnFile, SavedFile};
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::StatusFile;
-use crate::listeners::{ListenPlan, Listeners, Place, Saved as SavedListeners, Stored, inherited};
+use crate::listeners::{ListenPlan, Listeners, Place, Stored, inherited};
 use crate::options::Options;
-use crate::readiness::{Watch, watch};
+use crate::readiness::{PreparedWatch, Watch, watch};
 use crate::start::daemonize::daemonize;
 use crate::start::log_target::LogTarget;
-use crate::state::State;
 use crate::stderr::say;
-use crate::supervisor::{self, LifeCycle, Supervisor};
+use crate::succession::Descriptors;
+use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Blocked, OneThread, block_all};
+use crate::system::arrival::{self, Arrival};
+use crate::system::rehearsal::answer_rehearsal;
 use crate::system::service_manager::ServiceManager;
-use crate::system::signals::{LaunchState, SavedLaunch, SignalPipe, ignore_broken_pipes};
-use crate::system::successor::{self, HandedOver, Successor};
-use crate::system::{Files, System};
+use crate::system::signals::{LaunchState, Pipe, PreparedPipe, SignalPipe, ignore_broken_pipes};
+use crate::system::successor::Successor;
+use crate::system::{Files, State, System, failure_file};
+
+/// Names the socket of the service manager.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 
 /// Runs a superdaemon until TERM or INT stops it and its workers have ended.
 ///
@@ -77,18 +81,20 @@ fn start(options: &Options, is_program: IsProgram) -> Result<(), Error> {
     result
 }
 
-/// Shows a superdaemon that this program could go on in its place: with the state at one descriptor, and the options that
-/// were found on its command line. It answers at the other descriptor. The exit code.
+/// Shows a superdaemon that this program could replace it: with the state at one descriptor, and the options that were found
+/// on its command line. It answers at the other descriptor. The exit code.
 pub(crate) fn rehearse(state: RawFd, answer: RawFd, options: Result<Box<Options>, Error>) -> u8 {
-    successor::answer_rehearsal(state, answer, |state| {
-        options?.check()?;
-        check_state(state)
-    })
+    answer_rehearsal(state, answer, || options?.check())
 }
 
-/// Whether this program could go on from a state.
-pub(crate) fn check_state(state: &State) -> Result<(), Error> {
-    Handed::read(state).map(drop)
+/// This program has been executed to replace another one, and its command line is refused: the other one continues. Comes
+/// back where there is none.
+pub(crate) fn go_back(reason: &[u8]) {
+    let Some(one_thread) = OneThread::check() else { return };
+    let mut environment = Environment::inherited(&Options::new(Vec::new()), one_thread);
+    if let Ok(Some(arrival)) = Arrival::find(&mut environment, one_thread) {
+        arrival.go_back(reason);
+    }
 }
 
 /// What has to be given back, also after an error.
@@ -109,33 +115,49 @@ struct Parts {
     watch: Box<dyn Watch>,
     pipe: SignalPipe,
     files: Files,
-    /// Where the program that was here before has been.
-    state: Option<State>,
+}
+
+/// What a program needs to replace another one, so that nothing can fail any more.
+struct Prepared {
+    state: State,
+    descriptors: Descriptors,
+    manager: ServiceManager,
+    watch: PreparedWatch,
+    pipe: PreparedPipe,
 }
 
 impl Resources {
     fn run(&mut self, options: &Options, IsProgram(is_program): IsProgram) -> Result<(), Error> {
-        options.check()?;
-        let one_thread = OneThread::check();
-        let one_thread =
-            one_thread.ok_or_else(|| Error::rule(&[b"start_server needs a process that has one thread"]))?;
-        let mut environment = Environment::inherited(options, one_thread);
-        let parts = match HandedOver::find(&mut environment, one_thread)? {
-            None => self.open(options, one_thread, environment)?,
-            Some(handed_over) => self.resume(options, one_thread, environment, handed_over)?,
+        let is_checked = options.check();
+        let Some(one_thread) = OneThread::check() else {
+            is_checked?;
+            return Err(Error::rule(&[b"start_server needs a process that has one thread"]));
         };
-        let Parts { launch, environment, manager, watch, pipe, files, state } = parts;
+        let mut environment = Environment::inherited(options, one_thread);
+        let mut state = None;
+        let parts = if let Some(arrival) = Arrival::find(&mut environment, one_thread)? {
+            let prepared = arrival.prepare(|| {
+                is_checked.clone()?;
+                Prepared::of(options, &environment, &arrival, one_thread)
+            })?;
+            state = Some((prepared.state.clone(), arrival.refusal().map(<[u8]>::to_vec)));
+            self.commit(options, one_thread, environment, prepared)
+        } else {
+            is_checked?;
+            self.open(options, one_thread, environment)?
+        };
+        let Parts { launch, environment, manager, watch, pipe, files } = parts;
         let mut system = System::new(options, &self.listeners, files, watch, manager, pipe, &launch);
-        system.allow(is_program.then(|| Successor::of(options, state.as_ref())).flatten());
+        let program = state.as_ref().map(|(state, _)| &state.program);
+        system.allow(is_program.then(|| Successor::of(options, program)).flatten());
         let life_cycle = LifeCycle::of(options);
         let ended;
         let mut supervisor;
-        if let Some(state) = &state {
-            // Less than the supervisor's part, without which nothing goes on (and which has been read before).
-            system.restore(state).unwrap_or_else(|error| say(error.message()));
-            system.answer_upgrade();
+        if let Some((state, refusal)) = state {
+            system.take_over(&state);
+            system.answer_upgrade(refusal.as_deref());
             supervisor = Supervisor::new(system, &life_cycle, environment);
-            supervisor.restore(state)?;
+            supervisor.take_over(state.life);
             supervisor.keep_running();
             ended = Ok(());
         } else {
@@ -180,14 +202,15 @@ impl Resources {
         }
         drop(stored);
         self.listeners.export(options.listen_fds, &mut environment);
-        let watch = watch(options.ready, &self.listeners, launch.one_thread, None)?;
+        let watch = watch(options.ready, &self.listeners, launch.one_thread)?;
         ignore_broken_pipes();
         files.log = self.redirect_output()?;
         files.envdir = envdir;
         let daemonize = || daemonize(launch.one_thread, self.listeners.use_stdin(), self.blocked.as_ref());
         let launcher = options.daemonize.then(daemonize).transpose()?;
 
-        let mut pipe = install_handlers(&launch, self.blocked.take())?;
+        let pipe = Pipe::new().map_err(no_pipe)?;
+        let mut pipe = SignalPipe::install(pipe, &launch, self.blocked.take());
         let pid_file = options.pid_file.as_deref();
         let create_pid_file = |path| {
             let tell_wait = || {
@@ -206,44 +229,35 @@ impl Resources {
         if let Some(file) = &files.failure {
             file.remove_left_over();
         }
-        Ok(Parts { launch, environment, manager, watch, pipe, files, state: None })
+        Ok(Parts { launch, environment, manager, watch, pipe, files })
     }
 
-    /// Goes on in the place of another program, in the same process: nothing is opened, bound, or said to be started.
-    fn resume(
+    /// Replaces another program in the same process: nothing is opened, bound, or said to be started.
+    // ORDER: there is no `?` in here, and no way back behind it.
+    fn commit(
         &mut self,
         options: &Options,
         one_thread: OneThread,
         mut environment: Environment,
-        handed_over: HandedOver,
-    ) -> Result<Parts, Error> {
-        let state = handed_over.read().and_then(|state| Handed::read(&state).map(|handed| (state, handed)));
-        let (state, handed) = state.inspect_err(|error| handed_over.go_back(error))?;
-        let (launch, blocked) = LaunchState::resume(one_thread, &handed.launch);
-        let listeners = handed.listeners.take(options.backlog);
-        self.listeners = listeners.inspect_err(|error| handed_over.go_back(error))?;
+        prepared: Prepared,
+    ) -> Parts {
+        let Prepared { state, mut descriptors, manager, watch, pipe } = prepared;
+        let (launch, blocked) = LaunchState::resume(one_thread, &state.launch);
+        self.listeners = Listeners::take_over(&state.listeners, options.backlog, &mut descriptors);
         if options.from_systemd {
             inherited::forget(&mut environment);
         }
-        let manager = meet_manager(options, &mut environment)?;
-        let files = Files {
-            envdir: envdir::Reader::default(),
-            status: options.status_file.as_deref().map(|path| StatusFile::resume(path, handed.status)),
-            failure: failure_file(options).map(|path| FailureFile::resume(path, handed.failure)),
-            log: handed.is_log_file.then(|| options.log_file.as_deref().map(LogFile::of)).flatten(),
-            pid: options
-                .pid_file
-                .as_deref()
-                .zip(handed.pid_file)
-                .map(|(path, fd)| PidFile::take(path, fd))
-                .transpose()?,
-        };
-        let watch = watch(options.ready, &self.listeners, launch.one_thread, Some(&state))?;
-        handed_over.close(&state);
+        if options.sd_notify {
+            environment.remove(NOTIFY_SOCKET);
+        }
+        let files = Files::take_over(options, state.files.clone(), &mut descriptors);
+        let watch = watch.take_over(&self.listeners, &mut descriptors);
+        let pipe = pipe.take_over(&mut descriptors);
+        arrival::finish(&state.program, descriptors);
         ignore_broken_pipes();
-        let pipe = install_handlers(&launch, Some(blocked))?;
+        let pipe = SignalPipe::install(pipe, &launch, Some(blocked));
         say(format!("start_server (pid:{}) goes on as version {}", std::process::id(), env!("CARGO_PKG_VERSION")));
-        Ok(Parts { launch, environment, manager, watch, pipe, files, state: Some(state) })
+        Parts { launch, environment, manager, watch, pipe, files }
     }
 
     /// First of all, so that everything else that fails is in it, too.
@@ -273,48 +287,41 @@ impl Resources {
     }
 }
 
-fn install_handlers(launch: &LaunchState, blocked: Option<Blocked>) -> Result<SignalPipe, Error> {
-    SignalPipe::install(launch, blocked).map_err(|error| Error::system(&[b"pipe failed:"], error))
+impl Prepared {
+    /// Gets all that `arrival` needs beside what it has brought. Changes nothing, and owns nothing of it.
+    fn of(
+        options: &Options,
+        environment: &Environment,
+        arrival: &Arrival,
+        one_thread: OneThread,
+    ) -> Result<Self, Error> {
+        let (state, descriptors) = arrival.read()?;
+        let manager = manager_of(options, environment)?;
+        let pipe = PreparedPipe::of(state.inbox.pipe).map_err(no_pipe)?;
+        let watch = PreparedWatch::of(options.ready, state.watch.clone(), one_thread)?;
+        Ok(Self { state, descriptors, manager, watch, pipe })
+    }
 }
 
-/// Where the service manager listens. That is between it and the superdaemon: no other process gets to know of it.
-fn meet_manager(options: &Options, environment: &mut Environment) -> Result<ServiceManager, Error> {
+fn no_pipe(error: std::io::Error) -> Error {
+    Error::system(&[b"pipe failed:"], error)
+}
+
+/// Where the service manager listens.
+fn manager_of(options: &Options, environment: &Environment) -> Result<ServiceManager, Error> {
     if !options.sd_notify {
         return Ok(ServiceManager::default());
     }
-    let manager = ServiceManager::from_environment(environment.get("NOTIFY_SOCKET"))?;
-    environment.remove("NOTIFY_SOCKET");
-    Ok(manager)
+    ServiceManager::from_environment(environment.get(NOTIFY_SOCKET))
 }
 
-/// The status file beside which failed starts are noted.
-fn failure_file(options: &Options) -> Option<&Path> {
-    options.status_file.as_deref().filter(|_| options.uses_our_own())
-}
-
-/// What a state has for the start. The rest is read by those that go on with it.
-pub(crate) struct Handed {
-    launch: SavedLaunch,
-    listeners: SavedListeners,
-    status: SavedFile,
-    failure: SavedFile,
-    is_log_file: bool,
-    pid_file: Option<RawFd>,
-}
-
-impl Handed {
-    /// Reads all of `state`, so that whatever is wrong with it is known before anything is done.
-    pub(crate) fn read(state: &State) -> Result<Self, Error> {
-        supervisor::Saved::read(state)?;
-        Ok(Self {
-            launch: SavedLaunch::read(state)?,
-            listeners: SavedListeners::read(state)?,
-            status: OwnFile::read("status-file", state)?,
-            failure: OwnFile::read("failure-file", state)?,
-            is_log_file: state.get("log-file")?.is_some_and(|(is_file,)| is_file),
-            pid_file: PidFile::read(state)?,
-        })
+/// The same. That is between it and the superdaemon: no other process gets to know of it.
+fn meet_manager(options: &Options, environment: &mut Environment) -> Result<ServiceManager, Error> {
+    let manager = manager_of(options, environment)?;
+    if options.sd_notify {
+        environment.remove(NOTIFY_SOCKET);
     }
+    Ok(manager)
 }
 
 /// What can be known before anything is bound or removed.

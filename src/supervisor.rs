@@ -13,7 +13,6 @@ mod waiting;
 use std::time::Duration;
 
 pub(crate) use life_cycle::LifeCycle;
-pub(crate) use saved::Saved;
 
 use crate::environment::Environment;
 use crate::error::Error;
@@ -98,12 +97,10 @@ impl<'a, W: World> Supervisor<'a, W> {
     }
 
     /// Lets another program replace this one. It has the same process, and so everything that was opened and started; what
-    /// this one knows it gets as a [`State`](crate::state::State), and if it can't replace it, this one has it back.
+    /// this one knows it gets as a [`LifePart`](crate::world::LifePart), and if it can't replace it, this one has it back.
     fn hand_over(&mut self) {
-        let state = self.world.hand_over(self.save());
-        if let Err(error) = self.restore(&state) {
-            self.say(error.message());
-        }
+        let life = self.world.hand_over(self.part());
+        self.take_over(life);
     }
 
     fn read_envdir(&mut self) {

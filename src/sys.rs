@@ -256,6 +256,11 @@ pub(crate) fn open_standard_descriptors() -> usize {
 pub(crate) struct Locked<T: AsFd>(T);
 
 impl<T: AsFd> Locked<T> {
+    /// Of a file that the program before this one has locked, in the same process.
+    pub(crate) fn by_inheritance(file: T) -> Self {
+        Self(file)
+    }
+
     /// Locks `file`, or gives it back with the error. A signal ends a wait for the lock (`EINTR`).
     pub(crate) fn lock(file: T, kind: Lock) -> Result<Self, (T, Errno)> {
         let operation = match kind {

@@ -1,20 +1,28 @@
 //! The real world: processes, signals, files, and the service manager.
 
 mod approval;
+pub(crate) mod arrival;
 mod delivery;
 mod explanation;
 mod family;
 mod inbox;
 mod own_files;
-mod rehearsal;
+pub(crate) mod rehearsal;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 mod spawner;
+mod state;
 mod succession;
 pub(crate) mod successor;
 mod waiting;
 
-pub(crate) use own_files::Files;
+pub(crate) use own_files::{Files, failure_file};
+pub(crate) use state::State;
+#[allow(unused_imports, reason = "for --take-over alone, which not every system and not every build has")]
+pub(crate) use {
+    delivery::UnsentPart, family::KinPart, inbox::InboxPart, own_files::FilesPart, service_manager::ManagerPart,
+    signals::LaunchPart, successor::ProgramPart,
+};
 
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -28,7 +36,6 @@ use crate::files::log_file::LogFile;
 use crate::listeners::Listeners;
 use crate::options::Options;
 use crate::readiness::Watch;
-use crate::state::State;
 use crate::stderr;
 use crate::stop_signal::StopSignal;
 use crate::sys::{self, Pid, WaitStatus};
@@ -41,14 +48,13 @@ use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::system::spawner::Spawner;
 use crate::system::successor::Successor;
-use crate::world::{Awaited, Failure, News, Request, Standing, Woken, World};
+use crate::world::{Awaited, Failure, LifePart, News, Request, Standing, Woken, World};
 
 /// The system as it is.
 pub(crate) struct System<'a> {
     inbox: Inbox,
     spawner: Spawner<'a>,
     delivery: Delivery,
-    listeners: &'a Listeners,
     launch: &'a LaunchState,
     files: Files,
     watch: Box<dyn Watch>,
@@ -76,7 +82,6 @@ impl<'a> System<'a> {
             inbox: Inbox::new(pipe),
             spawner: Spawner::of(options, listeners, launch),
             delivery: Delivery::new(options.process_group),
-            listeners,
             launch,
             files,
             watch,
@@ -284,8 +289,8 @@ impl World for System<'_> {
         }
     }
 
-    fn hand_over(&mut self, state: State) -> State {
-        self.hand_over_next(state)
+    fn hand_over(&mut self, life: LifePart) -> LifePart {
+        self.hand_over_next(life)
     }
 
     fn say(&mut self, line: &[u8]) {

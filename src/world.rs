@@ -1,12 +1,15 @@
 //! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of
 //! its own. [`System`](crate::system::System) is the real world; tests put one with a virtual clock in its place.
 
+mod life_part;
+
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use life_part::{LifePart, WorkerPart};
+
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
-use crate::state::State;
 use crate::stop_signal::StopSignal;
 use crate::sys::{Pid, WaitStatus};
 use crate::words::HAS_ENDED;
@@ -43,9 +46,9 @@ pub(crate) trait World {
     fn tell(&mut self, news: News);
 
     /// Gives the program that is to replace this one what it needs next ([`Woken::HandOver`]): first a rehearsal with
-    /// `state`, then, when that has succeeded, the process. Returns the state to go on from if it comes back; a failure has
-    /// been reported.
-    fn hand_over(&mut self, state: State) -> State;
+    /// `life`, then, when that has succeeded, the process. Returns what to go on from if it comes back; a failure has been
+    /// reported.
+    fn hand_over(&mut self, life: LifePart) -> LifePart;
 
     /// Writes one line to standard error.
     fn say(&mut self, line: &[u8]);
@@ -78,11 +81,6 @@ impl Request {
     /// None for one that is not known.
     pub(crate) fn of_name(name: &[u8]) -> Option<Self> {
         Self::NAMED.iter().find(|(_, known)| known.as_bytes() == name).map(|&(request, _)| request)
-    }
-
-    /// Adds it to `state`, as one that has not been acted on.
-    pub(crate) fn save(self, state: &mut State) {
-        state.add("request", &(self.name().as_bytes().to_vec(),));
     }
 
     /// Whether it asks for the end of all workers.

@@ -170,7 +170,11 @@ fn accepting_net_server() {
 /// A version that isn't approved: it is stopped, the old one answers on, and nothing is lost; nor with the next one.
 fn refuse_a_version(program: &[&str], options: &[&str]) {
     ours_alone(|s| {
-        let approval = ["--approve=test \"$VERSION\" != 2", "--max-start-failures=1"];
+        // When it answers: a server that says that it is ready may be starting processes that can't be stopped yet.
+        let approval = [
+            "--approve=test \"$VERSION\" != 2 || ! until curl -s http://127.0.0.1:$PORT/ | grep -q 'version 2'; do :; done",
+            "--max-start-failures=1",
+        ];
         let mut deployment = Deployment::begin(s, "$PORT", &CLIENTS, &[&approval, options].concat(), program);
         deployment.publish_next();
         let output = deployment.s.run_unrecorded(&["--restart", "--pid-file=pid", "--status-file=st"]);

@@ -3,7 +3,13 @@
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::harness::compare;
+use crate::harness::{Scenario, compare};
+
+/// The worker says it on stdout, and then on stderr.
+fn wait_hello(s: &mut Scenario, file: &str) {
+    s.wait_line_in(file, "hello");
+    s.wait_line_in(file, "hello");
+}
 
 /// L1 L4 LIFE-122
 #[test]
@@ -12,7 +18,7 @@ fn a_log_file_is_appended_to() {
         s.write("log", "what was there before\n");
         s.probe(&["--log-file=log", "--port=$PORT"], &["say=hello"]);
         s.signal_worker(1, "USR2");
-        s.wait_line_in("log", "hello");
+        wait_hello(s, "log");
         s.signal("HUP");
         s.wait_line_in("log", "old worker <W1> died");
         s.wait_worker(2);
@@ -27,7 +33,7 @@ fn log_through_a_shell_command() {
     compare(|s| {
         s.probe(&["--log-file=| cat > out", "--pid-file=pid"], &["say=hello"]);
         s.signal_worker(1, "USR2");
-        s.wait_line_in("out", "hello");
+        wait_hello(s, "out");
         s.term();
         s.wait_line_in("out", "exiting");
         s.show("out");
@@ -64,7 +70,7 @@ fn log_file_that_is_truncated() {
         s.serve(&["--log-file=log"], &["say=hello"]);
         s.write("log", "");
         s.signal_worker(1, "USR2");
-        s.wait_line_in("log", "hello");
+        wait_hello(s, "log");
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line_in("log", "old worker <W1> died");

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::names::beside;
-use crate::files::own_file::{OwnFile, SavedFile, read_regular};
+use crate::files::own_file::{OwnFile, OwnFilePart, read_regular};
 use crate::stderr::visible_lines;
+use crate::succession::Descriptors;
 
 /// Behind the generation in a note: there is another attempt.
 const GOES_ON: &str = " goes on";
@@ -28,9 +29,9 @@ impl FailureFile {
         Ok(Self { file: OwnFile::new(&path(status_file))? })
     }
 
-    /// As [`OwnFile::resume`].
-    pub(crate) fn resume(status_file: &Path, saved: SavedFile) -> Self {
-        Self { file: OwnFile::resume(&path(status_file), saved) }
+    /// As [`OwnFile::take_over`].
+    pub(crate) fn take_over(status_file: &Path, part: OwnFilePart, descriptors: &mut Descriptors) -> Self {
+        Self { file: OwnFile::take_over(&path(status_file), part, descriptors) }
     }
 
     /// Removes what a superdaemon that was killed has left behind.

@@ -14,9 +14,8 @@ use nix::errno::Errno;
 use crate::error::Error;
 use crate::files::file_id::{FileId, remove_own};
 use crate::files::names::beside;
-use crate::state::State;
 use crate::stderr::say;
-use crate::sys::{self, CloseOnExec};
+use crate::succession::{Descriptors, Lines};
 
 /// How long to wait before what has failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -31,8 +30,32 @@ pub(crate) struct OwnFile {
     unwritten: Option<(Vec<u8>, Instant)>,
 }
 
-/// Descriptor and content of what was written last, whether a loss was said, what could not be written.
-pub(crate) type SavedFile = (Option<RawFd>, Option<Vec<u8>>, bool, Option<Vec<u8>>);
+/// What the next program has to know of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnFilePart {
+    /// Keeps the inode of what was written last. None: the file that holds `content` is the one.
+    pub(crate) kept: Option<RawFd>,
+    /// What was written last.
+    pub(crate) content: Option<Vec<u8>>,
+    pub(crate) is_loss_said: bool,
+    /// What could not be written.
+    pub(crate) unwritten: Option<Vec<u8>>,
+}
+
+impl OwnFilePart {
+    /// By the `key` of whoever has the file.
+    pub(crate) fn write(&self, key: &str, lines: &mut Lines) {
+        let Self { kept, content, is_loss_said, unwritten } = self;
+        lines.add(key, &(*kept, content.clone(), *is_loss_said, unwritten.clone()));
+    }
+
+    /// # Errors
+    /// If there is such a line and it can't be read.
+    pub(crate) fn read(key: &str, lines: &Lines) -> Result<Option<Self>, Error> {
+        let line = lines.get(key)?;
+        Ok(line.map(|(kept, content, is_loss_said, unwritten)| Self { kept, content, is_loss_said, unwritten }))
+    }
+}
 
 /// What was written last.
 struct Written {
@@ -83,24 +106,17 @@ impl OwnFile {
         &self.path
     }
 
-    /// What it was and is to be. The descriptor that keeps the inode goes to the program that goes on.
-    pub(crate) fn save(&self, key: &str, state: &mut State) -> Option<RawFd> {
+    /// What it was and is to be.
+    pub(crate) fn part(&self) -> OwnFilePart {
         let (kept, content) = self.written.as_ref().map(|file| (file.kept.as_raw_fd(), file.content.clone())).unzip();
         let unwritten = self.unwritten.as_ref().map(|(content, _)| content.clone());
-        state.add(key, &(kept, content, self.is_loss_said, unwritten));
-        kept
+        OwnFilePart { kept, content, is_loss_said: self.is_loss_said, unwritten }
     }
 
-    pub(crate) fn read(key: &str, state: &State) -> Result<SavedFile, Error> {
-        Ok(state.get(key)?.unwrap_or_default())
-    }
-
-    /// Goes on with it. Where there is no descriptor, the file that holds what was written last is the one.
-    pub(crate) fn resume(path: &Path, (fd, content, is_loss_said, unwritten): SavedFile) -> Self {
-        // SAFETY: the program that was here before has left it open for this, and it is taken once.
-        #[expect(unsafe_code)]
-        let kept = fd.and_then(|fd| unsafe { sys::take(fd) }.ok()).map(File::from);
-        let kept = kept.inspect(|file| sys::set_close_on_exec(file.as_raw_fd(), CloseOnExec::Yes));
+    /// Continues with it. Where there is no descriptor, the file that holds what was written last is the one.
+    pub(crate) fn take_over(path: &Path, part: OwnFilePart, descriptors: &mut Descriptors) -> Self {
+        let OwnFilePart { kept, content, is_loss_said, unwritten } = part;
+        let kept = kept.map(|number| File::from(descriptors.take_own(number)));
         let kept = kept.or_else(|| {
             let longest = content.as_ref()?.len() + 1;
             (read_regular(path, longest) == content).then(|| File::open(path).ok()).flatten()

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -17,9 +17,8 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::perl::{looks_like_number, trim_end, trim_start};
 use crate::proc::lock_holder;
-use crate::state::State;
 use crate::stderr::{say, visible};
-use crate::sys::{self, CloseOnExec, Lock, Locked, Pid};
+use crate::sys::{self, Lock, Locked, Pid};
 
 /// How often is looked whether somebody else has the lock by now.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -74,25 +73,14 @@ impl PidFile {
         Ok(Self { path: path.to_owned(), lock })
     }
 
-    /// The descriptor that holds the lock goes to the program that goes on.
-    pub(crate) fn save(&self, state: &mut State) -> RawFd {
-        let fd = self.lock.as_raw_fd();
-        state.add("pid-file", &(fd,));
-        fd
+    /// The descriptor that holds the lock.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.lock.as_raw_fd()
     }
 
-    pub(crate) fn read(state: &State) -> Result<Option<RawFd>, Error> {
-        Ok(state.get::<(RawFd,)>("pid-file")?.map(|(fd,)| fd))
-    }
-
-    /// Takes over the descriptor that holds the lock.
-    pub(crate) fn take(path: &Path, fd: RawFd) -> Result<Self, Error> {
-        // SAFETY: the program that was here before has left it open for this, and it is taken once.
-        #[expect(unsafe_code)]
-        let file = unsafe { sys::take(fd) }.map(File::from);
-        let file = file.inspect(|_| sys::set_close_on_exec(fd, CloseOnExec::Yes));
-        let lock = file.and_then(|file| Locked::lock(file, Lock::Try).map_err(|(_, errno)| errno));
-        Ok(Self { path: path.to_owned(), lock: lock.map_err(|errno| cannot_lock(path, errno))? })
+    /// Takes over the descriptor that holds the lock: flock(2) locks what is open, whichever program has it open.
+    pub(crate) fn take_over(path: &Path, descriptor: OwnedFd) -> Self {
+        Self { path: path.to_owned(), lock: Locked::by_inheritance(File::from(descriptor)) }
     }
 
     /// Removes the file if it is still ours; the lock stays.

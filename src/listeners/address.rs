@@ -164,7 +164,6 @@ impl Address {
     }
 
     /// The port at which the kernel knows its connections, if it is one for TCP.
-    #[cfg(target_os = "linux")]
     pub(crate) fn tcp_port(&self) -> Option<u16> {
         if let Self::Tcp(address) = self { Some(address.port()) } else { None }
     }

@@ -8,9 +8,8 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::listeners::address::Address;
 use crate::listeners::port_spec::PortSpec;
-use crate::listeners::{Listener, Listeners};
+use crate::listeners::{Listener, ListenerPart, Listeners, ListenersPart, SocketFilePart};
 use crate::options::Options;
-use crate::state::State;
 
 /// A socket of another process: its number there, and a descriptor of it here.
 pub(crate) struct Foreign {
@@ -18,7 +17,7 @@ pub(crate) struct Foreign {
     pub(crate) fd: OwnedFd,
 }
 
-/// Finds the socket of each listener that `options` ask for, and adds it to `state`. Sockets that no option can have
+/// Finds the socket of each listener that `options` ask for, with the part of a state that has them. Sockets that no option can have
 /// opened are ignored. `file`: the file at a path, as the other process sees it.
 ///
 /// # Errors
@@ -27,20 +26,26 @@ pub(crate) fn adopt(
     options: &Options,
     sockets: Vec<Foreign>,
     file: impl Fn(&Path) -> Option<FileId>,
-    state: &mut State,
-) -> Result<Listeners, Error> {
+) -> Result<(Listeners, ListenersPart), Error> {
     let mut left: Vec<(Address, Foreign)> =
         sockets.into_iter().filter_map(|socket| Some((Address::of_opened(&socket.fd)?, socket))).collect();
     left.sort_unstable_by_key(|(_, socket)| socket.number);
     let mut listeners = Listeners::default();
-    let mut take = |wanted: &Address, name: &[u8], fd_text: Option<&[u8]>, state: &mut State| {
+    let (mut part, mut files) = (ListenersPart::default(), Vec::new());
+    let mut take = |wanted: &Address, name: &[u8], fd_text: Option<&[u8]>| {
         let Some(index) = left.iter().position(|(address, _)| wanted.asks_for(address)) else {
             return Err(Error::rule(&[b"it has no listener for ", name]));
         };
         let (_, socket) = left.remove(index);
-        let number = socket.number.to_string().into_bytes();
+        let socket_number = socket.number;
+        let number = socket_number.to_string().into_bytes();
         let listener = Listener { fd_text: fd_text.map_or(number, <[u8]>::to_vec), ..Listener::new(name, socket.fd) };
-        state.add("listener", &(socket.number, listener.name.clone(), listener.fd_text.clone(), None::<Vec<u8>>));
+        part.listeners.push(ListenerPart {
+            fd: socket_number,
+            name: listener.name.clone(),
+            fd_text: listener.fd_text.clone(),
+            fd_name: None,
+        });
         listeners.entries.push(listener);
         Ok(())
     };
@@ -48,18 +53,19 @@ pub(crate) fn adopt(
         let spec = PortSpec::parse(port.as_bytes())?;
         let wanted = Address::of_port(&spec)?;
         let text = spec.target.as_ref().map(|target| target.text.as_slice());
-        take(&wanted, &spec.name, text, state)?;
+        take(&wanted, &spec.name, text)?;
     }
     for path in &options.paths {
         let name = path.as_os_str().as_bytes();
-        take(&Address::of_path(path), name, None, state)?;
+        take(&Address::of_path(path), name, None)?;
         // A file that is gone must not be removed at the end, even if another process has made one there by then.
-        if let Some((device, inode)) = file(path).map(FileId::numbers) {
-            state.add("socket-file", &(name.to_vec(), device, inode));
-        }
+        files.extend(file(path).map(|id| SocketFilePart { path: path.clone(), id }));
     }
     match left.first() {
-        None => Ok(listeners),
+        None => {
+            part.files = files;
+            Ok((listeners, part))
+        }
         Some((_, socket)) => {
             let sentence = format!("file descriptor {} listens, and no option tells of it", socket.number);
             Err(Error::Rule(sentence.into()))

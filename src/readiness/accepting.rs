@@ -16,10 +16,10 @@ use nix::time::{ClockId, clock_gettime};
 use crate::error::Error;
 use crate::proc::descendants::with_descendants;
 use crate::proc::{Descriptor, Process, Target};
-use crate::readiness::Watch;
 use crate::readiness::blocked_calls::{EpollMember, awaited};
 use crate::readiness::connections::Connections;
 use crate::readiness::permission::try_to_look;
+use crate::readiness::{Watch, WatchPart};
 use crate::stop_request;
 use crate::sys::{OneThread, Pid, waits};
 
@@ -72,18 +72,20 @@ impl Accepting {
     ///
     /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it
     /// never seems to accept.
-    pub(super) fn new(listeners: impl IntoIterator<Item = impl AsFd>, one_thread: OneThread) -> Result<Self, Error> {
+    pub(super) fn check(one_thread: OneThread) -> Result<(), Error> {
         if !waits::ARE_KNOWN {
             return Err(Error::rule(&[b"--ready=accepting needs a processor of the kind x86_64, aarch64 or riscv64"]));
         }
+        try_to_look(one_thread)
+    }
+
+    pub(super) fn of(listeners: impl IntoIterator<Item = impl AsFd>) -> Self {
         let listeners: Vec<_> = listeners.into_iter().collect();
-        let inodes = listeners.iter().map(|listener| fstat(listener).map(|stat| stat.st_ino));
-        let inodes: Vec<_> =
-            inodes.collect::<Result<_, _>>().map_err(|errno| Error::system(&[b"fstat failed:"], errno))?;
-        try_to_look(one_thread)?;
+        // fstat(2) of an open descriptor does not fail.
+        let inodes: Vec<_> = listeners.iter().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect();
         let connections = Connections::to(&listeners, &inodes);
         let (others, cost) = (RefCell::default(), Cost::default());
-        Ok(Self { connections, inodes, others, cost, is_interrupted: stop_request::is_waiting })
+        Self { connections, inodes, others, cost, is_interrupted: stop_request::is_waiting }
     }
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one.
@@ -151,6 +153,10 @@ impl Accepting {
 }
 
 impl Watch for Accepting {
+    fn part(&self) -> WatchPart {
+        WatchPart { may_look: true, ..WatchPart::default() }
+    }
+
     fn begin(&mut self, _worker: Pid) {
         self.cost = Cost::default();
     }
@@ -251,7 +257,7 @@ mod tests {
     }
 
     fn wait_until_accepting(listener: &impl AsFd, worker: Pid) {
-        let accepting = Accepting::new([listener], OneThread::assume()).unwrap();
+        let accepting = Accepting::of([listener]);
         wait_until("a worker that accepts", || accepting.is_accepting(worker));
     }
 
@@ -270,7 +276,7 @@ mod tests {
         let listener = listener();
         let worker = Worker::start("accept C, STDIN", listener.try_clone().unwrap(), Stdio::inherit());
         wait_until_accepting(&listener, worker.pid());
-        let mut accepting = Accepting::new([&listener], OneThread::assume()).unwrap();
+        let mut accepting = Accepting::of([&listener]);
         accepting.is_interrupted = || true;
         assert!(!accepting.is_accepting(worker.pid()));
     }
@@ -384,7 +390,7 @@ mod tests {
         set.add(&other, EpollEvent::new(EpollFlags::EPOLLIN, 0)).unwrap();
         let server = wait_in_epoll(set);
         wait_until_accepting(&other, own_pid());
-        assert!(!Accepting::new([&listener], OneThread::assume()).unwrap().is_accepting(own_pid()));
+        assert!(!Accepting::of([&listener]).is_accepting(own_pid()));
         connect(&other);
         server.join().unwrap();
     }
@@ -395,9 +401,9 @@ mod tests {
         let (listener, other) = (listener(), listener());
         let stdout = Stdio::from(OwnedFd::from(other.try_clone().unwrap()));
         let worker = Worker::start("accept C, STDOUT; close C; accept C, STDIN", listener.try_clone().unwrap(), stdout);
-        let accepting = Accepting::new([&listener], OneThread::assume()).unwrap();
-        let accepting_other = Accepting::new([&other], OneThread::assume()).unwrap();
-        let both = Accepting::new([&listener, &other], OneThread::assume()).unwrap();
+        let accepting = Accepting::of([&listener]);
+        let accepting_other = Accepting::of([&other]);
+        let both = Accepting::of([&listener, &other]);
         let pid = worker.pid();
         wait_until("the first", || accepting_other.is_accepting(pid));
         assert!(!accepting.is_accepting(pid));
@@ -413,7 +419,7 @@ mod tests {
         let listener = listener();
         let code = "$| = 1; print qq{here\n}; sleep";
         let mut worker = Worker::start(code, listener.try_clone().unwrap(), Stdio::piped());
-        let accepting = Accepting::new([&listener], OneThread::assume()).unwrap();
+        let accepting = Accepting::of([&listener]);
         assert!(!accepting.is_accepting(worker.pid()));
         BufReader::new(worker.0.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
         let call = || Process::Pid(worker.pid()).system_call().unwrap();
@@ -424,7 +430,7 @@ mod tests {
     /// It never waits on the listener, but has connections: two to others of its own, then one to the listener.
     fn sees_connection(listener: impl Into<OwnedFd>, connect: impl Fn()) {
         let listener = listener.into();
-        let accepting = Accepting::new([&listener], OneThread::assume()).unwrap();
+        let accepting = Accepting::of([&listener]);
         let code = "use Socket; use Fcntl; fcntl STDIN, F_SETFL, O_NONBLOCK; \
                     socket S, AF_INET, SOCK_STREAM, 0; listen S, 1; \
                     socket D, AF_INET, SOCK_STREAM, 0; connect D, getsockname S; accept E, S or die $!; \
@@ -465,7 +471,7 @@ mod tests {
     fn process_that_is_gone() {
         let listener = listener();
         let worker = Worker::start("", listener.try_clone().unwrap(), Stdio::inherit());
-        let (accepting, pid) = (Accepting::new([&listener], OneThread::assume()).unwrap(), worker.pid());
+        let (accepting, pid) = (Accepting::of([&listener]), worker.pid());
         drop(worker);
         assert!(!accepting.is_accepting(pid));
     }

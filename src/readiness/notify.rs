@@ -23,10 +23,10 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::proc::Process;
 use crate::proc::descendants::descends_from;
-use crate::readiness::Watch;
-use crate::state::State;
+use crate::readiness::{Watch, WatchPart};
 use crate::stderr::say;
-use crate::sys::{self, CloseOnExec, Lock, Locked, Pid};
+use crate::succession::{Descriptors, Lines};
+use crate::sys::{self, Lock, Locked, Pid};
 
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.
 const DIRECTORY: &str = "start_server.XXXXXX";
@@ -42,12 +42,6 @@ const LONGEST_MESSAGE: usize = 4096;
 /// starve the rest.
 const MESSAGES_AT_A_TIME: usize = 256;
 
-/// Descriptor, path, the directory that it is in, how many sockets there have been.
-type SavedDirectory = (RawFd, Vec<u8>, Vec<u8>, u32);
-
-/// Worker, descriptor, name, whether it is ready.
-type SavedSocket = (Pid, RawFd, Vec<u8>, bool);
-
 /// The sockets of the workers. Dropping them removes all files.
 pub(super) struct NotifySockets {
     parent: PathBuf,
@@ -57,6 +51,59 @@ pub(super) struct NotifySockets {
     /// For the worker that is about to be started.
     pending: Option<Socket>,
     workers: BTreeMap<Pid, WorkerSocket>,
+}
+
+/// What the next program has to know: sockets of workers are read again, whether they are of interest to it or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotifyPart {
+    directory: RawFd,
+    path: PathBuf,
+    /// Where other directories are made.
+    parent: PathBuf,
+    count: u32,
+    sockets: Vec<NotifySocketPart>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct NotifySocketPart {
+    worker: Pid,
+    fd: RawFd,
+    name: String,
+    is_ready: bool,
+}
+
+impl NotifyPart {
+    pub(super) fn write(&self, lines: &mut Lines) {
+        let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
+        lines.add("notify-directory", &(self.directory, bytes(&self.path), bytes(&self.parent), self.count));
+        for NotifySocketPart { worker, fd, name, is_ready } in &self.sockets {
+            lines.add("notify-socket", &(*worker, *fd, name.clone().into_bytes(), *is_ready));
+        }
+    }
+
+    /// None from a program that had no directory.
+    pub(super) fn read(lines: &Lines) -> Result<Option<Self>, Error> {
+        let socket = |(worker, fd, name, is_ready)| NotifySocketPart {
+            worker,
+            fd,
+            name: String::from_utf8(name).unwrap_or_default(),
+            is_ready,
+        };
+        let sockets = lines.all("notify-socket")?.into_iter().map(socket).collect();
+        let path = |bytes| OsString::from_vec(bytes).into();
+        let directory = lines.get("notify-directory")?;
+        Ok(directory.map(|(directory, own, parent, count)| Self {
+            directory,
+            path: path(own),
+            parent: path(parent),
+            count,
+            sockets,
+        }))
+    }
+
+    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+        self.sockets.iter().map(|socket| socket.fd).chain([self.directory]).collect()
+    }
 }
 
 struct WorkerSocket {
@@ -73,22 +120,17 @@ impl NotifySockets {
         Self::within(if fits { wanted } else { "/tmp".into() })
     }
 
-    /// Goes on with the directory and the sockets of `state`. Sockets of workers are read again by the program that goes on,
-    /// whether they are of interest to it or not; so without a directory, as from a program that had none, it makes one.
-    pub(super) fn resume(state: &State) -> Result<Self, Error> {
-        let Some((fd, path, parent, count)) = state.get::<SavedDirectory>("notify-directory")? else {
-            return Self::new();
+    /// Continues with the directory and the sockets of another program, in the same process.
+    pub(super) fn take_over(part: NotifyPart, descriptors: &mut Descriptors) -> Self {
+        let NotifyPart { directory, path, parent, count, sockets } = part;
+        let directory = Rc::new(Directory::take_over(descriptors.take_own(directory), path));
+        let socket = |NotifySocketPart { worker, fd, name, is_ready }| {
+            let socket = Socket { fd: descriptors.take_own(fd), directory: Rc::clone(&directory), name };
+            (worker, WorkerSocket { socket, is_ready })
         };
-        let failed = |errno| Error::system(&[b"failed to take over a notify socket:"], errno);
-        let directory = Rc::new(Directory::take(fd, OsString::from_vec(path).into()).map_err(failed)?);
         let mut workers = BTreeMap::new();
-        for (pid, fd, name, is_ready) in state.all::<SavedSocket>("notify-socket")? {
-            let fd = take(fd).map_err(failed)?;
-            let name = String::from_utf8(name).unwrap_or_default();
-            workers
-                .insert(pid, WorkerSocket { socket: Socket { fd, directory: Rc::clone(&directory), name }, is_ready });
-        }
-        Ok(Self { parent: OsString::from_vec(parent).into(), directory, count, pending: None, workers })
+        workers.extend(sockets.into_iter().map(socket));
+        Self { parent, directory, count, pending: None, workers }
     }
 
     fn within(parent: PathBuf) -> Result<Self, Error> {
@@ -132,17 +174,22 @@ impl Watch for NotifySockets {
         self.workers.get(&worker).is_some_and(|worker| worker.is_ready)
     }
 
-    fn save(&self, state: &mut State) -> Vec<RawFd> {
-        let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec();
-        let fd = self.directory.lock.as_raw_fd();
-        state.add("notify-directory", &(fd, bytes(&self.directory.path), bytes(&self.parent), self.count));
+    fn part(&self) -> WatchPart {
         // Of a worker whose socket is in a directory that is gone, the file is gone, too.
-        let sockets = self.workers.iter().map(|(&pid, WorkerSocket { socket, is_ready })| {
-            let fd = socket.fd.as_raw_fd();
-            state.add("notify-socket", &(pid, fd, socket.name.clone().into_bytes(), *is_ready));
-            fd
+        let sockets = self.workers.iter().map(|(&worker, WorkerSocket { socket, is_ready })| NotifySocketPart {
+            worker,
+            fd: socket.fd.as_raw_fd(),
+            name: socket.name.clone(),
+            is_ready: *is_ready,
         });
-        sockets.chain([fd]).collect()
+        let notify = NotifyPart {
+            directory: self.directory.lock.as_raw_fd(),
+            path: self.directory.path.clone(),
+            parent: self.parent.clone(),
+            count: self.count,
+            sockets: sockets.collect(),
+        };
+        WatchPart { notify: Some(notify), may_look: false }
     }
 
     fn lack(&self) -> &'static str {
@@ -193,12 +240,10 @@ impl Directory {
         }
     }
 
-    /// The directory that the program that was here before has made, and locked.
-    fn take(fd: RawFd, path: PathBuf) -> Result<Self, Errno> {
-        let fd = take(fd)?;
-        let id = FileId::from(&fstat(&fd)?);
-        let lock = Locked::lock(fd, Lock::Try).map_err(|(_, errno)| errno)?;
-        Ok(Self { path, id, lock, is_own: true })
+    /// The directory that the program before this one has made, and locked. One that can't be known again has lost its name.
+    fn take_over(fd: OwnedFd, path: PathBuf) -> Self {
+        let id = fstat(&fd).map_or_else(|_| FileId::of_numbers(0, 0), |stat| FileId::from(&stat));
+        Self { path, id, lock: Locked::by_inheritance(fd), is_own: true }
     }
 
     /// A directory of our own that nobody has locked.
@@ -247,15 +292,6 @@ impl Drop for Directory {
             say(Error::cannot_unlink(&self.path, error).message());
         }
     }
-}
-
-/// Takes over a descriptor of a state.
-fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
-    // SAFETY: the program that was here before has left it open for this, and each is taken once.
-    #[expect(unsafe_code)]
-    let taken = unsafe { sys::take(fd) }?;
-    sys::set_close_on_exec(fd, CloseOnExec::Yes);
-    Ok(taken)
 }
 
 /// Removes the directories of superdaemons that were killed.

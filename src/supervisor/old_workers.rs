@@ -50,7 +50,7 @@ impl OldWorkers {
     }
 
     /// Each with its time to KILL.
-    pub(super) fn saved(&self) -> impl Iterator<Item = (Worker, Option<&(Duration, StopSignal)>)> {
+    pub(super) fn with_kill_times(&self) -> impl Iterator<Item = (Worker, Option<&(Duration, StopSignal)>)> {
         self.0.values().map(|old| (old.worker, old.kill.as_ref()))
     }
 

@@ -11,11 +11,11 @@ use nix::errno::Errno;
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
 use crate::options::{Options, Readiness};
-use crate::state::State;
 use crate::stop_signal::StopSignal;
+use crate::succession::{Lines, Part};
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
-use crate::world::{Awaited, Candidate, News, Request, Standing, Woken, World};
+use crate::world::{Awaited, Candidate, LifePart, News, Request, Standing, Woken, World};
 
 /// The number of the signal that no worker can be deaf to.
 const KILL: i32 = 9;
@@ -395,11 +395,14 @@ impl World for Simulation {
     }
 
     /// What another program reads.
-    fn hand_over(&mut self, state: State) -> State {
+    fn hand_over(&mut self, life: LifePart) -> LifePart {
         if self.rehearsed_at.take().is_none() {
             self.rehearsed_at = self.upgrade.take().map(|time| self.now + time);
         }
-        State::parse(state.to_text().as_bytes()).expect("a state that was written can be read")
+        let mut lines = Lines::default();
+        life.write(&mut lines);
+        let lines = Lines::parse(lines.to_text().as_bytes()).expect("lines that were written can be parsed");
+        LifePart::read(&lines).expect("a part that was written can be read")
     }
 
     fn say(&mut self, line: &[u8]) {

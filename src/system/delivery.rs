@@ -6,12 +6,28 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use crate::error::Error;
-use crate::state::State;
 use crate::stop_signal::StopSignal;
+use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid};
 
 /// How long to wait before a signal that could not be sent is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// The signals that are still to be sent, for the next program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UnsentPart {
+    pub(crate) signals: Vec<(Pid, StopSignal)>,
+}
+
+impl Part for UnsentPart {
+    fn write(&self, lines: &mut Lines) {
+        lines.add_all("unsent", self.signals.iter().cloned());
+    }
+
+    fn read(lines: &Lines) -> Result<Self, Error> {
+        Ok(Self { signals: lines.all("unsent")? })
+    }
+}
 
 /// Sends signals to workers, and keeps those that could not be sent.
 pub(super) struct Delivery {
@@ -65,16 +81,14 @@ impl Delivery {
         self.unsent.remove(&worker);
     }
 
-    pub(super) fn save(&self, state: &mut State) {
-        for (&pid, (signal, _)) in &self.unsent {
-            state.add("unsent", &(pid, signal.clone()));
-        }
+    pub(super) fn part(&self) -> UnsentPart {
+        UnsentPart { signals: self.unsent.iter().map(|(&pid, (signal, _))| (pid, signal.clone())).collect() }
     }
 
-    pub(super) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        let unsent = state.all("unsent")?.into_iter();
-        self.unsent.extend(unsent.map(|(pid, signal)| (pid, (signal, Instant::now()))));
-        Ok(())
+    /// Sends what the program before this one could not send.
+    pub(super) fn take_over(&mut self, part: UnsentPart) {
+        let now = Instant::now();
+        self.unsent.extend(part.signals.into_iter().map(|(pid, signal)| (pid, (signal, now))));
     }
 
     /// That there is no such process is no error.

@@ -11,8 +11,8 @@ use crate::listeners::Listeners;
 use crate::options::Options;
 use crate::proc::descendants::{self, children_of, with_descendants};
 use crate::proc::{Descriptor, Process};
-use crate::state::State;
 use crate::stop_signal::StopSignal;
+use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid, WaitStatus};
 
 /// A line names no more processes than this.
@@ -49,7 +49,7 @@ impl Kin {
         }
     }
 
-    /// A child that is no worker: it is no worker's, either, until it has been reaped.
+    /// A child that is no worker, and belongs to none, until it is reaped.
     pub(super) fn spare(&mut self, pid: Pid) {
         self.spared.push(pid);
         if let Some(families) = &mut self.families {
@@ -75,12 +75,10 @@ impl Kin {
     pub(super) fn bury(&mut self, pid: Pid, status: WaitStatus, is_wanted: bool) -> (bool, Option<Vec<u8>>) {
         let is_worker = self.workers.contains(&pid);
         self.workers.retain(|&worker| worker != pid);
-        let left = self
-            .left
-            .as_mut()
-            .filter(|_| is_worker)
-            .map(|left| left.look(self.workers.iter().chain(&self.spared)))
-            .unwrap_or_default();
+        let left = match &mut self.left {
+            Some(left) if is_worker => left.look(self.workers.iter().chain(&self.spared)),
+            _ => Vec::new(),
+        };
         for &pid in left.iter().filter(|_| is_wanted) {
             if let Some(signal) = &self.stop {
                 let _ = sys::kill(pid, signal.number());
@@ -98,22 +96,24 @@ impl Kin {
     }
 
     /// Who they are.
-    pub(super) fn save(&self, state: &mut State) {
-        self.workers.iter().for_each(|&pid| state.add("kin-worker", &(pid,)));
-        for &pid in self.left.iter().flat_map(|left| &left.known) {
-            state.add("kin-left", &(pid,));
-        }
-        if let Some(families) = &self.families {
-            families.save(state);
+    pub(super) fn part(&self) -> KinPart {
+        let families = self.families.as_ref();
+        KinPart {
+            workers: self.workers.clone(),
+            left: self.left.as_ref().map(|left| left.known.clone()).unwrap_or_default(),
+            ..families.map(Families::part).unwrap_or_default()
         }
     }
 
-    pub(super) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.workers = state.all("kin-worker")?.into_iter().map(|(pid,)| pid).collect();
+    /// Continues from it.
+    pub(super) fn take_over(&mut self, part: KinPart) {
+        self.workers.clone_from(&part.workers);
         if let Some(left) = &mut self.left {
-            state.fill_set("kin-left", &mut left.known)?;
+            left.known.clone_from(&part.left);
         }
-        self.families.as_mut().map_or(Ok(()), |families| families.restore(state))
+        if let Some(families) = &mut self.families {
+            families.take_over(part);
+        }
     }
 
     pub(super) fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
@@ -121,11 +121,57 @@ impl Kin {
     }
 }
 
+/// What the next program has to know of what workers have started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KinPart {
+    /// Those that live.
+    pub(crate) workers: Vec<Pid>,
+    /// Processes with a listener that have been told.
+    pub(crate) left: BTreeSet<Pid>,
+    /// With `--kill-timeout`, as the rest: workers, and whether each was asked to stop.
+    pub(crate) family_workers: BTreeMap<Pid, bool>,
+    pub(crate) generations: BTreeMap<Vec<u8>, Pid>,
+    /// Orphans, and whose family they are of.
+    pub(crate) orphans: BTreeMap<Pid, Pid>,
+    /// Workers whose death is told when their family has ended.
+    pub(crate) held: BTreeMap<Pid, WaitStatus>,
+    pub(crate) killed: BTreeSet<Pid>,
+    /// Children that are no worker's.
+    pub(crate) foreign: BTreeSet<Pid>,
+}
+
+impl Part for KinPart {
+    fn write(&self, lines: &mut Lines) {
+        lines.add_all("kin-worker", self.workers.iter().map(|&pid| (pid,)));
+        lines.add_all("kin-left", self.left.iter().map(|&pid| (pid,)));
+        lines.add_all("family-worker", self.family_workers.iter().map(|(&pid, &is_stopped)| (pid, is_stopped)));
+        lines.add_all("family-generation", self.generations.iter().map(|(name, &pid)| (name.clone(), pid)));
+        lines.add_all("family-orphan", self.orphans.iter().map(|(&pid, &worker)| (pid, worker)));
+        lines.add_all("family-held", self.held.iter().map(|(&pid, &status)| (pid, status)));
+        lines.add_all("family-killed", self.killed.iter().map(|&pid| (pid,)));
+        lines.add_all("family-foreign", self.foreign.iter().map(|&pid| (pid,)));
+    }
+
+    fn read(lines: &Lines) -> Result<Self, Error> {
+        Ok(Self {
+            workers: lines.values("kin-worker")?,
+            left: lines.set("kin-left")?,
+            family_workers: lines.map("family-worker")?,
+            generations: lines.map("family-generation")?,
+            orphans: lines.map("family-orphan")?,
+            held: lines.map("family-held")?,
+            killed: lines.set("family-killed")?,
+            foreign: lines.set("family-foreign")?,
+        })
+    }
+}
+
 /// The families of all workers. The superdaemon becomes a child subreaper, so that nothing escapes by daemonizing: what
 /// has lost its parent becomes a child of it.
 struct Families {
     own_pid: Pid,
-    /// Children that are of no worker: those that were there before the first one, as a log command, and those that are spared.
+    /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
+    /// spared.
     foreign: BTreeSet<Pid>,
     /// Workers whose first process has not been reaped, and whether it was asked to stop.
     workers: BTreeMap<Pid, bool>,
@@ -168,32 +214,23 @@ impl Families {
         }
     }
 
-    fn save(&self, state: &mut State) {
-        for (&pid, &is_stopped) in &self.workers {
-            state.add("family-worker", &(pid, is_stopped));
+    fn part(&self) -> KinPart {
+        KinPart {
+            family_workers: self.workers.clone(),
+            generations: self.generations.clone(),
+            orphans: self.orphans.clone(),
+            held: self.held.clone(),
+            killed: self.killed.clone(),
+            foreign: self.foreign.clone(),
+            ..KinPart::default()
         }
-        for (generation, &pid) in &self.generations {
-            state.add("family-generation", &(generation.clone(), pid));
-        }
-        for (&pid, &worker) in &self.orphans {
-            state.add("family-orphan", &(pid, worker));
-        }
-        for (&pid, &status) in &self.held {
-            state.add("family-held", &(pid, status));
-        }
-        self.killed.iter().for_each(|&pid| state.add("family-killed", &(pid,)));
-        self.foreign.iter().for_each(|&pid| state.add("family-foreign", &(pid,)));
     }
 
-    fn restore(&mut self, state: &State) -> Result<(), Error> {
-        state.fill_map("family-worker", &mut self.workers)?;
-        state.fill_map("family-generation", &mut self.generations)?;
-        state.fill_map("family-orphan", &mut self.orphans)?;
-        state.fill_map("family-held", &mut self.held)?;
-        state.fill_set("family-killed", &mut self.killed)?;
-        state.fill_set("family-foreign", &mut self.foreign)?;
+    fn take_over(&mut self, part: KinPart) {
+        let KinPart { workers: _, left: _, family_workers, generations, orphans, held, killed, foreign } = part;
+        (self.workers, self.generations, self.orphans) = (family_workers, generations, orphans);
+        (self.held, self.killed, self.foreign) = (held, killed, foreign);
         self.has_changed = true;
-        Ok(())
     }
 
     fn add(&mut self, worker: Pid, generation: &[u8]) {
@@ -311,11 +348,11 @@ impl LeftBehind {
     }
 
     /// Those that were not there at the last look. Whoever is older than the superdaemon was started by no worker: the service
-    /// manager has listeners, too, of which it passes some and keeps others. `known`: whose descendants may have them.
-    fn look<'a>(&mut self, known: impl Iterator<Item = &'a Pid>) -> Vec<Pid> {
+    /// manager has listeners, too, of which it passes some and keeps others. `owners`: whose families have them by right.
+    fn look<'a>(&mut self, owners: impl Iterator<Item = &'a Pid>) -> Vec<Pid> {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
         let mut excluded = BTreeSet::new();
-        excluded.extend(with_descendants(&known.copied().collect::<Vec<_>>()));
+        excluded.extend(with_descendants(&owners.copied().collect::<Vec<_>>()));
         excluded.insert(own_pid);
         let own_start = Process::Own.started();
         let all = descendants::all().into_iter().filter(|pid| !excluded.contains(pid));

@@ -1,14 +1,39 @@
 //! What the superdaemon is asked for by signals: requests that have not been taken, and the tick that asks for one.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
 
 use nix::unistd::alarm;
 
 use crate::error::Error;
-use crate::state::State;
+use crate::succession::{Lines, Part};
 use crate::system::signals::SignalPipe;
 use crate::world::Request;
+
+/// What the next program has to know of the signals.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InboxPart {
+    /// Whether an alarm is running.
+    pub(crate) is_ticking: bool,
+    /// The ends of the pipe of the signals: to read, and to write. None: the next program makes one.
+    pub(crate) pipe: Option<(RawFd, RawFd)>,
+}
+
+impl Part for InboxPart {
+    fn write(&self, lines: &mut Lines) {
+        lines.add("ticking", &(self.is_ticking,));
+        lines.add_all("signal-pipe", self.pipe);
+    }
+
+    fn read(lines: &Lines) -> Result<Self, Error> {
+        let is_ticking = lines.get("ticking")?.is_some_and(|(is_ticking,)| is_ticking);
+        Ok(Self { is_ticking, pipe: lines.get("signal-pipe")? })
+    }
+
+    fn descriptors(&self) -> Vec<RawFd> {
+        self.pipe.into_iter().flat_map(|(reader, writer)| [reader, writer]).collect()
+    }
+}
 
 /// The signals that have come in.
 pub(super) struct Inbox {
@@ -30,6 +55,11 @@ impl Inbox {
         self.is_ticking &= !requests.contains(&Request::Alrm);
         self.requests.extend(requests);
         !self.requests.is_empty()
+    }
+
+    /// Those that have not been taken.
+    pub(super) fn requests(&self) -> &[Request] {
+        &self.requests
     }
 
     pub(super) fn take(&mut self) -> Vec<Request> {
@@ -68,14 +98,12 @@ impl Inbox {
         self.is_ticking = true;
     }
 
-    pub(super) fn save(&self, state: &mut State) {
-        self.requests.iter().for_each(|request| request.save(state));
-        state.add("ticking", &(self.is_ticking,));
+    /// The requests go to the supervisor's part.
+    pub(super) fn part(&self) -> InboxPart {
+        InboxPart { is_ticking: self.is_ticking, pipe: Some(self.pipe.descriptors()) }
     }
 
-    /// The requests are read by the supervisor, with its own.
-    pub(super) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.is_ticking = state.get("ticking")?.is_some_and(|(is_ticking,)| is_ticking);
-        Ok(())
+    pub(super) fn take_over(&mut self, part: &InboxPart) {
+        self.is_ticking = part.is_ticking;
     }
 }

@@ -4,9 +4,9 @@
 //! It takes its time beside everything else, and nobody waits for it: whoever looks learns what has come of it.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, PipeReader, Read, Write, pipe};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,11 +16,17 @@ use nix::unistd::{self, dup2_stderr, setpgid};
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::proc::Process;
 use crate::proc::descendants::with_descendants;
-use crate::state::REHEARSAL;
 use crate::stderr::{say, visible, visible_lines};
+use crate::succession::{Part, REHEARSAL};
 use crate::sys::{self, CStringArray, CloseOnExec, Fork, OneThread, Pid, WaitStatus, c_string};
+use crate::system::State;
+use crate::system::arrival::read_sealed;
 use crate::wait_status::in_short;
+
+/// The line that only the state of a rehearsal has.
+const TOKEN: &str = "token";
 
 /// How long a rehearsal may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -153,14 +159,14 @@ enum Reason {
 }
 
 impl Rehearsal {
-    /// Forks the copy, to which `state` is open, and none of `listeners`.
-    pub(super) fn begin(
-        program: &Program,
-        state: &OwnedFd,
-        token: String,
-        one_thread: OneThread,
-        listeners: &[RawFd],
-    ) -> Result<Self, Error> {
+    /// Forks the copy, to which the state is open, and none of the listeners.
+    pub(super) fn begin(program: &Program, state: &State, one_thread: OneThread) -> Result<Self, Error> {
+        let token = token().map_err(|error| Error::system(&[b"no token:"], error))?;
+        let mut lines = state.to_lines();
+        lines.add(TOKEN, &(token.clone().into_bytes(),));
+        let listeners = state.listeners.descriptors();
+        let state = sys::sealed_file(c"start_server state", lines.to_text().as_bytes());
+        let state = state.map_err(|error| Error::system(&[b"memfd_create(2) failed:"], error))?;
         let no_pipe = |error: std::io::Error| Error::system(&[b"pipe failed:"], error);
         let (answer, to_us) = pipe().map_err(no_pipe)?;
         let (complaints, stderr) = pipe().map_err(no_pipe)?;
@@ -170,10 +176,9 @@ impl Rehearsal {
         }
         let first = format!("{REHEARSAL}{},{}", state.as_raw_fd(), to_us.as_raw_fd());
         let path = c_string(program.path.as_os_str().as_bytes());
-        let not_known = || Error::rule(&[b"its arguments are not to be known"]);
-        let (name, rest) = program.arguments.split_first().ok_or_else(not_known)?;
-        let arguments: CStringArray =
-            [name.clone(), c_string(first.as_bytes())].into_iter().chain(rest.iter().cloned()).collect();
+        let mut arguments = program.arguments.to_vec();
+        arguments.insert(1, c_string(first.as_bytes()));
+        let arguments: CStringArray = arguments.into_iter().collect();
         let blocked = sys::block_all();
         match sys::fork(one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
@@ -197,7 +202,7 @@ impl Rehearsal {
                 let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
                 let _ = sys::end_with_parent();
                 let _ = sys::become_subreaper();
-                for &fd in listeners {
+                for &fd in &listeners {
                     sys::set_close_on_exec(fd, CloseOnExec::Yes);
                 }
                 for fd in [state.as_raw_fd(), to_us.as_raw_fd()] {
@@ -267,8 +272,22 @@ fn kill_family(rehearsal: Pid) {
     }
 }
 
+/// In the program that rehearses: answers with the token of the state, if it can be read and there is nothing else
+/// (`check`) to be said against it. The exit code.
+pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce() -> Result<(), Error>) -> u8 {
+    let token = read_sealed(state).and_then(|lines| {
+        check()?;
+        State::read(&lines)?;
+        lines.require::<(Vec<u8>,)>(TOKEN).map(|(token,)| token)
+    });
+    let said = token.as_ref().map_or_else(Error::message, Clone::clone);
+    let file = OpenOptions::new().write(true).open(Process::Own.descriptor(answer).path());
+    let is_said = file.and_then(|mut file| file.write_all(&said)).is_ok();
+    u8::from(token.is_err() || !is_said)
+}
+
 /// Something that no program says by chance.
-pub(super) fn token() -> std::io::Result<String> {
+fn token() -> std::io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))

@@ -13,8 +13,8 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
-use crate::state::State;
 use crate::stderr::say;
+use crate::succession::{Lines, Part};
 use crate::sys;
 use crate::world::Standing;
 
@@ -121,30 +121,52 @@ impl ServiceManager {
         }
     }
 
-    /// What waits goes to the program that goes on.
-    pub(super) fn save(&self, state: &mut State) {
-        if let Some((standing, status)) = &self.waiting {
-            let standing = standing
-                .map(|standing| assignments(standing).split(|&byte| byte == b'=').next().unwrap_or_default().to_vec());
-            state.add("manager-waits", &(standing, status.clone()));
-        }
+    /// For the next program.
+    pub(super) fn part(&self) -> ManagerPart {
+        ManagerPart { waiting: self.waiting.clone() }
     }
 
-    pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        let Some((standing, status)) = state.get::<(Option<Vec<u8>>, Vec<u8>)>("manager-waits")? else { return Ok(()) };
-        let standing = match standing.as_deref() {
-            Some(b"READY") => Some(Standing::Ready),
-            Some(b"RELOADING") => Some(Standing::Reloading),
-            Some(b"STOPPING") => Some(Standing::Stopping),
-            _ => None,
-        };
-        self.waiting = Some((standing, status));
-        Ok(())
+    /// Continues from it.
+    pub(super) fn take_over(&mut self, part: ManagerPart) {
+        self.waiting = part.waiting;
     }
 
     /// How long to wait before the next [`Self::flush`], if something waits.
     pub(super) fn pause(&self) -> Option<Duration> {
         self.waiting.is_some().then_some(RETRY)
+    }
+}
+
+/// What the next program has to know of the manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ManagerPart {
+    /// What its full queue has not taken.
+    waiting: Option<(Option<Standing>, Vec<u8>)>,
+}
+
+impl Part for ManagerPart {
+    fn write(&self, lines: &mut Lines) {
+        if let Some((standing, status)) = &self.waiting {
+            let standing = standing.map(|standing| name_of(standing).to_vec());
+            lines.add("manager-waits", &(standing, status.clone()));
+        }
+    }
+
+    fn read(lines: &Lines) -> Result<Self, Error> {
+        let waiting = lines.get::<(Option<Vec<u8>>, Vec<u8>)>("manager-waits")?;
+        let waiting = waiting.map(|(name, status)| {
+            let all = [Standing::Ready, Standing::Reloading, Standing::Stopping];
+            (all.into_iter().find(|&standing| name.as_deref() == Some(name_of(standing))), status)
+        });
+        Ok(Self { waiting })
+    }
+}
+
+fn name_of(standing: Standing) -> &'static [u8] {
+    match standing {
+        Standing::Ready => b"READY",
+        Standing::Reloading => b"RELOADING",
+        Standing::Stopping => b"STOPPING",
     }
 }
 

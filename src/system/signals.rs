@@ -5,9 +5,9 @@
 
 #![allow(unsafe_code)]
 
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction, sigprocmask};
 
 use crate::error::Error;
-use crate::state::State;
 use crate::stderr;
 use crate::stop_request;
+use crate::succession::{Descriptors, Lines, Part};
 use crate::sys::{Blocked, OneThread};
 use crate::world::Request;
 
@@ -81,22 +81,17 @@ impl LaunchState {
         Self { mask, actions, quit_is_ignored: is_ignored(Signal::SIGQUIT), one_thread }
     }
 
-    /// For the program that goes on, which has no launch of its own.
-    pub(super) fn save(&self, state: &mut State) {
-        let blocked = Signal::iterator().filter(|&signal| self.mask.contains(signal));
-        blocked.for_each(|signal| state.add("launch-blocked", &(signal as c_int,)));
-        for (signal, action) in &self.actions {
-            if matches!(action.handler(), SigHandler::SigIgn) {
-                state.add("launch-ignored", &(*signal as c_int,));
-            }
-        }
-        if self.quit_is_ignored {
-            state.add("launch-ignored", &(libc::SIGQUIT,));
-        }
+    /// For the next program, which has no launch of its own.
+    pub(super) fn part(&self) -> LaunchPart {
+        let blocked = Signal::iterator().filter(|&signal| self.mask.contains(signal)).map(|signal| signal as c_int);
+        let ignored = self.actions.iter().filter(|(_, action)| matches!(action.handler(), SigHandler::SigIgn));
+        let ignored = ignored.map(|(signal, _)| *signal as c_int);
+        let ignored = ignored.chain(self.quit_is_ignored.then_some(libc::SIGQUIT));
+        LaunchPart { blocked: blocked.collect(), ignored: ignored.collect() }
     }
 
-    /// Goes on from it. Everything is blocked by the program that was here before, until there are handlers again.
-    pub(crate) fn resume(one_thread: OneThread, saved: &SavedLaunch) -> (Self, Blocked) {
+    /// Continues from it. Everything was blocked by the program before this one, until there are handlers again.
+    pub(crate) fn resume(one_thread: OneThread, saved: &LaunchPart) -> (Self, Blocked) {
         let is_ignored = |signal: Signal| saved.ignored.contains(&(signal as c_int));
         let action = |signal: Signal| {
             let handler = if is_ignored(signal) { SigHandler::SigIgn } else { SigHandler::SigDfl };
@@ -133,21 +128,72 @@ impl LaunchState {
 }
 
 /// The signals that were blocked and ignored at launch, by their numbers.
-pub(crate) struct SavedLaunch {
-    blocked: Vec<c_int>,
-    ignored: Vec<c_int>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LaunchPart {
+    pub(crate) blocked: Vec<c_int>,
+    pub(crate) ignored: Vec<c_int>,
 }
 
-impl SavedLaunch {
-    pub(crate) fn read(state: &State) -> Result<Self, Error> {
-        let numbers = |key| Ok(state.all::<(c_int,)>(key)?.into_iter().map(|(signal,)| signal).collect());
-        Ok(Self { blocked: numbers("launch-blocked")?, ignored: numbers("launch-ignored")? })
+impl Part for LaunchPart {
+    fn write(&self, lines: &mut Lines) {
+        lines.add_all("launch-blocked", self.blocked.iter().map(|&signal| (signal,)));
+        lines.add_all("launch-ignored", self.ignored.iter().map(|&signal| (signal,)));
+    }
+
+    fn read(lines: &Lines) -> Result<Self, Error> {
+        Ok(Self { blocked: lines.values("launch-blocked")?, ignored: lines.values("launch-ignored")? })
     }
 }
 
 /// Ignores PIPE from now on. Workers inherit that (LIFE-004).
 pub(crate) fn ignore_broken_pipes() {
     set_action(Signal::SIGPIPE, SigHandler::SigIgn);
+}
+
+/// A pipe for signals, before there are handlers that write to it.
+pub(crate) struct Pipe {
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+impl Pipe {
+    /// # Errors
+    /// If there is no descriptor left.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (reader, writer) = io::pipe()?;
+        for end in [reader.as_fd(), writer.as_fd()] {
+            // A full pipe must not block the handler, an empty one not the loop.
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        Ok(Self { reader, writer })
+    }
+}
+
+/// A pipe that can be had: nothing is left that could fail.
+pub(crate) enum PreparedPipe {
+    Own(Pipe),
+    /// That of the program before this one, by its ends.
+    HandedOver(RawFd, RawFd),
+}
+
+impl PreparedPipe {
+    /// # Errors
+    /// If none was handed over, and there is no descriptor left.
+    pub(crate) fn of(ends: Option<(RawFd, RawFd)>) -> io::Result<Self> {
+        Ok(match ends {
+            Some((reader, writer)) => Self::HandedOver(reader, writer),
+            None => Self::Own(Pipe::new()?),
+        })
+    }
+
+    pub(crate) fn take_over(self, descriptors: &mut Descriptors) -> Pipe {
+        match self {
+            Self::Own(pipe) => pipe,
+            Self::HandedOver(reader, writer) => {
+                Pipe { reader: descriptors.take_own(reader).into(), writer: descriptors.take_own(writer).into() }
+            }
+        }
+    }
 }
 
 /// The reading end of the pipe.
@@ -163,12 +209,8 @@ impl SignalPipe {
     /// Installs the handlers, whatever the signals did at launch (LIFE-005: `nohup` has no effect).
     /// But QUIT, with which a shell starts programs in the background, stays ignored. What came in while signals were
     /// `blocked` is there then.
-    pub(crate) fn install(launch: &LaunchState, blocked: Option<Blocked>) -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        for end in [reader.as_fd(), writer.as_fd()] {
-            // A full pipe must not block the handler, an empty one not the loop.
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
+    pub(crate) fn install(pipe: Pipe, launch: &LaunchState, blocked: Option<Blocked>) -> Self {
+        let Pipe { reader, writer } = pipe;
         WAKE.store(writer.into_raw_fd(), Ordering::Relaxed);
         let is_caught = |&signal: &Signal| signal != Signal::SIGQUIT || !launch.quit_is_ignored;
         for signal in CAUGHT.into_iter().filter(is_caught) {
@@ -180,8 +222,13 @@ impl SignalPipe {
         // waits in wait(2), which needs no CHLD.
         let mut child = SigSet::empty();
         child.add(Signal::SIGCHLD);
-        child.thread_unblock()?;
-        Ok(Self { reader, is_log_to_be_opened: false, is_to_be_replaced: false })
+        let _ = child.thread_unblock();
+        Self { reader, is_log_to_be_opened: false, is_to_be_replaced: false }
+    }
+
+    /// Its ends: to read, and to write.
+    pub(super) fn descriptors(&self) -> (RawFd, RawFd) {
+        (self.reader.as_raw_fd(), WAKE.load(Ordering::Relaxed))
     }
 
     /// Waits until a signal comes or one of `others` can be read, at most `timeout`.

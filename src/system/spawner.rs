@@ -10,9 +10,8 @@ use nix::errno::Errno;
 use nix::unistd::{self, setpgid};
 
 use crate::error::Error;
-use crate::listeners::{Listeners, Shut};
+use crate::listeners::{Listeners, ListenersPart, Shut};
 use crate::options::Options;
-use crate::state::State;
 use crate::stderr::say;
 use crate::sys::{self, CStringArray, Fork, Pid, c_string};
 use crate::system::explanation::tell_exec;
@@ -83,12 +82,13 @@ impl<'a> Spawner<'a> {
         }
     }
 
-    pub(super) fn save(&self, state: &mut State) {
-        self.shut.iter().for_each(|&fd| state.add("shut", &(fd,)));
+    /// Of the listeners, and which of them stay shut.
+    pub(super) fn part(&self) -> ListenersPart {
+        self.listeners.part(self.shut.iter().copied())
     }
 
-    pub(super) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        state.fill_set("shut", &mut self.shut)
+    pub(super) fn take_over(&mut self, part: &ListenersPart) {
+        self.shut.extend(&part.shut);
     }
 
     /// The child's way to the worker's program. If that fails, the child leaves without touching what belongs to the

@@ -1,86 +1,89 @@
-//! How this program gives way to another one in the same process, and what goes to it.
+//! How this program is replaced by another one in the same process.
 
-use std::os::fd::{AsRawFd, RawFd};
-
-use crate::error::Error;
-use crate::state::State;
 use crate::sys::{self, Pid};
-use crate::system::System;
 use crate::system::rehearsal::Stage;
 use crate::system::successor::Successor;
-use crate::world::World;
+use crate::system::{State, System};
+use crate::world::LifePart;
 
 impl System<'_> {
-    /// Lets another program go on in the place of this one, when it is asked for.
+    /// Lets another program replace this one, when it is asked for.
     pub(crate) fn allow(&mut self, successor: Option<Successor>) {
         self.successor = successor;
     }
 
-    /// Goes on from the state of the program that was here before.
-    pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
-        self.inbox.restore(state)?;
-        self.delivery.restore(state)?;
-        self.spawner.restore(state)?;
-        self.manager.restore(state)?;
-        self.kin.restore(state)
+    /// Continues from the state of the program before this one.
+    pub(crate) fn take_over(&mut self, state: &State) {
+        self.inbox.take_over(&state.inbox);
+        self.delivery.take_over(state.unsent.clone());
+        self.spawner.take_over(&state.listeners);
+        self.manager.take_over(state.manager.clone());
+        self.kin.take_over(state.kin.clone());
     }
 
-    /// Says to `--upgrade` that this program runs now.
-    pub(crate) fn answer_upgrade(&self) {
-        if let Some(successor) = &self.successor {
-            successor.answer("runs", b"");
+    /// Says to `--upgrade` what came of it. The reason of a refusal has been said by the program that could not go on.
+    pub(crate) fn answer_upgrade(&self, refusal: Option<&[u8]>) {
+        let Some(successor) = &self.successor else { return };
+        match refusal {
+            Some(reason) => successor.answer("refused", reason),
+            None => successor.answer("runs", b""),
         }
     }
 
-    /// Adds what the program that goes on needs to `state`, and gives the descriptors that go to it.
-    fn save(&self, state: &mut State) -> Vec<RawFd> {
-        self.inbox.save(state);
-        self.delivery.save(state);
-        self.spawner.save(state);
-        self.launch.save(state);
-        self.listeners.save(state);
-        self.manager.save(state);
-        self.kin.save(state);
-        let kept = self.watch.save(state);
-        let files = &self.files;
-        state.add("log-file", &(files.log.is_some(),));
-        let status = files.status.as_ref().and_then(|file| file.save("status-file", state));
-        let failure = files.failure.as_ref().and_then(|failure| failure.file.save("failure-file", state));
-        let pid = files.pid.as_ref().map(|file| file.save(state));
-        kept.into_iter().chain(status).chain(failure).chain(pid).collect()
+    /// All that this program knows. None if it can't be replaced.
+    fn state(&self, life: LifePart) -> Option<State> {
+        let mut life = life;
+        life.requests.extend(self.inbox.requests());
+        Some(State {
+            life,
+            launch: self.launch.part(),
+            inbox: self.inbox.part(),
+            listeners: self.spawner.part(),
+            files: self.files.part(),
+            watch: self.watch.part(),
+            kin: self.kin.part(),
+            unsent: self.delivery.part(),
+            manager: self.manager.part(),
+            program: self.successor.as_ref()?.part(),
+        })
     }
 
-    /// No other program goes on in the place of this one.
-    fn refuse(&mut self, reason: &[u8]) {
-        self.say(&[b"not upgraded: ", reason].concat());
+    /// No other program replaces this one.
+    fn refuse(&self, reason: &[u8]) {
+        crate::stderr::say([b"not upgraded: ", reason].concat());
         if let Some(successor) = &self.successor {
             successor.answer("refused", reason);
         }
     }
 
     /// A rehearsal, and when that has shown that the program can go on, the process.
-    pub(super) fn hand_over_next(&mut self, state: State) -> State {
-        let Some(mut successor) = self.successor.take() else { return state };
-        let mut whole = state.clone();
-        let refused = if matches!(successor.rehearsal, Stage::Passed(_)) {
-            let _blocked = sys::block_all();
-            // ORDER: what came in before is part of the state, what comes now stays pending.
-            self.is_requested();
-            Some(successor.execute(&mut whole, self.launch, |state| self.save(state)))
-        } else {
-            self.save(&mut whole);
-            let listeners: Vec<RawFd> = self.listeners.fds().map(|fd| fd.as_raw_fd()).collect();
-            let refused = successor.rehearse(&whole, self.launch, &listeners).err();
-            if let Some(pid) = successor.rehearsal.process() {
-                self.kin.spare(pid);
-            }
-            refused
-        };
-        self.successor = Some(successor);
-        if let Some(reason) = refused {
+    pub(super) fn hand_over_next(&mut self, life: LifePart) -> LifePart {
+        let has_passed = self.successor.as_ref().is_some_and(|it| matches!(it.rehearsal, Stage::Passed(_)));
+        let reason = if has_passed { self.execute(&life) } else { self.rehearse(&life) };
+        if let Some(reason) = reason {
             self.refuse(&reason);
         }
-        state
+        life
+    }
+
+    /// Why there is none.
+    fn rehearse(&mut self, life: &LifePart) -> Option<Vec<u8>> {
+        let state = self.state(life.clone())?;
+        let successor = self.successor.as_mut()?;
+        let refused = successor.rehearse(&state, self.launch).err();
+        if let Some(pid) = successor.rehearsal.process() {
+            self.kin.spare(pid);
+        }
+        refused
+    }
+
+    /// Comes back with the reason.
+    fn execute(&mut self, life: &LifePart) -> Option<Vec<u8>> {
+        let _blocked = sys::block_all();
+        // ORDER: what came in before is part of the state, what comes now stays pending.
+        self.is_requested();
+        let state = self.state(life.clone())?;
+        Some(self.successor.as_mut()?.execute(&state, self.launch))
     }
 
     /// Whether there is something for the program that is to replace this one: the process after a rehearsal, or a rehearsal

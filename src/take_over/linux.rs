@@ -12,9 +12,8 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::pid_file::ForeignPidFile;
 use crate::proc::{Process, program_path};
-use crate::start::check_state;
-use crate::state::VARIABLE;
 use crate::stderr::say;
+use crate::succession::VARIABLE;
 use crate::sys::{self, OneThread, Pid};
 use crate::take_over::predecessor::Predecessor;
 use crate::take_over::tracee::{Tracee, word};
@@ -55,10 +54,8 @@ pub fn take_over(pid_file: &Path) -> Result<(), Error> {
         return Err(Error::timed_out("start of a worker that the superdaemon is busy with", LIMIT));
     }
     // ORDER: from here on, nothing changes any more.
-    let (mut state, generation) = predecessor.state(tracee.blocked(), one_thread).map_err(refusal)?;
-    state.add("program", &(program.as_os_str().as_bytes().to_vec(),));
-    check_state(&state).map_err(refusal)?;
-    let text = state.to_text();
+    let (state, generation) = predecessor.state(&program, tracee.blocked(), one_thread).map_err(refusal)?;
+    let text = state.to_lines().to_text();
     execute(tracee, &predecessor, &program, text.as_bytes())
         .map_err(|errno| refusal(Error::system(&[program.as_os_str().as_bytes(), b":"], errno)))?;
     wait_for_arrival(pid).ok_or(Error::timed_out("take-over", ARRIVAL))?;

@@ -18,14 +18,17 @@ use crate::cli::{self, Action};
 use crate::environment::{Environment, envdir};
 use crate::error::Error;
 use crate::files::file_id::FileId;
+use crate::files::own_file::OwnFilePart;
 use crate::files::status_file;
 use crate::listeners::adopted::{Foreign, adopt};
 use crate::options::{Options, Readiness};
 use crate::proc::Process;
 use crate::proc::descendants::children_of;
-use crate::readiness::look_for_waits;
-use crate::state::{State, VARIABLE};
+use crate::readiness::{WatchPart, look_for_waits};
+use crate::succession::VARIABLE;
 use crate::sys::{OneThread, Pid};
+use crate::system::{FilesPart, InboxPart, KinPart, LaunchPart, ManagerPart, ProgramPart, State, UnsentPart};
+use crate::world::{LifePart, WorkerPart};
 
 /// How long the current worker may take to be seen waiting: it may be busy with a request.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -82,9 +85,8 @@ impl Predecessor {
 
     /// The state that it is in, now that it is stopped, and the generation of its current worker. `blocked`: the signals
     /// that it blocks.
-    pub(super) fn state(&self, blocked: u64, one_thread: OneThread) -> Result<(State, u64), Error> {
-        let mut state = State::default();
-        let listeners = adopt(&self.options, self.sockets()?, |path| FileId::of(&self.seen(path)), &mut state)?;
+    pub(super) fn state(&self, program: &Path, blocked: u64, one_thread: OneThread) -> Result<(State, u64), Error> {
+        let (listeners, part) = adopt(&self.options, self.sockets()?, |path| FileId::of(&self.seen(path)))?;
         let mut workers = self.workers()?;
         let Some((generation, current)) = workers.pop() else {
             return Err(Error::rule(&[b"it has no worker whose generation is known"]));
@@ -100,23 +102,34 @@ impl Predecessor {
             sleep(Duration::from_millis(1));
         }
 
-        state.add("generation", &(generation,));
         let started = start_of(current)? + self.options.interval;
-        state.add("last-restart", &(started,));
-        state.add("current", &(current, generation, Some(started)));
-        for &(generation, pid) in &workers {
-            state.add("old", &(pid, generation, None::<Duration>, None::<Duration>, None::<Vec<u8>>));
-        }
-        self.add_environment(&listeners, &mut state);
-        self.add_signals(blocked, &mut state)?;
-        self.add_files(&mut state);
-        self.add_kin(&workers, (generation, current), &mut state);
+        let worker = |generation, pid, started| WorkerPart { pid, generation, started };
+        let state = State {
+            life: LifePart {
+                generation,
+                last_restart: started,
+                current: Some(worker(generation, current, Some(started))),
+                old: workers.iter().map(|&(generation, pid)| (worker(generation, pid, None), None)).collect(),
+                requests: Vec::new(),
+                variables: self.environment_of_workers(&listeners).lasting().clone(),
+            },
+            launch: self.launch(blocked)?,
+            // It sleeps in its wait: no alarm is to be known of. The next program makes its pipe itself.
+            inbox: InboxPart::default(),
+            listeners: part,
+            files: self.files(),
+            watch: WatchPart::default(),
+            kin: self.kin(&workers, (generation, current)),
+            unsent: UnsentPart::default(),
+            manager: ManagerPart::default(),
+            program: ProgramPart { path: Some(program.as_os_str().as_bytes().to_vec()) },
+        };
         Ok((state, generation))
     }
 
     /// What its workers get that was not there at its launch. The envdir as it was at the start is not to be known any
     /// more, so it is as it is now.
-    fn add_environment(&self, listeners: &crate::listeners::Listeners, state: &mut State) {
+    fn environment_of_workers(&self, listeners: &crate::listeners::Listeners) -> Environment {
         let mut environment = Environment::of_options(&self.options);
         if let Some(path) = environment.envdir().map(<[u8]>::to_vec) {
             let path = self.seen(Path::new(std::ffi::OsStr::from_bytes(&path)));
@@ -124,48 +137,46 @@ impl Predecessor {
             environment.keep_envdir(variables);
         }
         listeners.export(self.options.listen_fds, &mut environment);
-        environment.save(state);
+        environment
     }
 
     /// FPE is ignored by perl and XFSZ by ours, hardly ever by who has started it.
-    fn add_signals(&self, blocked: u64, state: &mut State) -> Result<(), Error> {
+    fn launch(&self, blocked: u64) -> Result<LaunchPart, Error> {
         let process = Process::Pid(self.pid);
         let ignored = process.signals("SigIgn").map_err(|error| unreadable(process, "status", error))?;
         let bit = |signal: i32| 1_u64 << (signal - 1);
-        (1..=64)
-            .filter(|&signal| blocked & bit(signal) != 0)
-            .for_each(|signal| state.add("launch-blocked", &(signal,)));
-        for signal in [libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT] {
-            if ignored & bit(signal) != 0 {
-                state.add("launch-ignored", &(signal,));
-            }
-        }
-        Ok(())
+        let ours = [libc::SIGUSR1, libc::SIGUSR2, libc::SIGQUIT];
+        Ok(LaunchPart {
+            blocked: (1..=64).filter(|&signal| blocked & bit(signal) != 0).collect(),
+            ignored: ours.into_iter().filter(|&signal| ignored & bit(signal) != 0).collect(),
+        })
     }
 
-    fn add_files(&self, state: &mut State) {
-        state.add("pid-file", &(self.lock,));
-        let is_file = self.options.log_file.as_ref().is_some_and(|name| {
+    fn files(&self) -> FilesPart {
+        let is_log_file = self.options.log_file.as_ref().is_some_and(|name| {
             !name.as_bytes().trim_ascii_start().starts_with(b"|")
                 && Process::Pid(self.pid).descriptor(2).metadata().is_some_and(|metadata| metadata.is_file())
         });
-        state.add("log-file", &(is_file,));
-        if let Some(path) = &self.options.status_file {
-            let content = fs::read(self.seen(path)).ok();
-            state.add("status-file", &(None::<RawFd>, content, false, None::<Vec<u8>>));
-        }
+        let status = self
+            .options
+            .status_file
+            .as_ref()
+            .map(|path| OwnFilePart { content: fs::read(self.seen(path)).ok(), ..OwnFilePart::default() });
+        FilesPart { status, failure: None, is_log_file, lock: Some(self.lock) }
     }
 
     /// Of a predecessor that is ours, which looks after what workers have started.
-    fn add_kin(&self, old: &[(u64, Pid)], current: (u64, Pid), state: &mut State) {
+    fn kin(&self, old: &[(u64, Pid)], current: (u64, Pid)) -> KinPart {
         let workers: Vec<(u64, Pid)> = old.iter().copied().chain([current]).collect();
+        let mut part = KinPart::default();
         for &(generation, pid) in &workers {
-            state.add("kin-worker", &(pid,));
-            state.add("family-worker", &(pid, pid != current.1));
-            state.add("family-generation", &(generation.to_string().into_bytes(), pid));
+            part.workers.push(pid);
+            part.family_workers.insert(pid, pid != current.1);
+            part.generations.insert(generation.to_string().into_bytes(), pid);
         }
-        let foreign = children_of(self.pid).into_iter().filter(|child| !workers.iter().any(|(_, pid)| pid == child));
-        foreign.for_each(|pid| state.add("family-foreign", &(pid,)));
+        let foreign = children_of(self.pid).into_iter().filter(|child| !part.workers.contains(child));
+        part.foreign.extend(foreign);
+        part
     }
 
     /// A path as the process sees it.

@@ -1,5 +1,4 @@
-//! What a superdaemon knows, as text, for the program that goes on in its place (`--upgrade`, `--take-over`). Each room
-//! writes lines of its own, and reads them.
+//! The text that a state is handed over as.
 //!
 //! The first line is the version, `start_server state MAJOR.MINOR`; then, a line each, a key and its fields. A field is
 //! `-` for none; bytes that are not printable, blanks, backslashes, and what would make a field empty or a `-`, are `\xx`
@@ -13,24 +12,17 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::stop_signal::StopSignal;
 
-/// Tells the program that goes on where the state is: `STATE_FD`, or `STATE_FD,WAY_BACK_FD`.
-pub(crate) const VARIABLE: &str = "START_SERVER_STATE";
-
-/// Begins the first argument of a program that rehearses, in front of `STATE_FD,ANSWER_FD`. Any other program, the
-/// original among them, stumbles over an option that it doesn't know, before it touches anything.
-pub(crate) const REHEARSAL: &str = "--rehearse-state=";
-
 /// Counts what an older program would misunderstand.
 const MAJOR: u32 = 1;
 
 /// Counts what an older program may leave alone.
-const MINOR: u32 = 0;
+const MINOR: u32 = 1;
 
 const MAGIC: &str = "start_server state ";
 
-/// A state, or a part of one.
+/// The lines of a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct State {
+pub(crate) struct Lines {
     lines: Vec<Line>,
 }
 
@@ -40,7 +32,12 @@ struct Line {
     fields: Vec<Option<Vec<u8>>>,
 }
 
-impl State {
+impl Lines {
+    /// Adds a line for each of `records`.
+    pub(crate) fn add_all<R: Record>(&mut self, key: &str, records: impl IntoIterator<Item = R>) {
+        records.into_iter().for_each(|record| self.add(key, &record));
+    }
+
     /// Adds a line.
     pub(crate) fn add(&mut self, key: &str, record: &impl Record) {
         self.push(key, record.to_fields());
@@ -59,20 +56,24 @@ impl State {
         Ok(all)
     }
 
-    /// Reads the pairs of a key into a map, in the place of what is in it.
-    pub(crate) fn fill_map<K: Field + Ord, V: Field>(&self, key: &str, map: &mut BTreeMap<K, V>) -> Result<(), Error> {
+    /// Reads the pairs of a key.
+    pub(crate) fn map<K: Field + Ord, V: Field>(&self, key: &str) -> Result<BTreeMap<K, V>, Error> {
         // Inserted one by one: to collect a map takes a sort, which makes the program larger.
-        *map = BTreeMap::new();
+        let mut map = BTreeMap::new();
         map.extend(self.all::<(K, V)>(key)?);
-        Ok(())
+        Ok(map)
     }
 
-    /// The same for a set.
-    pub(crate) fn fill_set<T: Field + Ord>(&self, key: &str, set: &mut BTreeSet<T>) -> Result<(), Error> {
-        let all = self.all::<(T,)>(key)?;
-        *set = BTreeSet::new();
-        set.extend(all.into_iter().map(|(value,)| value));
-        Ok(())
+    /// Reads the lines of a key that have one field.
+    pub(crate) fn values<T: Field>(&self, key: &str) -> Result<Vec<T>, Error> {
+        Ok(self.all::<(T,)>(key)?.into_iter().map(|(value,)| value).collect())
+    }
+
+    /// The same, as a set.
+    pub(crate) fn set<T: Field + Ord>(&self, key: &str) -> Result<BTreeSet<T>, Error> {
+        let mut set = BTreeSet::new();
+        set.extend(self.values(key)?);
+        Ok(set)
     }
 
     /// Reads the line of a key that is there once at most.
@@ -290,14 +291,14 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let mut state = State::default();
+        let mut state = Lines::default();
         let all: Vec<u8> = (0..=255).collect();
         for (bytes, signal) in [(&all[..], "10"), (b"", "9"), (b"-", "-9"), (b"\\", "15"), (b"a b\nc", "34")] {
             let time = Some(Duration::from_nanos(u64::MAX));
             let record: Everything = (bytes.to_vec(), None, true, time, StopSignal::parse(signal.as_bytes()).unwrap());
             state.add("x", &record);
         }
-        let read = State::parse(state.to_text().as_bytes()).unwrap();
+        let read = Lines::parse(state.to_text().as_bytes()).unwrap();
         assert_eq!(read, state);
         assert_eq!(read.all::<Everything>("x").unwrap(), state.all::<Everything>("x").unwrap());
         assert!(read.get::<Everything>("x").is_err() && read.get::<Everything>("y").unwrap().is_none());
@@ -305,7 +306,7 @@ mod tests {
 
     #[test]
     fn more_is_left_alone_and_less_is_none() {
-        let state = State::parse(b"start_server state 1.7\nnew 1 2 3\nold 5 6\n").unwrap();
+        let state = Lines::parse(b"start_server state 1.7\nnew 1 2 3\nold 5 6\n").unwrap();
         assert_eq!(state.require::<(i32, i32, Option<i32>)>("old").unwrap(), (5, 6, None));
         assert_eq!(state.require::<(i32,)>("old").unwrap(), (5,));
         assert!(state.require::<(i32, i32, i32)>("old").is_err());
@@ -315,14 +316,14 @@ mod tests {
     fn what_is_no_state_of_this_version_is_refused() {
         for (text, expected) in [
             ("", "the state can't be read: it does not begin with its version"),
-            ("start_server state 2.0\n", "the state is of version 2.0, this program has 1.0"),
-            ("start_server state 0.9\n", "the state is of version 0.9, this program has 1.0"),
+            ("start_server state 2.0\n", "the state is of version 2.0, this program has 1.1"),
+            ("start_server state 0.9\n", "the state is of version 0.9, this program has 1.1"),
             ("start_server state 1.0\ngeneration 12", "the state can't be read: it is cut off"),
             ("start_server state 1.0\nx \\4\n", "the state can't be read: x \\4"),
             ("start_server state 1.0\nx  y\n", "the state can't be read: x  y"),
             ("start_server state 1.0\n\n", "the state can't be read: "),
         ] {
-            assert_eq!(State::parse(text.as_bytes()).unwrap_err().to_string(), expected, "{text}");
+            assert_eq!(Lines::parse(text.as_bytes()).unwrap_err().to_string(), expected, "{text}");
         }
     }
 }

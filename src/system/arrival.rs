@@ -1,0 +1,140 @@
+//! Where a program begins that another one has executed to be replaced by it: the state, and the way back.
+//!
+//! Until [`finish`] nothing of it has changed and nothing of it is owned, so that the program before this one finds
+//! everything as it was.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::thread::sleep;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::proc::Process;
+use crate::stderr::say;
+use crate::succession::{Descriptors, Lines, REFUSAL, VARIABLE};
+use crate::sys::{self, OneThread, c_string};
+use crate::system::State;
+use crate::system::successor::{ProgramPart, environment, own_arguments};
+
+/// How long to wait before what the system could not give is asked for again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the program before this one has left.
+pub(crate) struct Arrival {
+    /// The file of the state.
+    state: RawFd,
+    /// The file of the program before this one. None if it is gone for good, or if this is that program.
+    way_back: Option<RawFd>,
+    /// Where this is the program that has come back: why the next one could not go on.
+    refusal: Option<Vec<u8>>,
+    /// What an execution needs.
+    one_thread: OneThread,
+}
+
+impl Arrival {
+    /// None for a start as any other. The variables are for nobody else.
+    ///
+    /// # Errors
+    /// If somebody else has set the variable.
+    pub(crate) fn find(environment: &mut Environment, one_thread: OneThread) -> Result<Option<Self>, Error> {
+        let Some(value) = environment.get(VARIABLE).map(<[u8]>::to_vec) else { return Ok(None) };
+        let refusal = environment.get(REFUSAL).map(<[u8]>::to_vec);
+        environment.remove(VARIABLE);
+        environment.remove(REFUSAL);
+        let numbers: Option<Vec<RawFd>> =
+            str::from_utf8(&value).ok().and_then(|text| text.split(',').map(|fd| fd.parse().ok()).collect());
+        let (state, way_back) = match numbers.as_deref() {
+            Some(&[state]) => (state, None),
+            Some(&[state, way_back]) => (state, Some(way_back)),
+            _ => return Err(Error::rule(&[VARIABLE.as_bytes(), b" is not what another start_server sets:", &value])),
+        };
+        Ok(Some(Self { state, way_back, refusal, one_thread }))
+    }
+
+    /// Why the next program could not go on, if this one has come back for that.
+    pub(crate) fn refusal(&self) -> Option<&[u8]> {
+        self.refusal.as_deref()
+    }
+
+    /// The state, and its descriptors, which get owners when nothing can fail any more.
+    ///
+    /// # Errors
+    /// If it can't be read, or a descriptor isn't there.
+    pub(crate) fn read(&self) -> Result<(State, Descriptors), Error> {
+        let state = State::read(&read_sealed(self.state)?)?;
+        let own = [self.state].into_iter().chain(self.way_back);
+        let numbers: Vec<RawFd> = state.descriptors().into_iter().chain(own).collect();
+        // SAFETY: the program before this one has left them open for this, and nothing has been opened by their numbers.
+        #[expect(unsafe_code)]
+        let descriptors = unsafe { Descriptors::claim(&numbers) }?;
+        Ok((state, descriptors))
+    }
+
+    /// Gets what `prepare` gets. This program is worth less than the service: what makes it impossible leads back to the one
+    /// before. Where there is none any more, what the system lacks is waited for.
+    ///
+    /// # Errors
+    /// If nothing can help.
+    pub(crate) fn prepare<T>(&self, mut prepare: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+        loop {
+            let error = match prepare() {
+                Ok(prepared) => return Ok(prepared),
+                Err(error) => error,
+            };
+            self.go_back(&error.message());
+            if !is_lack(&error) {
+                return Err(error);
+            }
+            say(error.message());
+            sleep(RETRY);
+        }
+    }
+
+    /// Executes the program before this one. Comes back only if there is none, or it can't be executed.
+    pub(crate) fn go_back(&self, reason: &[u8]) {
+        let (Some(way_back), None) = (self.way_back, &self.refusal) else { return };
+        say(reason);
+        let Ok(arguments) = own_arguments() else { return };
+        let path = c_string(Process::Own.descriptor(way_back).path().as_os_str().as_bytes());
+        // It has no way back itself: that would be this way without an end.
+        let variable = format!("{VARIABLE}={}", self.state);
+        let refusal = [REFUSAL.as_bytes(), b"=", reason].concat();
+        let environment = environment(self.one_thread).chain([variable.as_bytes(), &refusal].map(c_string));
+        let errno = sys::exec_file(&path, &arguments.into_iter().collect(), &environment.collect());
+        say(Error::system(&[b"the program of before can't be executed:"], errno).message());
+    }
+}
+
+/// Everything has been taken over. Where this is the way back, the process is still named after its descriptor.
+pub(crate) fn finish(program: &ProgramPart, mut descriptors: Descriptors) {
+    if let Some(name) = program.path.as_ref().and_then(|path| path.rsplit(|&byte| byte == b'/').next()) {
+        let _ = sys::set_process_name(&c_string(name));
+    }
+    descriptors.close_rest();
+}
+
+/// Whether the system may have what was missing in a moment.
+fn is_lack(error: &Error) -> bool {
+    let Error::System { errno, .. } = error else { return false };
+    let lacks =
+        [Errno::EAGAIN, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ENOBUFS, Errno::ENOSPC, Errno::EINTR];
+    lacks.contains(&Errno::from_raw(*errno))
+}
+
+/// Reads a state from a sealed file in memory; anything else is none.
+pub(super) fn read_sealed(fd: RawFd) -> Result<Lines, Error> {
+    let failed = |error: std::io::Error| Error::system(&[b"the state can't be read:"], error);
+    // By its name, as the descriptor's position is shared with whoever has it, too.
+    let file = File::open(Process::Own.descriptor(fd).path()).map_err(failed)?;
+    if !sys::is_sealed(&file) {
+        return Err(Error::rule(&[b"the state can't be read: it is not sealed"]));
+    }
+    let mut bytes = Vec::new();
+    (&file).read_to_end(&mut bytes).map_err(failed)?;
+    Lines::parse(&bytes)
+}
