@@ -63,7 +63,8 @@ fn random_lives_with_our_own_options_keep_the_rules() {
     (0..cases).for_each(|_| check_invariants(&random_schedule_of_our_own(&mut random)));
 }
 
-/// Another program that goes on in the place of the superdaemon, at any moment, changes nothing of what can be observed.
+/// Another program that replaces the superdaemon, at any moment, changes nothing of what can be observed; and neither does
+/// its rehearsal, whatever comes meanwhile.
 #[test]
 fn upgrades_leave_no_trace() {
     let (seed, cases) = (setting("SIM_SEED", SEED), setting("SIM_CASES", CASES));
@@ -82,7 +83,8 @@ fn upgrades_leave_no_trace() {
                 count if random.once_in(3) => moments[random.below(count)].clone(),
                 _ => text_of(1 + random.below(30_000)),
             };
-            upgraded.extend(["\nat ", &at, " upgrade"]);
+            let time = text_of([0, 1, 300, 1000, 5000][random.below(5)]);
+            upgraded.extend(["\nat ", &at, " upgrade ", &time]);
         }
         let (expected, found) = (live(&schedule), live(&upgraded));
         assert_eq!(found, expected, "{upgraded}");

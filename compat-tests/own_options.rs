@@ -8,6 +8,7 @@ mod from_systemd;
 mod limits;
 mod listen_fds;
 mod readiness;
+mod rehearsal;
 mod sd_notify;
 mod take_over;
 mod upgrade;

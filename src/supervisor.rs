@@ -22,7 +22,7 @@ use crate::supervisor::requests::Requests;
 use crate::supervisor::starting::Limit;
 use crate::sys::{Pid, WaitStatus};
 use crate::words::SPAWNING;
-use crate::world::{Awaited, News, Request, Standing, Woken, World};
+use crate::world::{Awaited, News, Request, Standing, World};
 
 /// Keeps one worker running, and replaces it on request.
 pub(crate) struct Supervisor<'a, W> {
@@ -96,19 +96,10 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.world
     }
 
-    /// Lets another program go on in the place of this one, when that has shown that it can. It has the same process, and
-    /// so everything that was opened and started; what this one knows it gets as a [`LifePart`](crate::world::LifePart).
-    fn give_way(&mut self) {
-        if !self.world.rehearse(self.part()) {
-            return;
-        }
-        let mut woken = Woken::Requested;
-        while woken == Woken::Requested && !self.is_stop_requested() {
-            woken = self.wait_for(Awaited::Rehearsal, None);
-        }
-        // An old worker may have got KILL meanwhile, and be dead.
-        let is_wanted = !self.is_stop_requested();
-        let life = self.world.hand_over(self.part(), is_wanted);
+    /// Lets another program replace this one. It has the same process, and so everything that was opened and started; what
+    /// this one knows it gets as a [`LifePart`](crate::world::LifePart), and if it can't replace it, this one has it back.
+    fn hand_over(&mut self) {
+        let life = self.world.hand_over(self.part());
         self.take_over(life);
     }
 

@@ -27,6 +27,7 @@ pub(crate) use {
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::environment::{Environment, Variables};
@@ -47,7 +48,7 @@ use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::system::spawner::Spawner;
 use crate::system::successor::Successor;
-use crate::world::{Awaited, Failure, LifePart, News, Request, Woken, World};
+use crate::world::{Awaited, Failure, LifePart, News, Request, Standing, Woken, World};
 
 /// The system as it is.
 pub(crate) struct System<'a> {
@@ -63,6 +64,8 @@ pub(crate) struct System<'a> {
     /// With options of ours.
     explanation: Option<Explanation>,
     successor: Option<Successor>,
+    /// All workers are stopped, and the end follows.
+    is_stopping: bool,
 }
 
 impl<'a> System<'a> {
@@ -87,6 +90,7 @@ impl<'a> System<'a> {
             approval: Approval::of(options, listeners, launch),
             explanation: options.uses_our_own().then(|| Explanation::new(listeners.names())),
             successor: None,
+            is_stopping: false,
         }
     }
 
@@ -125,11 +129,21 @@ impl<'a> System<'a> {
             if let Some(ended) = self.kin.take_ended(None) {
                 return Some(ended);
             }
-            let (pid, status) = find_dead_child(|| sys::reap(-1)).ok().flatten()?;
+            let (pid, status) = find_dead_child(|| self.reap_child()).ok().flatten()?;
             if self.bury(pid, status, false) {
                 return Some((pid, status));
             }
         }
+    }
+
+    /// Reaps a child, but none of a rehearsal: what that has started ends before it is reaped.
+    fn reap_child(&mut self) -> Result<Option<(Pid, WaitStatus)>, Errno> {
+        self.look_after_rehearsal();
+        if self.rehearsal().is_none() {
+            return sys::reap(-1);
+        }
+        let other = sys::dead_child()?.filter(|&pid| Some(pid) != self.rehearsal());
+        other.map_or(Ok(None), sys::reap)
     }
 
     fn reap_worker(&mut self, worker: Pid) -> Option<(Pid, WaitStatus)> {
@@ -204,17 +218,19 @@ impl World for System<'_> {
     }
 
     fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
-        if let (Awaited::Approval(candidate), Some(approval)) = (awaited, &mut self.approval)
-            && let Err(error) = approval.ask(candidate)
-        {
-            self.say(&error.message());
+        if let (Awaited::Approval(candidate), Some(approval)) = (awaited, &mut self.approval) {
+            match approval.ask(candidate) {
+                Ok(Some(pid)) => self.kin.spare(pid),
+                Ok(None) => {}
+                Err(error) => self.say(&error.message()),
+            }
         }
         if awaited != (Awaited::Anything { tick: true }) {
             return self.wait_for(awaited, end);
         }
         self.inbox.start_ticking();
         let woken = self.wait_for(awaited, end);
-        if woken == Woken::Replaced {
+        if woken == Woken::HandOver {
             self.inbox.keep_ticking();
         } else {
             Inbox::stop_ticking();
@@ -235,7 +251,13 @@ impl World for System<'_> {
     }
 
     fn take_verdict(&mut self) -> Result<(), String> {
-        self.approval.as_mut().map_or(Ok(()), Approval::end)
+        let Some(approval) = &mut self.approval else { return Ok(()) };
+        let command = approval.process();
+        let verdict = approval.end();
+        if let Some(pid) = command {
+            self.kin.release(pid);
+        }
+        verdict
     }
 
     /// The same in the program that goes on.
@@ -255,19 +277,20 @@ impl World for System<'_> {
                     self.say(&error.message());
                 }
             }
-            News::Standing(standing) => self.manager.send(Some(standing), b""),
+            News::Standing(standing) => {
+                self.manager.send(Some(standing), b"");
+                if standing == Standing::Stopping {
+                    self.refuse_to_be_replaced();
+                }
+            }
             News::Failed { worker, failure } => self.explain(worker, failure),
             News::Started => self.note_end_of_start(None),
             News::GivenUp { generation } => self.note_end_of_start(Some(generation)),
         }
     }
 
-    fn rehearse(&mut self, life: LifePart) -> bool {
-        self.begin_rehearsal(life)
-    }
-
-    fn hand_over(&mut self, life: LifePart, is_wanted: bool) -> LifePart {
-        self.end_rehearsal(life, is_wanted)
+    fn hand_over(&mut self, life: LifePart) -> LifePart {
+        self.hand_over_next(life)
     }
 
     fn say(&mut self, line: &[u8]) {

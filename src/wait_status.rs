@@ -11,8 +11,16 @@ pub(crate) type WaitStatus = c_int;
 pub(crate) fn in_words(status: WaitStatus) -> String {
     let signal = status & 0x7f;
     if signal == 0 {
-        return format!("exit {}", status >> 8);
+        return in_short(status);
     }
-    let name = Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.to_string());
+    let name = Signal::try_from(signal).map_or_else(|_| in_short(status), |signal| signal.to_string());
     format!("killed by {name}{}", if status & 0x80 == 0 { "" } else { " (core dumped)" })
+}
+
+/// The same by numbers alone: `exit 1`, `signal 11`.
+pub(crate) fn in_short(status: WaitStatus) -> String {
+    match status & 0x7f {
+        0 => format!("exit {}", status >> 8),
+        signal => format!("signal {signal}"),
+    }
 }

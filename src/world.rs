@@ -45,13 +45,10 @@ pub(crate) trait World {
     /// Tells others how things stand: readers of the status file, `--restart`, the service manager.
     fn tell(&mut self, news: News);
 
-    /// Lets the program that is to go on in the place of this one show that it can, with `state`. Whether there is
-    /// something to wait for ([`Awaited::Rehearsal`]); if not, nothing is to be done, or it has been said why not.
-    fn rehearse(&mut self, life: LifePart) -> bool;
-
-    /// Lets that program go on with `state`, if it has shown that it can and `is_wanted`. Does not return on success. On
-    /// failure, which has been reported, returns the state to resume from.
-    fn hand_over(&mut self, life: LifePart, is_wanted: bool) -> LifePart;
+    /// Gives the program that is to replace this one what it needs next ([`Woken::HandOver`]): first a rehearsal with
+    /// `life`, then, when that has succeeded, the process. Returns what to go on from if it comes back; a failure has been
+    /// reported.
+    fn hand_over(&mut self, life: LifePart) -> LifePart;
 
     /// Writes one line to standard error.
     fn say(&mut self, line: &[u8]);
@@ -145,15 +142,12 @@ pub(crate) enum Awaited {
     Request,
     /// A dead child.
     Death,
-    /// The same, or that another program is to go on in the place of this one. With `tick`, ALRM is received after one
-    /// second.
+    /// The same, or that something is to be handed over. With `tick`, ALRM is received after one second.
     Anything { tick: bool },
     /// That this worker is ready, or dead.
     Ready(Pid),
     /// That the command of `--approve` has ended, or this worker. It is run when that is awaited for the first time.
     Approval(Candidate),
-    /// That a rehearsal is over.
-    Rehearsal,
 }
 
 /// What has ended a wait.
@@ -163,8 +157,8 @@ pub(crate) enum Woken {
     Happened,
     /// There is a request that has not been taken.
     Requested,
-    /// Another program is to go on in the place of this one.
-    Replaced,
+    /// Another program is to replace this one, and needs something ([`World::hand_over`]).
+    HandOver,
     /// The time is over.
     OutOfTime,
 }

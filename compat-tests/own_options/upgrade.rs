@@ -21,12 +21,12 @@ use crate::deployments::load::{Address, Client, Load, Questions};
 use crate::harness::{Scenario, original_alone, ours_alone};
 use crate::random::Random;
 
-const FILES: [&str; 2] = ["--pid-file=pid", "--status-file=st"];
-const UPGRADE: [&str; 2] = ["--upgrade", "--pid-file=pid"];
+pub const FILES: [&str; 2] = ["--pid-file=pid", "--status-file=st"];
+pub const UPGRADE: [&str; 2] = ["--upgrade", "--pid-file=pid"];
 const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
-const WORKER: [&str; 2] = ["--", "$PROBE"];
+pub const WORKER: [&str; 2] = ["--", "$PROBE"];
 
-fn binary() -> &'static str {
+pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_start_server")
 }
 
@@ -52,7 +52,7 @@ fn copy(s: &Scenario, program: &Path) {
 }
 
 /// The same program, in another file.
-fn install_ours(s: &Scenario) {
+pub fn install_ours(s: &Scenario) {
     copy(s, Path::new(binary()));
 }
 
@@ -63,19 +63,19 @@ fn install_bytes(s: &Scenario, bytes: &[u8]) {
     copy(s, &written);
 }
 
-fn install_text(s: &Scenario, text: &str) {
+pub fn install_text(s: &Scenario, text: &str) {
     install_bytes(s, text.as_bytes());
 }
 
 /// Starts a superdaemon from an installed program. Commands are of the program that is built.
-fn start(s: &mut Scenario, args: &[&str]) {
+pub fn start(s: &mut Scenario, args: &[&str]) {
     install_ours(s);
     s.prelude("exec \"$DIR/../start_server\" \"$@\"");
     s.start(args);
     s.prelude("");
 }
 
-fn upgrade(s: &mut Scenario) {
+pub fn upgrade(s: &mut Scenario) {
     let output = s.run(&UPGRADE);
     assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""), "{}", s.said());
 }
@@ -227,12 +227,12 @@ fn programs_that_cannot_go_on() {
         // With a child that keeps the answer open.
         install_text(s, "#!/bin/sh\nsleep 1000 & echo $! >slept; wait\n");
         refused(s, "it has not answered within 10 seconds");
-        s.kill_process("slept");
+        s.wait_dead_process("slept");
         s.remove("slept");
         // The original stumbles over the first argument, before it touches anything.
         let original = s.other().to_owned();
         copy(s, &original);
-        refused(s, "it has ended without an answer (exit 1)");
+        refused(s, "it has ended without an answer (exit 1): Unknown option: rehearse-state");
 
         assert_eq!(s.run(&RESTART).end, "exit 0");
         s.wait_file("st", "2:<W2>\n");

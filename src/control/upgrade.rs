@@ -10,9 +10,10 @@ use nix::sys::signal::Signal;
 use crate::control::pace::pause;
 use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
-use crate::files::request_file::{Answer, RequestFile};
+use crate::files::request_file::RequestFile;
 use crate::options::needs_linux;
 use crate::proc::Process;
+use crate::stderr::{visible, visible_lines};
 use crate::sys;
 
 /// How long a superdaemon may take to answer: one that is restarting its workers finishes that first.
@@ -40,34 +41,45 @@ pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
         Some(pid) if superdaemon.is_alive() => pid,
         _ => return Err(Error::system(&[SENTENCE], Errno::ESRCH)),
     };
-    // To one that doesn't catch it, it would be the end.
-    if !Process::Pid(pid).catches(libc::SIGUSR2) {
-        return refused(b"the running superdaemon does not know how; --take-over can do it");
-    }
-    let request = RequestFile::of(pid_file);
-    request.ask(pid)?;
-    let answer = superdaemon.kill(Signal::SIGUSR2, SENTENCE).and_then(|()| wait_for_answer(&superdaemon, &request));
-    request.remove();
-    match answer? {
-        (outcome, reason) if outcome == b"refused" => refused(&reason),
-        _ => Ok(()),
-    }
-}
-
-fn wait_for_answer(superdaemon: &ForeignPidFile, request: &RequestFile) -> Result<Answer, Error> {
     let begin = Instant::now();
-    loop {
-        // ORDER: looked at first, as it may die just after it has answered.
-        let alive = superdaemon.is_alive();
-        if let Some(answer) = request.read() {
-            return Ok(answer);
-        }
-        if !alive {
-            return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
-        }
+    let wait = || {
         if begin.elapsed() >= ANSWER_LIMIT {
             return Err(Error::timed_out("upgrade", ANSWER_LIMIT));
         }
         pause(begin);
+        Ok(())
+    };
+    let file = RequestFile::of(pid_file);
+    // One after the other: what another client is told may be no answer to this one.
+    let request = loop {
+        match file.ask(pid)? {
+            Some(request) => break request,
+            None => wait()?,
+        }
+    };
+    // ORDER: asked when no upgrade is under way, as nothing is caught for a moment then. To one that doesn't catch it, it
+    // would be the end.
+    if !Process::Pid(pid).catches(libc::SIGUSR2) {
+        return refused(b"the running superdaemon does not know how; --take-over can do it");
+    }
+    superdaemon.kill(Signal::SIGUSR2, SENTENCE)?;
+    let (outcome, text) = loop {
+        // ORDER: looked at first, as it may die just after it has answered.
+        let alive = superdaemon.is_alive();
+        if let Some(answer) = request.answer() {
+            break answer;
+        }
+        if !alive {
+            return Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
+        }
+        wait()?;
+    };
+    match &outcome[..] {
+        b"runs" | b"same" => Ok(()),
+        // By whoever owns the file: shown, not sent (`visible-text`).
+        b"refused" => refused(&visible_lines(&text)),
+        _ => refused(
+            &[b"the answer is not to be understood:", &visible(&[&outcome, &b" "[..], &text].concat())[..]].concat(),
+        ),
     }
 }

@@ -1,17 +1,21 @@
 //! The file beside the pid file by which `--upgrade` asks, and learns what came of it. It is the client's: it makes the
-//! file, and removes it when it has read the answer.
+//! file, has it locked as long as it waits, and removes it when it has read the answer.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use crate::error::Error;
+use crate::files::file_id::FileId;
 use crate::files::names::beside;
 use crate::proc::{Pid, Process};
+use crate::sys::{Lock, Locked};
 
 /// More than any answer has.
-const LONGEST: u64 = 8192;
+const LONGEST: u64 = 16_384;
 
 /// The file as both know it.
 pub(crate) struct RequestFile(PathBuf);
@@ -19,46 +23,87 @@ pub(crate) struct RequestFile(PathBuf);
 /// What a superdaemon answers: the first word, and what is behind it.
 pub(crate) type Answer = (Vec<u8>, Vec<u8>);
 
+/// A request that has been made. Nobody else asks as long as it lives.
+pub(crate) struct Asked<'a> {
+    file: &'a RequestFile,
+    _locked: Locked<File>,
+}
+
 impl RequestFile {
     pub(crate) fn of(pid_file: &Path) -> Self {
         Self(beside(pid_file, ".upgrade"))
     }
 
-    /// Answers, if somebody asks. What can't be written nobody hears; the log has it, too.
+    /// Answers, if somebody asks; only the first answer counts. What can't be written nobody hears; the log has it, too.
     pub(crate) fn answer(&self, outcome: &str, text: &[u8]) {
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.0);
         if let Ok(mut file) = file
-            && file.metadata().is_ok_and(|metadata| metadata.is_file())
+            && file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
         {
             let _ = file.write_all(&[outcome.as_bytes(), b" ", text, b"\n"].concat());
         }
     }
 
-    /// Asks: makes the file, so that `superdaemon` can write to it.
-    pub(crate) fn ask(&self, superdaemon: Pid) -> Result<(), Error> {
-        // Of one that was killed while it asked.
-        let _ = fs::remove_file(&self.0);
-        let file: Result<File, _> = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0);
-        let file = file.map_err(|error| Error::cannot_open(&self.0, error))?;
+    /// Makes the file, so that `superdaemon` can write to it. None as long as another client asks.
+    pub(crate) fn ask(&self, superdaemon: Pid) -> Result<Option<Asked<'_>>, Error> {
+        let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return self.remove_left_over().map(|()| None);
+            }
+            Err(error) => return Err(Error::cannot_open(&self.0, error)),
+        };
+        // ORDER: for the superdaemon before it is locked, as whoever waits looks at it from then on.
         if let Some(owner) = Process::Pid(superdaemon).owner() {
             let _ = fchown(&file, Some(owner), None);
         }
-        Ok(())
+        match Locked::lock(file, Lock::Try) {
+            // It may have passed for a left-over one, before it was locked.
+            Ok(locked) => Ok(self.is_at_path(&locked).then_some(Asked { file: self, _locked: locked })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(Error::cannot_open(&self.0, errno)),
+        }
     }
 
+    /// Removes the file of a client that was killed while it asked: nobody has locked it.
+    fn remove_left_over(&self) -> Result<(), Error> {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.0);
+        // ORDER: it stays locked until it is removed, so that the file of nobody else is.
+        let _locked = match file.map(|file| Locked::lock(file, Lock::Try)) {
+            Ok(Ok(locked)) if self.is_at_path(&locked) => Some(locked),
+            Ok(_) => return Ok(()),
+            // A link is nobody's file.
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::cannot_open(&self.0, error)),
+        };
+        match fs::remove_file(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::cannot_unlink(&self.0, error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_at_path(&self, file: &File) -> bool {
+        file.metadata().is_ok_and(|metadata| FileId::of(&self.0) == Some(FileId::from(&metadata)))
+    }
+}
+
+impl Asked<'_> {
     /// The answer, when all of it is there.
-    pub(crate) fn read(&self) -> Option<Answer> {
-        let file =
-            OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.0).ok()?;
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        let path = &self.file.0;
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
         let mut content = Vec::new();
         file.take(LONGEST).read_to_end(&mut content).ok()?;
         let line = content.strip_suffix(b"\n")?;
         let blank = line.iter().position(|&byte| byte == b' ')?;
         Some((line[..blank].to_vec(), line[blank + 1..].to_vec()))
     }
+}
 
+impl Drop for Asked<'_> {
     /// It is over, for the client.
-    pub(crate) fn remove(&self) {
-        let _ = fs::remove_file(&self.0);
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.file.0);
     }
 }

@@ -15,7 +15,7 @@ use crate::stop_signal::StopSignal;
 use crate::succession::{Lines, Part};
 use crate::supervisor::{LifeCycle, Supervisor};
 use crate::sys::{Pid, WaitStatus};
-use crate::world::{Awaited, Candidate, LifePart, News, Request, Woken, World};
+use crate::world::{Awaited, Candidate, LifePart, News, Request, Standing, Woken, World};
 
 /// The number of the signal that no worker can be deaf to.
 const KILL: i32 = 9;
@@ -73,7 +73,7 @@ enum Event {
     Death(Pid, WaitStatus),
     Envdir(Variables),
     Disk { is_full: bool },
-    Upgrade,
+    Upgrade { rehearsal: u64 },
 }
 
 /// Times are in milliseconds.
@@ -104,8 +104,10 @@ struct Simulation {
     /// Whether a restart has been given up, and no worker has started since.
     is_given_up: bool,
     is_full: bool,
-    /// Whether another program is to go on in the place of this one.
-    is_replaced: bool,
+    /// How long the rehearsal of the program that is to replace this one takes.
+    upgrade: Option<u64>,
+    /// When the one that has begun is over.
+    rehearsed_at: Option<u64>,
     envdir: Variables,
     trace: String,
     is_over: bool,
@@ -159,7 +161,7 @@ impl Simulation {
                     ["QUIT"] => Event::Signal(Request::Quit),
                     ["ALRM"] => Event::Signal(Request::Alrm),
                     ["envdir", pairs @ ..] => Event::Envdir(variables(pairs)?),
-                    ["upgrade"] => Event::Upgrade,
+                    ["upgrade", time] => Event::Upgrade { rehearsal: milliseconds(time)? },
                     ["disk", state @ ("full" | "free")] => Event::Disk { is_full: *state == "full" },
                     ["child", pid, status] => {
                         let pid = pid.parse().ok()?;
@@ -200,7 +202,7 @@ impl Simulation {
                 Event::Signal(signal) => signals.push(signal),
                 Event::Envdir(variables) => self.envdir = variables,
                 Event::Disk { is_full } => self.is_full = is_full,
-                Event::Upgrade => self.is_replaced = true,
+                Event::Upgrade { rehearsal } => self.upgrade = Some(rehearsal),
                 Event::Death(pid, status) => {
                     if self.alive.remove(&pid).is_some() {
                         self.dead.push_back((pid, status));
@@ -237,6 +239,11 @@ impl Simulation {
         self.approval = worker.approval.map(|(after, is_approved)| (self.now + after, is_approved));
     }
 
+    /// A rehearsal comes first, if it is not over.
+    fn has_to_hand_over(&self) -> bool {
+        self.rehearsed_at.map_or(self.upgrade.is_some(), |at| at <= self.now)
+    }
+
     fn has_happened(&self, awaited: Awaited) -> bool {
         match awaited {
             Awaited::Request => false,
@@ -245,7 +252,6 @@ impl Simulation {
                 self.dead.iter().any(|&(pid, _)| pid == candidate.new.1)
                     || self.approval.is_some_and(|(at, _)| at <= self.now)
             }
-            Awaited::Rehearsal => true,
             Awaited::Ready(worker) => {
                 self.dead.iter().any(|&(pid, _)| pid == worker) || self.ready_at.is_some_and(|at| at <= self.now)
             }
@@ -302,12 +308,9 @@ impl World for Simulation {
         if let Awaited::Approval(candidate) = awaited {
             self.ask(candidate);
         }
-        // An alarm goes on while another program takes the place of this one.
-        match awaited {
-            Awaited::Anything { tick: true } => self.alarm = self.alarm.or(Some(self.now + 1000)),
-            Awaited::Rehearsal => {}
-            _ => self.alarm = None,
-        }
+        // An alarm that is running goes on when something has been handed over.
+        let is_ticking = awaited == Awaited::Anything { tick: true };
+        self.alarm = is_ticking.then(|| self.alarm.unwrap_or(self.now + 1000));
         let woken = loop {
             // What is due now has happened before the wait began.
             self.step(Some(self.now));
@@ -317,15 +320,16 @@ impl World for Simulation {
             if !self.received.is_empty() {
                 break Woken::Requested;
             }
-            if matches!(awaited, Awaited::Anything { .. }) && std::mem::take(&mut self.is_replaced) {
-                return Woken::Replaced;
+            if matches!(awaited, Awaited::Anything { .. }) && self.has_to_hand_over() {
+                return Woken::HandOver;
             }
             if end.is_some_and(|end| self.now >= end) {
                 break Woken::OutOfTime;
             }
             let ready_at = self.ready_at.filter(|_| matches!(awaited, Awaited::Ready(_)));
             let approved_at = self.approval.filter(|_| matches!(awaited, Awaited::Approval(_))).map(|(at, _)| at);
-            let next = ready_at.into_iter().chain(approved_at).chain(end).min();
+            let rehearsed_at = self.rehearsed_at.filter(|_| matches!(awaited, Awaited::Anything { .. }));
+            let next = [ready_at, approved_at, rehearsed_at, end].into_iter().flatten().min();
             if !self.step(next) {
                 match next {
                     Some(next) => self.now = self.now.max(next),
@@ -333,7 +337,7 @@ impl World for Simulation {
                 }
             }
         };
-        self.alarm.take_if(|_| awaited != Awaited::Rehearsal);
+        self.alarm = None;
         woken
     }
 
@@ -364,13 +368,20 @@ impl World for Simulation {
             News::Workers(workers) if self.has_status_file => {
                 self.note(["status", &String::from_utf8_lossy(workers).replace('\n', " ")].join(" ").trim_end());
             }
-            News::Standing(standing) if self.has_manager => self.note(&format!("manager {standing:?}")),
+            News::Standing(standing) => {
+                if standing == Standing::Stopping {
+                    (self.upgrade, self.rehearsed_at) = (None, None);
+                }
+                if self.has_manager {
+                    self.note(&format!("manager {standing:?}"));
+                }
+            }
             News::Started if std::mem::take(&mut self.is_given_up) => self.note("not given up any more"),
             News::GivenUp { generation } => {
                 self.note(&format!("given up {generation}"));
                 self.is_given_up = true;
             }
-            News::Workers(_) | News::Standing(_) | News::Failed { .. } | News::Started => {}
+            News::Workers(_) | News::Failed { .. } | News::Started => {}
         }
     }
 
@@ -383,12 +394,11 @@ impl World for Simulation {
         }
     }
 
-    fn rehearse(&mut self, _life: LifePart) -> bool {
-        true
-    }
-
     /// What another program reads.
-    fn hand_over(&mut self, life: LifePart, _is_wanted: bool) -> LifePart {
+    fn hand_over(&mut self, life: LifePart) -> LifePart {
+        if self.rehearsed_at.take().is_none() {
+            self.rehearsed_at = self.upgrade.take().map(|time| self.now + time);
+        }
         let mut lines = Lines::default();
         life.write(&mut lines);
         let lines = Lines::parse(lines.to_text().as_bytes()).expect("lines that were written can be parsed");

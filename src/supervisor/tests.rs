@@ -875,3 +875,25 @@ fn the_service_manager_is_told() {
         ],
     );
 }
+
+/// An upgrade and its rehearsal, however long that takes.
+#[test]
+fn what_comes_while_a_program_is_rehearsed_is_acted_on_as_at_any_other_time() {
+    let schedule = "interval 1
+         status-file
+         enable-auto-restart
+         auto-restart-interval 9
+         kill-timeout 2
+         worker 1 dies 3 9
+         worker 2 deaf
+         at 6 HUP
+         at 30 TERM
+         ";
+    let expected = live(schedule);
+    for part in ["3 worker 101 died", "6 received HUP", "14 kill KILL 102", "autorestart triggered", "30 exiting"] {
+        assert!(expected.contains(part), "{part:?}:\n{expected}");
+    }
+    for time in ["0", "0.3", "3.5", "4", "7", "20", "50"] {
+        assert_eq!(live(&format!("{schedule}at 2.5 upgrade {time}\nat 5 upgrade 0.3")), expected, "{time}");
+    }
+}

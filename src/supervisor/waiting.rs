@@ -16,10 +16,10 @@ impl<W: World> Supervisor<'_, W> {
         self.environment.drop_envdir();
         while self.requests().is_empty() {
             let tick = self.environment.is_auto_restart_enabled();
-            if self.wait_for(Awaited::Anything { tick }, None) != Woken::Replaced {
+            if self.wait_for(Awaited::Anything { tick }, None) != Woken::HandOver {
                 break;
             }
-            self.give_way();
+            self.hand_over();
         }
         self.read_envdir();
     }
@@ -52,7 +52,7 @@ impl<W: World> Supervisor<'_, W> {
             match self.wait_for(Awaited::Ready(pid), Some(end)) {
                 Woken::Happened => return true,
                 Woken::OutOfTime => return false,
-                Woken::Requested | Woken::Replaced => {}
+                Woken::Requested | Woken::HandOver => {}
             }
         }
         true

@@ -40,11 +40,11 @@ impl<'a> Approval<'a> {
     }
 
     /// Runs the command, unless it was asked about this worker: with the environment of the worker and variables about it. It
-    /// leads a process group, and gets none of the listeners: it is no worker.
-    pub(super) fn ask(&mut self, candidate: Candidate) -> Result<(), Error> {
+    /// leads a process group, and gets none of the listeners: it is no worker. Its process, if it is a new one.
+    pub(super) fn ask(&mut self, candidate: Candidate) -> Result<Option<Pid>, Error> {
         let (generation, pid) = candidate.new;
         if self.asked.replace(pid) == Some(pid) {
-            return Ok(());
+            return Ok(None);
         }
         let failed = |errno| Error::system(&[b"failed to run ", &self.command, b":"], errno);
         let exec = Exec::of(&self.command).ok_or_else(|| failed(Errno::ENOENT))?;
@@ -62,7 +62,7 @@ impl<'a> Approval<'a> {
                 // In both processes, since either may come first.
                 let _ = setpgid(unistd::Pid::from_raw(pid), unistd::Pid::from_raw(pid));
                 self.running = Some(pid);
-                Ok(())
+                Ok(self.running)
             }
             Fork::Child => {
                 let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
@@ -75,6 +75,11 @@ impl<'a> Approval<'a> {
                 sys::exit_now(127)
             }
         }
+    }
+
+    /// The command's process, as long as it isn't reaped.
+    pub(super) fn process(&self) -> Option<Pid> {
+        self.running
     }
 
     /// Whether the command has ended.

@@ -24,6 +24,8 @@ pub(super) struct Kin {
     families: Option<Families>,
     left: Option<LeftBehind>,
     workers: Vec<Pid>,
+    /// Children that are no workers, and that others look after: a rehearsal, the command of `--approve`.
+    spared: Vec<Pid>,
     /// What stops the remains of a start that has failed, with `--max-start-failures`.
     stop: Option<StopSignal>,
 }
@@ -35,6 +37,7 @@ impl Kin {
             families: options.kill_timeout.map(|_| Families::new()),
             left: options.uses_our_own().then(|| LeftBehind::of(inodes)),
             workers: Vec::new(),
+            spared: Vec::new(),
             stop: options.max_start_failures.map(|_| options.signal_on_term.clone()),
         }
     }
@@ -43,6 +46,22 @@ impl Kin {
         self.workers.push(worker);
         if let Some(families) = &mut self.families {
             families.add(worker, generation);
+        }
+    }
+
+    /// A child that is no worker, and belongs to none, until it is reaped.
+    pub(super) fn spare(&mut self, pid: Pid) {
+        self.spared.push(pid);
+        if let Some(families) = &mut self.families {
+            families.foreign.insert(pid);
+        }
+    }
+
+    /// It has been reaped.
+    pub(super) fn release(&mut self, pid: Pid) {
+        self.spared.retain(|&spared| spared != pid);
+        if let Some(families) = &mut self.families {
+            families.foreign.remove(&pid);
         }
     }
 
@@ -56,7 +75,10 @@ impl Kin {
     pub(super) fn bury(&mut self, pid: Pid, status: WaitStatus, is_wanted: bool) -> (bool, Option<Vec<u8>>) {
         let is_worker = self.workers.contains(&pid);
         self.workers.retain(|&worker| worker != pid);
-        let left = self.left.as_mut().filter(|_| is_worker).map(|left| left.look(&self.workers)).unwrap_or_default();
+        let left = match &mut self.left {
+            Some(left) if is_worker => left.look(self.workers.iter().chain(&self.spared)),
+            _ => Vec::new(),
+        };
         for &pid in left.iter().filter(|_| is_wanted) {
             if let Some(signal) = &self.stop {
                 let _ = sys::kill(pid, signal.number());
@@ -148,7 +170,8 @@ impl Part for KinPart {
 /// has lost its parent becomes a child of it.
 struct Families {
     own_pid: Pid,
-    /// Children that were there before the first worker, as a log command.
+    /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
+    /// spared.
     foreign: BTreeSet<Pid>,
     /// Workers whose first process has not been reaped, and whether it was asked to stop.
     workers: BTreeMap<Pid, bool>,
@@ -325,11 +348,11 @@ impl LeftBehind {
     }
 
     /// Those that were not there at the last look. Whoever is older than the superdaemon was started by no worker: the service
-    /// manager has listeners, too, of which it passes some and keeps others. `workers`: that live.
-    fn look(&mut self, workers: &[Pid]) -> Vec<Pid> {
+    /// manager has listeners, too, of which it passes some and keeps others. `owners`: whose families have them by right.
+    fn look<'a>(&mut self, owners: impl Iterator<Item = &'a Pid>) -> Vec<Pid> {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
         let mut excluded = BTreeSet::new();
-        excluded.extend(with_descendants(workers));
+        excluded.extend(with_descendants(&owners.copied().collect::<Vec<_>>()));
         excluded.insert(own_pid);
         let own_start = Process::Own.started();
         let all = descendants::all().into_iter().filter(|pid| !excluded.contains(pid));

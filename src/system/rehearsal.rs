@@ -1,23 +1,29 @@
 //! A rehearsal: a copy of this process executes the program that is to replace it, and that has to answer that it can read
 //! the state. execve(2) succeeds for many a program that can't even start.
+//!
+//! It takes its time beside everything else, and nobody waits for it: whoever looks learns what has come of it.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::io::{PipeReader, Read, Write, pipe};
+use std::io::{ErrorKind, PipeReader, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{self, dup2_stderr, setpgid};
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::proc::Process;
+use crate::proc::descendants::with_descendants;
+use crate::stderr::{say, visible, visible_lines};
 use crate::succession::{Part, REHEARSAL};
-use crate::sys::{self, CStringArray, CloseOnExec, Fork, OneThread, Pid, c_string};
+use crate::sys::{self, CStringArray, CloseOnExec, Fork, OneThread, Pid, WaitStatus, c_string};
 use crate::system::State;
 use crate::system::arrival::read_sealed;
+use crate::wait_status::in_short;
 
 /// The line that only the state of a rehearsal has.
 const TOKEN: &str = "token";
@@ -25,8 +31,11 @@ const TOKEN: &str = "token";
 /// How long a rehearsal may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What is said of a rehearsal, at most.
-const LONGEST_ANSWER: u64 = 4096;
+/// What an answer has, at most. As it is shown, it may be six times as long.
+const LONGEST_ANSWER: usize = 1024;
+
+/// What is heard of what the program says on standard error.
+const MOST_COMPLAINTS: usize = 4096;
 
 /// What is executed, and how.
 pub(super) struct Program<'a> {
@@ -36,15 +45,117 @@ pub(super) struct Program<'a> {
     pub(super) environment: &'a CStringArray,
 }
 
+/// Whether there is a rehearsal, and what has come of it.
+#[derive(Default)]
+pub(super) enum Stage {
+    #[default]
+    None,
+    Running(Rehearsal),
+    /// This program can go on, and its process has ended.
+    Passed(FileId),
+    /// The program can't go on, and this process has got KILL. Nothing else begins before it has ended.
+    Killed(Pid),
+}
+
 /// A copy of this process that executes the program.
 pub(super) struct Rehearsal {
     pid: Pid,
     program: FileId,
-    answer: PipeReader,
+    /// None when it has come to its end.
+    answer: Option<PipeReader>,
     said: Vec<u8>,
+    /// Its standard error, which is read in the end: what is too much for the pipe is lost.
+    complaints: PipeReader,
     token: String,
     end: Instant,
-    is_over: bool,
+    /// When it has been reaped.
+    status: Option<WaitStatus>,
+}
+
+impl Stage {
+    /// The process, until it is reaped.
+    pub(super) fn process(&self) -> Option<Pid> {
+        match self {
+            Self::Running(rehearsal) if rehearsal.status.is_none() => Some(rehearsal.pid),
+            Self::Killed(pid) => Some(*pid),
+            _ => None,
+        }
+    }
+
+    /// Where the answer comes from, if there is more to come.
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        let Self::Running(rehearsal) = self else { return None };
+        rehearsal.answer.as_ref().map(AsFd::as_fd)
+    }
+
+    /// How long until its time is over.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let Self::Running(rehearsal) = self else { return None };
+        Some(rehearsal.end.saturating_duration_since(Instant::now()))
+    }
+
+    /// Reaps the process if it has ended, which then is the end of what it has started, too. Its pid.
+    pub(super) fn bury(&mut self) -> Option<Pid> {
+        let pid = self.process()?;
+        if sys::is_dead(pid) != Ok(true) {
+            return None;
+        }
+        // ORDER: before it is reaped, as its pid names its group, and may name another one then.
+        let _ = sys::kill(-pid, libc::SIGKILL);
+        let (_, status) = sys::reap(pid).ok().flatten()?;
+        match self {
+            Self::Running(rehearsal) => rehearsal.status = Some(status),
+            _ => *self = Self::None,
+        }
+        Some(pid)
+    }
+
+    /// Why the program can't go on, as soon as that is known: then it has ended or got KILL.
+    pub(super) fn look(&mut self, path: &Path) -> Option<Vec<u8>> {
+        let Self::Running(rehearsal) = self else { return None };
+        let verdict = rehearsal.look()?;
+        let complaints = rehearsal.complaints();
+        if !complaints.is_empty() {
+            say(visible_lines(&complaints));
+        }
+        if verdict.is_ok() {
+            *self = Self::Passed(rehearsal.program);
+            return None;
+        }
+        self.kill();
+        let first = complaints.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        verdict.err().map(|reason| {
+            let parts = match reason {
+                Reason::Said(said) => vec![said],
+                Reason::Found(found) if first.is_empty() => vec![found.into_bytes()],
+                Reason::Found(found) => vec![found.into_bytes(), b": ".to_vec(), visible(first)],
+            };
+            [path.as_os_str().as_bytes(), b": ", &parts.concat()].concat()
+        })
+    }
+
+    /// Ends the process, if there is one.
+    pub(super) fn kill(&mut self) {
+        let running = self.process();
+        if let Some(pid) = running {
+            kill_family(pid);
+        }
+        *self = running.map_or(Self::None, Self::Killed);
+    }
+
+    /// The program that can go on. It is asked for once.
+    pub(super) fn take_passed(&mut self) -> Option<FileId> {
+        let Self::Passed(program) = *self else { return None };
+        *self = Self::None;
+        Some(program)
+    }
+}
+
+/// Why a program can't go on.
+enum Reason {
+    /// By its own word.
+    Said(Vec<u8>),
+    Found(String),
 }
 
 impl Rehearsal {
@@ -58,7 +169,11 @@ impl Rehearsal {
         let state = state.map_err(|error| Error::system(&[b"memfd_create(2) failed:"], error))?;
         let no_pipe = |error: std::io::Error| Error::system(&[b"pipe failed:"], error);
         let (answer, to_us) = pipe().map_err(no_pipe)?;
-        fcntl(&answer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| no_pipe(errno.into()))?;
+        let (complaints, stderr) = pipe().map_err(no_pipe)?;
+        // Nobody waits for the other: not for what is said, and not for what is read.
+        for end in [answer.as_fd(), complaints.as_fd(), stderr.as_fd()] {
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| no_pipe(errno.into()))?;
+        }
         let first = format!("{REHEARSAL}{},{}", state.as_raw_fd(), to_us.as_raw_fd());
         let path = c_string(program.path.as_os_str().as_bytes());
         let mut arguments = program.arguments.to_vec();
@@ -66,25 +181,34 @@ impl Rehearsal {
         let arguments: CStringArray = arguments.into_iter().collect();
         let blocked = sys::block_all();
         match sys::fork(one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
-            Fork::Parent(pid) => Ok(Self {
-                pid,
-                program: program.id,
-                answer,
-                said: Vec::new(),
-                token,
-                end: Instant::now() + LIMIT,
-                is_over: false,
-            }),
+            Fork::Parent(pid) => {
+                // In both processes, since either may come first.
+                let _ = setpgid(unistd::Pid::from_raw(pid), unistd::Pid::from_raw(pid));
+                Ok(Self {
+                    pid,
+                    program: program.id,
+                    answer: Some(answer),
+                    said: Vec::new(),
+                    complaints,
+                    token,
+                    end: Instant::now() + LIMIT,
+                    status: None,
+                })
+            }
             Fork::Child => {
-                // All signals stay blocked. If it hangs, it holds no listener, and it doesn't outlive its parent.
+                // All signals stay blocked. If it hangs, it holds no listener, and it doesn't outlive its parent. What has
+                // lost its parent becomes a child of it, so that it is found in the end.
                 std::mem::forget(blocked);
+                let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
                 let _ = sys::end_with_parent();
+                let _ = sys::become_subreaper();
                 for &fd in &listeners {
                     sys::set_close_on_exec(fd, CloseOnExec::Yes);
                 }
                 for fd in [state.as_raw_fd(), to_us.as_raw_fd()] {
                     sys::set_close_on_exec(fd, CloseOnExec::No);
                 }
+                let _ = dup2_stderr(&stderr);
                 let errno = sys::exec_file(&path, &arguments, program.environment);
                 let _ = (&to_us).write_all(sys::strerror(errno).as_bytes());
                 sys::exit_now(127)
@@ -92,51 +216,59 @@ impl Rehearsal {
         }
     }
 
-    /// Where the answer comes from.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.answer.as_fd()
+    /// Whether the program can go on, if that is known.
+    fn look(&mut self) -> Option<Result<(), Reason>> {
+        let is_too_long = self.read_answer();
+        let said = self.said.trim_ascii();
+        let is_token = said == self.token.as_bytes();
+        let is_out_of_time = Instant::now() >= self.end;
+        let found = match self.status {
+            _ if is_too_long => "its answer is too long".into(),
+            Some(_) if is_token => return Some(Ok(())),
+            // What follows is only its end, or it says more.
+            None if (is_token || self.answer.is_some() || said.is_empty()) && !is_out_of_time => return None,
+            None if is_token => format!("it has answered, but not ended within {} seconds", LIMIT.as_secs()),
+            _ if !said.is_empty() => return Some(Err(Reason::Said(visible_lines(said)))),
+            Some(status) => format!("it has ended without an answer ({})", in_short(status)),
+            None => format!("it has not answered within {} seconds", LIMIT.as_secs()),
+        };
+        Some(Err(Reason::Found(found)))
     }
 
-    /// How long to wait for its end.
-    pub(super) fn pause(&self) -> Duration {
-        self.end.saturating_duration_since(Instant::now())
-    }
-
-    pub(super) fn look(&mut self) -> bool {
-        while !self.is_over {
+    /// What there is of the answer by now. Whether it is too long.
+    fn read_answer(&mut self) -> bool {
+        while let Some(answer) = &mut self.answer
+            && self.said.len() <= LONGEST_ANSWER
+        {
             let mut bytes = [0; 512];
-            match self.answer.read(&mut bytes) {
-                Ok(0) => self.is_over = true,
-                Ok(count) if self.said.len() as u64 <= LONGEST_ANSWER => self.said.extend(&bytes[..count]),
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => self.is_over = true,
+            match answer.read(&mut bytes) {
+                Ok(count) if count > 0 => self.said.extend(&bytes[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                _ => self.answer = None,
             }
         }
-        self.is_over || Instant::now() >= self.end
+        self.said.len() > LONGEST_ANSWER
     }
 
-    pub(super) fn end(mut self, path: &Path) -> Result<FileId, Vec<u8>> {
-        self.look();
-        let in_time = self.is_over;
-        let _ = sys::kill(self.pid, libc::SIGKILL);
-        let status = sys::wait_for(self.pid);
-        let path = path.as_os_str().as_bytes();
-        let said = self.said.trim_ascii();
-        let reason = if said == self.token.as_bytes() {
-            return Ok(self.program);
-        } else if !said.is_empty() {
-            said.to_vec()
-        } else if !in_time {
-            format!("it has not answered within {} seconds", LIMIT.as_secs()).into()
-        } else {
-            let how = status.map(|status| match (status >> 8, status & 127) {
-                (code, 0) => format!("exit {code}"),
-                (_, signal) => format!("signal {signal}"),
-            });
-            format!("it has ended without an answer ({})", how.as_deref().unwrap_or("unknown")).into()
-        };
-        Err([path, b": ", &reason].concat())
+    /// What it has said on standard error, as far as that is heard.
+    fn complaints(&mut self) -> Vec<u8> {
+        let mut complaints = vec![0; MOST_COMPLAINTS];
+        let mut length = 0;
+        while let Ok(count) = self.complaints.read(&mut complaints[length..])
+            && count > 0
+        {
+            length += count;
+        }
+        complaints[..length].trim_ascii().to_vec()
+    }
+}
+
+/// KILL to a rehearsal and what it has started, as far as that is in its process group, or descends from it.
+fn kill_family(rehearsal: Pid) {
+    let family = with_descendants(&[rehearsal]);
+    let _ = sys::kill(-rehearsal, libc::SIGKILL);
+    for pid in family {
+        let _ = sys::kill(pid, libc::SIGKILL);
     }
 }
 

@@ -1,6 +1,7 @@
 //! How this program is replaced by another one in the same process.
 
-use crate::sys;
+use crate::sys::{self, Pid};
+use crate::system::rehearsal::Stage;
 use crate::system::successor::Successor;
 use crate::system::{State, System};
 use crate::world::LifePart;
@@ -55,32 +56,71 @@ impl System<'_> {
         }
     }
 
-    pub(super) fn begin_rehearsal(&mut self, life: LifePart) -> bool {
-        let Some(state) = self.state(life) else { return false };
-        let Some(successor) = &mut self.successor else { return false };
-        match successor.rehearse(&state, self.launch) {
-            Ok(is_begun) => is_begun,
-            Err(reason) => {
-                self.refuse(&reason);
-                false
-            }
-        }
-    }
-
-    pub(super) fn end_rehearsal(&mut self, life: LifePart, is_wanted: bool) -> LifePart {
-        if !is_wanted {
-            self.successor.iter_mut().for_each(Successor::give_up);
-            return life;
-        }
-        let _blocked = sys::block_all();
-        // ORDER: what came in before is part of the state, what comes now stays pending.
-        self.is_requested();
-        if let Some(state) = self.state(life.clone())
-            && let Some(successor) = &mut self.successor
-        {
-            let reason = successor.execute(&state, self.launch);
+    /// A rehearsal, and when that has shown that the program can go on, the process.
+    pub(super) fn hand_over_next(&mut self, life: LifePart) -> LifePart {
+        let has_passed = self.successor.as_ref().is_some_and(|it| matches!(it.rehearsal, Stage::Passed(_)));
+        let reason = if has_passed { self.execute(&life) } else { self.rehearse(&life) };
+        if let Some(reason) = reason {
             self.refuse(&reason);
         }
         life
+    }
+
+    /// Why there is none.
+    fn rehearse(&mut self, life: &LifePart) -> Option<Vec<u8>> {
+        let state = self.state(life.clone())?;
+        let successor = self.successor.as_mut()?;
+        let refused = successor.rehearse(&state, self.launch).err();
+        if let Some(pid) = successor.rehearsal.process() {
+            self.kin.spare(pid);
+        }
+        refused
+    }
+
+    /// Comes back with the reason.
+    fn execute(&mut self, life: &LifePart) -> Option<Vec<u8>> {
+        let _blocked = sys::block_all();
+        // ORDER: what came in before is part of the state, what comes now stays pending.
+        self.is_requested();
+        let state = self.state(life.clone())?;
+        Some(self.successor.as_mut()?.execute(&state, self.launch))
+    }
+
+    /// Whether there is something for the program that is to replace this one: the process after a rehearsal, or a rehearsal
+    /// when it is asked for. Another one that is asked for meanwhile waits until that is over.
+    pub(super) fn has_to_hand_over(&mut self) -> bool {
+        match self.successor.as_ref().map(|successor| &successor.rehearsal) {
+            Some(Stage::Running(_) | Stage::Killed(_)) => false,
+            Some(Stage::Passed(_)) => true,
+            Some(Stage::None) | None => self.inbox.take_to_be_replaced(),
+        }
+    }
+
+    /// Looks what has come of a rehearsal. Called wherever the loop waits, so that it is over in its time.
+    pub(super) fn look_after_rehearsal(&mut self) {
+        let Some(successor) = &mut self.successor else { return };
+        if let Some(pid) = successor.rehearsal.bury() {
+            self.kin.release(pid);
+        }
+        if let Some(reason) = successor.look() {
+            self.refuse(&reason);
+        }
+        if self.is_stopping && self.inbox.take_to_be_replaced() {
+            self.refuse_to_be_replaced();
+        }
+    }
+
+    /// The process of a rehearsal. It is no worker, and looked after here.
+    pub(super) fn rehearsal(&self) -> Option<Pid> {
+        self.successor.as_ref()?.rehearsal.process()
+    }
+
+    /// No other program replaces this one any more.
+    pub(super) fn refuse_to_be_replaced(&mut self) {
+        self.is_stopping = true;
+        if let Some(successor) = &mut self.successor {
+            successor.rehearsal.kill();
+            successor.answer("refused", b"start_server is stopping");
+        }
     }
 }

@@ -5,10 +5,9 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::errno::Errno;
 
@@ -20,7 +19,7 @@ use crate::proc::{Process, program_path};
 use crate::succession::{Lines, Part, REFUSAL, VARIABLE};
 use crate::sys::{self, CloseOnExec, OneThread, c_string};
 use crate::system::State;
-use crate::system::rehearsal::{Program, Rehearsal};
+use crate::system::rehearsal::{Program, Rehearsal, Stage};
 use crate::system::signals::LaunchState;
 
 /// Descriptors that a program opens for itself when it starts, as its loader does, and reads its state.
@@ -48,7 +47,7 @@ pub(crate) struct Successor {
     /// By which this one was executed: where a link leads may have changed since.
     path: PathBuf,
     request: Option<RequestFile>,
-    rehearsal: Option<Rehearsal>,
+    pub(super) rehearsal: Stage,
 }
 
 impl Successor {
@@ -58,7 +57,7 @@ impl Successor {
         let path = part.and_then(|part| part.path.clone()).or_else(|| Some(program_path()?.into_bytes()));
         let path = PathBuf::from(OsStr::from_bytes(&path?));
         let request = options.pid_file.as_deref().map(RequestFile::of);
-        Some(Self { path, request, rehearsal: None })
+        Some(Self { path, request, rehearsal: Stage::None })
     }
 
     pub(super) fn part(&self) -> ProgramPart {
@@ -73,47 +72,25 @@ impl Successor {
     }
 
     /// Begins a rehearsal, if the program on disk is another one than this.
-    pub(super) fn rehearse(&mut self, state: &State, launch: &LaunchState) -> Result<bool, Vec<u8>> {
+    pub(super) fn rehearse(&mut self, state: &State, launch: &LaunchState) -> Result<(), Vec<u8>> {
         let there = fs::metadata(&self.path);
         let there = there.map_err(|error| text(&[self.path.as_os_str().as_bytes(), b":"].concat(), error))?;
         let there = FileId::from(&there);
         if FileId::of(&Process::Own.executable()) == Some(there) {
             self.answer("same", b"");
-            return Ok(false);
+            return Ok(());
         }
         let own = own_arguments()?;
         let environment = environment(launch.one_thread).collect();
         let program = Program { path: &self.path, id: there, arguments: &own, environment: &environment };
         let rehearsal = Rehearsal::begin(&program, state, launch.one_thread);
-        self.rehearsal = Some(rehearsal.map_err(|error| error.message())?);
-        Ok(true)
+        self.rehearsal = Stage::Running(rehearsal.map_err(|error| error.message())?);
+        Ok(())
     }
 
-    /// Where the answer comes from.
-    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.rehearsal.as_ref().map(Rehearsal::fd)
-    }
-
-    /// Whether the rehearsal is over, or has taken too long.
-    pub(super) fn is_rehearsed(&mut self) -> bool {
-        self.rehearsal.as_mut().is_none_or(Rehearsal::look)
-    }
-
-    /// How long to wait for its end.
-    pub(super) fn pause(&self) -> Option<Duration> {
-        self.rehearsal.as_ref().map(Rehearsal::pause)
-    }
-
-    /// Ends the rehearsal. The program that has answered, or why it can't go on.
-    fn end_rehearsal(&mut self) -> Result<FileId, Vec<u8>> {
-        let rehearsal = self.rehearsal.take().ok_or_else(|| b"there was no rehearsal".to_vec())?;
-        rehearsal.end(&self.path)
-    }
-
-    /// Gives the rehearsal up: there is something else to do.
-    pub(super) fn give_up(&mut self) {
-        let _ = self.end_rehearsal();
-        self.answer("refused", b"start_server is stopping");
+    /// Why the program can't replace this one, as soon as a rehearsal has shown that.
+    pub(super) fn look(&mut self) -> Option<Vec<u8>> {
+        self.rehearsal.look(&self.path)
     }
 
     /// Executes the program that was rehearsed, with all signals blocked. Comes back with the reason if that fails.
@@ -122,7 +99,7 @@ impl Successor {
     }
 
     fn try_to_execute(&mut self, state: &State, one_thread: OneThread) -> Result<Errno, Vec<u8>> {
-        let rehearsed = self.end_rehearsal()?;
+        let rehearsed = self.rehearsal.take_passed().ok_or_else(|| b"there was no rehearsal".to_vec())?;
         if FileId::of(&self.path) != Some(rehearsed) {
             return Err([self.path.as_os_str().as_bytes(), b" was replaced again meanwhile"].concat());
         }

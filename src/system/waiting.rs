@@ -10,7 +10,6 @@ use crate::sys::Pid;
 use crate::system::System;
 use crate::system::approval::Approval;
 use crate::system::signals::find_dead_child;
-use crate::system::successor::Successor;
 use crate::world::{Awaited, Woken, World};
 
 /// How long to wait before a look at children that has failed is tried again.
@@ -29,11 +28,12 @@ impl System<'_> {
     fn has_happened(&mut self, awaited: Awaited) -> Result<bool, Errno> {
         Ok(match awaited {
             Awaited::Request => false,
-            Awaited::Death | Awaited::Anything { .. } => find_dead_child(sys::dead_child)?.is_some(),
+            Awaited::Death | Awaited::Anything { .. } => {
+                find_dead_child(sys::dead_child)?.is_some_and(|pid| Some(pid) != self.rehearsal())
+            }
             Awaited::Approval(candidate) => {
                 sys::is_dead(candidate.new.1)? || self.approval.as_ref().map_or(Ok(true), Approval::is_over)?
             }
-            Awaited::Rehearsal => self.successor.as_mut().is_none_or(Successor::is_rehearsed),
             Awaited::Ready(worker) => sys::is_dead(worker)? || self.watch.is_ready(worker),
         })
     }
@@ -43,6 +43,7 @@ impl System<'_> {
         loop {
             // ORDER: read before the looks, so that what comes after them still wakes.
             let is_requested = self.is_requested();
+            self.look_after_rehearsal();
             let has_happened = self.has_happened(awaited);
             if has_happened == Ok(true) {
                 return Woken::Happened;
@@ -50,8 +51,8 @@ impl System<'_> {
             if is_requested {
                 return Woken::Requested;
             }
-            if matches!(awaited, Awaited::Anything { .. }) && self.inbox.take_to_be_replaced() {
-                return Woken::Replaced;
+            if matches!(awaited, Awaited::Anything { .. }) && self.has_to_hand_over() {
+                return Woken::HandOver;
             }
             let now = self.clock();
             let left = end.map(|end| end.saturating_sub(now));
@@ -71,7 +72,7 @@ impl System<'_> {
     /// Waits until a signal comes or a worker writes something, at most `timeout`.
     fn pause(&mut self, timeout: Option<Duration>) {
         let mut fds = self.watch.fds();
-        fds.extend(self.successor.as_ref().and_then(Successor::fd));
+        fds.extend(self.successor.as_ref().and_then(|successor| successor.rehearsal.fd()));
         self.inbox.wait(&fds, timeout);
         self.watch.read();
     }
@@ -94,7 +95,7 @@ impl System<'_> {
 
     /// When something that could not be done is to be tried again, though nothing may wake the loop.
     fn pause_of_retries(&self) -> Option<Duration> {
-        let rehearsal = self.successor.as_ref().and_then(Successor::pause);
+        let rehearsal = self.successor.as_ref().and_then(|successor| successor.rehearsal.pause());
         let pauses = [self.delivery.pause(), self.manager.pause(), self.files.pause(), rehearsal];
         pauses.into_iter().flatten().min()
     }

@@ -1,0 +1,316 @@
+//! `--upgrade` while the program on disk shows that it can go on: whatever else happens is acted on as at any other time,
+//! and nothing of that program is left.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::stop;
+use super::upgrade::{FILES, UPGRADE, WORKER, binary, install_ours, install_text, program_of, start, upgrade};
+use crate::harness::{Begun, Output, Scenario, ours_alone};
+
+/// Says who it is, and hangs.
+const HANGS: &str = "#!/bin/sh\necho $$ >tried\nexec sleep 1000\n";
+
+/// With one worker, and nothing to do.
+fn serve(s: &mut Scenario, options: &[&str], behaviours: &[&str]) {
+    start(s, &[&FILES[..], &["--interval=0"], options, &WORKER, behaviours].concat());
+    s.wait_worker(1);
+    s.wait_file("st", "1:<W1>\n");
+    s.wait_rest();
+}
+
+/// Begins an upgrade, whose program runs now. It has to say so in the file `tried`.
+fn begin_upgrade(s: &mut Scenario, program: &str) -> Begun {
+    install_text(s, program);
+    let begun = s.begin(&UPGRADE);
+    s.wait("the program to run", |s| fs::read_to_string(s.path("tried")).is_ok_and(|pid| pid.ends_with('\n')));
+    begun
+}
+
+#[track_caller]
+fn check_refused(s: &Scenario, output: &Output, reason: &str) {
+    let expected = format!("not upgraded: {}: {reason}\n", installed(s));
+    assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 125", s.with_symbols(&expected).as_str()));
+}
+
+fn installed(s: &Scenario) -> String {
+    s.path("../start_server").display().to_string()
+}
+
+#[test]
+fn a_worker_that_dies_is_replaced_at_once() {
+    ours_alone(|s| {
+        serve(s, &[], &[]);
+        let begun = begin_upgrade(s, HANGS);
+        s.signal_worker(1, "KILL");
+        s.wait_line("worker <W1> died unexpectedly with status:9, restarting");
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        assert!(s.is_running(&begun), "{}", s.said());
+        let output = s.end(begun);
+        check_refused(s, &output, "it has not answered within 10 seconds");
+        s.wait_dead_process("tried");
+        assert_eq!(s.said().matches("died").count(), 1, "{}", s.said());
+        stop(s);
+    });
+}
+
+#[test]
+fn a_hup_is_acted_on_at_once() {
+    ours_alone(|s| {
+        serve(s, &[], &[]);
+        let begun = begin_upgrade(s, HANGS);
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        assert!(s.is_running(&begun), "{}", s.said());
+        let output = s.end(begun);
+        check_refused(s, &output, "it has not answered within 10 seconds");
+        s.wait_dead_process("tried");
+        stop(s);
+    });
+}
+
+/// Its time runs also where nothing is awaited but the end of an interval.
+#[test]
+fn an_interval_does_not_make_it_longer() {
+    ours_alone(|s| {
+        start(s, &[&FILES[..], &["--interval=20"], &WORKER].concat());
+        s.wait_file("st", "1:<W1>\n");
+        let begun = begin_upgrade(s, HANGS);
+        s.signal("HUP");
+        s.wait_line("starting new worker <W2>");
+        assert!(s.is_running(&begun), "{}", s.said());
+        let output = s.end(begun);
+        check_refused(s, &output, "it has not answered within 10 seconds");
+        assert!(!s.said().contains("now running"), "{}", s.said());
+        stop(s);
+    });
+}
+
+/// The new one goes on from where a restart has led meanwhile.
+#[test]
+fn a_restart_before_the_new_program_goes_on() {
+    ours_alone(|s| {
+        serve(s, &[], &[]);
+        let program =
+            format!("#!/bin/sh\necho $$ >tried\nuntil [ -e go ]; do sleep 0.1; done\nexec {} \"$@\"\n", binary());
+        let begun = begin_upgrade(s, &program);
+        s.signal_worker(1, "KILL");
+        s.wait_file("st", "2:<W2>\n");
+        s.write("go", "");
+        let output = s.end(begun);
+        assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""), "{}", s.said());
+        assert_eq!(program_of(s), fs::canonicalize(binary()).unwrap());
+        s.signal("HUP");
+        s.wait_file("st", "3:<W3>\n");
+        stop(s);
+    });
+}
+
+fn stop_and_check(s: &mut Scenario, begun: Begun) {
+    let time = Instant::now();
+    crate::harness::send(s.superdaemon(), "TERM");
+    let output = s.end(begun);
+    let expected = ("exit 125", "not upgraded: start_server is stopping\n");
+    assert_eq!((output.end.as_str(), output.stderr.as_str()), expected);
+    assert_eq!(s.wait_exit(), "exit 0");
+    assert!(time.elapsed() < Duration::from_secs(8), "{:?}", time.elapsed());
+    s.wait_dead_process("tried");
+    s.remove("tried");
+    assert_eq!(s.ls(), "");
+}
+
+#[test]
+fn a_term_gives_it_up() {
+    ours_alone(|s| {
+        serve(s, &[], &[]);
+        let begun = begin_upgrade(s, HANGS);
+        stop_and_check(s, begun);
+    });
+}
+
+/// While the superdaemon waits for its last worker, too.
+#[test]
+fn no_upgrade_of_one_that_is_stopping() {
+    ours_alone(|s| {
+        serve(s, &[], &["G1=ign=TERM"]);
+        s.signal("TERM");
+        s.wait_report(1, "got TERM");
+        install_ours(s);
+        let output = s.run(&UPGRADE);
+        let expected = ("exit 125", "not upgraded: start_server is stopping\n");
+        assert_eq!((output.end.as_str(), output.stderr.as_str()), expected);
+        s.signal_worker(1, "KILL");
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// It is no worker's, so a worker whose time is over doesn't take it along.
+#[test]
+fn the_end_of_an_overdue_worker_leaves_it_alone() {
+    ours_alone(|s| {
+        serve(s, &["--kill-timeout=2"], &["G1=ign=TERM"]);
+        s.signal("HUP");
+        s.wait_report(1, "got TERM");
+        let program = format!(
+            "#!/bin/sh\n[ -e tried ] || {{ echo $$ >tried; until [ -e go ]; do sleep 0.1; done; }}\nexec {} \"$@\"\n",
+            binary()
+        );
+        let begun = begin_upgrade(s, &program);
+        s.wait_line("old worker <W1> has not ended in time, sending KILL");
+        s.wait_line("old worker <W1> died, status:9");
+        s.write("go", "");
+        let output = s.end(begun);
+        assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""), "{}", s.said());
+        s.wait_file("st", "2:<W2>\n");
+        assert_eq!(s.said().matches("died").count(), 1, "{}", s.said());
+        stop(s);
+    });
+}
+
+#[test]
+fn two_upgrades_at_once_both_get_their_answer() {
+    ours_alone(|s| {
+        serve(s, &[], &[]);
+        let begun = begin_upgrade(s, "#!/bin/sh\necho $$ >tried\nsleep 1\nexit 7\n");
+        let another = s.begin(&UPGRADE);
+        for begun in [begun, another] {
+            let output = s.end(begun);
+            check_refused(s, &output, "it has ended without an answer (exit 7)");
+        }
+        install_ours(s);
+        let begun = [s.begin(&UPGRADE), s.begin(&UPGRADE), s.begin(&UPGRADE)];
+        for begun in begun {
+            let output = s.end(begun);
+            assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""), "{}", s.said());
+        }
+        assert_eq!(s.said().matches("goes on as version").count(), 1, "{}", s.said());
+        // One that was killed while it asked is in nobody's way.
+        s.write("pid.upgrade", "");
+        install_ours(s);
+        upgrade(s);
+        s.remove("tried");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// In its process group or out of it, with its parent or without.
+const FAMILY: &str = "#!/bin/sh
+sleep 1000 & echo $! >child
+(sleep 1000 & echo $! >grandchild)
+setsid sh -c 'echo $$ >leader; exec sleep 1000' &
+(setsid sh -c 'echo $$ >daemon; exec sleep 1000' &)
+until [ -s leader ] && [ -s daemon ]; do sleep 0.1; done
+echo $$ >tried
+";
+
+#[test]
+fn nothing_that_it_has_started_is_left() {
+    for options in [&[][..], &["--kill-timeout=60"]] {
+        ours_alone(|s| {
+            serve(s, options, &[]);
+            let begun = begin_upgrade(s, &[FAMILY, "wait\n"].concat());
+            let output = s.end(begun);
+            check_refused(s, &output, "it has not answered within 10 seconds");
+            for process in ["child", "grandchild", "leader", "daemon", "tried"] {
+                s.wait_dead_process(process);
+            }
+            s.wait_rest();
+            assert!(!s.said().contains("died"), "{}", s.said());
+            stop(s);
+        });
+    }
+}
+
+/// It isn't waited for, although what it has started could still answer.
+#[test]
+fn what_outlives_it_is_not_left_either() {
+    ours_alone(|s| {
+        serve(s, &[], &[]);
+        let begun = begin_upgrade(s, "#!/bin/sh\nsleep 1000 & echo $! >child\necho $$ >tried\nexit 3\n");
+        let output = s.end(begun);
+        check_refused(s, &output, "it has ended without an answer (exit 3)");
+        s.wait_dead_process("child");
+        stop(s);
+    });
+}
+
+/// Nobody reads an answer that has an end again and again.
+#[test]
+fn a_program_that_closes_its_answer_and_hangs() {
+    ours_alone(|s| {
+        serve(s, &[], &[]);
+        let program = "#!/usr/bin/perl
+            use POSIX;
+            POSIX::close($ARGV[0] =~ /,(\\d+)$/);
+            open my $file, '>', 'tried';
+            print $file \"$$\\n\";
+            close $file;
+            sleep 1000;
+        ";
+        let begun = begin_upgrade(s, program);
+        let before = cpu_time(s);
+        let output = s.end(begun);
+        check_refused(s, &output, "it has not answered within 10 seconds");
+        assert!(cpu_time(s) - before < 100, "it was busy");
+        stop(s);
+    });
+}
+
+/// In hundredths of a second.
+fn cpu_time(s: &Scenario) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", s.superdaemon())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11..=12].iter().map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+/// Why it has ended, as it says itself.
+#[test]
+fn what_it_says_on_standard_error() {
+    ours_alone(|s| {
+        serve(s, &[], &[]);
+        install_text(s, "#!/bin/sh\nprintf 'no \\033 library\\nat all\\n' >&2\nexit 127\n");
+        let output = s.run(&UPGRADE);
+        check_refused(s, &output, "it has ended without an answer (exit 127): no \\u{1b} library");
+        s.wait_line("no \\u{1b} library");
+        s.wait_line("at all");
+        s.wait_line("it has ended without an answer (exit 127): no \\u{1b} library");
+        // Of more than it can be read nobody hears, but it isn't held up.
+        install_text(s, "#!/usr/bin/perl\n$| = 1;\nprint STDERR \"x\\n\" for 1 .. 100_000;\nexit 5;\n");
+        let output = s.run(&UPGRADE);
+        check_refused(s, &output, "it has ended without an answer (exit 5): x");
+        stop(s);
+    });
+}
+
+/// `visible-text`: neither in the log nor on the terminal.
+#[test]
+fn answers_that_a_terminal_would_obey() {
+    ours_alone(|s| {
+        serve(s, &[], &[]);
+        install_text(s, "#!/bin/sh\nprintf '\\033]0;title\\007' >/proc/self/fd/${1##*,}\n");
+        let output = s.run(&UPGRADE);
+        check_refused(s, &output, "\\u{1b}]0;title\\u{7}");
+        s.wait_line("\\u{1b}]0;title\\u{7}");
+        install_text(s, "#!/bin/sh\nexec yes >/proc/self/fd/${1##*,}\n");
+        let output = s.run(&UPGRADE);
+        check_refused(s, &output, "its answer is too long");
+        // By whoever may write where the pid file is.
+        for (forged, expected) in [
+            ("refused \x1b[31mred\n", "\\u{1b}[31mred"),
+            ("\x1b[31mred !\n", "the answer is not to be understood:\\u{1b}[31mred !"),
+        ] {
+            let begun = begin_upgrade(s, HANGS);
+            fs::write(s.path("pid.upgrade"), forged).unwrap();
+            let output = s.end(begun);
+            let expected = format!("not upgraded: {expected}\n");
+            assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 125", expected.as_str()));
+            s.remove("tried");
+            s.wait_line("it has not answered within 10 seconds");
+        }
+        stop(s);
+    });
+}
