@@ -36,7 +36,7 @@ impl Port {
 
 #[cfg(target_os = "linux")]
 fn abstract_address(name: &str) -> io::Result<SocketAddr> {
-    std::os::linux::net::SocketAddrExt::from_abstract_name(name)
+    <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name)
 }
 
 /// Elsewhere no scenario is run.
