@@ -14,9 +14,12 @@ pub(super) fn to_result(value: u64) -> Result<u64, Errno> {
     }
 }
 
+/// The result of a call that a signal has interrupted. Perl acts on what has come in then, and waits again.
+const INTERRUPTED: u64 = (-(libc::EINTR as i64)).cast_unsigned();
+
 #[cfg(target_arch = "x86_64")]
 mod architecture {
-    use super::c_long;
+    use super::{INTERRUPTED, c_long};
 
     /// What the kernel has noted of a call that is to be made again (`ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`,
     /// `ERESTART_RESTARTBLOCK`). No program ever sees these.
@@ -54,8 +57,9 @@ mod architecture {
         }
     }
 
-    pub(in crate::take_over) fn for_old_call(stopped: &Registers) -> Registers {
-        Registers { rax: stopped.orig_rax, orig_rax: u64::MAX, rip: call_address(stopped), ..*stopped }
+    /// The call has returned with [`INTERRUPTED`].
+    pub(in crate::take_over) fn for_interrupted(stopped: &Registers) -> Registers {
+        Registers { rax: INTERRUPTED, orig_rax: u64::MAX, ..*stopped }
     }
 
     pub(in crate::take_over) fn result(registers: &Registers) -> u64 {
@@ -65,7 +69,7 @@ mod architecture {
 
 #[cfg(target_arch = "aarch64")]
 mod architecture {
-    use super::c_long;
+    use super::{INTERRUPTED, c_long};
 
     pub(in crate::take_over) type Registers = libc::user_regs_struct;
 
@@ -89,8 +93,12 @@ mod architecture {
         registers
     }
 
-    pub(in crate::take_over) fn for_old_call(stopped: &Registers) -> Registers {
-        *stopped
+    /// The call has returned with [`INTERRUPTED`].
+    pub(in crate::take_over) fn for_interrupted(stopped: &Registers) -> Registers {
+        let mut registers = *stopped;
+        registers.regs[0] = INTERRUPTED;
+        registers.pc = call_address(stopped) + INSTRUCTION.len() as u64;
+        registers
     }
 
     pub(in crate::take_over) fn result(registers: &Registers) -> u64 {

@@ -1,8 +1,8 @@
 //! A process that is stopped while it waits, and made to execute another program: ptrace(2).
 //!
 //! All of it happens at the system call that the process sleeps in. The registers are set so that it makes another one
-//! with the same instruction, and afterwards either executes a program or makes the old call again, as if nothing had
-//! been.
+//! with the same instruction, and afterwards either executes a program, or finds that the old call was interrupted by a
+//! signal, as often happens to it.
 
 #![allow(unsafe_code)]
 
@@ -147,14 +147,16 @@ impl Tracee {
             }
         }
         let result = registers::result(&self.registers()?);
-        // Whatever becomes of the tracer from here on, the process goes on with its old call.
-        self.set_old_call()?;
+        // Whatever becomes of the tracer from here on, the process goes on behind its old call.
+        self.set_interrupted()?;
         Ok(Some(result))
     }
 
-    fn set_old_call(&self) -> Result<(), Errno> {
+    /// The old call returns as interrupted. Made anew, it would leave alone whatever signal came meanwhile: its handler
+    /// only takes note of it, for when the call returns.
+    fn set_interrupted(&self) -> Result<(), Errno> {
         match &self.stopped {
-            Some((registers, _)) => self.set_registers(&registers::for_old_call(registers)),
+            Some((registers, _)) => self.set_registers(&registers::for_interrupted(registers)),
             None => Ok(()),
         }
     }
@@ -259,7 +261,7 @@ impl Drop for Tracee {
             if let Some((address, length)) = self.scratch.take() {
                 let _ = self.call(libc::SYS_munmap, [address, length, 0, 0, 0, 0]);
             }
-            let _ = self.set_old_call();
+            let _ = self.set_interrupted();
             if self.is_blocking {
                 let _ = self.set_mask(self.blocked());
             }
