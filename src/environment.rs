@@ -149,6 +149,11 @@ impl Environment {
     pub(crate) fn restore(&mut self, state: &State) -> Result<(), Error> {
         state.fill_map("variable", &mut self.base)?;
         self.envdir.clear();
+        // What the envdir held at the start of an original can't be known any more: so it is what it holds now.
+        if let (Some((true,)), Some(path)) = (state.get("envdir-unread")?, self.envdir()) {
+            let variables = envdir::Reader::default().read(path, |_| ());
+            self.keep_envdir(variables);
+        }
         Ok(())
     }
 

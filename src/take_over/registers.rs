@@ -62,6 +62,17 @@ mod architecture {
         Registers { rax: INTERRUPTED, orig_rax: u64::MAX, ..*stopped }
     }
 
+    /// The copied machine code at `code` makes the calls at `list`.
+    pub(in crate::take_over) fn for_routine(stopped: &Registers, code: u64, list: u64) -> Registers {
+        Registers { rax: 0, orig_rax: u64::MAX, rip: code, rbx: list, ..*stopped }
+    }
+
+    /// What that puts into the registers at its end, in the order that it has: as [`for_interrupted`].
+    pub(in crate::take_over) fn at_the_end(stopped: &Registers) -> [u64; 9] {
+        let Registers { rdi, rsi, rdx, r10, r8, r9, rip, rbx, .. } = *stopped;
+        [rdi, rsi, rdx, r10, r8, r9, rip, INTERRUPTED, rbx]
+    }
+
     pub(in crate::take_over) fn result(registers: &Registers) -> u64 {
         registers.rax
     }
@@ -99,6 +110,20 @@ mod architecture {
         registers.regs[0] = INTERRUPTED;
         registers.pc = call_address(stopped) + INSTRUCTION.len() as u64;
         registers
+    }
+
+    /// The copied machine code at `code` makes the calls at `list`.
+    pub(in crate::take_over) fn for_routine(stopped: &Registers, code: u64, list: u64) -> Registers {
+        let mut registers = *stopped;
+        registers.regs[17] = list;
+        registers.pc = code;
+        registers
+    }
+
+    /// What that puts into the registers at its end, in the order that it has: as [`for_interrupted`].
+    pub(in crate::take_over) fn at_the_end(stopped: &Registers) -> [u64; 8] {
+        let Registers { regs, .. } = for_interrupted(stopped);
+        [regs[0], regs[1], regs[2], regs[3], regs[4], regs[5], regs[8], for_interrupted(stopped).pc]
     }
 
     pub(in crate::take_over) fn result(registers: &Registers) -> u64 {
