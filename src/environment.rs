@@ -141,10 +141,15 @@ impl Environment {
         &self.base
     }
 
-    /// Continues with what stays for good.
-    pub(crate) fn take_over(&mut self, lasting: Variables) {
+    /// Continues with what stays for good. `is_envdir_unread`: what the envdir held at the start of an original can't be known,
+    /// so it is what it holds now.
+    pub(crate) fn take_over(&mut self, lasting: Variables, is_envdir_unread: bool) {
         self.base = lasting;
         self.envdir.clear();
+        if let Some(path) = self.envdir().filter(|_| is_envdir_unread) {
+            let variables = envdir::Reader::default().read(path, |_| ());
+            self.keep_envdir(variables);
+        }
     }
 
     /// `NAME=VALUE` for exec: what was inherited keeps its place. A name from the envdir may hold a `=`, and a value

@@ -147,14 +147,6 @@ impl PreparedWatch {
     }
 }
 
-/// What tells of a worker of another superdaemon whether it waits on one of the listeners right now.
-#[allow(dead_code, reason = "for --take-over alone, which not every system and not every build has")]
-pub(crate) fn look_for_waits(listeners: &Listeners, one_thread: OneThread) -> Result<impl Fn(Pid) -> bool, Error> {
-    Accepting::check(one_thread)?;
-    let accepting = Accepting::of(listeners.fds());
-    Ok(move |worker| accepting.waits(worker))
-}
-
 /// The interval decides, not this.
 struct Interval;
 

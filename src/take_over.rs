@@ -1,7 +1,8 @@
-//! `--take-over`: a running superdaemon, which may be the Perl original, becomes this program. It is stopped while it waits,
-//! and made to execute this program with its own options and the state that it is in, as `--upgrade` would hand it over.
+//! `--take-over`: a running Perl original becomes this program. It is stopped while it waits, and made to execute this
+//! program with its own options and the state that it is in, as `--upgrade` would hand it over: a copy of it first, which
+//! has to answer, and then itself.
 //!
-//! Until then nothing of it has changed, and whatever fails lets it go on.
+//! Until then nothing of it has changed, no signal is kept from it, and whatever fails lets it keep running.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod linux;
@@ -9,6 +10,12 @@ mod linux;
 mod predecessor;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod registers;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod rights;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod routine;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod stopping;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tracee;
 

@@ -208,7 +208,7 @@ fn write_temporary(temporary: &Path, content: &[u8]) -> Result<Written, Error> {
 }
 
 /// The beginning of a regular file; None for anything else. Never waits, as a fifo would let it.
-pub(super) fn read_regular(path: &Path, most: usize) -> Option<Vec<u8>> {
+pub(crate) fn read_regular(path: &Path, most: usize) -> Option<Vec<u8>> {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(())?;

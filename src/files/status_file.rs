@@ -31,8 +31,12 @@ pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
 /// The workers in the status file at `path`. A line that tells no pid is left out, and a file that can't be read tells
 /// none: this is for what is shown, and for what is then looked up in /proc.
 pub(crate) fn workers(path: &Path) -> BTreeMap<u64, Pid> {
-    let content = fs::read(path).unwrap_or_default();
-    lines(&content).filter_map(|(digits, pid)| Some((parse(digits)?, parse(pid)?))).collect()
+    workers_in(&fs::read(path).unwrap_or_default())
+}
+
+/// The workers in the content of a status file.
+pub(crate) fn workers_in(content: &[u8]) -> BTreeMap<u64, Pid> {
+    lines(content).filter_map(|(digits, pid)| Some((parse(digits)?, parse(pid)?))).collect()
 }
 
 /// The lines that begin with `DIGITS:`, which is all that makes a line one of a worker: the digits, and what follows.

@@ -18,6 +18,19 @@ pub(crate) fn is_held_by(pid: Pid, file: &Metadata) -> Option<bool> {
     search(&fs::read_to_string("/proc/locks").ok()?, pid, &device(file.dev()), &file.ino().to_string())
 }
 
+/// Who waits to take the flock(2) lock of a file, as far as /proc tells.
+#[allow(dead_code, reason = "asked by --take-over alone, which not every system and not every build has")]
+pub(crate) fn waiting(file: &Metadata) -> Vec<Pid> {
+    let inode = file.ino().to_string();
+    let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let waiting = locks.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, "->", "FLOCK", _, _, pid, file, ..] = words[..] else { return None };
+        (file.rsplit_once(':')?.1 == inode).then(|| pid.parse().ok())?
+    });
+    waiting.collect()
+}
+
 /// Whether a descriptor of `pid` holds it. Only the user of that process, and root, can see that.
 fn has_descriptor_with_lock(pid: Pid, file: &Metadata) -> bool {
     /// More descriptors than these are not looked at: that would take as long.

@@ -16,6 +16,7 @@ impl<W: World> Supervisor<'_, W> {
             old: self.old.with_kill_times().map(|(old, kill)| (worker(old), kill.cloned())).collect(),
             requests: self.requests.iter().collect(),
             variables: self.environment.lasting().clone(),
+            is_envdir_unread: false,
         }
     }
 
@@ -24,7 +25,7 @@ impl<W: World> Supervisor<'_, W> {
         let worker = |WorkerPart { pid, generation, started }| Worker { pid, generation, started };
         // With all fields, so that none that comes later is forgotten.
         let Self { world: _, life_cycle: _, environment, requests, generation, current, old, last_restart } = self;
-        environment.take_over(part.variables);
+        environment.take_over(part.variables, part.is_envdir_unread);
         *requests = Requests::default();
         requests.add(part.requests);
         (*generation, *last_restart) = (part.generation, part.last_restart);

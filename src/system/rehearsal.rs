@@ -162,10 +162,9 @@ impl Rehearsal {
     /// Forks the copy, to which the state is open, and none of the listeners.
     pub(super) fn begin(program: &Program, state: &State, one_thread: OneThread) -> Result<Self, Error> {
         let token = token().map_err(|error| Error::system(&[b"no token:"], error))?;
-        let mut lines = state.to_lines();
-        lines.add(TOKEN, &(token.clone().into_bytes(),));
+        let text = text_of(state, token.as_bytes());
         let listeners = state.listeners.descriptors();
-        let state = sys::sealed_file(c"start_server state", lines.to_text().as_bytes());
+        let state = sys::sealed_file(c"start_server state", text.as_bytes());
         let state = state.map_err(|error| Error::system(&[b"memfd_create(2) failed:"], error))?;
         let no_pipe = |error: std::io::Error| Error::system(&[b"pipe failed:"], error);
         let (answer, to_us) = pipe().map_err(no_pipe)?;
@@ -270,6 +269,13 @@ fn kill_family(rehearsal: Pid) {
     for pid in family {
         let _ = sys::kill(pid, libc::SIGKILL);
     }
+}
+
+/// What a program rehearses with, and answers with the token.
+pub(crate) fn text_of(state: &State, token: &[u8]) -> String {
+    let mut lines = state.to_lines();
+    lines.add(TOKEN, &(token.to_vec(),));
+    lines.to_text()
 }
 
 /// In the program that rehearses: answers with the token of the state, if it can be read and there is nothing else

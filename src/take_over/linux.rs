@@ -1,6 +1,7 @@
 //! The steps, in their order.
 
 use std::fs::{self, OpenOptions};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -12,55 +13,133 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::pid_file::ForeignPidFile;
 use crate::proc::{Process, program_path};
-use crate::stderr::say;
-use crate::succession::VARIABLE;
-use crate::sys::{self, OneThread, Pid};
-use crate::take_over::predecessor::Predecessor;
+use crate::stderr::{say, visible};
+use crate::succession::{REHEARSAL, VARIABLE};
+use crate::sys::{self, Pid};
+use crate::system::{ProgramPart, State, rehearsal};
+use crate::take_over::predecessor::{Predecessor, held};
+use crate::take_over::routine::Call;
+use crate::take_over::stopping::{Told, is_told};
 use crate::take_over::tracee::{Tracee, word};
 
 /// How long a superdaemon may be busy, as with a start of a worker.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the rehearsal may take, in which the superdaemon stands still.
+const REHEARSAL_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long this program may take to be there.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// Lets this program go on in the place of the superdaemon that owns `pid_file`, and says so.
+/// How long to wait until something is looked at anew that has just changed.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Lets this program run in place of the Perl original that owns `pid_file`, and says so. One of ours is `--upgrade`'s
+/// business; if it is this very program already, that is said.
 ///
 /// # Errors
 /// If the pid file can't be read, the superdaemon isn't alive, or may not be traced; if it has no rest ([`Error::TimedOut`]);
-/// or if this program can't go on from where it is ([`Error::GivenUp`]). It goes on as before then.
+/// if it has been told to stop, or this program can't run from where it is ([`Error::GivenUp`]). It keeps running as before
+/// then.
 pub fn take_over(pid_file: &Path) -> Result<(), Error> {
     sys::open_standard_descriptors();
     let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true))?;
     let gone = || Error::system(&[b"failed to take over the server process:"], Errno::ESRCH);
     let pid = superdaemon.pid().filter(|_| superdaemon.is_alive()).ok_or_else(gone)?;
-    let one_thread = OneThread::check().ok_or_else(|| Error::rule(&[b"--take-over needs a process of one thread"]))?;
-    let untraceable = |errno| {
-        Error::system(&[b"not taken over: process ", pid.to_string().as_bytes(), b" may not be traced:"], errno)
+    let result = take_over_process(pid, pid_file);
+    // While it ends, one thing after the other is missing, none of which is worth telling.
+    let is_gone = || Process::Pid(pid).is_zombie() || !superdaemon.is_alive();
+    result.map_err(|error| if is_gone() { gone() } else { error })
+}
+
+fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
+    let untraceable = |errno| match errno {
+        Errno::EBUSY => refusal(held(pid)),
+        errno => {
+            Error::system(&[b"not taken over: process ", pid.to_string().as_bytes(), b" may not be traced:"], errno)
+        }
     };
     // Where this is refused, everything else is, in other words.
     fs::read_link(Process::Pid(pid).executable()).map_err(|_| untraceable(Errno::EPERM))?;
     let program = own_program(pid).map_err(refusal)?;
+    if Process::Pid(pid).catches(libc::SIGUSR2) {
+        return meet_ours(pid);
+    }
     let predecessor = Predecessor::look(pid, pid_file).map_err(refusal)?;
 
-    // What stops this program now leaves the other one stopped.
-    let _blocked = sys::block_all();
-    let failed = |errno| match errno {
-        Errno::ESRCH => gone(),
-        errno => untraceable(errno),
-    };
-    let mut tracee = Tracee::seize(pid).map_err(failed)?;
-    if !tracee.stop_while_waiting(Instant::now() + LIMIT).map_err(failed)? {
-        return Err(Error::timed_out("start of a worker that the superdaemon is busy with", LIMIT));
+    let end = Instant::now() + LIMIT;
+    let mut tracee = Tracee::seize(pid).map_err(untraceable)?;
+    while Instant::now() < end {
+        // What stops this program, as Ctrl-Z does, would leave the other one stopped.
+        let blocked = sys::block_all();
+        if !tracee.work_off(end).map_err(untraceable)? {
+            break;
+        }
+        // It runs: files are read that might be slow.
+        drop(blocked);
+        let look = predecessor.look_at_rest();
+        let told = look.as_ref().map_or(Told::Unknown, |look| is_told(pid, look.worker, pid_file));
+        let _blocked = sys::block_all();
+        tracee.pass_signals_on().map_err(untraceable)?;
+        let mut look = match look {
+            Ok(look) if predecessor.is_still(&look) && !tracee.is_disturbed() => look,
+            Err(error) if !tracee.is_disturbed() && predecessor.is_at_rest() => return Err(refusal(error)),
+            _ => {
+                sleep(PAUSE);
+                continue;
+            }
+        };
+        refuse_if(told).map_err(refusal)?;
+        look.state.program = ProgramPart { path: Some(program.as_os_str().as_bytes().to_vec()) };
+        if !tracee.stop(end).map_err(untraceable)? {
+            break;
+        }
+        // ORDER: from here on, nothing changes any more.
+        if tracee.is_disturbed() || !predecessor.is_still(&look) {
+            tracee.release().map_err(untraceable)?;
+            continue;
+        }
+        look.state.launch = predecessor.launch(tracee.blocked()).map_err(refusal)?;
+        match hand_over(&mut tracee, &predecessor, &program, &mut look.state) {
+            // A signal has come, and is acted on.
+            Err(Failure::Disturbed) => continue,
+            Err(Failure::Refused(error)) => return Err(refusal(error)),
+            Ok(()) => {}
+        }
+        wait_for_arrival(pid).ok_or(Error::timed_out("take-over", ARRIVAL))?;
+        say(format!("start_server (pid:{pid}) is this program now, generation {} goes on", look.generation));
+        if told == Told::Unknown {
+            say("its log doesn't tell whether it had been told to stop before: if so, tell it again");
+        }
+        return Ok(());
     }
-    // ORDER: from here on, nothing changes any more.
-    let (state, generation) = predecessor.state(&program, tracee.blocked(), one_thread).map_err(refusal)?;
-    let text = state.to_lines().to_text();
-    execute(tracee, &predecessor, &program, text.as_bytes())
-        .map_err(|errno| refusal(Error::system(&[program.as_os_str().as_bytes(), b":"], errno)))?;
-    wait_for_arrival(pid).ok_or(Error::timed_out("take-over", ARRIVAL))?;
-    say(format!("start_server (pid:{pid}) is this program now, generation {generation} goes on"));
-    Ok(())
+    Err(Error::timed_out("start of a worker that the superdaemon is busy with", LIMIT))
+}
+
+/// One that catches USR2 is no original.
+fn meet_ours(pid: Pid) -> Result<(), Error> {
+    let executable = Process::Pid(pid).executable();
+    if FileId::of(&executable) == FileId::of(&Process::Own.executable()) {
+        say(format!("start_server (pid:{pid}) is this program already"));
+        return Ok(());
+    }
+    let path = fs::read_link(executable).unwrap_or_default();
+    let path = visible(path.as_os_str().as_bytes());
+    Err(refusal(Error::rule(&[
+        b"it is no Perl original, but ",
+        &path,
+        b": --upgrade replaces it by what is there now",
+    ])))
+}
+
+fn refuse_if(told: Told) -> Result<(), Error> {
+    match told {
+        Told::ByLog => Err(Error::rule(&[b"it has been told to stop, as its log says"])),
+        Told::ByCommand(pid) => {
+            Err(Error::Rule(format!("it has been told to stop: process {pid} waits for its end").into()))
+        }
+        Told::No | Told::Unknown => Ok(()),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -85,66 +164,104 @@ fn own_program(pid: Pid) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Writes the state to a sealed file in the memory of the other process, and lets that execute this program.
-fn execute(mut tracee: Tracee, predecessor: &Predecessor, program: &Path, state: &[u8]) -> Result<(), Errno> {
-    let strings = |strings: &[Vec<u8>]| strings.iter().map(|string| string.len() + 1 + size_of::<u64>()).sum::<usize>();
-    let room =
-        strings(&predecessor.arguments) + strings(&predecessor.environment) + program.as_os_str().len() + state.len();
-    // For the variable, the nulls, and what is lost in between.
-    let start = tracee.reserve(room + 4096)?;
-    let name = b"start_server state\0";
-    tracee.write(start, name)?;
-    let memory = tracee.call(libc::SYS_memfd_create, [start, u64::from(libc::MFD_ALLOW_SEALING), 0, 0, 0, 0])?;
-    let filled = fill(&mut tracee, memory, start, state).and_then(|()| {
-        let mut room = Room { tracee: &tracee, next: start };
-        let path = room.string(program.as_os_str().as_bytes())?;
-        let variable = format!("{VARIABLE}={memory}").into_bytes();
-        let arguments = room.array(
-            [program.as_os_str().as_bytes()].into_iter().chain(predecessor.arguments.iter().map(Vec::as_slice)),
-        )?;
-        let environment = room.array(predecessor.environment.iter().map(Vec::as_slice).chain([variable.as_slice()]))?;
-        let addresses = [path, arguments, environment];
-        // The lock goes on with the descriptor of the pid file.
-        tracee.call(libc::SYS_fcntl, [word(predecessor.lock), word(libc::F_SETFD), 0, 0, 0, 0])?;
-        Ok(addresses)
-    });
-    match filled {
-        Ok(addresses) => {
-            let lock = predecessor.lock;
-            tracee.execute(addresses, |tracee| {
-                let close_on_exec = [word(lock), word(libc::F_SETFD), word(libc::FD_CLOEXEC), 0, 0, 0];
-                let _ = tracee.call(libc::SYS_fcntl, close_on_exec);
-                let _ = tracee.call(libc::SYS_close, [memory, 0, 0, 0, 0, 0]);
-            })
-        }
-        Err(errno) => {
-            let _ = tracee.call(libc::SYS_close, [memory, 0, 0, 0, 0, 0]);
-            Err(errno)
+/// Why a stopped process could not be made to execute this program.
+enum Failure {
+    /// It runs again, as a signal has come.
+    Disturbed,
+    Refused(Error),
+}
+
+impl Failure {
+    /// Of something that the process was made to do.
+    fn of(what: &'static str) -> impl Fn(Errno) -> Self {
+        move |errno| match errno {
+            Errno::EINTR => Self::Disturbed,
+            errno => Self::Refused(Error::system(&[b"the superdaemon can't ", what.as_bytes(), b":"], errno)),
         }
     }
+}
+
+/// Writes the state to a sealed file in the memory of the other process, and lets that execute this program: a copy of it
+/// first, which has to answer that it can read the state, and then itself.
+fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, state: &mut State) -> Result<(), Failure> {
+    let token = format!("{} {:?}", std::process::id(), Instant::now()).into_bytes();
+    // The numbers are not known yet.
+    let longest = rehearsal::text_of(state, &token).len() + 64;
+    tracee.check_file_size(longest).map_err(Failure::Refused)?;
+    let length = |strings: &[Vec<u8>]| strings.iter().map(|string| string.len() + 1 + size_of::<u64>()).sum::<usize>();
+    let both = 2 * length(&predecessor.arguments) + 2 * length(&predecessor.environment);
+    // For the variable, the nulls, and what is lost in between.
+    let start = tracee.make_room(both + 4 * program.as_os_str().len() + longest + 4096);
+    let start = start.map_err(Failure::of("map memory for the state"))?;
+
+    let open_files = Failure::of("open the files of the state");
+    let file = |tracee: &mut Tracee, name: &[u8]| {
+        tracee.write(start, name)?;
+        let flags = libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC;
+        tracee.open(libc::SYS_memfd_create, [start, u64::from(flags)])
+    };
+    let memory = file(tracee, b"start_server state\0").map_err(&open_files)?;
+    let answer = file(tracee, b"start_server answer\0").map_err(&open_files)?;
+    // What this program needs at its start is made here, where nothing is lost if it can't be had.
+    let pipe = tracee.open_pipe(libc::O_CLOEXEC | libc::O_NONBLOCK).map_err(&open_files)?;
+    state.inbox.pipe = Some(pipe.map(|end| RawFd::try_from(end).unwrap_or(-1)).into());
+    // As many descriptors as its loader needs, which are closed by then.
+    let _spare = tracee.open_pipe(libc::O_CLOEXEC).map_err(&open_files)?;
+    fill(tracee, memory, start, rehearsal::text_of(state, &token).as_bytes())
+        .map_err(Failure::of("write the state"))?;
+
+    let mut strings = Strings { tracee, next: start };
+    let name = program.as_os_str().as_bytes();
+    let mut lay = |first: Option<String>, variable: Option<String>| {
+        let first = first.map(String::into_bytes);
+        let own = [name].into_iter().chain(first.as_deref());
+        let arguments = strings.array(own.chain(predecessor.arguments.iter().map(Vec::as_slice)))?;
+        let variable = variable.map(String::into_bytes);
+        let inherited = predecessor.environment.iter().map(Vec::as_slice);
+        let environment = strings.array(inherited.chain(variable.as_deref()))?;
+        Ok([strings.string(name)?, arguments, environment])
+    };
+    let write = Failure::of("be written to");
+    let rehearsal = lay(Some(format!("{REHEARSAL}{memory},{answer}")), None).map_err(&write)?;
+    let real = lay(None, Some(format!("{VARIABLE}={memory}"))).map_err(&write)?;
+
+    let end = Instant::now() + REHEARSAL_LIMIT;
+    tracee.rehearse(rehearsal, &[memory, answer], end).map_err(Failure::of("start a copy of itself"))?;
+    let said = RawFd::try_from(answer).ok().and_then(|answer| predecessor.read(answer)).unwrap_or_default();
+    if said != token {
+        let reason = match said.as_slice() {
+            [] if Instant::now() >= end => b"it has not answered in time".to_vec(),
+            [] => b"it has ended without an answer".to_vec(),
+            said => visible(said),
+        };
+        return Err(Failure::Refused(Error::rule(&[name, b": ", &reason])));
+    }
+    // The lock goes on with the descriptor of the pid file.
+    tracee
+        .execute(real, &[word(predecessor.lock), memory, pipe[0], pipe[1]])
+        .map_err(Failure::of("execute this program"))
 }
 
 fn fill(tracee: &mut Tracee, memory: u64, room: u64, state: &[u8]) -> Result<(), Errno> {
     tracee.write(room, state)?;
     let mut written = 0;
     while written < state.len() as u64 {
-        let rest = [memory, room + written, state.len() as u64 - written, 0, 0, 0];
-        match tracee.call(libc::SYS_write, rest)? {
+        match tracee.make(Call::new(libc::SYS_write, [memory, room + written, state.len() as u64 - written]))? {
             0 => return Err(Errno::EIO),
             count => written += count,
         }
     }
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    tracee.call(libc::SYS_fcntl, [memory, word(libc::F_ADD_SEALS), word(seals), 0, 0, 0]).map(drop)
+    tracee.make(Call::new(libc::SYS_fcntl, [memory, word(libc::F_ADD_SEALS), word(seals)])).map(drop)
 }
 
 /// Strings one behind the other.
-struct Room<'a> {
+struct Strings<'a> {
     tracee: &'a Tracee,
     next: u64,
 }
 
-impl Room<'_> {
+impl Strings<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<u64, Errno> {
         let address = self.next;
         self.tracee.write(address, bytes)?;

@@ -8,34 +8,37 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libc::c_long;
 use nix::errno::Errno;
 
 use crate::cli::{self, Action};
-use crate::environment::{Environment, envdir};
+use crate::environment::Environment;
 use crate::error::Error;
 use crate::files::file_id::FileId;
-use crate::files::own_file::OwnFilePart;
+use crate::files::own_file::{OwnFilePart, read_regular};
 use crate::files::status_file;
+use crate::listeners::Listeners;
 use crate::listeners::adopted::{Foreign, adopt};
-use crate::options::{Options, Readiness};
+use crate::options::Options;
 use crate::proc::Process;
 use crate::proc::descendants::children_of;
-use crate::readiness::{WatchPart, look_for_waits};
+use crate::readiness::WatchPart;
+use crate::stderr::visible;
 use crate::succession::VARIABLE;
-use crate::sys::{OneThread, Pid};
+use crate::sys::Pid;
 use crate::system::{FilesPart, InboxPart, KinPart, LaunchPart, ManagerPart, ProgramPart, State, UnsentPart};
+use crate::take_over::rights::Rights;
 use crate::world::{LifePart, WorkerPart};
 
-/// How long the current worker may take to be seen waiting: it may be busy with a request.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// No more is read of a status file, or of a script.
+const LONGEST_FILE: usize = 1 << 20;
 
-/// A superdaemon, the original or another version of ours.
+/// A Perl original.
 pub(super) struct Predecessor {
     pid: Pid,
+    rights: Rights,
     options: Box<Options>,
     /// Behind the program's name.
     pub(super) arguments: Vec<Vec<u8>>,
@@ -45,23 +48,34 @@ pub(super) struct Predecessor {
     pub(super) lock: RawFd,
 }
 
+/// Where a superdaemon is, as long as it has the same children.
+pub(super) struct Look {
+    pub(super) state: State,
+    pub(super) generation: u64,
+    pub(super) worker: Pid,
+    children: Vec<Pid>,
+}
+
 impl Predecessor {
     /// Looks at it, and refuses what can't be taken over, as far as that can be known before it is touched.
     pub(super) fn look(pid: Pid, pid_file: &Path) -> Result<Self, Error> {
         let process = Process::Pid(pid);
+        if process.status("State").is_ok_and(|state| state.starts_with('T')) {
+            return Err(held(pid));
+        }
         let unreadable = |name: &'static str| move |error| unreadable(process, name, error);
         let command = process.arguments().map_err(unreadable("cmdline"))?;
-        let arguments = arguments_of(&command, &process.name().map_err(unreadable("comm"))?)?;
+        let rights = Rights::of(process).map_err(unreadable("status"))?;
+        let arguments = arguments_of(process, &rights, &command)?;
         let parsed = cli::parse(arguments.iter().cloned().map(OsString::from_vec).collect());
         let options = match parsed {
             Ok(Action::Start(options) | Action::RestartOrStart { options, .. }) => options,
             Ok(_) => return Err(Error::rule(&[b"its command line is none that starts a superdaemon"])),
             Err(error) => return Err(Error::rule(&[b"its command line is refused: ", &error.message()])),
         };
-        if options.from_systemd || options.ready == Readiness::Notify {
-            return Err(Error::rule(&[
-                b"it has sockets of --from-systemd or --ready=notify; --upgrade can hand these over",
-            ]));
+        // What is sent to find out whether it acts on signals would end another program.
+        if ![libc::SIGHUP, libc::SIGTERM, libc::SIGALRM].into_iter().all(|signal| process.catches(signal)) {
+            return Err(Error::rule(&[b"it doesn't catch the signals that the original does"]));
         }
         // Another word size, and other system calls.
         let mut program = [0; 5];
@@ -79,31 +93,26 @@ impl Predecessor {
         }
         let lock = lock_of(pid, pid_file)?;
         let environment = process.environment().map_err(unreadable("environ"))?;
-        let environment = environment.into_iter().filter(|entry| !entry.starts_with(VARIABLE.as_bytes())).collect();
-        Ok(Self { pid, options, arguments, environment, lock })
+        let environment = environment.into_iter().filter(|entry| !is_variable(entry)).collect();
+        Ok(Self { pid, rights, options, arguments, environment, lock })
     }
 
-    /// The state that it is in, now that it is stopped, and the generation of its current worker. `blocked`: the signals
-    /// that it blocks.
-    pub(super) fn state(&self, program: &Path, blocked: u64, one_thread: OneThread) -> Result<(State, u64), Error> {
-        let (listeners, part) = adopt(&self.options, self.sockets()?, |path| FileId::of(&self.seen(path)))?;
-        let mut workers = self.workers()?;
+    /// The state that it is in, while it runs and has nothing to do, without its launch ([`Self::launch`]).
+    pub(super) fn look_at_rest(&self) -> Result<Look, Error> {
+        // ORDER: what is read behind this is true as long as the children are the same.
+        let children = self.children();
+        let seen = |path: &Path| self.rights.with(|| FileId::of(&self.seen(path))).ok().flatten();
+        let (listeners, part) = adopt(&self.options, self.sockets()?, seen)?;
+        let status = self.status()?;
+        let mut workers = self.workers(&children, status.as_deref())?;
         let Some((generation, current)) = workers.pop() else {
             return Err(Error::rule(&[b"it has no worker whose generation is known"]));
         };
-        let waits = look_for_waits(&listeners, one_thread)?;
-        let end = Instant::now() + PATIENCE;
-        while !waits(current) {
-            if Instant::now() >= end {
-                let sentence =
-                    format!("worker {current} is not seen waiting for connections, so the superdaemon may be stopping");
-                return Err(Error::Rule(sentence.into()));
-            }
-            sleep(Duration::from_millis(1));
-        }
-
         let started = start_of(current)? + self.options.interval;
         let worker = |generation, pid, started| WorkerPart { pid, generation, started };
+        // The original loses a signal to a worker that has not executed its program yet, and thinks that it was sent.
+        let signals = workers.iter().map(|&(_, pid)| (pid, self.options.signal_on_hup.clone())).collect();
+        let environment = self.environment_of_workers(&listeners);
         let state = State {
             life: LifePart {
                 generation,
@@ -111,37 +120,63 @@ impl Predecessor {
                 current: Some(worker(generation, current, Some(started))),
                 old: workers.iter().map(|&(generation, pid)| (worker(generation, pid, None), None)).collect(),
                 requests: Vec::new(),
-                variables: self.environment_of_workers(&listeners).lasting().clone(),
+                variables: environment.lasting().clone(),
+                // The program itself reads it, which has the right user.
+                is_envdir_unread: environment.envdir().is_some(),
             },
-            launch: self.launch(blocked)?,
-            // It sleeps in its wait: no alarm is to be known of. The next program makes its pipe itself.
+            // Both are known when it is stopped.
+            launch: LaunchPart::default(),
             inbox: InboxPart::default(),
             listeners: part,
-            files: self.files(),
+            files: self.files(status),
             watch: WatchPart::default(),
             kin: self.kin(&workers, (generation, current)),
-            unsent: UnsentPart::default(),
+            unsent: UnsentPart { signals },
             manager: ManagerPart::default(),
-            program: ProgramPart { path: Some(program.as_os_str().as_bytes().to_vec()) },
+            program: ProgramPart::default(),
         };
-        Ok((state, generation))
+        Ok(Look { state, generation, worker: current, children })
     }
 
-    /// What its workers get that was not there at its launch. The envdir as it was at the start is not to be known any
-    /// more, so it is as it is now.
-    fn environment_of_workers(&self, listeners: &crate::listeners::Listeners) -> Environment {
+    /// Whether it still is where it was seen.
+    pub(super) fn is_still(&self, look: &Look) -> bool {
+        self.children() == look.children && !Process::Pid(look.worker).is_zombie()
+    }
+
+    /// Whether no child waits to be buried.
+    pub(super) fn is_at_rest(&self) -> bool {
+        !self.children().into_iter().any(|child| Process::Pid(child).is_zombie())
+    }
+
+    /// What is in an open file of it.
+    pub(super) fn read(&self, descriptor: RawFd) -> Option<Vec<u8>> {
+        fs::read(Process::Pid(self.pid).descriptor(descriptor).path()).ok()
+    }
+
+    /// Its children, dead ones among them.
+    fn children(&self) -> Vec<Pid> {
+        let mut children = children_of(self.pid);
+        children.sort_unstable();
+        children
+    }
+
+    /// The content of the status file, if it has one.
+    fn status(&self) -> Result<Option<Vec<u8>>, Error> {
+        let read = |path| self.rights.with(|| read_regular(&self.seen(path), LONGEST_FILE));
+        let content = self.options.status_file.as_deref().map(read).transpose();
+        content.map(Option::flatten).map_err(no_rights)
+    }
+
+    /// What its workers get that was not there at its launch.
+    fn environment_of_workers(&self, listeners: &Listeners) -> Environment {
         let mut environment = Environment::of_options(&self.options);
-        if let Some(path) = environment.envdir().map(<[u8]>::to_vec) {
-            let path = self.seen(Path::new(std::ffi::OsStr::from_bytes(&path)));
-            let variables = envdir::Reader::default().read(path.as_os_str().as_bytes(), |_| ());
-            environment.keep_envdir(variables);
-        }
         listeners.export(self.options.listen_fds, &mut environment);
         environment
     }
 
-    /// FPE is ignored by perl and XFSZ by ours, hardly ever by who has started it.
-    fn launch(&self, blocked: u64) -> Result<LaunchPart, Error> {
+    /// The signals as they were at the launch, of a process that is stopped and blocks `blocked`. FPE is ignored by perl, hardly
+    /// ever by who has started it.
+    pub(super) fn launch(&self, blocked: u64) -> Result<LaunchPart, Error> {
         let process = Process::Pid(self.pid);
         let ignored = process.signals("SigIgn").map_err(|error| unreadable(process, "status", error))?;
         let bit = |signal: i32| 1_u64 << (signal - 1);
@@ -152,20 +187,17 @@ impl Predecessor {
         })
     }
 
-    fn files(&self) -> FilesPart {
+    fn files(&self, status: Option<Vec<u8>>) -> FilesPart {
         let is_log_file = self.options.log_file.as_ref().is_some_and(|name| {
             !name.as_bytes().trim_ascii_start().starts_with(b"|")
                 && Process::Pid(self.pid).descriptor(2).metadata().is_some_and(|metadata| metadata.is_file())
         });
-        let status = self
-            .options
-            .status_file
-            .as_ref()
-            .map(|path| OwnFilePart { content: fs::read(self.seen(path)).ok(), ..OwnFilePart::default() });
+        let status =
+            self.options.status_file.is_some().then(|| OwnFilePart { content: status, ..OwnFilePart::default() });
         FilesPart { status, failure: None, is_log_file, lock: Some(self.lock) }
     }
 
-    /// Of a predecessor that is ours, which looks after what workers have started.
+    /// With what it has started beside its workers, such as a log command.
     fn kin(&self, old: &[(u64, Pid)], current: (u64, Pid)) -> KinPart {
         let workers: Vec<(u64, Pid)> = old.iter().copied().chain([current]).collect();
         let mut part = KinPart::default();
@@ -204,14 +236,13 @@ impl Predecessor {
     }
 
     /// Its workers that live, by their generations: from the status file, otherwise from what they were started with.
-    fn workers(&self) -> Result<Vec<(u64, Pid)>, Error> {
-        let children: Vec<Pid> = children_of(self.pid);
+    fn workers(&self, children: &[Pid], status: Option<&[u8]>) -> Result<Vec<(u64, Pid)>, Error> {
         let mut workers = Vec::new();
-        if let Some(path) = &self.options.status_file {
-            let listed = status_file::workers(&self.seen(path)).into_iter();
+        if self.options.status_file.is_some() {
+            let listed = status_file::workers_in(status.unwrap_or_default()).into_iter();
             workers.extend(listed.filter(|(_, pid)| children.contains(pid)));
         } else {
-            for pid in children {
+            for &pid in children {
                 let environment = Process::Pid(pid).environment().unwrap_or_default();
                 // Many servers write over it, so that no variable is left.
                 let is_there = environment.iter().any(|entry| entry.contains(&b'='));
@@ -226,11 +257,10 @@ impl Predecessor {
                 workers.extend(generation.map(|generation| (generation, pid)));
             }
         }
+        // The next one could not be counted.
+        workers.retain(|&(generation, _)| generation < u64::MAX);
         workers.sort_unstable();
-        match workers.last() {
-            Some(&(_, pid)) if Process::Pid(pid).is_zombie() => Err(Error::rule(&[b"its current worker is dead"])),
-            _ => Ok(workers),
-        }
+        Ok(workers)
     }
 }
 
@@ -244,29 +274,70 @@ unsafe fn new_descriptor(result: c_long) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// The arguments behind the program: without perl, its options and the script.
-fn arguments_of(command: &[Vec<u8>], comm: &[u8]) -> Result<Vec<Vec<u8>>, Error> {
-    let name = |path: &[u8]| path.rsplit(|&byte| byte == b'/').next().unwrap_or_default().to_vec();
-    let is_ours = |path: &[u8]| name(path).starts_with(b"start_server");
-    let first = command.first().map(Vec::as_slice).unwrap_or_default();
-    let strange = || Error::rule(&[b"process is no start_server, but ", comm.trim_ascii_end()]);
-    if is_ours(first) {
-        return Ok(command[1..].to_vec());
+/// The arguments behind the program: without perl, its options and the script, which has to be an original.
+fn arguments_of(process: Process, rights: &Rights, command: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Error> {
+    let strange = || {
+        let name = process.name().unwrap_or_default();
+        Error::rule(&[b"process is no start_server, but ", &visible(name.trim_ascii_end())])
+    };
+    let arguments = arguments_behind_the_program(command).ok_or_else(strange)?;
+    let script = &command[command.len() - arguments.len() - 1];
+    if !is_start_server(script) {
+        // A link, or a copy of another name.
+        let path = process.seen(Path::new(std::ffi::OsStr::from_bytes(script)));
+        let text = rights.with(|| fs::canonicalize(&path).ok().and_then(|path| read_regular(&path, LONGEST_FILE)));
+        let text = text.map_err(no_rights)?.unwrap_or_default();
+        let module = b"Server::Starter";
+        if !text.windows(module.len()).any(|words| words == module) {
+            return Err(strange());
+        }
     }
-    if !name(first).starts_with(b"perl") {
-        return Err(strange());
+    Ok(arguments.to_vec())
+}
+
+/// What follows the program, or the script that perl runs.
+pub(super) fn arguments_behind_the_program(command: &[Vec<u8>]) -> Option<&[Vec<u8>]> {
+    let (first, rest) = command.split_first()?;
+    if is_start_server(first) {
+        return Some(rest);
     }
-    let mut words = command.iter().enumerate().skip(1);
+    if !name_of(first).starts_with(b"perl") {
+        return None;
+    }
+    let mut words = rest.iter().enumerate();
     while let Some((index, word)) = words.next() {
         match word.as_slice() {
             // The directory is the next word.
             b"-I" => drop(words.next()),
+            // Text in the place of a script.
+            [b'-', b'e' | b'E', ..] => return None,
             [b'-', ..] => {}
-            script if is_ours(script) => return Ok(command[index + 1..].to_vec()),
-            _ => break,
+            _ => return Some(&rest[index + 1..]),
         }
     }
-    Err(strange())
+    None
+}
+
+fn is_start_server(path: &[u8]) -> bool {
+    name_of(path).starts_with(b"start_server")
+}
+
+fn name_of(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
+/// What an earlier program was handed; other variables may begin with the same letters.
+fn is_variable(entry: &[u8]) -> bool {
+    entry.strip_prefix(VARIABLE.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+}
+
+/// One that is stopped by a signal.
+pub(super) fn held(pid: Pid) -> Error {
+    Error::Rule(format!("process {pid} is stopped by a signal: kill -CONT {pid} lets it run").into())
+}
+
+fn no_rights(errno: Errno) -> Error {
+    Error::system(&[b"the rights of its user can't be had:"], errno)
 }
 
 fn unreadable(process: Process, name: &str, error: io::Error) -> Error {

@@ -14,9 +14,12 @@ pub(super) fn to_result(value: u64) -> Result<u64, Errno> {
     }
 }
 
+/// The result of a call that a signal has interrupted. Perl acts on what has come in then, and waits again.
+const INTERRUPTED: u64 = (-(libc::EINTR as i64)).cast_unsigned();
+
 #[cfg(target_arch = "x86_64")]
 mod architecture {
-    use super::c_long;
+    use super::{INTERRUPTED, c_long};
 
     /// What the kernel has noted of a call that is to be made again (`ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`,
     /// `ERESTART_RESTARTBLOCK`). No program ever sees these.
@@ -54,8 +57,20 @@ mod architecture {
         }
     }
 
-    pub(in crate::take_over) fn for_old_call(stopped: &Registers) -> Registers {
-        Registers { rax: stopped.orig_rax, orig_rax: u64::MAX, rip: call_address(stopped), ..*stopped }
+    /// The call has returned with [`INTERRUPTED`].
+    pub(in crate::take_over) fn for_interrupted(stopped: &Registers) -> Registers {
+        Registers { rax: INTERRUPTED, orig_rax: u64::MAX, ..*stopped }
+    }
+
+    /// The copied machine code at `code` makes the calls at `list`.
+    pub(in crate::take_over) fn for_routine(stopped: &Registers, code: u64, list: u64) -> Registers {
+        Registers { rax: 0, orig_rax: u64::MAX, rip: code, rbx: list, ..*stopped }
+    }
+
+    /// What that puts into the registers at its end, in the order that it has: as [`for_interrupted`].
+    pub(in crate::take_over) fn at_the_end(stopped: &Registers) -> [u64; 9] {
+        let Registers { rdi, rsi, rdx, r10, r8, r9, rip, rbx, .. } = *stopped;
+        [rdi, rsi, rdx, r10, r8, r9, rip, INTERRUPTED, rbx]
     }
 
     pub(in crate::take_over) fn result(registers: &Registers) -> u64 {
@@ -65,7 +80,7 @@ mod architecture {
 
 #[cfg(target_arch = "aarch64")]
 mod architecture {
-    use super::c_long;
+    use super::{INTERRUPTED, c_long};
 
     pub(in crate::take_over) type Registers = libc::user_regs_struct;
 
@@ -89,8 +104,26 @@ mod architecture {
         registers
     }
 
-    pub(in crate::take_over) fn for_old_call(stopped: &Registers) -> Registers {
-        *stopped
+    /// The call has returned with [`INTERRUPTED`].
+    pub(in crate::take_over) fn for_interrupted(stopped: &Registers) -> Registers {
+        let mut registers = *stopped;
+        registers.regs[0] = INTERRUPTED;
+        registers.pc = call_address(stopped) + INSTRUCTION.len() as u64;
+        registers
+    }
+
+    /// The copied machine code at `code` makes the calls at `list`.
+    pub(in crate::take_over) fn for_routine(stopped: &Registers, code: u64, list: u64) -> Registers {
+        let mut registers = *stopped;
+        registers.regs[17] = list;
+        registers.pc = code;
+        registers
+    }
+
+    /// What that puts into the registers at its end, in the order that it has: as [`for_interrupted`].
+    pub(in crate::take_over) fn at_the_end(stopped: &Registers) -> [u64; 8] {
+        let Registers { regs, .. } = for_interrupted(stopped);
+        [regs[0], regs[1], regs[2], regs[3], regs[4], regs[5], regs[8], for_interrupted(stopped).pc]
     }
 
     pub(in crate::take_over) fn result(registers: &Registers) -> u64 {

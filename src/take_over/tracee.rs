@@ -1,8 +1,8 @@
-//! A process that is stopped while it waits, and made to execute another program: ptrace(2).
+//! A process that is stopped while it waits, and made to do something else: ptrace(2).
 //!
-//! All of it happens at the system call that the process sleeps in. The registers are set so that it makes another one
-//! with the same instruction, and afterwards either executes a program or makes the old call again, as if nothing had
-//! been.
+//! All of it happens at the system call that the process sleeps in, and which returns as interrupted by a signal
+//! afterwards, as often happens to it. No signal is blocked between two calls, and none is kept back: one that comes is
+//! acted on by the process, as if nothing had been, and everything begins anew.
 
 #![allow(unsafe_code)]
 
@@ -13,29 +13,62 @@ use std::time::{Duration, Instant};
 use libc::{c_int, c_long, c_ulong, c_void, iovec};
 use nix::errno::Errno;
 
+use crate::error::Error;
 use crate::proc::{Pid, Process};
+use crate::sys;
 use crate::take_over::registers::{self, Registers};
+use crate::take_over::routine::{self, Call, ENTRY};
 
 /// How often a process that doesn't wait is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A process that is traced. Dropping it lets it go on as before, if it has executed nothing.
+/// A process that is traced. Dropping it lets it keep running as before, if it has executed nothing.
 pub(super) struct Tracee {
     pid: Pid,
     memory: File,
-    /// Where it was stopped, and which signals were blocked there.
+    /// Where it was stopped, and which signals were blocked there. None while it runs.
     stopped: Option<(Registers, u64)>,
-    scratch: Option<(u64, u64)>,
-    is_blocking: bool,
+    room: Option<Room>,
+    /// Descriptors that it was made to open.
+    opened: Vec<u64>,
+    /// Whether a signal has come that its program acts on, since it was last known to have acted on all.
+    is_disturbed: bool,
+    /// How many ALRM it has been given.
+    pokes: u32,
+    /// STOP has come when there was no way back.
+    is_to_stop: bool,
+    /// Whether a signal like STOP holds it.
+    is_held: bool,
 }
+
+/// Memory that it was made to map.
+#[derive(Clone, Copy)]
+struct Room {
+    code: u64,
+    data: u64,
+    length: u64,
+}
+
+/// What is in the data: the list of calls, that of a child, two sets of signals, the ends of a pipe, and then what the
+/// caller puts there.
+const CHILD: u64 = 2048;
+const ALL_SIGNALS: u64 = 4096;
+const OLD_MASK: u64 = ALL_SIGNALS + 8;
+const PIPE: u64 = OLD_MASK + 8;
+const REST: u64 = PIPE + 16;
 
 /// Why a traced process has stopped.
 enum Stop {
     Interrupted,
     SystemCall,
     Executed,
+    /// By a signal like STOP, or it was before.
+    Held,
     Signal(c_int),
 }
+
+/// Addresses of path, arguments and environment.
+pub(super) type Program = [u64; 3];
 
 impl Tracee {
     /// Begins to trace `pid`, which doesn't notice.
@@ -46,23 +79,58 @@ impl Tracee {
         let memory = Process::Pid(pid).memory(OpenOptions::new().read(true).write(true));
         let memory = memory.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
         let options = libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACEEXEC;
-        let tracee = Self { pid, memory, stopped: None, scratch: None, is_blocking: false };
+        let tracee = Self {
+            pid,
+            memory,
+            stopped: None,
+            room: None,
+            opened: Vec::new(),
+            is_disturbed: false,
+            pokes: 0,
+            is_to_stop: false,
+            is_held: false,
+        };
         tracee.request(libc::PTRACE_SEIZE, 0, word(options))?;
         Ok(tracee)
     }
 
-    /// Stops it while it waits in one of the calls that a superdaemon is idle in. What it was told before, it has acted on;
-    /// what it is told from here on stays pending. False if it doesn't wait before `end`.
-    pub(super) fn stop_while_waiting(&mut self, end: Instant) -> Result<bool, Errno> {
-        while Instant::now() < end {
-            if !self.is_waiting()? {
-                // A traced process stops at each signal, and has to be sent on.
-                while let Some(stop) = self.look()? {
-                    self.pass_on(&stop)?;
-                }
-                std::thread::sleep(LOOK);
-                continue;
+    /// Lets it act on all that it has been told and has not acted on. Perl may have put a signal down between its last
+    /// look and its wait: either as a note of the interpreter, which looks when wait(2) is interrupted, or as an entry in
+    /// the list of the original, which looks when a signal comes. It waits again afterwards, and runs. False if it doesn't
+    /// before `end`.
+    pub(super) fn work_off(&mut self, end: Instant) -> Result<bool, Errno> {
+        self.is_disturbed = false;
+        // ORDER: the interpreter takes ALRM before TERM, and forgets that there is another one.
+        if !self.stop(end)? {
+            return Ok(false);
+        }
+        let is_heard = self.blocked() & 1 << (libc::SIGALRM - 1) == 0;
+        self.let_go(0)?;
+        if is_heard {
+            if !self.wait_until_waiting(end)? {
+                return Ok(false);
             }
+            let pokes = self.pokes;
+            sys::kill(self.pid, libc::SIGALRM)?;
+            while self.pokes == pokes {
+                if Instant::now() >= end {
+                    return Ok(false);
+                }
+                self.pass_signals_on()?;
+                std::thread::sleep(LOOK);
+            }
+        }
+        self.wait_until_waiting(end)
+    }
+
+    /// Whether a signal has come since [`Self::work_off`] began.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.is_disturbed
+    }
+
+    /// Stops it while it waits in the call that the original is idle in. False if it doesn't wait before `end`.
+    pub(super) fn stop(&mut self, end: Instant) -> Result<bool, Errno> {
+        while self.wait_until_waiting(end)? {
             // ORDER: one interrupt, and its stop is waited for before anything else: a second one would stop the process
             // again before it has executed one instruction.
             self.request(libc::PTRACE_INTERRUPT, 0, 0)?;
@@ -77,30 +145,72 @@ impl Tracee {
                 self.stopped = Some((registers, self.mask()?));
                 return Ok(true);
             }
-            self.go_on(0)?;
+            self.resume(0)?;
         }
         Ok(false)
     }
 
-    /// The signals that were blocked when it was stopped: a bit for each number less one.
-    pub(super) fn blocked(&self) -> u64 {
-        match self.stopped {
-            // One that was left like that is healed.
-            Some((_, mask)) if mask & ALL_BLOCKED != ALL_BLOCKED => mask,
-            _ => 0,
+    fn wait_until_waiting(&mut self, end: Instant) -> Result<bool, Errno> {
+        loop {
+            // A traced process stops at each signal, and has to be sent on.
+            self.pass_signals_on()?;
+            if self.is_waiting()? {
+                return Ok(true);
+            }
+            if Instant::now() >= end {
+                return Ok(false);
+            }
+            std::thread::sleep(LOOK);
         }
     }
 
-    /// Makes room for `length` bytes in its memory; where that is. From here on it blocks all signals: none may come in
-    /// between its system calls.
-    pub(super) fn reserve(&mut self, length: usize) -> Result<u64, Errno> {
-        self.set_mask(u64::MAX)?;
-        self.is_blocking = true;
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        let arguments = [0, length as u64, word(protection), word(flags), u64::MAX, 0];
-        let address = self.call(libc::SYS_mmap, arguments)?;
-        self.scratch = Some((address, length as u64));
-        Ok(address)
+    /// The signals that were blocked when it was stopped: a bit for each number less one.
+    pub(super) fn blocked(&self) -> u64 {
+        self.stopped.map_or(0, |(_, mask)| mask)
+    }
+
+    /// Whether it may write a file of `length` bytes. Otherwise XFSZ would end it.
+    pub(super) fn check_file_size(&self, length: usize) -> Result<(), Error> {
+        let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: a null pointer changes nothing, and the kernel writes at most the structure.
+        let result = unsafe { libc::prlimit(self.pid, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limit) };
+        let is_enough = result == 0 && limit.rlim_cur >= length as u64;
+        is_enough.then_some(()).ok_or_else(|| {
+            let sentence = format!("its limit of the size of files is less than the {length} bytes of the state");
+            Error::Rule(sentence.into())
+        })
+    }
+
+    /// Makes room in its memory for `length` bytes; where that is. What an earlier try has left goes.
+    ///
+    /// # Errors
+    /// `EINTR` from here on: a signal has come, and it runs. Everything begins anew then.
+    pub(super) fn make_room(&mut self, length: usize) -> Result<u64, Errno> {
+        self.clean_up()?;
+        let length = (length as u64 + REST).next_multiple_of(4096);
+        let code = self.map(4096, libc::PROT_READ | libc::PROT_EXEC)?;
+        self.room = Some(Room { code, data: 0, length });
+        let data = self.map(length, libc::PROT_READ | libc::PROT_WRITE)?;
+        self.room = Some(Room { code, data, length });
+        self.write(code, routine::code())?;
+        self.write(data + ALL_SIGNALS, &u64::MAX.to_ne_bytes())?;
+        self.write(data + OLD_MASK, &self.blocked().to_ne_bytes())?;
+        Ok(data + REST)
+    }
+
+    fn map(&mut self, length: u64, protection: c_int) -> Result<u64, Errno> {
+        /// If the tracer is killed meanwhile, the address becomes the result of the old call, which is a pid of 32 bits:
+        /// zero, for none.
+        const STEP: u64 = 1 << 32;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        let mut mapped = Err(Errno::ENOMEM);
+        for place in 16..64 {
+            mapped = self.call(libc::SYS_mmap, [place * STEP, length, word(protection), word(flags), u64::MAX, 0]);
+            if mapped != Err(Errno::EEXIST) {
+                break;
+            }
+        }
+        mapped
     }
 
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
@@ -108,55 +218,222 @@ impl Tracee {
         written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
     }
 
+    /// Lets it make a system call that opens a descriptor, which is closed if it keeps running as before.
+    pub(super) fn open<const N: usize>(&mut self, number: c_long, arguments: [u64; N]) -> Result<u64, Errno> {
+        let descriptor = self.make(Call::new(number, arguments))?;
+        self.opened.push(descriptor);
+        Ok(descriptor)
+    }
+
+    /// The same for a pipe, whose ends are given.
+    pub(super) fn open_pipe(&mut self, flags: c_int) -> Result<[u64; 2], Errno> {
+        let place = self.data()? + PIPE;
+        self.make(Call::new(libc::SYS_pipe2, [place, word(flags)]))?;
+        let mut bytes = [0; 8];
+        self.memory.read_exact_at(&mut bytes, place).map_err(|_| Errno::EFAULT)?;
+        let number = |at: usize| u64::from(bytes[at]) | u64::from(bytes[at + 1]) << 8 | u64::from(bytes[at + 2]) << 16;
+        let ends = [number(0), number(4)];
+        self.opened.extend(ends);
+        Ok(ends)
+    }
+
     /// Lets it make a system call.
-    pub(super) fn call(&mut self, number: c_long, arguments: [u64; 6]) -> Result<u64, Errno> {
-        match self.begin_call(number, arguments)? {
-            Some(result) => registers::to_result(result),
-            None => Err(Errno::EIO),
-        }
+    pub(super) fn make(&mut self, call: Call) -> Result<u64, Errno> {
+        self.begin(&[call], &[])?;
+        self.enter()?;
+        let result = self.leave()?.ok_or(Errno::EIO)?;
+        self.set_interrupted()?;
+        registers::to_result(result)
     }
 
-    /// Lets it execute a program, with the addresses of path, arguments and environment, and lets it go. If that fails, it
-    /// is as it was, when `undo` has been done.
-    pub(super) fn execute(
-        mut self,
-        [path, arguments, environment]: [u64; 3],
-        undo: impl FnOnce(&mut Self),
+    /// Lets a copy of it execute a program, to which `kept` stay open, and waits for the end of that. At `end` the copy is
+    /// killed. It is stopped all the time, and its signals wait.
+    pub(super) fn rehearse(
+        &mut self,
+        [path, arguments, environment]: Program,
+        kept: &[u64],
+        end: Instant,
     ) -> Result<(), Errno> {
-        if let Some(result) = self.begin_call(libc::SYS_execve, [path, arguments, environment, 0, 0, 0])? {
-            undo(&mut self);
-            return registers::to_result(result).and(Err(Errno::EIO));
+        let child: Vec<Call> = [Call::new(libc::SYS_prctl, [word(libc::PR_SET_PDEATHSIG), word(libc::SIGKILL)])]
+            .into_iter()
+            .chain(kept.iter().map(|&fd| set_close_on_exec(fd, 0)))
+            .chain([
+                Call::new(libc::SYS_execve, [path, arguments, environment]),
+                Call::new(libc::SYS_exit_group, [127]),
+            ])
+            .collect();
+        let data = self.data()?;
+        // Its wait(2) doesn't see a child that ends with no signal. When that has executed a program, it does: so the child
+        // is gone before anything else runs.
+        let fork = Call { child: data + CHILD, ..Call::new(libc::SYS_clone, []) };
+        let calls = [
+            self.block(ALL_SIGNALS)?,
+            fork,
+            Call::new(libc::SYS_wait4, [NOBODY, 0, word(libc::__WALL), 0]),
+            self.block(OLD_MASK)?,
+        ];
+        self.begin(&calls, &child)?;
+        let blocked = self.step().and_then(|result| registers::to_result(result.ok_or(Errno::EIO)?));
+        blocked?;
+        let forked = registers::to_result(self.step()?.ok_or(Errno::EIO)?);
+        if let Ok(child) = forked {
+            let its_pid_argument = data + 2 * ENTRY + size_of::<u64>() as u64;
+            self.write(its_pid_argument, &child.to_ne_bytes())?;
+            self.enter()?;
+            self.request(libc::PTRACE_SYSCALL, 0, 0)?;
+            let mut is_killed = false;
+            while self.look()?.is_none() {
+                if !is_killed && Instant::now() >= end {
+                    is_killed = true;
+                    let _ = sys::kill(Pid::try_from(child).unwrap_or(Pid::MAX), libc::SIGKILL);
+                }
+                std::thread::sleep(LOOK / 4);
+            }
+        } else {
+            self.step()?;
         }
-        self.stopped = None;
-        self.scratch = None;
-        self.request(libc::PTRACE_DETACH, 0, 0)
+        self.step()?;
+        self.set_interrupted()?;
+        forked.map(drop)
     }
 
-    /// None if it has executed a program meanwhile.
-    fn begin_call(&mut self, number: c_long, arguments: [u64; 6]) -> Result<Option<u64>, Errno> {
-        let Some((registers, _)) = &self.stopped else { return Err(Errno::ESRCH) };
-        let call = registers::for_call(registers, number, arguments);
-        self.set_registers(&call)?;
-        // To its beginning, and to its end.
-        for _ in 0..2 {
-            self.request(libc::PTRACE_SYSCALL, 0, 0)?;
-            match self.wait()? {
-                Stop::SystemCall => {}
-                Stop::Executed => return Ok(None),
-                Stop::Interrupted | Stop::Signal(_) => return Err(Errno::EIO),
+    /// Lets it execute a program, to which `kept` stay open, with all signals blocked, and lets it go. If that fails, it is as
+    /// it was.
+    pub(super) fn execute(&mut self, [path, arguments, environment]: Program, kept: &[u64]) -> Result<(), Errno> {
+        let mut calls = vec![self.block(ALL_SIGNALS)?];
+        calls.extend(kept.iter().map(|&fd| set_close_on_exec(fd, 0)));
+        let execution = calls.len();
+        calls.push(Call::new(libc::SYS_execve, [path, arguments, environment]));
+        calls.extend(kept.iter().map(|&fd| set_close_on_exec(fd, libc::FD_CLOEXEC)));
+        calls.push(self.block(OLD_MASK)?);
+        self.begin(&calls, &[])?;
+        let mut failure = Errno::EIO;
+        for index in 0..calls.len() {
+            match self.step()? {
+                Some(result) if index == execution => {
+                    failure = registers::to_result(result).err().unwrap_or(Errno::EIO);
+                }
+                Some(_) => {}
+                None => {
+                    (self.stopped, self.room) = (None, None);
+                    self.opened.clear();
+                    return self.request(libc::PTRACE_DETACH, 0, 0);
+                }
             }
         }
-        let result = registers::result(&self.registers()?);
-        // Whatever becomes of the tracer from here on, the process goes on with its old call.
-        self.set_old_call()?;
-        Ok(Some(result))
+        self.set_interrupted()?;
+        Err(failure)
     }
 
-    fn set_old_call(&self) -> Result<(), Errno> {
+    /// Lets it keep running as before, still traced.
+    pub(super) fn release(&mut self) -> Result<(), Errno> {
+        match self.clean_up() {
+            // It runs already.
+            Err(Errno::EINTR) => Ok(()),
+            _ => self.let_go(0),
+        }
+    }
+
+    /// Closes and unmaps what it was made to open and map.
+    fn clean_up(&mut self) -> Result<(), Errno> {
+        while let Some(&descriptor) = self.opened.last() {
+            match self.make(Call::new(libc::SYS_close, [descriptor])) {
+                Err(Errno::EINTR) if self.stopped.is_none() => return Err(Errno::EINTR),
+                _ => drop(self.opened.pop()),
+            }
+        }
+        if let Some(Room { code, data, length }) = self.room {
+            if data != 0 {
+                self.call(libc::SYS_munmap, [data, length, 0, 0, 0, 0])?;
+                self.room = Some(Room { code, data: 0, length });
+            }
+            self.call(libc::SYS_munmap, [code, 4096, 0, 0, 0, 0])?;
+            self.room = None;
+        }
+        Ok(())
+    }
+
+    fn data(&self) -> Result<u64, Errno> {
+        self.room.map(|room| room.data).ok_or(Errno::EFAULT)
+    }
+
+    /// The call that sets its blocked signals to those at a place of the data.
+    fn block(&self, place: u64) -> Result<Call, Errno> {
+        let set = self.data()? + place;
+        Ok(Call::new(libc::SYS_rt_sigprocmask, [word(libc::SIG_SETMASK), set, 0, size_of::<u64>() as u64]))
+    }
+
+    /// Makes it ready for a list of calls, which it makes step by step.
+    fn begin(&self, calls: &[Call], child: &[Call]) -> Result<(), Errno> {
+        let Some((registers, _)) = &self.stopped else { return Err(Errno::ESRCH) };
+        let Some(Room { code, data, .. }) = self.room else { return Err(Errno::EFAULT) };
+        self.write(data, &routine::list(calls, registers))?;
+        self.write(data + CHILD, &routine::list(child, registers))?;
+        self.set_registers(&registers::for_routine(registers, code, data))
+    }
+
+    /// Lets it make the next call of the list, and gives the result. None if it has executed a program.
+    fn step(&mut self) -> Result<Option<u64>, Errno> {
+        self.enter()?;
+        self.leave()
+    }
+
+    /// To the beginning of the next call.
+    fn enter(&mut self) -> Result<(), Errno> {
+        loop {
+            self.request(libc::PTRACE_SYSCALL, 0, 0)?;
+            match self.wait()? {
+                Stop::SystemCall => return Ok(()),
+                // It comes however signals are blocked, when there may be no way back.
+                Stop::Signal(libc::SIGSTOP) => self.is_to_stop = true,
+                // Of the rehearsal, or of a worker: whoever waits next learns of that one.
+                Stop::Signal(libc::SIGCHLD) => {}
+                // None comes between a call that blocks them and one that doesn't any more: so this is before the first
+                // call, and nothing has been done.
+                Stop::Signal(signal) => {
+                    self.note(signal);
+                    self.let_go(signal)?;
+                    return Err(Errno::EINTR);
+                }
+                Stop::Interrupted | Stop::Executed | Stop::Held => return Err(Errno::EIO),
+            }
+        }
+    }
+
+    /// To the end of the call.
+    fn leave(&self) -> Result<Option<u64>, Errno> {
+        self.request(libc::PTRACE_SYSCALL, 0, 0)?;
+        match self.wait()? {
+            Stop::SystemCall => Ok(Some(registers::result(&self.registers()?))),
+            Stop::Executed => Ok(None),
+            Stop::Interrupted | Stop::Held | Stop::Signal(_) => Err(Errno::EIO),
+        }
+    }
+
+    /// Lets it make a system call with the instruction that it has been stopped at. Its result may become that of the old
+    /// call, if the tracer is killed.
+    fn call(&mut self, number: c_long, arguments: [u64; 6]) -> Result<u64, Errno> {
+        let Some((registers, _)) = &self.stopped else { return Err(Errno::ESRCH) };
+        self.set_registers(&registers::for_call(registers, number, arguments))?;
+        let result = self.step()?.ok_or(Errno::EIO)?;
+        self.set_interrupted()?;
+        registers::to_result(result)
+    }
+
+    /// The old call returns as interrupted. Made anew, it would leave alone whatever signal came meanwhile: its handler
+    /// only takes note of it, for when the call returns.
+    fn set_interrupted(&self) -> Result<(), Errno> {
         match &self.stopped {
-            Some((registers, _)) => self.set_registers(&registers::for_old_call(registers)),
+            Some((registers, _)) => self.set_registers(&registers::for_interrupted(registers)),
             None => Ok(()),
         }
+    }
+
+    /// Lets it run, with a signal if it has stopped at one.
+    fn let_go(&mut self, signal: c_int) -> Result<(), Errno> {
+        self.set_interrupted()?;
+        self.stopped = None;
+        self.resume(signal)
     }
 
     /// Whether the kernel says that it sleeps in such a call.
@@ -174,12 +451,39 @@ impl Tracee {
         is_read && instruction == registers::INSTRUCTION
     }
 
-    fn go_on(&self, signal: c_int) -> Result<(), Errno> {
+    fn resume(&self, signal: c_int) -> Result<(), Errno> {
         self.request(libc::PTRACE_CONT, 0, c_ulong::try_from(signal).unwrap_or(0))
     }
 
-    fn pass_on(&self, stop: &Stop) -> Result<(), Errno> {
-        self.go_on(if let Stop::Signal(signal) = stop { *signal } else { 0 })
+    /// While it runs.
+    pub(super) fn pass_signals_on(&mut self) -> Result<(), Errno> {
+        while let Some(stop) = self.look()? {
+            self.pass_on(&stop)?;
+        }
+        Ok(())
+    }
+
+    fn pass_on(&mut self, stop: &Stop) -> Result<(), Errno> {
+        let signal = match stop {
+            Stop::Signal(signal) => *signal,
+            // Until CONT comes, it does nothing.
+            Stop::Held => {
+                self.is_held = true;
+                return Err(Errno::EBUSY);
+            }
+            _ => 0,
+        };
+        self.note(signal);
+        self.resume(signal)
+    }
+
+    /// ALRM only wakes the original, and of a death it learns when it waits.
+    fn note(&mut self, signal: c_int) {
+        match signal {
+            libc::SIGALRM => self.pokes += 1,
+            0 | libc::SIGCHLD => {}
+            _ => self.is_disturbed = true,
+        }
     }
 
     /// Whether it has stopped.
@@ -208,7 +512,8 @@ impl Tracee {
             return Err(Errno::ESRCH);
         }
         Ok(Some(match (status >> 16, status >> 8 & 0xff) {
-            (libc::PTRACE_EVENT_STOP, _) => Stop::Interrupted,
+            (libc::PTRACE_EVENT_STOP, libc::SIGTRAP) => Stop::Interrupted,
+            (libc::PTRACE_EVENT_STOP, _) => Stop::Held,
             (libc::PTRACE_EVENT_EXEC, _) => Stop::Executed,
             (_, AT_SYSTEM_CALL) => Stop::SystemCall,
             (_, signal) => Stop::Signal(signal),
@@ -239,12 +544,6 @@ impl Tracee {
         Errno::result(result).map(|_| mask)
     }
 
-    fn set_mask(&self, mask: u64) -> Result<(), Errno> {
-        // SAFETY: the kernel reads as many bytes as it is told, which the mask has.
-        let result = unsafe { libc::ptrace(PTRACE_SETSIGMASK, self.pid, size_of_val(&mask), &raw const mask) };
-        Errno::result(result).map(drop)
-    }
-
     /// A request whose data is a number.
     fn request(&self, request: Request, address: c_ulong, data: c_ulong) -> Result<(), Errno> {
         // SAFETY: none of these requests makes the kernel read or write memory of ours.
@@ -253,36 +552,43 @@ impl Tracee {
 }
 
 impl Drop for Tracee {
-    /// Lets it go on as before.
+    /// Lets it keep running as before.
     fn drop(&mut self) {
-        if self.stopped.is_some() {
-            if let Some((address, length)) = self.scratch.take() {
-                let _ = self.call(libc::SYS_munmap, [address, length, 0, 0, 0, 0]);
-            }
-            let _ = self.set_old_call();
-            if self.is_blocking {
-                let _ = self.set_mask(self.blocked());
+        /// How long is tried to take back what it was made to do. It does no harm.
+        const LIMIT: Duration = Duration::from_millis(500);
+        let end = Instant::now() + LIMIT;
+        while self.stopped.is_some() || !self.is_held && self.stop(end) == Ok(true) {
+            match self.clean_up() {
+                // A signal has come, and it runs.
+                Err(Errno::EINTR) if self.stopped.is_none() && Instant::now() < end => {}
+                _ => break,
             }
         }
-        // Only a stopped process can be let go; with the signal that has stopped it, if it is one. A process that runs is let go
-        // when this one ends.
+        let _ = self.set_interrupted();
+        // Only a stopped process can be let go; with the signal that has stopped it, if it is one. A process that runs is
+        // let go when this one ends.
         let signal = match (&self.stopped, self.look()) {
             (None, Ok(Some(Stop::Signal(signal)))) => c_ulong::try_from(signal).unwrap_or(0),
-            (None, Ok(None)) => return,
             _ => 0,
         };
         let _ = self.request(libc::PTRACE_DETACH, 0, signal);
+        if self.is_to_stop {
+            let _ = sys::kill(self.pid, libc::SIGSTOP);
+        }
     }
 }
+
+fn set_close_on_exec(descriptor: u64, flag: c_int) -> Call {
+    Call::new(libc::SYS_fcntl, [descriptor, word(libc::F_SETFD), word(flag)])
+}
+
+/// A pid that nobody has, until that of the child is known.
+const NOBODY: u64 = Pid::MAX as u64;
 
 /// A number as an argument of a system call.
 pub(super) fn word(number: c_int) -> u64 {
     i64::from(number).cast_unsigned()
 }
-
-/// All signals that have names and can be blocked: nobody starts a superdaemon like that, but a take-over that was killed
-/// may leave it.
-const ALL_BLOCKED: u64 = 0x7fff_ffff & !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
 
 #[cfg(target_env = "musl")]
 type Request = c_int;
@@ -291,13 +597,8 @@ type Request = libc::c_uint;
 
 /// Not in libc for all C libraries.
 const PTRACE_GETSIGMASK: Request = 0x420a;
-const PTRACE_SETSIGMASK: Request = 0x420b;
 
-/// In which a superdaemon sleeps that has nothing to do: the original in wait4(2), this program in poll(2).
+/// In which the original sleeps when it has nothing to do.
 fn is_idle_call(number: i64) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    let calls = [libc::SYS_wait4, libc::SYS_poll, libc::SYS_ppoll];
-    #[cfg(not(target_arch = "x86_64"))]
-    let calls = [libc::SYS_wait4, libc::SYS_ppoll];
-    calls.contains(&number)
+    number == libc::SYS_wait4
 }

@@ -22,6 +22,8 @@ pub(crate) struct LifePart {
     pub(crate) requests: Vec<Request>,
     /// The lasting ones of the environment.
     pub(crate) variables: Variables,
+    /// Whether those of the envdir are not among them, as only the superdaemon's own user may read it.
+    pub(crate) is_envdir_unread: bool,
 }
 
 /// A worker.
@@ -45,6 +47,9 @@ impl Part for LifePart {
             lines.add("old", &(*pid, *generation, *started, time, signal));
         }
         lines.add_all("request", self.requests.iter().map(|request| (request.name().as_bytes().to_vec(),)));
+        if self.is_envdir_unread {
+            lines.add("envdir-unread", &(true,));
+        }
         lines.add_all("variable", self.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
 
@@ -64,6 +69,7 @@ impl Part for LifePart {
             // One that is not known is one of a later version, whose sender gets no answer.
             requests: names.iter().filter_map(|name| Request::of_name(name)).collect(),
             variables: lines.map("variable")?,
+            is_envdir_unread: lines.get("envdir-unread")?.is_some_and(|(is_unread,)| is_unread),
         })
     }
 }

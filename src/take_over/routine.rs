@@ -1,0 +1,137 @@
+//! Machine code that is copied into a stopped process: it makes a list of system calls, and then goes on behind the call
+//! that the process was stopped in, which has been interrupted, as it seems. Whoever steps through it may end at any
+//! moment: what has been begun is then done to its end.
+
+#![allow(unsafe_code)]
+
+use std::arch::global_asm;
+
+use libc::c_long;
+
+use crate::take_over::registers::{self, Registers};
+
+/// How many bytes one call takes in the list.
+pub(super) const ENTRY: u64 = 64;
+
+/// A system call in the list.
+#[derive(Clone, Copy)]
+pub(super) struct Call {
+    pub(super) number: c_long,
+    pub(super) arguments: [u64; 6],
+    /// Where the list of the child is, for a call that forks. Zero for others.
+    pub(super) child: u64,
+}
+
+impl Call {
+    pub(super) fn new<const N: usize>(number: c_long, arguments: [u64; N]) -> Self {
+        let mut all = [0; 6];
+        all[..N].copy_from_slice(&arguments);
+        Self { number, arguments: all, child: 0 }
+    }
+}
+
+/// The list for the machine code: each call is its number, six arguments, and where the list goes on if the result is
+/// zero; behind the last, a negative number and what is to be in the registers.
+pub(super) fn list(calls: &[Call], stopped: &Registers) -> Vec<u8> {
+    let entry = |call: &Call| {
+        let [first, second, third, fourth, fifth, sixth] = call.arguments;
+        [call.number.cast_unsigned(), first, second, third, fourth, fifth, sixth, call.child]
+    };
+    let end = [u64::MAX].into_iter().chain(registers::at_the_end(stopped));
+    calls.iter().flat_map(entry).chain(end).flat_map(u64::to_ne_bytes).collect()
+}
+
+/// The machine code. The address of the list is in the register that [`registers::for_routine`] sets.
+pub(super) fn code() -> &'static [u8] {
+    unsafe extern "C" {
+        static start_server_routine: u8;
+        static start_server_routine_end: u8;
+    }
+    // SAFETY: the two symbols are the ends of the constant bytes below, which are in one section.
+    unsafe {
+        let (begin, end) = (&raw const start_server_routine, &raw const start_server_routine_end);
+        std::slice::from_raw_parts(begin, end.offset_from(begin).unsigned_abs())
+    }
+}
+
+// Only RCX and R11 may differ behind a system call, and the result.
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".pushsection .rodata.start_server_routine, \"a\", @progbits",
+    ".balign 16",
+    ".hidden start_server_routine",
+    ".hidden start_server_routine_end",
+    ".globl start_server_routine",
+    ".globl start_server_routine_end",
+    "start_server_routine:",
+    "2:",
+    "mov rax, [rbx]",
+    "test rax, rax",
+    "js 4f",
+    "mov rdi, [rbx + 8]",
+    "mov rsi, [rbx + 16]",
+    "mov rdx, [rbx + 24]",
+    "mov r10, [rbx + 32]",
+    "mov r8, [rbx + 40]",
+    "mov r9, [rbx + 48]",
+    "syscall",
+    "test rax, rax",
+    "jnz 3f",
+    "mov rcx, [rbx + 56]",
+    "test rcx, rcx",
+    "jz 3f",
+    "mov rbx, rcx",
+    "jmp 2b",
+    "3:",
+    "add rbx, 64",
+    "jmp 2b",
+    "4:",
+    "mov rdi, [rbx + 8]",
+    "mov rsi, [rbx + 16]",
+    "mov rdx, [rbx + 24]",
+    "mov r10, [rbx + 32]",
+    "mov r8, [rbx + 40]",
+    "mov r9, [rbx + 48]",
+    "mov rcx, [rbx + 56]",
+    "mov rax, [rbx + 64]",
+    "mov rbx, [rbx + 72]",
+    "jmp rcx",
+    "start_server_routine_end:",
+    ".popsection",
+);
+
+// Only X0 may differ behind a system call. X17 does, too, which nothing keeps over a call of a function.
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".pushsection .rodata.start_server_routine, \"a\", @progbits",
+    ".balign 16",
+    ".hidden start_server_routine",
+    ".hidden start_server_routine_end",
+    ".globl start_server_routine",
+    ".globl start_server_routine_end",
+    "start_server_routine:",
+    "2:",
+    "ldr x8, [x17]",
+    "tbnz x8, #63, 4f",
+    "ldp x0, x1, [x17, #8]",
+    "ldp x2, x3, [x17, #24]",
+    "ldp x4, x5, [x17, #40]",
+    "svc #0",
+    "cbnz x0, 3f",
+    "ldr x8, [x17, #56]",
+    "cbz x8, 3f",
+    "mov x17, x8",
+    "b 2b",
+    "3:",
+    "add x17, x17, #64",
+    "b 2b",
+    "4:",
+    "ldp x0, x1, [x17, #8]",
+    "ldp x2, x3, [x17, #24]",
+    "ldp x4, x5, [x17, #40]",
+    "ldr x8, [x17, #56]",
+    "ldr x17, [x17, #64]",
+    "br x17",
+    "start_server_routine_end:",
+    ".popsection",
+);
