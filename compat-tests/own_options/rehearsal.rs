@@ -282,6 +282,11 @@ fn what_it_says_on_standard_error() {
         install_text(s, "#!/usr/bin/perl\n$| = 1;\nprint STDERR \"x\\n\" for 1 .. 100_000;\nexit 5;\n");
         let output = s.run(&UPGRADE);
         check_refused(s, &output, "it has ended without an answer (exit 5): x");
+        // The reason is one line, and no long one.
+        install_text(s, "#!/usr/bin/perl\nprint STDERR \"\\e\" x 4000;\nexit 6;\n");
+        let output = s.run(&UPGRADE);
+        let line = "\\u{1b}".repeat(200);
+        check_refused(s, &output, &format!("it has ended without an answer (exit 6): {line}"));
         stop(s);
     });
 }

@@ -103,7 +103,7 @@ pub(crate) fn is_sealed(file: impl AsFd) -> bool {
     seals.contains(SealFlag::F_SEAL_WRITE)
 }
 
-/// What loses its parent becomes a child of the nearest ancestor that has called this.
+/// What loses its parent becomes a child of the nearest ancestor that has called this. Async-signal-safe.
 pub(crate) fn become_subreaper() -> Result<(), Errno> {
     prctl::set_child_subreaper(true)
 }

@@ -37,6 +37,9 @@ const LONGEST_ANSWER: usize = 1024;
 /// What is heard of what the program says on standard error.
 const MOST_COMPLAINTS: usize = 4096;
 
+/// What of its first line goes into the reason.
+const LONGEST_LINE: usize = 200;
+
 /// What is executed, and how.
 pub(super) struct Program<'a> {
     pub(super) path: &'a Path,
@@ -124,6 +127,7 @@ impl Stage {
         }
         self.kill();
         let first = complaints.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let first = &first[..first.len().min(LONGEST_LINE)];
         verdict.err().map(|reason| {
             let parts = match reason {
                 Reason::Said(said) => vec![said],
