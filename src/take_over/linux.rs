@@ -69,6 +69,7 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
 
     let end = Instant::now() + LIMIT;
     let mut tracee = Tracee::seize(pid).map_err(untraceable)?;
+    let mut seen = Vec::new();
     while Instant::now() < end {
         // What stops this program, as Ctrl-Z does, would leave the other one stopped.
         let blocked = sys::block_all();
@@ -77,14 +78,17 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
         }
         // It runs: files are read that might be slow.
         drop(blocked);
+        let children = predecessor.children();
         let look = predecessor.look_at_rest();
         let told = look.as_ref().map_or(Told::Unknown, |look| is_told(pid, look.worker, pid_file));
         let _blocked = sys::block_all();
         tracee.pass_signals_on().map_err(untraceable)?;
         let mut look = match look {
             Ok(look) if predecessor.is_still(&look) && !tracee.is_disturbed() => look,
-            Err(error) if !tracee.is_disturbed() && predecessor.is_at_rest() => return Err(refusal(error)),
+            // Twice, as it may have been about to change.
+            Err(error) if seen == children && !tracee.is_disturbed() => return Err(refusal(error)),
             _ => {
+                seen = children;
                 sleep(PAUSE);
                 continue;
             }

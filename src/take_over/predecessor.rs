@@ -40,6 +40,7 @@ pub(super) struct Predecessor {
     pid: Pid,
     rights: Rights,
     options: Box<Options>,
+    command: Vec<Vec<u8>>,
     /// Behind the program's name.
     pub(super) arguments: Vec<Vec<u8>>,
     /// As at its launch.
@@ -94,7 +95,7 @@ impl Predecessor {
         let lock = lock_of(pid, pid_file)?;
         let environment = process.environment().map_err(unreadable("environ"))?;
         let environment = environment.into_iter().filter(|entry| !is_variable(entry)).collect();
-        Ok(Self { pid, rights, options, arguments, environment, lock })
+        Ok(Self { pid, rights, options, command, arguments, environment, lock })
     }
 
     /// The state that it is in, while it runs and has nothing to do, without its launch ([`Self::launch`]).
@@ -138,14 +139,12 @@ impl Predecessor {
         Ok(Look { state, generation, worker: current, children })
     }
 
-    /// Whether it still is where it was seen.
+    /// Whether it still is where it was seen, and all its workers have executed their program: a signal that comes before
+    /// would be lost.
     pub(super) fn is_still(&self, look: &Look) -> bool {
-        self.children() == look.children && !Process::Pid(look.worker).is_zombie()
-    }
-
-    /// Whether no child waits to be buried.
-    pub(super) fn is_at_rest(&self) -> bool {
-        !self.children().into_iter().any(|child| Process::Pid(child).is_zombie())
+        let is_copy = |&child: &Pid| Process::Pid(child).arguments().is_ok_and(|command| command == self.command);
+        let is_dead = Process::Pid(look.worker).is_zombie();
+        !is_dead && self.children() == look.children && !look.children.iter().any(is_copy)
     }
 
     /// What is in an open file of it.
@@ -154,7 +153,7 @@ impl Predecessor {
     }
 
     /// Its children, dead ones among them.
-    fn children(&self) -> Vec<Pid> {
+    pub(super) fn children(&self) -> Vec<Pid> {
         let mut children = children_of(self.pid);
         children.sort_unstable();
         children

@@ -33,8 +33,10 @@ pub(super) struct Tracee {
     opened: Vec<u64>,
     /// Whether a signal has come that its program acts on, since it was last known to have acted on all.
     is_disturbed: bool,
-    /// How many ALRM it has been given.
-    pokes: u32,
+    /// How many signals it has been given.
+    signals: u32,
+    /// TERM or INT, if one has been given to it since it was last known to have acted on all.
+    told: Option<c_int>,
     /// STOP has come when there was no way back.
     is_to_stop: bool,
     /// Whether a signal like STOP holds it.
@@ -56,6 +58,11 @@ const ALL_SIGNALS: u64 = 4096;
 const OLD_MASK: u64 = ALL_SIGNALS + 8;
 const PIPE: u64 = OLD_MASK + 8;
 const REST: u64 = PIPE + 16;
+
+/// Where memory is mapped. If the tracer is killed meanwhile, the address becomes the result of the old call, which is a
+/// pid of 32 bits: zero, for none.
+const STEP: u64 = 1 << 32;
+const ANONYMOUS: c_int = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
 
 /// Why a traced process has stopped.
 enum Stop {
@@ -86,7 +93,8 @@ impl Tracee {
             room: None,
             opened: Vec::new(),
             is_disturbed: false,
-            pokes: 0,
+            signals: 0,
+            told: None,
             is_to_stop: false,
             is_held: false,
         };
@@ -106,21 +114,29 @@ impl Tracee {
         }
         let is_heard = self.blocked() & 1 << (libc::SIGALRM - 1) == 0;
         self.let_go(0)?;
+        if !self.wait_until_waiting(end)? {
+            return Ok(false);
+        }
+        // One of these is forgotten if HUP or ALRM came with it. Told twice, it stops all the same.
+        if let Some(signal) = self.told {
+            self.send(signal, end)?;
+            self.told = None;
+        }
         if is_heard {
-            if !self.wait_until_waiting(end)? {
-                return Ok(false);
-            }
-            let pokes = self.pokes;
-            sys::kill(self.pid, libc::SIGALRM)?;
-            while self.pokes == pokes {
-                if Instant::now() >= end {
-                    return Ok(false);
-                }
-                self.pass_signals_on()?;
-                std::thread::sleep(LOOK);
-            }
+            self.send(libc::SIGALRM, end)?;
         }
         self.wait_until_waiting(end)
+    }
+
+    /// Sends it a signal, and waits until it has got that and waits again.
+    fn send(&mut self, signal: c_int, end: Instant) -> Result<(), Errno> {
+        let signals = self.signals;
+        sys::kill(self.pid, signal)?;
+        while self.signals == signals && Instant::now() < end {
+            self.pass_signals_on()?;
+            std::thread::sleep(LOOK);
+        }
+        self.wait_until_waiting(end).map(drop)
     }
 
     /// Whether a signal has come since [`Self::work_off`] began.
@@ -188,29 +204,38 @@ impl Tracee {
     pub(super) fn make_room(&mut self, length: usize) -> Result<u64, Errno> {
         self.clean_up()?;
         let length = (length as u64 + REST).next_multiple_of(4096);
-        let code = self.map(4096, libc::PROT_READ | libc::PROT_EXEC)?;
+        let code = self.map_code()?;
         self.room = Some(Room { code, data: 0, length });
-        let data = self.map(length, libc::PROT_READ | libc::PROT_WRITE)?;
-        self.room = Some(Room { code, data, length });
         self.write(code, routine::code())?;
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, ANONYMOUS | libc::MAP_FIXED);
+        let data = self.call(libc::SYS_mmap, [code + STEP, length, word(protection), word(flags), u64::MAX, 0])?;
+        self.room = Some(Room { code, data, length });
         self.write(data + ALL_SIGNALS, &u64::MAX.to_ne_bytes())?;
         self.write(data + OLD_MASK, &self.blocked().to_ne_bytes())?;
         Ok(data + REST)
     }
 
-    fn map(&mut self, length: u64, protection: c_int) -> Result<u64, Errno> {
-        /// If the tracer is killed meanwhile, the address becomes the result of the old call, which is a pid of 32 bits:
-        /// zero, for none.
-        const STEP: u64 = 1 << 32;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-        let mut mapped = Err(Errno::ENOMEM);
-        for place in 16..64 {
-            mapped = self.call(libc::SYS_mmap, [place * STEP, length, word(protection), word(flags), u64::MAX, 0]);
-            if mapped != Err(Errno::EEXIST) {
-                break;
+    /// Maps a page for the machine code, with room for the data one step behind it.
+    fn map_code(&mut self) -> Result<u64, Errno> {
+        for place in (16..128).step_by(2) {
+            let place = place * STEP;
+            let mut there = vec![0; routine::code().len()];
+            // A page that a killed command has left, written or not, is mapped anew, with the data behind it. No other
+            // mapping is a lone page there.
+            let is_left = self.memory.read_exact_at(&mut there, place).is_ok()
+                && (there == routine::code() || there.iter().all(|&byte| byte == 0))
+                && self.memory.read_at(&mut [0], place + 4096).is_err();
+            let flags = ANONYMOUS | if is_left { libc::MAP_FIXED } else { libc::MAP_FIXED_NOREPLACE };
+            let protection = libc::PROT_READ | libc::PROT_EXEC;
+            let is_free = is_left || self.memory.read_at(&mut [0], place + STEP).is_err();
+            let mapped =
+                is_free.then(|| self.call(libc::SYS_mmap, [place, 4096, word(protection), word(flags), u64::MAX, 0]));
+            match mapped {
+                None | Some(Err(Errno::EEXIST)) => {}
+                Some(mapped) => return mapped,
             }
         }
-        mapped
+        Err(Errno::ENOMEM)
     }
 
     pub(super) fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
@@ -265,7 +290,10 @@ impl Tracee {
         let data = self.data()?;
         // Its wait(2) doesn't see a child that ends with no signal. When that has executed a program, it does: so the child
         // is gone before anything else runs.
-        let fork = Call { child: data + CHILD, ..Call::new(libc::SYS_clone, []) };
+        // The kernel itself puts the child's pid into the list.
+        let pid_argument = data + 2 * ENTRY + size_of::<u64>() as u64;
+        let fork = Call::new(libc::SYS_clone, [word(libc::CLONE_PARENT_SETTID), 0, pid_argument]);
+        let fork = Call { child: data + CHILD, ..fork };
         let calls = [
             self.block(ALL_SIGNALS)?,
             fork,
@@ -277,8 +305,6 @@ impl Tracee {
         blocked?;
         let forked = registers::to_result(self.step()?.ok_or(Errno::EIO)?);
         if let Ok(child) = forked {
-            let its_pid_argument = data + 2 * ENTRY + size_of::<u64>() as u64;
-            self.write(its_pid_argument, &child.to_ne_bytes())?;
             self.enter()?;
             self.request(libc::PTRACE_SYSCALL, 0, 0)?;
             let mut is_killed = false;
@@ -315,7 +341,7 @@ impl Tracee {
                 }
                 Some(_) => {}
                 None => {
-                    (self.stopped, self.room) = (None, None);
+                    (self.stopped, self.room, self.told) = (None, None, None);
                     self.opened.clear();
                     return self.request(libc::PTRACE_DETACH, 0, 0);
                 }
@@ -477,12 +503,15 @@ impl Tracee {
         self.resume(signal)
     }
 
-    /// ALRM only wakes the original, and of a death it learns when it waits.
+    /// It gets a signal. ALRM only wakes the original, and of a death it learns when it waits.
     fn note(&mut self, signal: c_int) {
+        self.signals += 1;
         match signal {
-            libc::SIGALRM => self.pokes += 1,
-            0 | libc::SIGCHLD => {}
+            0 | libc::SIGCHLD | libc::SIGALRM => {}
             _ => self.is_disturbed = true,
+        }
+        if matches!(signal, libc::SIGTERM | libc::SIGINT) {
+            self.told = Some(signal);
         }
     }
 
@@ -572,8 +601,8 @@ impl Drop for Tracee {
             _ => 0,
         };
         let _ = self.request(libc::PTRACE_DETACH, 0, signal);
-        if self.is_to_stop {
-            let _ = sys::kill(self.pid, libc::SIGSTOP);
+        for signal in self.is_to_stop.then_some(libc::SIGSTOP).into_iter().chain(self.told) {
+            let _ = sys::kill(self.pid, signal);
         }
     }
 }
