@@ -9,6 +9,7 @@ mod limits;
 mod listen_fds;
 mod readiness;
 mod sd_notify;
+mod succession;
 mod take_over;
 mod upgrade;
 
