@@ -8,6 +8,7 @@ mod from_systemd;
 mod limits;
 mod listen_fds;
 mod readiness;
+mod rounds;
 mod sd_notify;
 mod succession;
 mod take_over;
