@@ -10,6 +10,7 @@ mod listen_fds;
 mod readiness;
 mod rounds;
 mod sd_notify;
+mod shortage;
 mod succession;
 mod take_over;
 mod upgrade;

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 pub use process::{is_dead, send};
 pub use programs::Programs;
-pub use scenario::{Output, Scenario};
+pub use scenario::{Begun, Output, Scenario};
 pub use transcript::Transcript;
 use transcript::{diff, excerpt};
 pub use verdict::Verdict;
