@@ -3,6 +3,8 @@
 //!
 //! A sample runs in every test; `scripts/faults` runs all, of either program. docs/faults.md tells what came of it.
 
+mod succession;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
