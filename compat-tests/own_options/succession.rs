@@ -1,6 +1,7 @@
-//! What one program hands to the next, as text: states of each version that later ones must read. `STATES=write` writes those of
-//! this version to `compat-tests/states`.
+//! What one program hands to the next, as text: states of each version that later ones must read, and what is wrong with one
+//! is known at the rehearsal. `STATES=write` writes the states of this version to `compat-tests/states`.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -25,38 +26,59 @@ const COPIES: RawFd = 500;
 /// Where the program finds the state and the place of its answer.
 const STATE_AND_ANSWER: [RawFd; 2] = [400, 401];
 
-/// Every key, and which of its fields is a descriptor. One that is missing here makes a test fail.
-const KEYS: [(&str, Option<usize>); 30] = [
-    ("generation", None),
-    ("last-restart", None),
-    ("current", None),
-    ("old", None),
-    ("request", None),
-    ("variable", None),
-    ("launch-blocked", None),
-    ("launch-ignored", None),
-    ("listener", Some(0)),
-    ("socket-file", None),
-    ("pid-file", Some(0)),
-    ("status-file", Some(0)),
-    ("failure-file", Some(0)),
-    ("log-file", None),
-    ("ticking", None),
-    ("program", None),
-    ("token", None),
-    ("unsent", None),
-    ("shut", None),
-    ("manager-waits", None),
-    ("notify-directory", Some(0)),
-    ("notify-socket", Some(1)),
-    ("kin-worker", None),
-    ("kin-left", None),
-    ("family-worker", None),
-    ("family-generation", None),
-    ("family-orphan", None),
-    ("family-held", None),
-    ("family-killed", None),
-    ("family-foreign", None),
+/// What a key's lines are: whether there may be only one, which fields are descriptors, and what can't be read.
+#[derive(Clone, Copy)]
+struct Key {
+    name: &'static str,
+    is_single: bool,
+    descriptor: Option<usize>,
+    broken: &'static str,
+}
+
+const fn many(name: &'static str, broken: &'static str) -> Key {
+    Key { name, is_single: false, descriptor: None, broken }
+}
+
+const fn single(name: &'static str, broken: &'static str) -> Key {
+    Key { name, is_single: true, descriptor: None, broken }
+}
+
+const fn at(descriptor: usize, key: Key) -> Key {
+    Key { descriptor: Some(descriptor), ..key }
+}
+
+/// Every key. One that is missing here makes a test fail.
+const KEYS: [Key; 30] = [
+    single("generation", "x"),
+    single("last-restart", "x"),
+    single("current", "x 1 1"),
+    many("old", "1 x 1 - -"),
+    many("request", "-"),
+    many("variable", "-"),
+    many("launch-blocked", "x"),
+    many("launch-ignored", "x"),
+    at(0, many("listener", "x name 4 -")),
+    many("socket-file", "name x 5"),
+    at(0, single("pid-file", "x")),
+    at(0, single("status-file", "- content 7 -")),
+    at(0, single("failure-file", "- content 7 -")),
+    single("log-file", "7"),
+    single("ticking", "7"),
+    single("program", "-"),
+    single("token", "-"),
+    many("unsent", "x 15"),
+    many("shut", "x"),
+    single("manager-waits", "- -"),
+    at(0, single("notify-directory", "x /tmp /tmp 1")),
+    at(1, many("notify-socket", "1 x name true")),
+    many("kin-worker", "x"),
+    many("kin-left", "x"),
+    many("family-worker", "1 x"),
+    many("family-generation", "1 x"),
+    many("family-orphan", "1 x"),
+    many("family-held", "1 x"),
+    many("family-killed", "x"),
+    many("family-foreign", "x"),
 ];
 
 /// The states of a version, each with the options of the superdaemon that had it.
@@ -109,14 +131,17 @@ fn key_of(line: &str) -> &str {
     line.split(' ').next().expect("a key")
 }
 
+fn known(name: &str) -> &'static Key {
+    KEYS.iter().find(|key| key.name == name).unwrap_or_else(|| panic!("KEYS has no {name}"))
+}
+
 fn field(line: &str, index: usize) -> &str {
     line.split(' ').nth(index + 1).unwrap_or("-")
 }
 
 /// The number in the field of a line that names a descriptor.
 fn descriptor_of(line: &str) -> Option<RawFd> {
-    let (_, index) = KEYS.iter().find(|(key, _)| *key == key_of(line))?;
-    let index = (*index)?;
+    let index = KEYS.iter().find(|key| key.name == key_of(line))?.descriptor?;
     field(line, index).parse().ok()
 }
 
@@ -249,6 +274,76 @@ fn states_of_a_newer_minor_version_are_read() {
     }
 }
 
+/// Without the lines of a key.
+fn without(text: &str, key: &str) -> String {
+    text.lines().filter(|line| key_of(line) != key).fold(String::new(), |all, line| all + line + "\n")
+}
+
+fn refused(answer: &str) -> bool {
+    answer.starts_with("the state can't be read: ")
+}
+
+#[test]
+fn a_broken_line_of_any_key_is_refused() {
+    let mut passed = Vec::new();
+    for (name, text, options) in golden() {
+        let opened = Opened::of(&text);
+        for key in &KEYS {
+            // The one that there is may be read first.
+            let broken = format!("{}{} {}\n", without(&with_token(&text), key.name), key.name, key.broken);
+            if !refused(&rehearse(&opened, &broken, options)) {
+                passed.push(format!("{name}: {} {}", key.name, key.broken));
+            }
+        }
+        // A line that ends too early, of each key that the state has.
+        for key in text.lines().skip(1).map(key_of).collect::<BTreeSet<_>>() {
+            let broken = with_token(&without(&text, key)) + key + "\n";
+            if !["status-file", "failure-file"].contains(&key) && !refused(&rehearse(&opened, &broken, options)) {
+                passed.push(format!("{name}: {key} without a field"));
+            }
+        }
+    }
+    assert!(passed.is_empty(), "not refused:\n{}", passed.join("\n"));
+}
+
+#[test]
+fn a_second_line_of_what_there_is_once_is_refused() {
+    let mut passed = Vec::new();
+    for (name, text, options) in golden() {
+        let opened = Opened::of(&text);
+        for line in text.lines().skip(1).filter(|line| known(key_of(line)).is_single) {
+            let twice = with_token(&text) + line + "\n";
+            if !refused(&rehearse(&opened, &twice, options)) {
+                passed.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    assert!(passed.is_empty(), "not refused:\n{}", passed.join("\n"));
+}
+
+/// Two owners of one descriptor would close it twice, and the second time it may be somebody else's.
+#[test]
+fn a_descriptor_that_is_named_twice_is_refused() {
+    let mut passed = Vec::new();
+    for (name, text, options) in golden() {
+        let opened = Opened::of(&text);
+        let lines: Vec<(&str, RawFd)> =
+            text.lines().skip(1).filter_map(|line| Some((line, descriptor_of(line)?))).collect();
+        for &(line, number) in &lines {
+            for &(other, _) in lines.iter().filter(|&&(_, other)| other != number) {
+                let index = known(key_of(other)).descriptor.expect("it names a descriptor");
+                let mut words: Vec<String> = other.split(' ').map(str::to_owned).collect();
+                words[index + 1] = number.to_string();
+                let twice = with_token(&text).replace(&format!("{other}\n"), &format!("{}\n", words.join(" ")));
+                if !refused(&rehearse(&opened, &twice, options)) {
+                    passed.push(format!("{name}: {line} and {}", words.join(" ")));
+                }
+            }
+        }
+    }
+    assert!(passed.is_empty(), "not refused:\n{}", passed.join("\n"));
+}
+
 /// A program that writes down what was handed over to it before it executes ours.
 fn install_recorder(s: &mut Scenario, path: &Path) {
     let program = format!(
@@ -274,9 +369,9 @@ fn anonymous(s: &Scenario, text: &str) -> String {
 fn record(name: &str, text: &str) {
     let version = text.lines().next().expect("a version");
     assert_eq!(version, format!("start_server state {VERSION}"));
-    for line in text.lines().skip(1) {
-        assert!(KEYS.iter().any(|(key, _)| *key == key_of(line)), "KEYS has no {line}");
-    }
+    text.lines().skip(1).for_each(|line| {
+        known(key_of(line));
+    });
     if std::env::var("STATES").is_ok_and(|what| what == "write") {
         fs::write(directory().join(format!("{VERSION}-{name}.txt")), text).unwrap();
     }
