@@ -3,6 +3,8 @@
 //!
 //! A sample runs in every test; `scripts/faults` runs all, of either program. docs/faults.md tells what came of it.
 
+mod succession;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
@@ -19,7 +21,7 @@ use crate::harness::{Outcome, Scenario, is_dead, one};
 use crate::random::setting;
 
 /// For each step of a life. Some faults cost the superdaemon a second or two.
-const DEADLINE: Duration = Duration::from_secs(25);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// No call is made to fail more often than this in one set of options: `--ready=accepting` reads thousands of files.
 const MOST_OCCURRENCES: usize = 40;
@@ -350,19 +352,28 @@ fn faults(of_original: bool, set: usize) -> Vec<Fault> {
 }
 
 /// Runs the lives, some at a time. What was broken, a line each.
-fn run(of_original: bool, faults: &[Fault], jobs: usize) -> Vec<String> {
+fn run(of_original: bool, faults: &[Fault]) -> Vec<String> {
+    run_all(faults, Fault::name, |fault| one(of_original, |s| live(s, fault)))
+}
+
+pub fn run_all<F: Sync>(
+    faults: &[F],
+    name: impl Fn(&F) -> String + Sync,
+    outcome_of: impl Fn(&F) -> Outcome<Result<(), String>> + Sync,
+) -> Vec<String> {
+    let jobs = usize::try_from(setting("FAULTS_JOBS", 4)).expect("a number of jobs");
     let next = Mutex::new(faults.iter());
     let broken = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(fault) = { next.lock().expect("no panic").next() } {
-                    let Outcome { result, transcript } = one(of_original, |s| live(s, fault));
+                    let Outcome { result, transcript } = outcome_of(fault);
                     let failure = match result {
                         Ok(Ok(())) => continue,
                         Ok(Err(failure)) | Err(failure) => failure,
                     };
-                    let mut line = format!("{}: {failure}", fault.name());
+                    let mut line = format!("{}: {failure}", name(fault));
                     if std::env::var_os("FAULTS_VERBOSE").is_some() {
                         let _ = write!(line, "\n{}", transcript.0);
                     }
@@ -384,8 +395,8 @@ fn no_fault_breaks_a_promise() {
     assert!(Command::new("strace").arg("-V").output().is_ok(), "strace is missing: run scripts/install-oracle");
     let of = std::env::var("FAULTS_OF").ok();
     let of_original = of.as_deref() == Some("original");
-    let jobs = usize::try_from(setting("FAULTS_JOBS", 4)).expect("a number of jobs");
     let only = std::env::var("FAULTS_SET").ok();
+    let only_call = std::env::var("FAULTS_CALL").ok();
     // The original has no --ready.
     let is_wanted = |set: &usize| {
         only.as_deref().is_none_or(|only| only == SETS[*set].0)
@@ -393,17 +404,18 @@ fn no_fault_breaks_a_promise() {
     };
     let mut all_broken = Vec::new();
     for set in (0..SETS.len()).filter(is_wanted) {
-        let all = faults(of_original, set);
+        let mut all = faults(of_original, set);
+        all.retain(|fault| only_call.as_deref().is_none_or(|call| call == fault.call));
         if of.is_none() {
             let step = (all.len() / SAMPLE).max(1);
             let sample: Vec<Fault> = all.into_iter().skip(step / 2).step_by(step).take(SAMPLE).collect();
-            all_broken.extend(run(of_original, &sample, jobs));
+            all_broken.extend(run(of_original, &sample));
             continue;
         }
         for (what, name) in [(What::Error, "errors"), (What::Term, "TERM"), (What::Hup, "HUP")] {
             let faults: Vec<Fault> = all.iter().filter(|fault| fault.what == what).cloned().collect();
             let begin = Instant::now();
-            let broken = run(of_original, &faults, jobs);
+            let broken = run(of_original, &faults);
             let (lives, count, seconds) = (faults.len(), broken.len(), begin.elapsed().as_secs());
             println!("{}, {name}: {lives} lives, {count} with a broken promise, {seconds} s", SETS[set].0);
             all_broken.extend(broken);

@@ -22,4 +22,5 @@ mod packaging;
 mod random;
 mod report;
 mod scenarios;
+mod security;
 mod volume;

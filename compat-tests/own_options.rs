@@ -9,7 +9,10 @@ mod limits;
 mod listen_fds;
 mod readiness;
 mod rehearsal;
+mod rounds;
 mod sd_notify;
+mod shortage;
+mod succession;
 mod take_over;
 mod upgrade;
 

@@ -5,12 +5,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::sys::stat::fstat;
+
 use crate::error::Error;
+use crate::files::file_id::FileId;
 use crate::listeners::address::Address;
 use crate::listeners::bind::{cannot_create, is_socket};
 use crate::listeners::export::to_fd_name;
 use crate::listeners::inherited::InheritedListener;
 use crate::listeners::{Listener, Listeners};
+use crate::proc::sock_diag::bound_files;
 use crate::sys::{self, CloseOnExec};
 
 /// What the names of our listeners at the manager begin with.
@@ -52,12 +56,14 @@ impl Stored {
         Ok(())
     }
 
-    /// The one that a `--path` asks for, if its file is still there: without it, no client could connect.
+    /// The one that a `--path` asks for, if the file there is still its own: through another one, no client could connect.
     pub(super) fn take_path(&mut self, path: &Path) -> Result<Option<OwnedFd>, Error> {
         if self.0.is_empty() || !is_socket(path) {
             return Ok(None);
         }
-        self.take(&Address::of_path(path))
+        let wanted = Address::of_path(path);
+        let Some((_, _, fd)) = self.0.iter().find(|(_, address, _)| wanted.asks_for(address)) else { return Ok(None) };
+        if is_bound_to(fd, path) { self.take(&wanted) } else { Ok(None) }
     }
 
     /// The one that an option asks for, at the lowest free number, as if it had just been opened.
@@ -75,6 +81,14 @@ impl Stored {
     pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(|(name, ..)| name.as_slice())
     }
+}
+
+/// Where the kernel doesn't tell, the name is believed.
+fn is_bound_to(fd: &OwnedFd, path: &Path) -> bool {
+    let (Ok(socket), Some(there)) = (fstat(fd), FileId::of(path)) else { return false };
+    let (_, inode) = there.numbers();
+    // As much of it as the kernel tells.
+    bound_files().get(&socket.st_ino).is_none_or(|&bound| u64::from(bound) == inode & u64::from(u32::MAX))
 }
 
 impl Listeners {

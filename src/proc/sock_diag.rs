@@ -30,6 +30,9 @@ const DROPS: usize = 8;
 const LENGTHS: u16 = 4;
 /// `UDIAG_SHOW_RQLEN`.
 const SHOW_LENGTHS: u32 = 1 << 4;
+/// `UNIX_DIAG_VFS` and `UDIAG_SHOW_VFS`.
+const FILE: u16 = 1;
+const SHOW_FILES: u32 = 1 << 1;
 /// Listening TCP and unix sockets; those of UDP are closed, in the words of TCP.
 const LISTENING: u32 = 1 << 10;
 const CLOSED: u32 = 1 << 7;
@@ -44,7 +47,7 @@ pub(crate) fn queues() -> BTreeMap<ino_t, Queue> {
             });
         }
     }
-    let _ = ask(&unix_request(), |message| queues.extend(unix_queue(message)));
+    let _ = ask(&unix_request(SHOW_LENGTHS), |message| queues.extend(unix_queue(message)));
     // A socket with TCP_DEFER_ACCEPT, as Starlet has it, counts each connection that it lets wait for data; the kernel's sum
     // of what full queues have refused does not.
     if let Some(most) = listen_drops() {
@@ -53,6 +56,17 @@ pub(crate) fn queues() -> BTreeMap<ino_t, Queue> {
         }
     }
     queues
+}
+
+/// The inode of the file that each listening unix socket was bound to, in the 32 bits that the kernel tells of it; whatever has the
+/// name by then. By the inode of the socket.
+pub(crate) fn bound_files() -> BTreeMap<ino_t, u32> {
+    let mut files = BTreeMap::new();
+    let _ = ask(&unix_request(SHOW_FILES), |message| {
+        let file = || Some((u32_at(message, 4)?.into(), u32_at(attribute(message.get(16..)?, FILE)?, 0)?));
+        files.extend(file());
+    });
+    files
 }
 
 /// What all full queues of TCP have refused (`ListenDrops` of /proc/net/netstat: a line of names, and one of values).
@@ -102,11 +116,11 @@ fn inet_request(family: c_int, protocol: c_int, states: u32) -> Vec<u8> {
 }
 
 /// An `nlmsghdr` and a `unix_diag_req`.
-fn unix_request() -> Vec<u8> {
+fn unix_request(shown: u32) -> Vec<u8> {
     let mut request = header(HEADER + 24);
     request[16] = libc::AF_UNIX.to_le_bytes()[0];
     request[20..24].copy_from_slice(&LISTENING.to_ne_bytes());
-    request[28..32].copy_from_slice(&SHOW_LENGTHS.to_ne_bytes());
+    request[28..32].copy_from_slice(&shown.to_ne_bytes());
     request
 }
 

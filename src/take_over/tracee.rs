@@ -187,14 +187,11 @@ impl Tracee {
 
     /// Whether it may write a file of `length` bytes. Otherwise XFSZ would end it.
     pub(super) fn check_file_size(&self, length: usize) -> Result<(), Error> {
-        let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-        // SAFETY: a null pointer changes nothing, and the kernel writes at most the structure.
-        let result = unsafe { libc::prlimit(self.pid, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limit) };
-        let is_enough = result == 0 && limit.rlim_cur >= length as u64;
-        is_enough.then_some(()).ok_or_else(|| {
-            let sentence = format!("its limit of the size of files is less than the {length} bytes of the state");
-            Error::Rule(sentence.into())
-        })
+        if Process::Pid(self.pid).file_size_limit().is_none_or(|limit| limit >= length as u64) {
+            return Ok(());
+        }
+        let sentence = format!("its limit of the size of files is less than the {length} bytes of the state");
+        Err(Error::Rule(sentence.into()))
     }
 
     /// Makes room in its memory for `length` bytes; where that is. What an earlier try has left goes.

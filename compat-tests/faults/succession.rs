@@ -1,0 +1,481 @@
+//! Lives in which one program hands over to the next (`--upgrade`, `--take-over`) while one system call fails: of the command,
+//! of the superdaemon before and after its exec, or of the rehearsal. Where the original is taken over, nobody can trace it
+//! meanwhile, so there a seccomp filter lets the call fail each time.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::iter;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
+
+use super::{ERRORS, MOST_OCCURRENCES, NEVER, Signal, Step, after_the_end, children, is_at_rest, send, until};
+use crate::harness::{Outcome, Scenario, is_dead, one};
+
+/// Which calls fail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Of the old program, and of the new one in the same process.
+    Superdaemon,
+    /// Of what the superdaemon forks meanwhile, and of itself: strace(1) counts for each process by itself.
+    Children,
+    Command,
+    /// Each time, of a process that begins as the original.
+    Filtered,
+}
+
+struct Set {
+    name: &'static str,
+    options: &'static [&'static str],
+    worker: &'static [&'static str],
+    command: &'static str,
+    whose: Whose,
+}
+
+const FILES: &[&str] = &["--pid-file=pid", "--status-file=st", "--path=sock"];
+const NOTIFY: &[&str] = &["--pid-file=pid", "--status-file=st", "--path=sock", "--ready=notify", "--kill-timeout=60"];
+const ACCEPTING: &[&str] =
+    &["--pid-file=pid", "--status-file=st", "--path=sock", "--ready=accepting", "--log-file=| exec cat >>log"];
+
+const fn set(name: &'static str, options: &'static [&'static str], command: &'static str, whose: Whose) -> Set {
+    Set { name, options, worker: &["$PROBE", "accept", "now"], command, whose }
+}
+
+const SETS: [Set; 7] = [
+    Set {
+        worker: &["$PROBE", "accept", "now", "notify=READY=1"],
+        ..set("upgrade-notify", NOTIFY, "--upgrade", Whose::Superdaemon)
+    },
+    set("upgrade-accepting", ACCEPTING, "--upgrade", Whose::Superdaemon),
+    set("upgrade-children", ACCEPTING, "--upgrade", Whose::Children),
+    set("upgrade-command", FILES, "--upgrade", Whose::Command),
+    set("take-over-command", FILES, "--take-over", Whose::Command),
+    Set {
+        worker: &["perl", "$FIXTURES/three_ways.pl"],
+        ..set("take-over-filtered", FILES, "--take-over", Whose::Filtered)
+    },
+    set("upgrade-files", FILES, "--upgrade", Whose::Superdaemon),
+];
+
+/// What our program calls after its exec, and the original and its worker don't; the number is that of the second argument
+/// with which they don't.
+const FILTERED: [(&str, libc::c_long, Option<libc::c_int>, Errno); 11] = [
+    ("memfd_create", libc::SYS_memfd_create, None, Errno::EMFILE),
+    ("pipe2", libc::SYS_pipe2, None, Errno::EMFILE),
+    ("socketpair", libc::SYS_socketpair, None, Errno::EMFILE),
+    ("flock", libc::SYS_flock, Some(libc::LOCK_EX | libc::LOCK_NB), Errno::ENOLCK),
+    ("getsockname", libc::SYS_getsockname, None, Errno::ENOBUFS),
+    ("statx", libc::SYS_statx, None, Errno::ENOMEM),
+    ("getdents64", libc::SYS_getdents64, None, Errno::ENOMEM),
+    ("readlinkat", libc::SYS_readlinkat, None, Errno::ENOMEM),
+    ("sendto", libc::SYS_sendto, None, Errno::ENOBUFS),
+    ("prctl", libc::SYS_prctl, None, Errno::EPERM),
+    ("sigaltstack", libc::SYS_sigaltstack, None, Errno::ENOMEM),
+];
+
+/// What happens, once (with a filter: each time).
+#[derive(Clone)]
+struct Fault {
+    set: usize,
+    call: String,
+    occurrence: usize,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Error,
+    /// The command is killed.
+    Kill,
+}
+
+impl Fault {
+    fn injection(&self) -> Vec<String> {
+        let Self { call, occurrence, .. } = self;
+        let what = match self.what {
+            What::Kill => "signal=KILL".to_owned(),
+            What::Error => {
+                let known = ERRORS.iter().find(|(known, _)| known == call);
+                format!("error={}", known.map_or("EIO", |(_, error)| error))
+            }
+        };
+        let inject = format!("inject={call}:{what}:when={occurrence}");
+        ["-e".into(), format!("trace={call}"), "-e".into(), inject].into()
+    }
+
+    fn name(&self) -> String {
+        let set = &SETS[self.set];
+        match set.whose {
+            Whose::Filtered => format!("{} {} ", set.name, self.call),
+            _ => format!("{} {} ", set.name, self.injection().join(" ")),
+        }
+    }
+}
+
+impl Set {
+    /// Whether the superdaemon is the original at first.
+    fn is_take_over(&self) -> bool {
+        self.command == "--take-over"
+    }
+}
+
+fn ours(s: &Scenario, set: &Set) -> PathBuf {
+    if set.is_take_over() { s.other().to_owned() } else { s.path("../start_server") }
+}
+
+/// By a rename, as a package manager does it; written by another process, as what this one has open for writing, a fork of
+/// another test has, too, and nobody can execute it.
+fn install(s: &Scenario, program: &Path) {
+    let new = s.path("../new");
+    assert!(Command::new("cp").arg(program).arg(&new).status().expect("cp(1)").success());
+    fs::rename(new, s.path("../start_server")).expect("a program to replace");
+}
+
+fn start(s: &mut Scenario, set: &Set, filter: Option<&str>) {
+    s.env("TMPDIR", "$DIR");
+    match filter {
+        Some(call) => s.prelude(&filter_of(call)),
+        None if set.is_take_over() => {}
+        None => {
+            install(s, s.program());
+            s.prelude("exec \"$DIR/../start_server\" \"$@\"");
+        }
+    }
+    s.start(&[&["--port=127.0.0.1:$PORT", "--interval=0"], set.options, &["--"], set.worker].concat());
+    s.prelude("");
+}
+
+/// Lets a call fail in all that is executed from here on.
+fn filter_of(call: &str) -> String {
+    let (_, number, argument, errno) = FILTERED.iter().find(|(name, ..)| *name == call).expect("a call of the list");
+    let prctl = libc::SYS_prctl;
+    let failure = 0x0005_0000 | *errno as i32;
+    // The offset of what is compared, too, and with what.
+    let (offset, value) = argument.map_or((0, *number), |argument| (24, argument.into()));
+    // Load the number; if it is this one, load the other; if that is this one, fail; otherwise go ahead.
+    format!(
+        "exec perl -e 'my $f = pack \"SCCL\" x 6, 32, 0, 0, 0, 21, 0, 3, {number}, 32, 0, 0, {offset}, 21, 0, 1, {value}, \
+         6, 0, 0, {failure}, 6, 0, 0, 0x7fff0000; \
+         syscall {prctl}, 38, 1, 0, 0, 0; \
+         my $p = pack \"S x![J] P\", 6, $f; \
+         syscall({prctl}, 22, 2, $p, 0, 0) == 0 or die \"no filter: $!\"; \
+         exec @ARGV' \"$0\" \"$@\""
+    )
+}
+
+/// strace(1) of the superdaemon, until it is ended.
+struct Tracer(Child);
+
+impl Tracer {
+    fn attach(s: &mut Scenario, follow: bool, output: &Path, injection: &[String]) -> Self {
+        let pid = s.superdaemon();
+        let mut command = Command::new("strace");
+        command.args(["-qq", "-o"]).arg(output).args(injection).args(follow.then_some("-f"));
+        let child = command.args(["-p", &pid.to_string()]).stderr(Stdio::null()).spawn().expect("strace");
+        let tracer = format!("TracerPid:\t{}\n", child.id());
+        s.wait("the tracer", |_| {
+            fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains(&tracer))
+        });
+        Self(child)
+    }
+
+    fn detach(mut self) {
+        send(self.0.id().try_into().expect("a pid"), Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs the command, of which strace writes to `output`.
+fn command(s: &mut Scenario, set: &Set, trace: Option<(&Path, &[String])>) -> (String, String) {
+    if let Some((output, injection)) = trace {
+        // The program is `$0`, and strace wouldn't end before the command.
+        s.prelude(&format!("exec strace -D -qq -o {} {} \"$0\" \"$@\"", output.display(), injection.join(" ")));
+    }
+    let args = [set.command, "--pid-file=pid"];
+    let output = if set.is_take_over() { s.run_other(&args) } else { s.run(&args) };
+    s.prelude("");
+    (output.end, output.stderr)
+}
+
+/// A step that has to be, as the superdaemon may not end.
+fn reach(s: &mut Scenario, what: &str, is_there: impl FnMut(&mut Scenario) -> bool) -> Result<(), String> {
+    match until(s, what, is_there)? {
+        Step::Done => Ok(()),
+        Step::Ended(end) => Err(format!("{end}, in vain: {what}")),
+    }
+}
+
+/// The worker that the status file names, if it has no other.
+fn current(s: &Scenario) -> Option<(u64, i32)> {
+    let status = fs::read_to_string(s.path("st")).ok()?;
+    let (generation, pid) = status.strip_suffix('\n')?.split_once(':')?;
+    Some((generation.parse().ok()?, pid.parse().ok()?))
+}
+
+/// The same, if it is the one that answers.
+fn answering(s: &Scenario) -> Option<(u64, i32)> {
+    let generation: u64 = s.body("$PORT")?.trim().rsplit(' ').next()?.parse().ok()?;
+    current(s).filter(|&(its, _)| its == generation)
+}
+
+/// Whether it lists the living worker alone, and nobody waits to be reaped.
+fn status_is_true(s: &mut Scenario) -> bool {
+    let children = children(s);
+    current(s).is_some_and(|(_, pid)| children.contains(&pid)) && !children.iter().any(|&child| is_dead(child))
+}
+
+fn newer(s: &mut Scenario, what: &str, newest: &mut (u64, i32)) -> Result<(), String> {
+    reach(s, &format!("an answer after {what}"), |s| match answering(s) {
+        Some(found) if found.0 > newest.0 => {
+            *newest = found;
+            true
+        }
+        _ => false,
+    })
+}
+
+fn is_ours_now(s: &Scenario, set: &Set) -> bool {
+    let there = fs::read_link(format!("/proc/{}/exe", s.superdaemon())).ok();
+    there.is_some() && there == fs::canonicalize(ours(s, set)).ok()
+}
+
+/// Start, the command with its fault, a look at everything, HUP, KILL of the worker, the command once more, TERM.
+fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
+    let set = &SETS[fault.set];
+    let nowhere = Path::new("/dev/null");
+    start(s, set, (set.whose == Whose::Filtered).then_some(&fault.call));
+    let mut newest = (0, 0);
+    newer(s, "the start", &mut newest)?;
+    reach(s, "a true status file", status_is_true)?;
+    reach(s, "rest", is_at_rest)?;
+    let log_before = descriptors(s);
+    if !set.is_take_over() {
+        install(s, s.program());
+    }
+    let injection = fault.injection();
+    let (end, said) = match set.whose {
+        Whose::Command => command(s, set, Some((nowhere, &injection))),
+        Whose::Filtered => command(s, set, None),
+        Whose::Superdaemon | Whose::Children => {
+            let tracer = Tracer::attach(s, set.whose == Whose::Children, nowhere, &injection);
+            let outcome = command(s, set, None);
+            tracer.detach();
+            outcome
+        }
+    };
+    // A command that was killed leaves the work to the superdaemon, which may be at it.
+    reach(s, "rest after the command", is_at_rest)?;
+    check_exit(s, set, fault, &end, &said)?;
+    check_files(s, set)?;
+    if fault.what == What::Kill {
+        check_traces(s, &log_before)?;
+    }
+    send(s.superdaemon(), Signal::SIGHUP);
+    newer(s, "HUP", &mut newest)?;
+    send(newest.1, Signal::SIGKILL);
+    newer(s, "KILL of the worker", &mut newest)?;
+    reach(s, "a true status file at the end", status_is_true)?;
+    reach(s, "rest at the end", is_at_rest)?;
+    if set.whose != Whose::Filtered {
+        // Nothing is in the way of a second one.
+        let (end, said) = command(s, set, None);
+        if end != "exit 0" || !is_ours_now(s, set) {
+            return Err(format!("{end} of the second command: {said}"));
+        }
+        reach(s, "rest after the second command", is_at_rest)?;
+    }
+    check_files(s, set)?;
+    send(s.superdaemon(), Signal::SIGTERM);
+    match until(s, "the end", |_| false)? {
+        Step::Ended(end) if end == "exit 0" && !is_dead(newest.1) => Err("a worker is left".into()),
+        Step::Ended(end) if end == "exit 0" => after_the_end(s),
+        Step::Ended(end) => Err(format!("{end} after TERM")),
+        Step::Done => Err("no end".into()),
+    }
+}
+
+/// 0 says that it is done, anything else gives a reason, and nothing has changed. A command that fails itself may not know,
+/// nor one that waits in vain for the answer.
+fn check_exit(s: &Scenario, set: &Set, fault: &Fault, end: &str, said: &str) -> Result<(), String> {
+    let is_done = is_ours_now(s, set);
+    let may_not_know = set.whose == Whose::Command || end == "exit 124";
+    match end {
+        "signal 9" if fault.what == What::Kill => Ok(()),
+        "exit 0" if is_done => Ok(()),
+        "exit 0" => Err("exit 0 of the command, and the old program runs".into()),
+        _ if !end.starts_with("exit ") => Err(format!("{end} of the command")),
+        _ if said.trim().is_empty() => Err(format!("{end} of the command without a word")),
+        _ if is_done && !may_not_know => Err(format!("{end} of the command, and the new program runs: {said}")),
+        _ => Ok(()),
+    }
+}
+
+/// Everything is in its place, and whoever asks is answered.
+fn check_files(s: &mut Scenario, set: &Set) -> Result<(), String> {
+    reach(s, "an answer of both listeners", |s| s.body("$PORT").is_some() && s.body("sock").is_some())?;
+    reach(s, "a true status file after the command", status_is_true)?;
+    let pid = fs::read_to_string(s.path("pid")).unwrap_or_default();
+    if pid != format!("{}\n", s.superdaemon()) && pid != s.superdaemon().to_string() {
+        return Err(format!("the pid file has {pid:?}"));
+    }
+    let file = File::open(s.path("pid")).map_err(|error| error.to_string())?;
+    if Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok() {
+        return Err("the lock is free".into());
+    }
+    if set.options.contains(&"--path=sock") && !s.path("sock").exists() {
+        return Err("the socket is gone".into());
+    }
+    Ok(())
+}
+
+fn descriptors(s: &Scenario) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{}/fd", s.superdaemon())).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect()
+}
+
+/// What a killed command may leave in the superdaemon: nothing.
+fn check_traces(s: &Scenario, before: &[String]) -> Result<(), String> {
+    let memory = |all: &[String]| all.iter().filter(|to| to.contains("memfd:")).count();
+    if memory(&descriptors(s)) > memory(before) {
+        return Err("a memfd is left".into());
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", s.superdaemon())).unwrap_or_default();
+    match status.lines().find(|line| line.starts_with("SigBlk:")) {
+        Some("SigBlk:\t0000000000000000") => Ok(()),
+        line => Err(format!("signals are blocked: {}", line.unwrap_or_default())),
+    }
+}
+
+/// The calls in a trace: of which process, which, and whether what comes next is the loader's.
+fn calls(trace: &str, has_pids: bool) -> Vec<(&str, &str, bool)> {
+    let call = |line| {
+        let (pid, line): (&str, &str) = if has_pids { str::split_once(line, ' ')? } else { ("", line) };
+        let (call, rest) = line.trim_start().split_once('(')?;
+        let is_name = !call.is_empty() && call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        is_name.then_some((pid, call, call == "execve" && !rest.contains(" = -1 ")))
+    };
+    trace.lines().filter_map(call).collect()
+}
+
+/// Which calls at which occurrences, from a trace: without those of the loader, which come between an exec and its first
+/// munmap(2). No kernel lets `clock_nanosleep(2)` fail, and so the standard library panics.
+fn occurrences(trace: &str, has_pids: bool, superdaemon: &str, from_start: bool) -> BTreeMap<String, Vec<usize>> {
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut loading: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut all: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (pid, call, is_exec) in calls(trace, has_pids) {
+        let count = counts.entry((pid, call)).or_default();
+        *count += 1;
+        let is_loading = loading.entry(pid).or_insert(from_start);
+        if *is_loading {
+            *is_loading = call != "munmap";
+            continue;
+        }
+        *is_loading = is_exec;
+        let is_fault = call == "execve" || !(NEVER.contains(&call) || call == "clock_nanosleep");
+        let is_wanted = !has_pids || pid != superdaemon;
+        if is_fault && is_wanted {
+            let of_call = all.entry(call.to_owned()).or_default();
+            if !of_call.contains(count) {
+                of_call.push(*count);
+            }
+        }
+    }
+    all
+}
+
+/// Every fault of a set, from a life without any.
+fn faults(index: usize) -> Vec<Fault> {
+    let set = &SETS[index];
+    let fault = |call: &str, occurrence, what| Fault { set: index, call: call.to_owned(), occurrence, what };
+    if set.whose == Whose::Filtered {
+        return FILTERED.iter().map(|(call, ..)| fault(call, 1, What::Error)).collect();
+    }
+    let trace = tempfile::NamedTempFile::new().expect("a temporary file");
+    let Outcome { result, transcript } = one(set.is_take_over(), |s| {
+        start(s, set, None);
+        newer(s, "the start", &mut (0, 0))?;
+        reach(s, "a true status file", status_is_true)?;
+        reach(s, "rest", is_at_rest)?;
+        if !set.is_take_over() {
+            install(s, s.program());
+        }
+        let (end, said) = if set.whose == Whose::Command {
+            command(s, set, Some((trace.path(), &[])))
+        } else {
+            let tracer = Tracer::attach(s, set.whose == Whose::Children, trace.path(), &[]);
+            let outcome = command(s, set, None);
+            reach(s, "rest", is_at_rest)?;
+            tracer.detach();
+            outcome
+        };
+        if end != "exit 0" {
+            return Err(format!("{end}: {said}"));
+        }
+        let superdaemon = s.superdaemon().to_string();
+        send(s.superdaemon(), Signal::SIGTERM);
+        until(s, "the end", |_| false)?;
+        Ok::<_, String>(superdaemon)
+    });
+    let superdaemon = match result {
+        Ok(Ok(pid)) => pid,
+        Ok(Err(error)) | Err(error) => panic!("{}: {error}\n{}", set.name, transcript.0),
+    };
+    let trace = fs::read_to_string(trace.path()).expect("a trace");
+    let is_command = set.whose == Whose::Command;
+    let mut all = Vec::new();
+    for (call, found) in occurrences(&trace, set.whose == Whose::Children, &superdaemon, is_command) {
+        let step = found.len().div_ceil(MOST_OCCURRENCES).max(1);
+        for what in iter::once(What::Error).chain(is_command.then_some(What::Kill)) {
+            all.extend(found.iter().step_by(step).map(|&occurrence| fault(&call, occurrence, what)));
+        }
+    }
+    all
+}
+
+/// So many lives of each set, evenly taken from all, where nothing else is asked for.
+const SAMPLE: usize = 9;
+
+/// `scripts/faults` sets the variables.
+#[test]
+fn no_fault_ends_a_succession() {
+    assert!(Command::new("strace").arg("-V").output().is_ok(), "strace is missing: run scripts/install-oracle");
+    let of = std::env::var("FAULTS_OF").ok();
+    // It hands nothing over.
+    if of.as_deref() == Some("original") {
+        return;
+    }
+    let only = std::env::var("FAULTS_SET").ok();
+    let only_call = std::env::var("FAULTS_CALL").ok();
+    let sets = (0..SETS.len()).filter(|&set| only.as_deref().is_none_or(|only| only == SETS[set].name));
+    let mut all_broken = Vec::new();
+    for set in sets {
+        let mut all = faults(set);
+        all.retain(|fault| only_call.as_deref().is_none_or(|call| call == fault.call));
+        if of.is_none() {
+            let step = (all.len() / SAMPLE).max(1);
+            let sample: Vec<Fault> = all.into_iter().skip(step / 2).step_by(step).take(SAMPLE).collect();
+            all_broken.extend(run(&sample));
+            continue;
+        }
+        for (what, name) in [(What::Error, "errors"), (What::Kill, "KILL")] {
+            let faults: Vec<Fault> = all.iter().filter(|fault| fault.what == what).cloned().collect();
+            if faults.is_empty() {
+                continue;
+            }
+            let begin = std::time::Instant::now();
+            let broken = run(&faults);
+            let (lives, count, seconds) = (faults.len(), broken.len(), begin.elapsed().as_secs());
+            println!("{}, {name}: {lives} lives, {count} with a broken promise, {seconds} s", SETS[set].name);
+            all_broken.extend(broken);
+        }
+    }
+    assert!(all_broken.is_empty(), "{}", all_broken.join("\n"));
+}
+
+fn run(faults: &[Fault]) -> Vec<String> {
+    super::run_all(faults, Fault::name, |fault| one(SETS[fault.set].is_take_over(), |s| live(s, fault)))
+}

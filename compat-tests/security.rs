@@ -1,0 +1,333 @@
+//! What SECURITY.md promises: a service of a user without rights tries to make a command of root read, signal or write
+//! something for it. Without root there is nothing to try.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use nix::unistd::{Gid, Uid, chown, geteuid};
+
+use crate::harness::{Scenario, original_alone, ours_alone, send};
+
+/// Each paragraph of SECURITY.md that a scenario can show, by how it begins, and who shows it.
+const SHOWN: [(&str, &str, &str); 11] = [
+    ("The envdir becomes the environment", "scenarios/envdir.rs", "#[test]"),
+    ("`--take-over` reads nothing", "security.rs", "fn an_envdir_that_only_root_can_read()"),
+    ("A file is written over or removed only if", "divergences.rs", "fn own_files_only()"),
+    ("`--restart` and `--stop` send a signal only", "security.rs", "fn a_pid_that_is_used_again()"),
+    ("`PIDFILE.upgrade` is made anew", "security.rs", "fn a_request_that_leads_elsewhere()"),
+    ("`START_SERVER_STATE` is for a program", "own_options/shortage.rs", "fn the_way_back_has_an_end()"),
+    ("A unix listener that the service manager", "security.rs", "fn a_kept_listener_whose_file_is_another_socket()"),
+    ("What a pid file, an answer to", "security.rs", "fn control_characters()"),
+    ("Workers get the listeners and", "own_options/take_over.rs", "fn what_workers_get()"),
+    ("Names of listeners are not escaped", "scenarios/sockets.rs", "#[test]"),
+    ("`--ready=accepting` reads /proc", "own_options/readiness.rs", "#[test]"),
+];
+
+const SECRET: &str = "s3cr3t-of-root";
+
+#[test]
+fn what_is_shown_is_said() {
+    let text = include_str!("../SECURITY.md");
+    for (begin, file, test) in SHOWN {
+        assert!(text.contains(&format!("\n- {begin}")), "SECURITY.md has no paragraph `{begin}`");
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("compat-tests").join(file);
+        assert!(fs::read_to_string(path).unwrap().contains(test), "{file} has no {test}");
+    }
+}
+
+fn user(s: &Scenario) -> u32 {
+    300_000 + u32::from(s.port())
+}
+
+/// Gives the scenario's directory to a user without rights, and makes a file beside it that only root can read: a status, too,
+/// of a worker of generation 1.
+fn set_the_stage(s: &mut Scenario, worker: i32) {
+    for path in [s.path(".."), s.path(".")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    chown(&s.path("."), Some(Uid::from_raw(user(s))), Some(Gid::from_raw(user(s)))).unwrap();
+    let secrets = s.path("../secrets");
+    let _ = fs::create_dir(&secrets);
+    fs::set_permissions(&secrets, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(secrets.join("API_KEY"), format!("{SECRET}\n")).unwrap();
+    fs::write(secrets.join("status"), format!("1:{worker}\n{SECRET}\n")).unwrap();
+    fs::set_permissions(secrets.join("API_KEY"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(secrets.join("status"), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn as_user(s: &Scenario) -> String {
+    let user = user(s);
+    format!("exec setpriv --reuid={user} --regid={user} --clear-groups -- ")
+}
+
+/// Something that the user runs, in the scenario's directory. It says `ready` when it is.
+fn run_as_user(s: &mut Scenario, perl: &str) -> std::process::Child {
+    let user = user(s);
+    let child = Command::new("setpriv")
+        .args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups", "perl", "-e"])
+        .arg(format!(
+            "use Fcntl ':flock'; use IO::Handle; $SIG{{TERM}} = sub {{ exit }}; {perl}; open my $r, '>', 'ready'; sleep 1 while 1"
+        ))
+        .current_dir(s.path("."))
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("setpriv(1)");
+    s.wait("the user's program", |s| s.path("ready").exists());
+    s.remove("ready");
+    child
+}
+
+/// As root, with its bytes as they are.
+fn command(s: &Scenario, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_start_server")).args(args).current_dir(s.path(".")).output().unwrap()
+}
+
+fn is_as_before(path: &PathBuf, content: &str) {
+    let metadata = fs::metadata(path).unwrap();
+    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (0, 0o600));
+    assert_eq!(fs::read_to_string(path).unwrap(), content);
+}
+
+fn start_the_original(s: &mut Scenario, options: &[&str]) -> i32 {
+    let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("perl-fixtures/three_ways.pl");
+    assert!(Command::new("cp").arg(fixture).arg(s.path("../worker.pl")).status().unwrap().success());
+    set_the_stage(s, 0);
+    s.prelude(&(as_user(s) + "\"$0\" \"$@\""));
+    let worker = ["--", "sh", "-c", "env >environment-$SERVER_STARTER_GENERATION; exec perl $DIR/../worker.pl"];
+    s.start(
+        &[&["--pid-file=pid", "--status-file=st", "--port=127.0.0.1:$PORT", "--interval=0"], options, &worker].concat(),
+    );
+    s.prelude("");
+    s.wait_http("$PORT", "version 1");
+    s.wait("the status file", |s| fs::read_to_string(s.path("st")).is_ok_and(|status| status.starts_with("1:")));
+    s.wait_rest();
+    let status = fs::read_to_string(s.path("st")).unwrap();
+    let worker = status.trim().split_once(':').unwrap().1.parse().unwrap();
+    set_the_stage(s, worker);
+    worker
+}
+
+/// A take-over, and all that its command has read and written.
+fn traced_take_over(s: &mut Scenario) -> (Output, String) {
+    let trace = s.path("../trace");
+    let output = Command::new("strace")
+        .args(["-f", "-qq", "-s", "1000000", "-o"])
+        .arg(&trace)
+        .args(["-e", "trace=read,pread64,readv,write,pwrite64,pwritev,process_vm_writev,sendto"])
+        .arg(s.other())
+        .args(["--take-over", "--pid-file=pid"])
+        .current_dir(s.path("."))
+        .output()
+        .expect("strace");
+    (output, fs::read_to_string(trace).unwrap())
+}
+
+/// Whatever comes of the take-over, nothing of the secret is read by root, or gets to the user.
+fn nothing_is_given_away(s: &mut Scenario, worker: i32) {
+    let (output, trace) = traced_take_over(s);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = trace.lines().find(|line| line.contains(SECRET));
+    assert!(line.is_none(), "{said}: {}", line.unwrap_or_default().chars().take(300).collect::<String>());
+    s.wait_rest();
+    send(s.superdaemon(), "HUP");
+    s.wait_http("$PORT", "version 2");
+    let environment = fs::read_to_string(s.path("environment-2")).unwrap();
+    assert!(!environment.contains(SECRET), "{said}");
+    s.wait("the old worker's end", |_| crate::harness::is_dead(worker));
+    s.wait_rest();
+    s.signal("TERM");
+    assert_eq!(s.wait_exit(), "exit 0");
+}
+
+#[test]
+fn an_envdir_that_only_root_can_read() {
+    if !geteuid().is_root() {
+        return;
+    }
+    original_alone(|s| {
+        s.mkdir("env");
+        let worker = start_the_original(s, &["--envdir=env"]);
+        fs::remove_dir(s.path("env")).unwrap();
+        symlink("../secrets", s.path("env")).unwrap();
+        nothing_is_given_away(s, worker);
+    });
+}
+
+#[test]
+fn a_status_file_that_only_root_can_read() {
+    if !geteuid().is_root() {
+        return;
+    }
+    original_alone(|s| {
+        let worker = start_the_original(s, &[]);
+        s.remove("st");
+        symlink("../secrets/status", s.path("st")).unwrap();
+        let content = fs::read_to_string(s.path("../secrets/status")).unwrap();
+        nothing_is_given_away(s, worker);
+        is_as_before(&s.path("../secrets/status"), &content);
+    });
+}
+
+/// A pid file that names a process of root, locked by a process of the user: nobody gets a signal, and nobody is traced.
+#[test]
+fn a_pid_of_somebody_else() {
+    if !geteuid().is_root() {
+        return;
+    }
+    ours_alone(|s| {
+        set_the_stage(s, 0);
+        let mut innocent = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut holder = run_as_user(
+            s,
+            &format!("open my $f, '>', 'pid'; $f->autoflush; print $f \"{}\\n\"; flock $f, LOCK_EX", innocent.id()),
+        );
+        for args in [
+            &["--stop", "--pid-file=pid"][..],
+            &["--restart", "--pid-file=pid", "--status-file=st"],
+            &["--upgrade", "--pid-file=pid"],
+            &["--take-over", "--pid-file=pid"],
+        ] {
+            let output = command(s, args);
+            assert!(!output.status.success(), "{args:?}");
+            assert!(innocent.try_wait().unwrap().is_none(), "{args:?} has ended a process of root");
+        }
+        for child in [&mut innocent, &mut holder] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        s.remove("pid");
+    });
+}
+
+/// The same where the lock was taken by a process that is dead, whose pid a process of root has by now: its child keeps the
+/// lock, and /proc/locks names the dead one.
+#[test]
+fn a_pid_that_is_used_again() {
+    if !geteuid().is_root() {
+        return;
+    }
+    ours_alone(|s| {
+        set_the_stage(s, 0);
+        let user = user(s);
+        let script = format!(
+            "set -e\n\
+             setpriv --reuid={user} --regid={user} --clear-groups perl -e '\
+             use Fcntl qw(:flock); use IO::Handle; open my $f, \">\", \"pid\"; $f->autoflush; print $f \"$$\\n\"; \
+             flock $f, LOCK_EX; $^F = 1000; my $p = fork; exit if $p; sleep 1000'\n\
+             pid=$(cat pid)\n\
+             echo $((pid - 1)) >/proc/sys/kernel/ns_last_pid\n\
+             sleep 1000 & innocent=$!\n\
+             test $innocent = $pid\n\
+             for command in --stop '--restart --status-file=st' --upgrade --take-over; do\n\
+             if {program} $command --pid-file=pid; then echo \"$command: done\"; fi\n\
+             kill -0 $innocent || echo \"$command: the process of root is dead\"\n\
+             done\n\
+             echo tried\n",
+            program = env!("CARGO_BIN_EXE_start_server")
+        );
+        let output = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script])
+            .current_dir(s.path("."))
+            .output()
+            .expect("unshare(1)");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said, "tried\n", "{}", String::from_utf8_lossy(&output.stderr));
+        s.remove("pid");
+    });
+}
+
+/// The file by which `--upgrade` asks, as a link to one of root's.
+#[test]
+fn a_request_that_leads_elsewhere() {
+    if !geteuid().is_root() {
+        return;
+    }
+    ours_alone(|s| {
+        let program = s.path("../start_server");
+        assert!(Command::new("cp").arg(s.program()).arg(&program).status().unwrap().success());
+        set_the_stage(s, 0);
+        s.prelude(&(as_user(s) + "\"$DIR/../start_server\" \"$@\""));
+        s.start(&["--pid-file=pid", "--status-file=st", "--", "sleep", "1000"]);
+        s.prelude("");
+        s.wait("the status file", |s| fs::read_to_string(s.path("st")).is_ok_and(|status| status.starts_with("1:")));
+        for target in ["API_KEY", "none"] {
+            symlink(format!("../secrets/{target}"), s.path("pid.upgrade")).unwrap();
+            let output = command(s, &["--upgrade", "--pid-file=pid"]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            is_as_before(&s.path("../secrets/API_KEY"), &format!("{SECRET}\n"));
+            assert!(!s.path("../secrets/none").exists());
+            assert!(fs::symlink_metadata(s.path("pid.upgrade")).is_err());
+        }
+        s.signal("TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert_eq!(s.ls(), "");
+    });
+}
+
+fn says_nothing_raw(output: &Output) {
+    let raw = |bytes: &[u8]| bytes.iter().any(|byte| byte.is_ascii_control() && *byte != b'\n');
+    assert!(!raw(&output.stderr) && !raw(&output.stdout), "{:?}", String::from_utf8_lossy(&output.stderr));
+    assert!(!output.stderr.is_empty());
+}
+
+/// Of a pid file, of an answer, and of a name of a process.
+#[test]
+fn control_characters() {
+    if !geteuid().is_root() {
+        return;
+    }
+    ours_alone(|s| {
+        set_the_stage(s, 0);
+        fs::write(s.path("pid"), "\u{1b}]0;pwned\u{7}\n").unwrap();
+        says_nothing_raw(&command(s, &["--stop", "--pid-file=pid"]));
+        s.remove("pid");
+        let lock = "open my $f, '>', 'pid'; $f->autoflush; print $f \"$$\\n\"; flock $f, LOCK_EX";
+        let answer = "$SIG{USR2} = sub { open my $a, '>', 'pid.upgrade'; syswrite $a, \"refused \\e]0;pwned\\a\\n\" }";
+        for (perl, arg) in [
+            (format!("$0 = 'start_server'; {answer}; {lock}"), "--upgrade"),
+            (format!("$0 = \"x\\e[31mred\"; {lock}"), "--take-over"),
+        ] {
+            let mut child = run_as_user(s, &perl);
+            let output = command(s, &[arg, "--pid-file=pid"]);
+            assert_eq!(output.status.code(), Some(125), "{}", String::from_utf8_lossy(&output.stderr));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            s.remove("pid");
+            says_nothing_raw(&output);
+        }
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// A listener that the service manager keeps is of no use if its file is another socket by now: nobody could connect.
+#[test]
+fn a_kept_listener_whose_file_is_another_socket() {
+    ours_alone(|s| {
+        s.prelude(
+            "exec perl -MIO::Socket::UNIX -MPOSIX -e '\
+             $^F = 10; my $l = IO::Socket::UNIX->new(Local => \"sock\", Listen => 5) or die; \
+             POSIX::dup2(fileno $l, 3) or die; \
+             unlink \"sock\"; \
+             { my $other = IO::Socket::UNIX->new(Local => \"sock\", Listen => 5) or die; } \
+             $ENV{LISTEN_PID} = $$; $ENV{LISTEN_FDS} = 1; $ENV{LISTEN_FDNAMES} = \"start_server-sock\"; \
+             exec @ARGV' \"$0\" \"$@\"",
+        );
+        s.start(&[
+            "--from-systemd",
+            "--path=sock",
+            "--status-file=st",
+            "--interval=0",
+            "--",
+            "perl",
+            "$FIXTURES/three_ways.pl",
+        ]);
+        s.prelude("");
+        s.wait("the status file", |s| fs::read_to_string(s.path("st")).is_ok_and(|status| status.starts_with("1:")));
+        s.wait_http("sock", "version 1");
+        s.signal("TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert_eq!(s.ls(), "");
+    });
+}
