@@ -10,6 +10,7 @@ mod listen_fds;
 mod readiness;
 mod sd_notify;
 mod take_over;
+mod take_over_odd;
 mod upgrade;
 
 use crate::harness::Scenario;

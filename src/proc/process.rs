@@ -156,6 +156,13 @@ impl Process {
         Ok(strings(&self.read("environ")?).map(<[u8]>::to_vec).collect())
     }
 
+    /// A limit that it runs under, by its name in `limits`, as `Max file size`. None if there is none.
+    pub(crate) fn limit(self, name: &str) -> Option<u64> {
+        let limits = self.read("limits").ok()?;
+        let line = str::from_utf8(&limits).ok()?.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().next()?.parse().ok()
+    }
+
     pub(crate) fn blocks(self, signal: c_int) -> bool {
         self.signals("SigBlk").is_ok_and(|set| contains(set, signal))
     }

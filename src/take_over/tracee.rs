@@ -157,11 +157,19 @@ impl Tracee {
                 }
             }
             let registers = self.registers()?;
-            if registers::interrupted_call(&registers).is_some_and(is_idle_call) && self.is_at_a_call(&registers) {
-                self.stopped = Some((registers, self.mask()?));
+            let mask = self.mask()?;
+            // What a killed command has begun, and waits for a rehearsal, is not at rest.
+            let is_busy = mask & EVERYTHING == EVERYTHING;
+            let is_idle = registers::interrupted_call(&registers).is_some_and(is_idle_call);
+            if is_idle && !is_busy && self.is_at_a_call(&registers) {
+                self.stopped = Some((registers, mask));
                 return Ok(true);
             }
             self.resume(0)?;
+            std::thread::sleep(LOOK);
+            if Instant::now() >= end {
+                break;
+            }
         }
         Ok(false)
     }
@@ -187,10 +195,8 @@ impl Tracee {
 
     /// Whether it may write a file of `length` bytes. Otherwise XFSZ would end it.
     pub(super) fn check_file_size(&self, length: usize) -> Result<(), Error> {
-        let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-        // SAFETY: a null pointer changes nothing, and the kernel writes at most the structure.
-        let result = unsafe { libc::prlimit(self.pid, libc::RLIMIT_FSIZE, std::ptr::null(), &raw mut limit) };
-        let is_enough = result == 0 && limit.rlim_cur >= length as u64;
+        let limit = Process::Pid(self.pid).limit("Max file size");
+        let is_enough = limit.is_none_or(|limit| limit >= length as u64);
         is_enough.then_some(()).ok_or_else(|| {
             let sentence = format!("its limit of the size of files is less than the {length} bytes of the state");
             Error::Rule(sentence.into())
@@ -499,6 +505,14 @@ impl Tracee {
             }
             _ => 0,
         };
+        // Perl takes ALRM before TERM and INT, and forgets these. While it has stopped here, one may have come.
+        let process = Process::Pid(self.pid);
+        let is_pending = |set| process.signals(set).is_ok_and(|signals| signals & ASKING != 0);
+        if signal == libc::SIGALRM && (is_pending("SigPnd") || is_pending("ShdPnd")) {
+            self.note(signal);
+            self.is_disturbed = true;
+            return self.resume(0);
+        }
         self.note(signal);
         self.resume(signal)
     }
@@ -610,6 +624,12 @@ impl Drop for Tracee {
 fn set_close_on_exec(descriptor: u64, flag: c_int) -> Call {
     Call::new(libc::SYS_fcntl, [descriptor, word(libc::F_SETFD), word(flag)])
 }
+
+/// All signals that can be blocked.
+const EVERYTHING: u64 = !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
+
+/// What asks the original for something.
+const ASKING: u64 = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGTERM - 1);
 
 /// A pid that nobody has, until that of the child is known.
 const NOBODY: u64 = Pid::MAX as u64;
