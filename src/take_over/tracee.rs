@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
+use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -538,23 +539,31 @@ impl Tracee {
         self.wait_for_stop(0)?.ok_or(Errno::EIO)
     }
 
+    /// The stop is looked at, and not taken: if the tracer is killed before it sends the process on, a signal that has
+    /// stopped it acts all the same.
     fn wait_for_stop(&self, flags: c_int) -> Result<Option<Stop>, Errno> {
-        const STOPPED: c_int = 0x7f;
         const AT_SYSTEM_CALL: c_int = libc::SIGTRAP | 0x80;
-        let mut status = 0;
-        loop {
-            // SAFETY: the status is writable.
-            match Errno::result(unsafe { libc::waitpid(self.pid, &raw mut status, flags | libc::__WALL) }) {
-                Ok(0) => return Ok(None),
-                Ok(_) => break,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
+        let flags = flags | libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT | libc::__WALL;
+        let id = libc::id_t::try_from(self.pid).map_err(|_| Errno::ESRCH)?;
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: waitid(2) writes at most the structure; where nothing has happened, its si_pid stays the zero it was set
+        // to.
+        let (code, pid, status) = unsafe {
+            while let Err(errno) = Errno::result(libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags)) {
+                if errno != Errno::EINTR {
+                    return Err(errno);
+                }
             }
+            let info = info.assume_init();
+            (info.si_code, info.si_pid(), info.si_status())
+        };
+        if pid == 0 {
+            return Ok(None);
         }
-        if status & 0xff != STOPPED {
+        if !matches!(code, libc::CLD_TRAPPED | libc::CLD_STOPPED) {
             return Err(Errno::ESRCH);
         }
-        Ok(Some(match (status >> 16, status >> 8 & 0xff) {
+        Ok(Some(match (status >> 8, status & 0xff) {
             (libc::PTRACE_EVENT_STOP, libc::SIGTRAP) => Stop::Interrupted,
             (libc::PTRACE_EVENT_STOP, _) => Stop::Held,
             (libc::PTRACE_EVENT_EXEC, _) => Stop::Executed,
