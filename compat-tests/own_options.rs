@@ -14,6 +14,7 @@ mod sd_notify;
 mod shortage;
 mod succession;
 mod take_over;
+mod take_over_odd;
 mod upgrade;
 
 use crate::harness::Scenario;

@@ -286,12 +286,13 @@ fn own() -> [Arg; 15] {
              The superdaemon has to be able to write to FILE.upgrade beside the pid file.",
         ),
         flag("take-over").help("Let this program go on in the place of the Perl\noriginal of --pid-file, in the same process").long_help(
-            "Let this program go on in the place of the superdaemon of --pid-file, which may be the Perl original: the \
-             same process, with its listeners, workers, files and log; no connection is refused. The superdaemon is \
-             stopped by ptrace(2) while it waits, and made to execute this program with its own options. Linux on \
-             x86_64 and aarch64. If anything is in the way, nothing changes. The exit status is 125 then; or 124 if the \
-             superdaemon has been busy with the start of a worker for too long, and the number of the system's error if it \
-             isn't running or may not be traced.",
+            "Let this program run in place of the Perl original of --pid-file: the same process, with its listeners, \
+             workers, files and log; no connection is refused. The superdaemon is stopped by ptrace(2) while it waits, \
+             and made to execute this program with its own options, after a copy of it has shown that it can. Linux on \
+             x86_64 and aarch64. If anything is in the way, or it has been told to stop, it keeps running as it was. \
+             The exit status is 125 then; or 124 if it has been busy with the start of a worker for too long, and the \
+             number of the system's error if it isn't running or may not be traced. One that is no Perl original is \
+             for --upgrade.",
         ),
         flag("sd-notify").help("Tell systemd of the first worker, of restarts\nand of the end (Type=notify)").long_help(
             "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \

@@ -156,11 +156,11 @@ impl Process {
         Ok(strings(&self.read("environ")?).map(<[u8]>::to_vec).collect())
     }
 
-    /// How large a file of it may be, in bytes; None for any.
-    pub(crate) fn file_size_limit(self) -> Option<u64> {
+    /// A limit that it runs under, by its name in `limits`, as `Max file size`. None if there is none.
+    pub(crate) fn limit(self, name: &str) -> Option<u64> {
         let limits = self.read("limits").ok()?;
-        let limits = String::from_utf8_lossy(&limits);
-        limits.lines().find_map(|line| line.strip_prefix("Max file size")?.split_whitespace().next()?.parse().ok())
+        let line = str::from_utf8(&limits).ok()?.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_ascii_whitespace().next()?.parse().ok()
     }
 
     pub(crate) fn blocks(self, signal: c_int) -> bool {

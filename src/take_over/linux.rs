@@ -69,7 +69,7 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
 
     let end = Instant::now() + LIMIT;
     let mut tracee = Tracee::seize(pid).map_err(untraceable)?;
-    let mut seen = Vec::new();
+    let mut seen = None;
     while Instant::now() < end {
         // What stops this program, as Ctrl-Z does, would leave the other one stopped.
         let blocked = sys::block_all();
@@ -86,9 +86,9 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
         let mut look = match look {
             Ok(look) if predecessor.is_still(&look) && !tracee.is_disturbed() => look,
             // Twice, as it may have been about to change.
-            Err(error) if seen == children && !tracee.is_disturbed() => return Err(refusal(error)),
+            Err(error) if seen.as_ref() == Some(&children) && !tracee.is_disturbed() => return Err(refusal(error)),
             _ => {
-                seen = children;
+                seen = Some(children);
                 sleep(PAUSE);
                 continue;
             }

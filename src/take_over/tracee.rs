@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
+use std::mem::MaybeUninit;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -157,11 +158,19 @@ impl Tracee {
                 }
             }
             let registers = self.registers()?;
-            if registers::interrupted_call(&registers).is_some_and(is_idle_call) && self.is_at_a_call(&registers) {
-                self.stopped = Some((registers, self.mask()?));
+            let mask = self.mask()?;
+            // What a killed command has begun, and waits for a rehearsal, is not at rest.
+            let is_busy = mask & EVERYTHING == EVERYTHING;
+            let is_idle = registers::interrupted_call(&registers).is_some_and(is_idle_call);
+            if is_idle && !is_busy && self.is_at_a_call(&registers) {
+                self.stopped = Some((registers, mask));
                 return Ok(true);
             }
             self.resume(0)?;
+            std::thread::sleep(LOOK);
+            if Instant::now() >= end {
+                break;
+            }
         }
         Ok(false)
     }
@@ -187,11 +196,12 @@ impl Tracee {
 
     /// Whether it may write a file of `length` bytes. Otherwise XFSZ would end it.
     pub(super) fn check_file_size(&self, length: usize) -> Result<(), Error> {
-        if Process::Pid(self.pid).file_size_limit().is_none_or(|limit| limit >= length as u64) {
-            return Ok(());
-        }
-        let sentence = format!("its limit of the size of files is less than the {length} bytes of the state");
-        Err(Error::Rule(sentence.into()))
+        let limit = Process::Pid(self.pid).limit("Max file size");
+        let is_enough = limit.is_none_or(|limit| limit >= length as u64);
+        is_enough.then_some(()).ok_or_else(|| {
+            let sentence = format!("its limit of the size of files is less than the {length} bytes of the state");
+            Error::Rule(sentence.into())
+        })
     }
 
     /// Makes room in its memory for `length` bytes; where that is. What an earlier try has left goes.
@@ -496,6 +506,14 @@ impl Tracee {
             }
             _ => 0,
         };
+        // Perl takes ALRM before TERM and INT, and forgets these. While it has stopped here, one may have come.
+        let process = Process::Pid(self.pid);
+        let is_pending = |set| process.signals(set).is_ok_and(|signals| signals & ASKING != 0);
+        if signal == libc::SIGALRM && (is_pending("SigPnd") || is_pending("ShdPnd")) {
+            self.note(signal);
+            self.is_disturbed = true;
+            return self.resume(0);
+        }
         self.note(signal);
         self.resume(signal)
     }
@@ -521,23 +539,31 @@ impl Tracee {
         self.wait_for_stop(0)?.ok_or(Errno::EIO)
     }
 
+    /// The stop is looked at, and not taken: if the tracer is killed before it sends the process on, a signal that has
+    /// stopped it acts all the same.
     fn wait_for_stop(&self, flags: c_int) -> Result<Option<Stop>, Errno> {
-        const STOPPED: c_int = 0x7f;
         const AT_SYSTEM_CALL: c_int = libc::SIGTRAP | 0x80;
-        let mut status = 0;
-        loop {
-            // SAFETY: the status is writable.
-            match Errno::result(unsafe { libc::waitpid(self.pid, &raw mut status, flags | libc::__WALL) }) {
-                Ok(0) => return Ok(None),
-                Ok(_) => break,
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(errno),
+        let flags = flags | libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT | libc::__WALL;
+        let id = libc::id_t::try_from(self.pid).map_err(|_| Errno::ESRCH)?;
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: waitid(2) writes at most the structure; where nothing has happened, its si_pid stays the zero it was set
+        // to.
+        let (code, pid, status) = unsafe {
+            while let Err(errno) = Errno::result(libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags)) {
+                if errno != Errno::EINTR {
+                    return Err(errno);
+                }
             }
+            let info = info.assume_init();
+            (info.si_code, info.si_pid(), info.si_status())
+        };
+        if pid == 0 {
+            return Ok(None);
         }
-        if status & 0xff != STOPPED {
+        if !matches!(code, libc::CLD_TRAPPED | libc::CLD_STOPPED) {
             return Err(Errno::ESRCH);
         }
-        Ok(Some(match (status >> 16, status >> 8 & 0xff) {
+        Ok(Some(match (status >> 8, status & 0xff) {
             (libc::PTRACE_EVENT_STOP, libc::SIGTRAP) => Stop::Interrupted,
             (libc::PTRACE_EVENT_STOP, _) => Stop::Held,
             (libc::PTRACE_EVENT_EXEC, _) => Stop::Executed,
@@ -607,6 +633,12 @@ impl Drop for Tracee {
 fn set_close_on_exec(descriptor: u64, flag: c_int) -> Call {
     Call::new(libc::SYS_fcntl, [descriptor, word(libc::F_SETFD), word(flag)])
 }
+
+/// All signals that can be blocked.
+const EVERYTHING: u64 = !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
+
+/// What asks the original for something.
+const ASKING: u64 = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGTERM - 1);
 
 /// A pid that nobody has, until that of the child is known.
 const NOBODY: u64 = Pid::MAX as u64;

@@ -1,0 +1,229 @@
+//! `--take-over` of what it can't take over, or hardly: each either works, or is refused with a sentence that says what to
+//! do, and the original keeps running.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+use nix::unistd::geteuid;
+
+use super::stop;
+use super::upgrade::{program_of, status_line};
+use crate::harness::{Scenario, original_alone, send};
+
+const TAKE_OVER: [&str; 2] = ["--take-over", "--pid-file=pid"];
+const START: [&str; 6] =
+    ["--pid-file=pid", "--status-file=st", "--port=127.0.0.1:$PORT", "--interval=0", "--", "$PROBE"];
+
+fn start(s: &mut Scenario) {
+    s.start(&START);
+    s.wait_worker(1);
+    s.wait_file("st", "1:<W1>\n");
+    s.wait_rest();
+}
+
+fn take_over(s: &Scenario) -> (Option<i32>, String) {
+    said(&Command::new(s.other()).args(TAKE_OVER).current_dir(s.path(".")).output().unwrap())
+}
+
+fn said(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn is_ours(s: &Scenario) -> bool {
+    program_of(s) == fs::canonicalize(s.other()).unwrap()
+}
+
+fn limit(s: &Scenario, resource: &str) {
+    let set = Command::new("prlimit").args(["--pid", &s.superdaemon().to_string(), resource]).status();
+    assert!(set.expect("prlimit").success());
+}
+
+/// A refusal, of which all is true still: it answers HUP at once.
+fn refused(s: &mut Scenario, reason: &str) {
+    let (code, text) = take_over(s);
+    assert!(code == Some(125) && text.contains(reason), "{code:?} {text}");
+    assert!(!is_ours(s));
+    assert!(status_line(s, "SigBlk").ends_with("\t0000000000000000"));
+    send(s.superdaemon(), "HUP");
+    s.wait_worker(2);
+    s.wait_file("st", "2:<W2>\n");
+    stop(s);
+    assert_eq!(s.ls(), "");
+}
+
+#[test]
+fn a_limit_of_the_size_of_files() {
+    original_alone(|s| {
+        start(s);
+        limit(s, "--fsize=100:");
+        refused(s, "its limit of the size of files is less than the ");
+    });
+}
+
+/// Not a descriptor more than the copy, or this program, needs.
+#[test]
+fn a_limit_of_descriptors() {
+    for most in 6..12 {
+        original_alone(|s| {
+            start(s);
+            limit(s, &format!("--nofile={most}:"));
+            let (code, text) = take_over(s);
+            println!("{most}: {code:?} {text}");
+            assert!(matches!(code, Some(0 | 125)), "{most}: {code:?} {text}");
+            assert_eq!(is_ours(s), code == Some(0));
+            limit(s, "--nofile=100:");
+            send(s.superdaemon(), "HUP");
+            s.wait_worker(2);
+            s.wait_file("st", "2:<W2>\n");
+            stop(s);
+            assert_eq!(s.ls(), "");
+        });
+    }
+}
+
+#[test]
+fn a_stopped_process() {
+    original_alone(|s| {
+        start(s);
+        send(s.superdaemon(), "STOP");
+        s.wait("its stop", |s| status_line(s, "State").contains("T (stopped)"));
+        let pid = s.superdaemon();
+        let (code, text) = take_over(s);
+        let sentence = format!("process {pid} is stopped by a signal: kill -CONT {pid} lets it run\n");
+        assert!(code == Some(125) && text.ends_with(&sentence), "{code:?} {text}");
+        send(pid, "CONT");
+        s.wait_rest();
+        assert_eq!(take_over(s).0, Some(0));
+        stop(s);
+    });
+}
+
+/// Variables of others that begin with the same letters stay, and the script may have another name.
+#[test]
+fn names_of_others() {
+    original_alone(|s| {
+        s.env("START_SERVER_STATE_DIR", "/x");
+        std::os::unix::fs::symlink("/usr/bin/start_server", s.path("server-starter.pl")).unwrap();
+        s.prelude("shift 0; exec perl ./server-starter.pl \"$@\"");
+        s.start(&START);
+        s.prelude("");
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_rest();
+        let (code, text) = take_over(s);
+        assert_eq!(code, Some(0), "{text}");
+        send(s.superdaemon(), "HUP");
+        s.wait_worker(2);
+        assert!(s.report_of(2).contains("env START_SERVER_STATE_DIR=/x\n"), "{}", s.report_of(2));
+        stop(s);
+        s.remove("server-starter.pl");
+    });
+}
+
+/// A signal at the beginning of a refusal.
+#[test]
+fn a_signal_and_a_refusal() {
+    for signal in ["HUP", "TERM"] {
+        original_alone(|s| {
+            start(s);
+            fs::write(s.path("st"), "nonsense\n").unwrap();
+            let command = Command::new(s.other())
+                .args(TAKE_OVER)
+                .current_dir(s.path("."))
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            send(s.superdaemon(), signal);
+            let (code, text) = said(&command.wait_with_output().unwrap());
+            println!("{signal}: {code:?} {text}");
+            if signal == "HUP" {
+                s.wait_worker(2);
+                s.wait_file("st", "2:<W2>\n");
+                stop(s);
+            } else {
+                assert_eq!(s.wait_exit(), "exit 0");
+            }
+        });
+    }
+}
+
+/// An old worker that never got its stop signal gets it again.
+#[test]
+fn an_old_worker_that_was_not_told() {
+    original_alone(|s| {
+        s.start(&[&START[..], &["ign=TERM"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        send(s.superdaemon(), "HUP");
+        s.wait_worker(2);
+        s.wait_report(1, "got TERM");
+        s.wait_file("st", "1:<W1>\n2:<W2>\n");
+        s.wait_rest();
+        assert_eq!(take_over(s).0, Some(0));
+        s.wait_report(1, "got TERM");
+        s.signal_worker(1, "KILL");
+        s.signal_worker(2, "KILL");
+        s.wait_worker(3);
+        send(s.superdaemon(), "TERM");
+        s.wait_report(3, "got TERM");
+        s.signal_worker(3, "KILL");
+        assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
+
+/// What the command line of another user's process names is read with that user's rights, whoever asks.
+#[test]
+fn what_its_user_may_not_read() {
+    if !geteuid().is_root() {
+        return;
+    }
+    original_alone(|s| {
+        for path in [s.path(".."), s.path("."), s.path("../..")] {
+            let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o777));
+        }
+        s.mkdir("secret");
+        s.write("secret/API_KEY", "s3cr3t\n");
+        s.write("whole", "1:1\ns3cr3t\n");
+        for path in ["secret", "whole"] {
+            fs::set_permissions(s.path(path), fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let mut superdaemon = Command::new("/usr/bin/start_server")
+            .args(["--pid-file=pid", "--status-file=st", "--envdir=secret", "--interval=0", "--", "sleep", "1000"])
+            .current_dir(s.path("."))
+            .uid(65534)
+            .gid(65534)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        s.wait("the worker", |s| s.path("st").exists());
+        let pid = i32::try_from(superdaemon.id()).unwrap();
+        // Its user could put a link there, which root may follow.
+        fs::remove_file(s.path("st")).unwrap();
+        std::os::unix::fs::symlink("whole", s.path("st")).unwrap();
+        let (code, text) = take_over(s);
+        assert!(code == Some(125) && text.ends_with("it has no worker whose generation is known\n"), "{code:?} {text}");
+        fs::remove_file(s.path("st")).unwrap();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        fs::write(s.path("st"), format!("1:{}\n", children.trim())).unwrap();
+        let trace = s.path("trace");
+        let output = Command::new("strace")
+            .args(["-e", "trace=openat,pwrite64", "-s", "10000", "-o"])
+            .arg(&trace)
+            .arg(s.other())
+            .args(TAKE_OVER)
+            .current_dir(s.path("."))
+            .output()
+            .expect("strace");
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output).1);
+        let trace = fs::read_to_string(trace).unwrap();
+        assert!(trace.contains("start_server state") && !trace.contains("s3cr3t"), "{trace}");
+        send(pid, "TERM");
+        superdaemon.wait().unwrap();
+        for file in ["trace", "st", "whole", "secret/API_KEY"] {
+            let _ = fs::remove_file(s.path(file));
+        }
+        let _ = fs::remove_dir(s.path("secret"));
+    });
+}
