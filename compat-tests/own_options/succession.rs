@@ -376,7 +376,8 @@ fn record(name: &str, text: &str) {
         known(key_of(line));
     });
     // Each rehearsal has one of its own.
-    let text: String = text.lines().filter(|line| key_of(line) != "token").map(|line| format!("{line}\n")).collect();
+    let lines: Vec<&str> = text.lines().filter(|line| key_of(line) != "token").collect();
+    let text = lines.join("\n") + "\n";
     if std::env::var("STATES").is_ok_and(|what| what == "write") {
         fs::write(directory().join(format!("{VERSION}-{name}.txt")), text).unwrap();
     }

@@ -46,6 +46,8 @@ fn refused(s: &mut Scenario, reason: &str) {
     assert!(code == Some(125) && text.contains(reason), "{code:?} {text}");
     assert!(!is_ours(s));
     assert!(status_line(s, "SigBlk").ends_with("\t0000000000000000"));
+    // Workers write more than that.
+    limit(s, "--fsize=unlimited:");
     send(s.superdaemon(), "HUP");
     s.wait_worker(2);
     s.wait_file("st", "2:<W2>\n");
