@@ -100,7 +100,7 @@ global_asm!(
     ".popsection",
 );
 
-// Only X0 may differ behind a system call. X17 does, too, which nothing keeps over a call of a function.
+// Only x0 may differ behind a system call. x17 does, too, which nothing keeps over a call of a function.
 #[cfg(target_arch = "aarch64")]
 global_asm!(
     ".pushsection .rodata.start_server_routine, \"a\", @progbits",
