@@ -31,3 +31,58 @@ fn the_way_back_with_a_long_reason() {
     let said = what_comes_back_finds("echo ${#START_SERVER_NOT_UPGRADED}", &options);
     assert!(said.starts_with("1024\n"), "{said}");
 }
+
+/// The process needs more memory than its rehearsal: it does more with the state than read it. Nobody dies of that.
+#[test]
+fn a_limit_of_memory() {
+    ours_alone(|s| {
+        let paths: Vec<String> = (0..250).map(|number| format!("--path=s{number}{}", "x".repeat(60))).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        start(s, &[&FILES[..], &["--interval=0"], &paths, &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_rest();
+        let limit = |s: &crate::harness::Scenario, limit: &str| {
+            let mut prlimit = Command::new("prlimit");
+            prlimit.args([format!("--pid={}", s.superdaemon()), format!("--as={limit}:unlimited")]);
+            assert!(prlimit.status().unwrap().success());
+        };
+        let size = status_line(s, "VmSize").split_whitespace().nth(1).unwrap().parse::<usize>().unwrap();
+        let mut ends = Vec::new();
+        for more in (0..4096).step_by(256) {
+            limit(s, &((size + more) * 1024).to_string());
+            install_ours(s);
+            let output = s.run_unrecorded(&UPGRADE);
+            assert!(["exit 0", "exit 125"].contains(&output.end.as_str()), "{more}: {} {}", output.end, s.said());
+            ends.push(output.end);
+        }
+        assert!(ends.first().unwrap() == "exit 125" && ends.last().unwrap() == "exit 0", "{ends:?}");
+        limit(s, "unlimited");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// The script would be the superdaemon, which knows nothing of that.
+#[test]
+fn a_script_that_starts_the_program_as_its_child() {
+    ours_alone(|s| {
+        start(s, &[&FILES[..], &["--interval=0"], &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        for (end, expected) in [("\nexit $?", "exit 125"), ("", "exit 0")] {
+            let exec = if end.is_empty() { "exec " } else { "" };
+            install_text(s, &format!("#!/bin/sh\n{exec}{} \"$@\"{end}\n", binary()));
+            let output = s.run(&UPGRADE);
+            assert_eq!(output.end, expected, "{}", s.said());
+            if expected == "exit 125" {
+                let reason = ": it is started by another program, which has to execute it in its own place (exec)\n";
+                assert!(output.stderr.ends_with(reason), "{}", output.stderr);
+            }
+        }
+        s.signal("HUP");
+        s.wait_file("st", "2:<W2>\n");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
