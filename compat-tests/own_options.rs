@@ -2,6 +2,7 @@
 //! time is in `lives.rs`.
 
 mod approve;
+mod attack;
 mod command_line;
 mod failures;
 mod from_systemd;

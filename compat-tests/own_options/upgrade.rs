@@ -243,13 +243,19 @@ fn programs_that_cannot_go_on() {
     });
 }
 
-/// Runs our program with a state at descriptor 100, and what `argument` says behind it at 101; gives what it says.
-fn with_state(state: &str, seals: SealFlag, command: &mut Command) -> (Option<i32>, String, String) {
+/// Runs our program with a state at descriptor 100, where it answers at 101, and a program to go back to at 102. Its exit
+/// code, its answer, and what it says.
+pub fn with_state(
+    state: &str,
+    seals: SealFlag,
+    way_back: &str,
+    command: &mut Command,
+) -> (Option<i32>, String, String) {
     let memory = File::from(memfd_create(c"state", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap());
     (&memory).write_all(state.as_bytes()).unwrap();
     fcntl(&memory, FcntlArg::F_ADD_SEALS(seals)).unwrap();
     let (answer, to_us) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    let way_back: OwnedFd = File::open("/bin/echo").unwrap().into();
+    let way_back: OwnedFd = File::open(way_back).unwrap().into();
     let numbers = [memory.as_raw_fd(), to_us.as_raw_fd(), way_back.as_raw_fd()];
     // SAFETY: dup2(2) and fcntl(2) are async-signal-safe, and nothing of this process is at these numbers of the child.
     #[expect(unsafe_code)]
@@ -274,13 +280,14 @@ fn with_state(state: &str, seals: SealFlag, command: &mut Command) -> (Option<i3
     )
 }
 
-const STATE: &str = "start_server state 1.0\ngeneration 3\nlast-restart 5\ntoken sesame\n";
+pub const STATE: &str = "start_server state 1.0\ngeneration 3\nlast-restart 5\ntoken sesame\n";
 
 #[test]
 fn a_rehearsal_reads_the_state() {
     let rehearse = |state: &str, seals, args: &[&str]| {
         let mut command = Command::new(binary());
-        let (code, answered, said) = with_state(state, seals, command.arg("--rehearse-state=100,101").args(args));
+        let (code, answered, said) =
+            with_state(state, seals, "/bin/echo", command.arg("--rehearse-state=100,101").args(args));
         assert_eq!(said, "");
         (code, answered)
     };
@@ -318,7 +325,7 @@ fn a_rehearsal_reads_the_state() {
 fn the_way_back() {
     let mut command = Command::new(binary());
     let command = command.args(["--port=0", "--", "worker"]).env("START_SERVER_STATE", "100,102");
-    let (code, _, said) = with_state(&STATE.replace("1.0", "2.0"), SealFlag::all(), command);
+    let (code, _, said) = with_state(&STATE.replace("1.0", "2.0"), SealFlag::all(), "/bin/echo", command);
     let expected = "--port=0 -- worker\nthe state is of version 2.0, this program has 1.1\n";
     assert_eq!((code, said.as_str()), (Some(0), expected));
 }

@@ -17,12 +17,15 @@ use crate::error::Error;
 use crate::proc::Process;
 use crate::stderr::say;
 use crate::succession::{Descriptors, Lines, REFUSAL, VARIABLE};
-use crate::sys::{self, OneThread, c_string};
+use crate::sys::{self, CloseOnExec, OneThread, c_string};
 use crate::system::State;
 use crate::system::successor::{ProgramPart, environment, own_arguments};
 
 /// How long to wait before what the system could not give is asked for again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// What of a reason is handed back, in bytes. The kernel executes nothing with a variable of more than 128 KiB.
+const LONGEST_REASON: usize = 1024;
 
 /// What the program before this one has left.
 pub(crate) struct Arrival {
@@ -101,9 +104,11 @@ impl Arrival {
         say(reason);
         let Ok(arguments) = own_arguments() else { return };
         let path = c_string(Process::Own.descriptor(way_back).path().as_os_str().as_bytes());
+        // Who has come back doesn't know its number. A program, unlike a script, needs no name when it runs.
+        sys::set_close_on_exec(way_back, CloseOnExec::Yes);
         // It has no way back itself: that would be this way without an end.
         let variable = format!("{VARIABLE}={}", self.state);
-        let refusal = [REFUSAL.as_bytes(), b"=", reason].concat();
+        let refusal = [REFUSAL.as_bytes(), b"=", &reason[..reason.len().min(LONGEST_REASON)]].concat();
         let environment = environment(self.one_thread).chain([variable.as_bytes(), &refusal].map(c_string));
         let errno = sys::exec_file(&path, &arguments.into_iter().collect(), &environment.collect());
         say(Error::system(&[b"the program of before can't be executed:"], errno).message());

@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
+use std::hint::black_box;
 use std::io::{ErrorKind, PipeReader, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +20,7 @@ use crate::files::file_id::FileId;
 use crate::proc::Process;
 use crate::proc::descendants::with_descendants;
 use crate::stderr::{say, visible, visible_lines};
-use crate::succession::{Part, REHEARSAL};
+use crate::succession::{Lines, Part, REHEARSAL};
 use crate::sys::{self, CStringArray, CloseOnExec, Fork, OneThread, Pid, WaitStatus, c_string};
 use crate::system::State;
 use crate::system::arrival::read_sealed;
@@ -27,6 +28,9 @@ use crate::wait_status::in_short;
 
 /// The line that only the state of a rehearsal has.
 const TOKEN: &str = "token";
+
+/// The line with the pid of the superdaemon that has begun it.
+const PARENT: &str = "parent";
 
 /// How long a rehearsal may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -166,7 +170,9 @@ impl Rehearsal {
     /// Forks the copy, to which the state is open, and none of the listeners.
     pub(super) fn begin(program: &Program, state: &State, one_thread: OneThread) -> Result<Self, Error> {
         let token = token().map_err(|error| Error::system(&[b"no token:"], error))?;
-        let text = text_of(state, token.as_bytes());
+        let mut lines = lines_of(state, token.as_bytes());
+        lines.add(PARENT, &(unistd::getpid().as_raw(),));
+        let text = lines.to_text();
         let listeners = state.listeners.descriptors();
         let state = sys::sealed_file(c"start_server state", text.as_bytes());
         let state = state.map_err(|error| Error::system(&[b"memfd_create(2) failed:"], error))?;
@@ -276,24 +282,56 @@ fn kill_family(rehearsal: Pid) {
 }
 
 /// What a program rehearses with, and answers with the token.
+#[allow(dead_code, reason = "for --take-over alone, which executes no script")]
 pub(crate) fn text_of(state: &State, token: &[u8]) -> String {
+    lines_of(state, token).to_text()
+}
+
+fn lines_of(state: &State, token: &[u8]) -> Lines {
     let mut lines = state.to_lines();
     lines.add(TOKEN, &(token.to_vec(),));
-    lines.to_text()
+    lines
 }
 
 /// In the program that rehearses: answers with the token of the state, if it can be read and there is nothing else
 /// (`check`) to be said against it. The exit code.
 pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce() -> Result<(), Error>) -> u8 {
-    let token = read_sealed(state).and_then(|lines| {
+    let length = Process::Own.descriptor(state).metadata().map_or(0, |metadata| metadata.len());
+    let token = spare_memory(length).and_then(|_spare| {
+        let lines = read_sealed(state)?;
         check()?;
         State::read(&lines)?;
+        check_parent(&lines)?;
         lines.require::<(Vec<u8>,)>(TOKEN).map(|(token,)| token)
     });
     let said = token.as_ref().map_or_else(Error::message, Clone::clone);
     let file = OpenOptions::new().write(true).open(Process::Own.descriptor(answer).path());
     let is_said = file.and_then(|mut file| file.write_all(&said)).is_ok();
     u8::from(token.is_err() || !is_said)
+}
+
+/// A script that starts this program, instead of executing it in its place, would be the superdaemon itself then: the pid and
+/// the workers are those of its process.
+fn check_parent(lines: &Lines) -> Result<(), Error> {
+    match lines.get::<(Pid,)>(PARENT)? {
+        Some((parent,)) if parent != unistd::getppid().as_raw() => {
+            Err(Error::rule(&[b"it is started by another program, which has to execute it in its own place (exec)"]))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// More memory than this program needs to hand over a state, or behind a rehearsal, where it makes of a state of `length`
+/// bytes what is in use from then on. A lack that is met then would be its end.
+pub(super) fn spare_memory(length: u64) -> Result<Vec<u8>, Error> {
+    const FOR_ANY: u64 = 1 << 20;
+    /// For each byte of the state.
+    const FACTOR: u64 = 16;
+    let mut spare = Vec::new();
+    let is_had = spare.try_reserve_exact(usize::try_from(FOR_ANY + FACTOR * length).unwrap_or(usize::MAX));
+    is_had.map_err(|_| Error::rule(&[b"not enough memory"]))?;
+    // Otherwise the compiler leaves out what is never used.
+    Ok(black_box(spare))
 }
 
 /// Something that no program says by chance.

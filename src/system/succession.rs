@@ -1,7 +1,7 @@
 //! How this program is replaced by another one in the same process.
 
 use crate::sys::{self, Pid};
-use crate::system::rehearsal::Stage;
+use crate::system::rehearsal::{Stage, spare_memory};
 use crate::system::successor::Successor;
 use crate::system::{State, System};
 use crate::world::LifePart;
@@ -68,6 +68,9 @@ impl System<'_> {
 
     /// Why there is none.
     fn rehearse(&mut self, life: &LifePart) -> Option<Vec<u8>> {
+        if let Err(error) = spare_memory(0) {
+            return Some(error.message());
+        }
         let state = self.state(life.clone())?;
         let successor = self.successor.as_mut()?;
         let refused = successor.rehearse(&state, self.launch).err();

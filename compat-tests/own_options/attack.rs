@@ -1,0 +1,88 @@
+//! What was found by trying to break `--upgrade`: what the way back leaves behind, and where it ended before.
+
+use std::process::Command;
+
+use nix::fcntl::SealFlag;
+
+use super::stop;
+use super::upgrade::{
+    FILES, STATE, UPGRADE, WORKER, binary, install_ours, install_text, start, status_line, with_state,
+};
+use crate::harness::ours_alone;
+
+/// Our program can't read its command line, and goes back to a shell, which can: it says what it finds.
+fn what_comes_back_finds(script: &str, more: &[String]) -> String {
+    let mut command = Command::new(binary());
+    let command = command.args(["-c", script]).args(more).env("START_SERVER_STATE", "100,102");
+    with_state(STATE, SealFlag::all(), "/bin/sh", command).2
+}
+
+/// Each way back would leave one more descriptor to the superdaemon and its workers.
+#[test]
+fn the_way_back_leaves_no_descriptor() {
+    let said = what_comes_back_finds("cd /proc/self/fd && for fd in 100 102; do [ ! -e $fd ] || echo $fd; done", &[]);
+    assert_eq!(said, "100\nUnknown option: c\n");
+}
+
+/// The kernel executes nothing with a variable of more than 128 KiB.
+#[test]
+fn the_way_back_with_a_long_reason() {
+    let options: Vec<String> = (0..40).map(|_| format!("--{}", "x".repeat(5000))).collect();
+    let said = what_comes_back_finds("echo ${#START_SERVER_NOT_UPGRADED}", &options);
+    assert!(said.starts_with("1024\n"), "{said}");
+}
+
+/// The process needs more memory than its rehearsal: it does more with the state than read it. Nobody dies of that.
+#[test]
+fn a_limit_of_memory() {
+    ours_alone(|s| {
+        let paths: Vec<String> = (0..250).map(|number| format!("--path=s{number}{}", "x".repeat(60))).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        start(s, &[&FILES[..], &["--interval=0"], &paths, &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_rest();
+        let limit = |s: &crate::harness::Scenario, limit: &str| {
+            let mut prlimit = Command::new("prlimit");
+            prlimit.args([format!("--pid={}", s.superdaemon()), format!("--as={limit}:unlimited")]);
+            assert!(prlimit.status().unwrap().success());
+        };
+        let size = status_line(s, "VmSize").split_whitespace().nth(1).unwrap().parse::<usize>().unwrap();
+        let mut ends = Vec::new();
+        for more in (0..4096).step_by(256) {
+            limit(s, &((size + more) * 1024).to_string());
+            install_ours(s);
+            let output = s.run_unrecorded(&UPGRADE);
+            assert!(["exit 0", "exit 125"].contains(&output.end.as_str()), "{more}: {} {}", output.end, s.said());
+            ends.push(output.end);
+        }
+        assert!(ends.first().unwrap() == "exit 125" && ends.last().unwrap() == "exit 0", "{ends:?}");
+        limit(s, "unlimited");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
+
+/// The script would be the superdaemon, which knows nothing of that.
+#[test]
+fn a_script_that_starts_the_program_as_its_child() {
+    ours_alone(|s| {
+        start(s, &[&FILES[..], &["--interval=0"], &WORKER].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        for (end, expected) in [("\nexit $?", "exit 125"), ("", "exit 0")] {
+            let exec = if end.is_empty() { "exec " } else { "" };
+            install_text(s, &format!("#!/bin/sh\n{exec}{} \"$@\"{end}\n", binary()));
+            let output = s.run(&UPGRADE);
+            assert_eq!(output.end, expected, "{}", s.said());
+            if expected == "exit 125" {
+                let reason = ": it is started by another program, which has to execute it in its own place (exec)\n";
+                assert!(output.stderr.ends_with(reason), "{}", output.stderr);
+            }
+        }
+        s.signal("HUP");
+        s.wait_file("st", "2:<W2>\n");
+        stop(s);
+        assert_eq!(s.ls(), "");
+    });
+}
