@@ -3,6 +3,7 @@
 //! meanwhile, so there a seccomp filter lets the call fail each time.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -331,12 +332,22 @@ fn check_files(s: &mut Scenario, set: &Set) -> Result<(), String> {
     Ok(())
 }
 
+/// Those that a worker would inherit.
 fn descriptors(s: &Scenario) -> Vec<String> {
-    let entries = fs::read_dir(format!("/proc/{}/fd", s.superdaemon())).into_iter().flatten().flatten();
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+    let process = PathBuf::from(format!("/proc/{}", s.superdaemon()));
+    let is_inherited = |number: &OsStr| {
+        let info = fs::read_to_string(process.join("fdinfo").join(number)).unwrap_or_default();
+        let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+        flags.is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
+    };
+    let entries = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let entries = entries.filter(|entry| is_inherited(&entry.file_name()));
     entries.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect()
 }
 
-/// What a killed command may leave in the superdaemon: nothing.
+/// What a killed command may leave in the superdaemon: nothing that a worker gets, and no signal blocked. A file in memory that
+/// is closed on exec stays until the next command has its program executed.
 fn check_traces(s: &Scenario, before: &[String]) -> Result<(), String> {
     let memory = |all: &[String]| all.iter().filter(|to| to.contains("memfd:")).count();
     if memory(&descriptors(s)) > memory(before) {

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 
 use crate::error::Error;
 use crate::proc::{Pid, Process};
+use crate::stderr::say;
 use crate::sys;
 use crate::take_over::registers::{self, Registers};
 use crate::take_over::routine::{self, Call, ENTRY};
@@ -550,8 +551,14 @@ impl Tracee {
         // to.
         let (code, pid, status) = unsafe {
             while let Err(errno) = Errno::result(libc::waitid(libc::P_PID, id, info.as_mut_ptr(), flags)) {
-                if errno != Errno::EINTR {
-                    return Err(errno);
+                match errno {
+                    Errno::EINTR => {}
+                    Errno::ECHILD => return Err(Errno::ESRCH),
+                    // Where it has stopped can't be known any more. As if this command were killed, the kernel sends it on.
+                    errno => {
+                        say(Error::system(&[b"not taken over: waitid(2) failed:"], errno).message());
+                        sys::exit_now(125)
+                    }
                 }
             }
             let info = info.assume_init();
