@@ -4,6 +4,7 @@
 mod approve;
 mod command_line;
 mod failures;
+mod families;
 mod from_systemd;
 mod limits;
 mod listen_fds;
