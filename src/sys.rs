@@ -120,6 +120,24 @@ pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<(), Errno> {
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
+/// kill(2) of a process that is no child of ours, and so may end at any moment and leave its number to another. `is_it`
+/// looks a second time whether it is the one that is meant, when whoever gets the signal is settled.
+///
+/// # Errors
+/// `ESRCH` if it is gone or another one.
+pub(crate) fn kill_if(pid: Pid, signal: c_int, is_it: impl FnOnce() -> bool) -> Result<(), Errno> {
+    let handle = match os::process_handle(pid) {
+        Ok(handle) => Some(handle),
+        Err(Errno::ESRCH) => return Err(Errno::ESRCH),
+        // The kernel has none, there is no room for a descriptor, or something forbids it: the look is as late as can be.
+        Err(_) => None,
+    };
+    if !is_it() {
+        return Err(Errno::ESRCH);
+    }
+    handle.map_or_else(|| kill(pid, signal), |handle| os::kill_by_handle(&handle, signal))
+}
+
 /// A child that has ended and not been reaped. nix's waitid(2) fails for one that a real-time signal has ended.
 pub(crate) fn dead_child() -> Result<Option<Pid>, Errno> {
     find_child(libc::P_ALL, 0, libc::WEXITED)
