@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libc::{c_int, ino_t};
+use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Options;
 use crate::proc::descendants::{children_of, with_descendants};
-use crate::proc::{self, Descriptor, Process};
+use crate::proc::{self, Descriptor, Kinship, Process};
 use crate::stop_signal::StopSignal;
 use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid, WaitStatus};
@@ -89,6 +90,11 @@ impl Kin {
         self.0.as_mut()?.take_ended(wanted)
     }
 
+    /// Whether there is one to take, for which no further death is to be waited for.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.as_ref().is_some_and(|families| families.more_ended > 0)
+    }
+
     /// Who they are.
     pub(super) fn part(&self) -> KinPart {
         self.0.as_ref().map(Families::part).unwrap_or_default()
@@ -159,14 +165,15 @@ struct Families {
     /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
     /// spared.
     foreign: BTreeSet<Pid>,
-    /// Children of ours of which there is no evidence that they are of a family.
+    /// Children of ours of which there is no evidence that they are of a family, or that were dead when they were found.
     strangers: BTreeSet<Pid>,
     /// Workers whose first process has not been reaped, and whether it was asked to stop.
     workers: BTreeMap<Pid, bool>,
     generations: BTreeMap<Vec<u8>, Pid>,
     /// Of which worker's family a child is that has lost its parent.
     orphans: BTreeMap<Pid, Pid>,
-    /// Processes that descended from a worker when that was told to stop, and when they were started.
+    /// Processes that descended from a worker when that was told to stop, and those that have led a process group or session of its
+    /// family: of which worker's, and when they were started.
     seen: BTreeMap<Pid, (Pid, Duration)>,
     /// Workers that were asked to stop, and whose family lives on after the first process: their deaths have not been
     /// told.
@@ -175,6 +182,8 @@ struct Families {
     killed: BTreeSet<Pid>,
     /// Whether a child has been reaped since the last look at those.
     has_changed: bool,
+    /// How many the last look at those has found whose family has ended, beside the one that was taken.
+    more_ended: usize,
 }
 
 /// What the death of a child means.
@@ -187,7 +196,10 @@ enum Death {
 
 /// What can be said of a child of ours that has not been looked at before.
 enum Evidence {
-    Of(Pid),
+    Of {
+        worker: Pid,
+        kinship: Kinship,
+    },
     None,
     /// It shows no environment, as in the middle of execve(2). Another look may tell.
     NotYet,
@@ -231,6 +243,7 @@ impl Families {
             held: BTreeMap::new(),
             killed: BTreeSet::new(),
             has_changed: false,
+            more_ended: 0,
         }
     }
 
@@ -290,12 +303,11 @@ impl Families {
     fn bury(&mut self, pid: Pid, status: WaitStatus) -> (Death, Vec<Member>) {
         self.has_changed = true;
         let Some(is_stopped) = self.workers.remove(&pid) else {
-            if self.orphans.contains_key(&pid) {
-                // ORDER: as long as it is known. What it has left in its process group is its family's for that.
-                self.look();
-                self.orphans.remove(&pid);
+            self.orphans.remove(&pid);
+            // As long as there is the group that it has led, that is evidence for others.
+            if self.seen.contains_key(&pid) && sys::kill(-pid, 0) == Err(Errno::ESRCH) {
+                self.seen.remove(&pid);
             }
-            self.seen.remove(&pid);
             self.strangers.remove(&pid);
             return (if self.foreign.remove(&pid) { Death::Told } else { Death::Untold }, Vec::new());
         };
@@ -311,6 +323,7 @@ impl Families {
     }
 
     fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
+        self.more_ended = 0;
         if wanted.is_none() {
             if !std::mem::take(&mut self.has_changed) {
                 return None;
@@ -324,9 +337,10 @@ impl Families {
             }
         }
         let candidates: Vec<Pid> = self.held.keys().copied().filter(|&pid| wanted.is_none_or(|it| it == pid)).collect();
-        let ended = candidates.into_iter().find(|&pid| !self.outlives(pid))?;
-        // There may be others.
-        self.has_changed = true;
+        let mut all_ended = candidates.into_iter().filter(|&pid| !self.outlives(pid)).collect::<Vec<_>>().into_iter();
+        let ended = all_ended.next()?;
+        self.more_ended = all_ended.len();
+        self.has_changed |= self.more_ended > 0;
         self.forget(ended);
         Some((ended, self.held.remove(&ended)?))
     }
@@ -382,9 +396,17 @@ impl Families {
             let mut is_quiet = true;
             for pid in children_of(self.own_pid).into_iter().filter(|&pid| !self.knows(pid)).collect::<Vec<_>>() {
                 match self.evidence_of(pid) {
-                    Evidence::Of(worker) => {
-                        self.orphans.insert(pid, worker);
-                        grown.insert(worker);
+                    Evidence::Of { worker, kinship } => {
+                        if kinship.group == pid || kinship.session == pid {
+                            self.seen.insert(pid, (worker, kinship.started));
+                        }
+                        // Nobody descends from a dead one, and nobody waits for it.
+                        if kinship.is_zombie {
+                            self.strangers.insert(pid);
+                        } else {
+                            self.orphans.insert(pid, worker);
+                            grown.insert(worker);
+                        }
                     }
                     Evidence::None => {
                         self.strangers.insert(pid);
@@ -416,7 +438,7 @@ impl Families {
         let by_group =
             || [kinship.group, kinship.session].into_iter().filter(|&id| id != pid).find_map(|id| self.led_by(id));
         if let Some(worker) = seen.or_else(by_group) {
-            return Evidence::Of(worker);
+            return Evidence::Of { worker, kinship };
         }
         let environment = process.environment().unwrap_or_default();
         if environment.is_empty() {
@@ -426,9 +448,8 @@ impl Families {
             return Evidence::None;
         }
         let mut generations = environment.iter().filter_map(|entry| entry.strip_prefix(GENERATION));
-        generations
-            .find_map(|generation| self.generations.get(generation))
-            .map_or(Evidence::None, |&it| Evidence::Of(it))
+        let worker = generations.find_map(|generation| self.generations.get(generation));
+        worker.map_or(Evidence::None, |&worker| Evidence::Of { worker, kinship })
     }
 
     /// Whose family the leader of a process group or session is or was of. The number of a dead one is nobody else's as long as
