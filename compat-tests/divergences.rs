@@ -16,7 +16,7 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, failure, ours_alone, record};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 39] = [
+const TABLE: [&str; 40] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -46,6 +46,7 @@ const TABLE: [&str; 39] = [
     "term-first",
     "whole-interval",
     "no-such-group",
+    "stopped-worker",
     "shut-listener",
     "alive-after-delay",
     "daemonize-ready",
@@ -894,6 +895,32 @@ fn no_such_group() {
         },
         &contains("got TERM").and(contains("got USR1").not()),
         &contains("got USR1"),
+    );
+}
+
+/// LIFE-018: nobody else continues it, so the original waits for ever.
+#[test]
+fn stopped_worker() {
+    let state = |pid: i32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    };
+    differ(
+        |s| {
+            s.serve(&[], &[]);
+            let worker = s.worker_pid(1);
+            s.signal_worker(1, "STOP");
+            s.wait("the worker to be stopped", |_| state(worker) == Some('T'));
+            s.signal("TERM");
+            s.wait_line("received TERM, sending TERM to all workers");
+            s.wait("the end, or rest", |s| s.end_of_superdaemon().is_some() || state(s.superdaemon()) == Some('S'));
+            let is_stopped = state(worker) == Some('T');
+            s.signal_worker(1, "CONT");
+            assert_eq!(s.wait_exit(), "exit 0");
+            format!("still stopped: {is_stopped}")
+        },
+        &eq("still stopped: true"),
+        &eq("still stopped: false"),
     );
 }
 

@@ -5,6 +5,7 @@ mod approve;
 mod attack;
 mod command_line;
 mod failures;
+mod families;
 mod from_systemd;
 mod limits;
 mod listen_fds;

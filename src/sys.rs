@@ -120,22 +120,49 @@ pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<(), Errno> {
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
+/// kill(2) of a process that is no child of ours, and so may end at any moment and leave its number to another. `is_it`
+/// looks a second time whether it is the one that is meant, when whoever gets the signal is settled.
+///
+/// # Errors
+/// `ESRCH` if it is gone or another one.
+pub(crate) fn kill_if(pid: Pid, signal: c_int, is_it: impl FnOnce() -> bool) -> Result<(), Errno> {
+    let handle = match os::process_handle(pid) {
+        Ok(handle) => Some(handle),
+        Err(Errno::ESRCH) => return Err(Errno::ESRCH),
+        // The kernel has none, there is no room for a descriptor, or something forbids it: the look is as late as can be.
+        Err(_) => None,
+    };
+    if !is_it() {
+        return Err(Errno::ESRCH);
+    }
+    handle.map_or_else(|| kill(pid, signal), |handle| os::kill_by_handle(&handle, signal))
+}
+
 /// A child that has ended and not been reaped. nix's waitid(2) fails for one that a real-time signal has ended.
 pub(crate) fn dead_child() -> Result<Option<Pid>, Errno> {
-    find_dead(libc::P_ALL, 0)
+    find_child(libc::P_ALL, 0, libc::WEXITED)
 }
 
 /// Whether the child `pid` has ended and not been reaped.
 pub(crate) fn is_dead(pid: Pid) -> Result<bool, Errno> {
-    // An id_t is wider than a pid_t on some systems.
-    let id = libc::id_t::try_from(pid).map_err(|_| Errno::EINVAL)?;
-    find_dead(libc::P_PID, id).map(|found| found.is_some())
+    is_in_state(pid, libc::WEXITED)
 }
 
-fn find_dead(kind: libc::idtype_t, id: libc::id_t) -> Result<Option<Pid>, Errno> {
+/// Whether a signal has stopped the child `pid`.
+pub(crate) fn is_stopped(pid: Pid) -> bool {
+    is_in_state(pid, libc::WSTOPPED) == Ok(true)
+}
+
+fn is_in_state(pid: Pid, state: c_int) -> Result<bool, Errno> {
+    // An id_t is wider than a pid_t on some systems.
+    let id = libc::id_t::try_from(pid).map_err(|_| Errno::EINVAL)?;
+    find_child(libc::P_PID, id, state).map(|found| found.is_some())
+}
+
+fn find_child(kind: libc::idtype_t, id: libc::id_t, state: c_int) -> Result<Option<Pid>, Errno> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-    // SAFETY: waitid(2) writes at most the structure; where no child is dead, its si_pid stays the zero it was set to.
+    let flags = state | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: waitid(2) writes at most the structure; where there is no such child, its si_pid stays the zero it was set to.
     let (result, pid) = unsafe {
         let result = libc::waitid(kind, id, info.as_mut_ptr(), flags);
         (result, info.assume_init().si_pid())

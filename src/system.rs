@@ -124,16 +124,17 @@ impl<'a> System<'a> {
         is_told
     }
 
+    /// A death that is to be told. Behind those that are not comes a look at what is left of families, once for all of them;
+    /// no more of them are buried at once than this, so that what has a time gets its turn while children die all the time.
     fn reap_any(&mut self) -> Option<(Pid, WaitStatus)> {
-        loop {
-            if let Some(ended) = self.kin.take_ended(None) {
-                return Some(ended);
-            }
-            let (pid, status) = find_dead_child(|| self.reap_child()).ok().flatten()?;
+        const MOST_UNTOLD: usize = 1000;
+        for _ in 0..MOST_UNTOLD {
+            let Some((pid, status)) = find_dead_child(|| self.reap_child()).ok().flatten() else { break };
             if self.bury(pid, status, false) {
                 return Some((pid, status));
             }
         }
+        self.kin.take_ended(None)
     }
 
     /// Reaps a child, but none of a rehearsal: what that has started ends before it is reaped.

@@ -155,7 +155,9 @@ impl ForeignPidFile {
         }
         // Whoever has the pid now, without the lock it is no superdaemon with this pid file (`stale-pid`).
         let pid = self.pid().filter(|&pid| self.is_locked_by(pid)).ok_or(Errno::ESRCH);
-        pid.and_then(|pid| sys::kill(pid, signal as i32)).map_err(|errno| Error::system(&[sentence], errno))
+        // It may end right now, and so leave its number to another.
+        let kill = |pid| sys::kill_if(pid, signal as i32, || self.is_locked_by(pid));
+        pid.and_then(kill).map_err(|errno| Error::system(&[sentence], errno))
     }
 
     /// Whether the superdaemon that was there when the file was opened is alive: whether the lock is held, by it where

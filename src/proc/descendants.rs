@@ -1,4 +1,5 @@
-//! Who descends from whom.
+//! Who descends from whom. Where the kernel lists children (`CONFIG_PROC_CHILDREN`), they are asked for from above, which
+//! takes as long as a family is large; elsewhere all processes of the machine are read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -18,39 +19,86 @@ pub(crate) fn descends_from(process: Pid, ancestor: Pid) -> bool {
 
 /// `processes` and their descendants, as far as they are found while processes come and go.
 pub(crate) fn with_descendants(processes: &[Pid]) -> Vec<Pid> {
-    if processes.is_empty() {
-        return Vec::new();
-    }
-    let mut children: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
-    for (child, parent) in processes_and_parents() {
-        children.entry(parent).or_default().push(child);
-    }
+    let mut tree = Tree::default();
     let mut family = processes.to_vec();
     let mut known = BTreeSet::new();
     known.extend(&family);
     let mut next = 0;
-    while let Some(parent) = family.get(next) {
+    while let Some(&parent) = family.get(next) {
         next += 1;
         // What was not read at the same time may, with pids that are used anew, go round in circles.
-        let new = children.get(parent).into_iter().flatten().filter(|&&child| known.insert(child));
-        let new: Vec<Pid> = new.copied().collect();
-        family.extend(new);
+        family.extend(tree.children_of(parent).into_iter().filter(|&child| known.insert(child)));
     }
     family
 }
 
-/// The children of a process, as far as they are found.
+/// The children of a process, dead ones among them, as far as they are found.
 pub(crate) fn children_of(process: Pid) -> Vec<Pid> {
-    processes_and_parents().into_iter().filter(|&(_, parent)| parent == process).map(|(child, _)| child).collect()
+    Tree::default().children_of(process)
 }
 
-/// All processes that are seen.
-pub(crate) fn all() -> Vec<Pid> {
-    processes_and_parents().into_iter().map(|(pid, _)| pid).collect()
+/// What has been read of all processes, where that is necessary.
+#[derive(Default)]
+struct Tree(Option<BTreeMap<Pid, Vec<Pid>>>);
+
+impl Tree {
+    fn children_of(&mut self, process: Pid) -> Vec<Pid> {
+        if self.0.is_none() {
+            // Each thread has those that it has forked.
+            let lists: Vec<_> = Process::threads_of(process).map(Process::children).collect();
+            // A thread may be gone by the time it is asked. That the kernel has no lists shows in our own.
+            if lists.iter().all(Option::is_some) || Process::OwnThread.children().is_some() {
+                return lists.into_iter().flatten().flatten().collect();
+            }
+        }
+        self.0.get_or_insert_with(families_of_all).get(&process).cloned().unwrap_or_default()
+    }
 }
 
-/// All processes that are seen, each with its parent.
-fn processes_and_parents() -> Vec<(Pid, Pid)> {
-    let pids = numbers_in(Path::new("/proc")).into_iter().flatten();
-    pids.filter_map(|pid| Some((pid, Process::Pid(pid).parent()?))).collect()
+/// The children of all processes that are seen.
+fn families_of_all() -> BTreeMap<Pid, Vec<Pid>> {
+    let mut children: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
+    for pid in numbers_in(Path::new("/proc")).into_iter().flatten() {
+        if let Some(parent) = Process::Pid(pid).parent() {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    children
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::{Command, Stdio};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn children_are_those_of_all_threads() {
+        let own = Pid::try_from(std::process::id()).unwrap();
+        let start = || Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        // The thread that forks has to be there as long as the child is looked for.
+        thread::scope(|scope| {
+            let (sender, end) = std::sync::mpsc::channel::<()>();
+            let (told, child) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                let child = start();
+                told.send(Pid::try_from(child.id()).unwrap()).unwrap();
+                let _ = end.recv();
+                let _ = child.wait_with_output();
+            });
+            let mut children = vec![child.recv().unwrap()];
+            let here = start();
+            children.push(Pid::try_from(here.id()).unwrap());
+            let found = children_of(own);
+            let all = with_descendants(&[own]);
+            let by_table = Tree(Some(families_of_all())).children_of(own);
+            for child in children {
+                assert!(found.contains(&child) && all.contains(&child) && by_table.contains(&child));
+                assert!(descends_from(child, own) && !descends_from(own, child));
+            }
+            drop(sender);
+            let _ = here.wait_with_output();
+        });
+    }
 }

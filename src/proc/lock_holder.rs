@@ -2,20 +2,26 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use crate::proc::{Pid, Process};
+use crate::proc::{self, Pid, Process};
 
 /// Whether `pid` has taken the flock(2) lock of a file. None if that can't be known, as where /proc is missing, is of
 /// another pid namespace, or doesn't tell of the file.
 pub(crate) fn is_held_by(pid: Pid, file: &Metadata) -> Option<bool> {
-    // The list of all locks stops every other lock of the machine for a moment, which takes milliseconds.
-    if has_descriptor_with_lock(pid, file) {
-        return Some(true);
+    if !proc::is_ours() {
+        return None;
     }
-    let own_pid = std::process::id().to_string();
-    (fs::read_link("/proc/self").ok()? == Path::new(&own_pid)).then_some(())?;
-    search(&fs::read_to_string("/proc/locks").ok()?, pid, &device(file.dev()), &file.ino().to_string())
+    // The list of all locks stops every other lock of the machine for a moment, which takes milliseconds. It also has the
+    // process that called flock(2), which may be dead while another one still has the descriptor: its number may be
+    // anybody's. So it is asked only where the descriptors can't be seen or don't tell.
+    let list = || search(&fs::read_to_string("/proc/locks").ok()?, pid, &device(file.dev()), &file.ino().to_string());
+    match seen_in_descriptors(pid, file) {
+        Some(Seen::Lock) => Some(true),
+        Some(Seen::Nothing) => Some(false),
+        // Locks of some file systems (FUSE) are nowhere to be seen.
+        Some(Seen::File) => list().map(|_| false),
+        None => list(),
+    }
 }
 
 /// Who waits to take the flock(2) lock of a file, as far as /proc tells.
@@ -31,14 +37,28 @@ pub(crate) fn waiting(file: &Metadata) -> Vec<Pid> {
     waiting.collect()
 }
 
-/// Whether a descriptor of `pid` holds it. Only the user of that process, and root, can see that.
-fn has_descriptor_with_lock(pid: Pid, file: &Metadata) -> bool {
-    /// More descriptors than these are not looked at: that would take as long.
-    const MOST: usize = 256;
-    Process::Pid(pid).descriptors().into_iter().flatten().take(MOST).any(|descriptor| {
-        let is_same = |there: Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
-        descriptor.metadata().is_some_and(is_same) && descriptor.has_lock()
-    })
+/// What the descriptors of a process have to do with a lock.
+enum Seen {
+    /// One of them holds it.
+    Lock,
+    /// The file is open.
+    File,
+    Nothing,
+}
+
+/// Only the user of that process, and root, can see that.
+fn seen_in_descriptors(pid: Pid, file: &Metadata) -> Option<Seen> {
+    let is_same = |there: Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
+    let mut seen = Seen::Nothing;
+    for descriptor in Process::Pid(pid).descriptors().ok()? {
+        if descriptor.metadata().is_some_and(is_same) {
+            if descriptor.has_lock() {
+                return Some(Seen::Lock);
+            }
+            seen = Seen::File;
+        }
+    }
+    Some(seen)
 }
 
 /// `MAJOR:MINOR`, of a device as stat(2) on Linux packs it.
@@ -72,6 +92,31 @@ fn search(locks: &str, pid: Pid, device: &str, inode: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It has taken the lock, but another process has it: the number of a dead one may be anybody's.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_has_taken_a_lock_may_not_hold_it_any_more() {
+        use std::process::{Command, Stdio};
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let file = fs::File::create(&path).unwrap();
+        // It is of the open file, and stays with the child that has that as its input.
+        file.lock().unwrap();
+        let own_pid = Pid::try_from(std::process::id()).unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!(is_held_by(own_pid, &metadata), Some(true));
+        let mut child = Command::new("sleep").arg("1000").stdin(Stdio::from(file)).spawn().unwrap();
+        let holder = Pid::try_from(child.id()).unwrap();
+        let other = fs::File::open(&path).unwrap();
+        assert!(other.try_lock().is_err());
+        assert_eq!(is_held_by(holder, &metadata), Some(true));
+        drop(other);
+        assert_eq!(is_held_by(own_pid, &metadata), Some(false));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
 
     #[test]
     fn devices() {

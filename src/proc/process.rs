@@ -22,6 +22,8 @@ const USER_HZ: u64 = 100;
 pub(crate) enum Process {
     /// This process.
     Own,
+    /// The thread that asks.
+    OwnThread,
     Pid(Pid),
     /// A process and one of its threads, which shares memory and descriptors with the others, and makes system calls of
     /// its own.
@@ -33,10 +35,23 @@ impl Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own => write!(f, "/proc/self"),
+            Self::OwnThread => write!(f, "/proc/thread-self"),
             Self::Pid(pid) => write!(f, "/proc/{pid}"),
             Self::Thread(pid, thread) => write!(f, "/proc/{pid}/task/{thread}"),
         }
     }
+}
+
+/// What tells of a process to whom it belongs, and that it is still the same.
+#[derive(Clone, Copy)]
+pub(crate) struct Kinship {
+    /// It has ended and has not been reaped.
+    pub(crate) is_zombie: bool,
+    /// The process group.
+    pub(crate) group: Pid,
+    pub(crate) session: Pid,
+    /// When it was started: how long after the machine was.
+    pub(crate) started: Duration,
 }
 
 impl Process {
@@ -67,7 +82,25 @@ impl Process {
 
     /// When it was started: how long after the machine was.
     pub(crate) fn started(self) -> Option<Duration> {
-        field_of(&self.read("stat").ok()?, 19).map(|ticks: u64| Duration::from_millis(ticks * 1000 / USER_HZ))
+        start_in(&self.read("stat").ok()?)
+    }
+
+    /// None if it is gone.
+    pub(crate) fn kinship(self) -> Option<Kinship> {
+        let stat = self.read("stat").ok()?;
+        Some(Kinship {
+            is_zombie: matches!(field_of(&stat, 0), Some('Z' | 'X')),
+            group: field_of(&stat, 2)?,
+            session: field_of(&stat, 3)?,
+            started: start_in(&stat)?,
+        })
+    }
+
+    /// What a thread has forked and not reaped, and with the first thread of a process, what has come to that from others.
+    /// None if it is gone, or the kernel has no such list.
+    pub(super) fn children(self) -> Option<Vec<Pid>> {
+        let list = self.read("children").ok()?;
+        Some(list.split(|&byte| byte == b' ').filter_map(|pid| str::from_utf8(pid).ok()?.parse().ok()).collect())
     }
 
     /// Whether it has ended and has not been reaped, or is gone.
@@ -97,6 +130,11 @@ impl Process {
     /// The command line that it was started with, unless it has written over that.
     pub(crate) fn arguments(self) -> io::Result<Vec<Vec<u8>>> {
         Ok(strings(&self.read("cmdline")?).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The environment that it was started with, unless it has written over that.
+    pub(crate) fn environment(self) -> io::Result<Vec<Vec<u8>>> {
+        Ok(strings(&self.read("environ")?).map(<[u8]>::to_vec).collect())
     }
 
     /// The value of a variable that it was started with.
@@ -151,11 +189,6 @@ impl Process {
         self.read("comm")
     }
 
-    /// The environment that it was started with, unless it has written over that.
-    pub(crate) fn environment(self) -> io::Result<Vec<Vec<u8>>> {
-        Ok(strings(&self.read("environ")?).map(<[u8]>::to_vec).collect())
-    }
-
     /// A limit that it runs under, by its name in `limits`, as `Max file size`. None if there is none.
     pub(crate) fn limit(self, name: &str) -> Option<u64> {
         let limits = self.read("limits").ok()?;
@@ -189,6 +222,15 @@ fn strings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn contains(signals: u64, signal: c_int) -> bool {
     signals & 1 << (signal - 1) != 0
+}
+
+/// Whether /proc is there, and of our pid namespace. Where it is of another, the numbers in it are other processes.
+pub(crate) fn is_ours() -> bool {
+    fs::read_link(Process::Own.to_string()).is_ok_and(|own| own == Path::new(&std::process::id().to_string()))
+}
+
+fn start_in(stat: &[u8]) -> Option<Duration> {
+    field_of(stat, 19).map(|ticks: u64| Duration::from_millis(ticks * 1000 / USER_HZ))
 }
 
 fn parent_in(stat: &[u8]) -> Option<Pid> {

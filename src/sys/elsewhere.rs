@@ -65,6 +65,14 @@ pub(crate) fn become_subreaper() -> Result<(), Errno> {
     Err(Errno::ENOSYS)
 }
 
+pub(crate) fn process_handle(_: Pid) -> Result<OwnedFd, Errno> {
+    Err(Errno::ENOSYS)
+}
+
+pub(crate) fn kill_by_handle(_: &OwnedFd, _: c_int) -> Result<(), Errno> {
+    Err(Errno::ENOSYS)
+}
+
 pub(crate) fn end_with_parent() -> Result<(), Errno> {
     Err(Errno::ENOSYS)
 }

@@ -7,9 +7,10 @@ use std::fs::File;
 use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
+use std::ptr;
 use std::time::Duration;
 
 use libc::{c_int, c_long};
@@ -106,6 +107,23 @@ pub(crate) fn is_sealed(file: impl AsFd) -> bool {
 /// What loses its parent becomes a child of the nearest ancestor that has called this. Async-signal-safe.
 pub(crate) fn become_subreaper() -> Result<(), Errno> {
     prctl::set_child_subreaper(true)
+}
+
+/// A descriptor that means this process, whoever has its number later. Closed on exec. nix has none.
+pub(crate) fn process_handle(pid: Pid) -> Result<OwnedFd, Errno> {
+    // SAFETY: the call touches no memory of ours, and gives a new descriptor, which nothing else owns.
+    unsafe {
+        let fd = Errno::result(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;
+        Ok(OwnedFd::from_raw_fd(RawFd::try_from(fd).map_err(|_| Errno::EBADF)?))
+    }
+}
+
+/// kill(2) of the process that a descriptor means.
+pub(crate) fn kill_by_handle(handle: &OwnedFd, signal: c_int) -> Result<(), Errno> {
+    let no_info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: without a siginfo_t, the call touches no memory of ours.
+    Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, handle.as_raw_fd(), signal, no_info, 0) })
+        .map(drop)
 }
 
 /// This process gets KILL when its parent ends. Async-signal-safe.

@@ -1,9 +1,12 @@
-//! How workers get their stop signals: to the process or to its group, and again if that fails.
+//! How workers get their stop signals: to the process or to its group, with CONT for those that are stopped, and again if that
+//! fails.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use libc::c_int;
 use nix::errno::Errno;
+use nix::unistd;
 
 use crate::error::Error;
 use crate::stop_signal::StopSignal;
@@ -93,12 +96,29 @@ impl Delivery {
 
     /// That there is no such process is no error.
     fn try_to_send(&self, worker: Pid, signal: &StopSignal) -> Result<(), Errno> {
-        let is_for_group = self.leads_group || signal.is_for_process_group();
-        let sent = match is_for_group.then(|| sys::kill(-worker, signal.number())) {
-            // It leads none (`no-such-group`).
-            None | Some(Err(Errno::ESRCH)) => sys::kill(worker, signal.number()),
-            Some(sent) => sent,
-        };
+        let number = signal.number();
+        let sent = self.send_to_whom(worker, signal, number);
+        // One that is stopped would not act on it (`stopped-worker`).
+        if !matches!(number, libc::SIGKILL | libc::SIGSTOP) && sys::is_stopped(worker) {
+            let _ = self.send_to_whom(worker, signal, libc::SIGCONT);
+        }
         if sent == Err(Errno::ESRCH) { Ok(()) } else { sent }
     }
+
+    /// Sends a number to those that `signal` is for.
+    fn send_to_whom(&self, worker: Pid, signal: &StopSignal, number: c_int) -> Result<(), Errno> {
+        let is_for_group = self.leads_group || signal.is_for_process_group();
+        match is_for_group.then(|| sys::kill(-worker, number)) {
+            // It leads none (`no-such-group`).
+            None | Some(Err(Errno::ESRCH)) => sys::kill(worker, number),
+            // It led one, and has left it to others.
+            Some(Ok(())) if has_left_its_group(worker) => sys::kill(worker, number),
+            Some(sent) => sent,
+        }
+    }
+}
+
+fn has_left_its_group(worker: Pid) -> bool {
+    let worker = unistd::Pid::from_raw(worker);
+    unistd::getpgid(Some(worker)).is_ok_and(|group| group != worker)
 }

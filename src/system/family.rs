@@ -1,16 +1,19 @@
 //! What workers have started: with `--kill-timeout` it ends with them, and with any option of ours a line tells what is
-//! left of a worker that has ended. Looks at /proc only when a worker has died or is overdue.
+//! left of a worker that has ended. A process is of a worker's family by evidence alone; whoever isn't is neither waited for
+//! nor signalled. Looks at /proc only when a worker has died, is told to stop, or is overdue.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use libc::ino_t;
+use libc::{c_int, ino_t};
+use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
 use crate::error::Error;
 use crate::listeners::Listeners;
 use crate::options::Options;
-use crate::proc::descendants::{self, children_of, with_descendants};
-use crate::proc::{Descriptor, Process};
+use crate::proc::descendants::{children_of, with_descendants};
+use crate::proc::{self, Descriptor, Kinship, Process};
 use crate::stop_signal::StopSignal;
 use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid, WaitStatus};
@@ -18,106 +21,90 @@ use crate::sys::{self, Pid, WaitStatus};
 /// A line names no more processes than this.
 const MOST_NAMED: usize = 10;
 
+/// How often is looked for processes that others have started meanwhile. Whoever is found is stopped before the next look, so
+/// this is for what can't be stopped.
+const MOST_LOOKS: usize = 100;
+
+const GENERATION: &[u8] = b"SERVER_STARTER_GENERATION=";
+/// The command of `--approve` has the environment of a worker, and this.
+const APPROVAL: &[u8] = b"APPROVE_NEW_PID=";
+
 /// What workers have started, as far as options of ours make it of interest.
-pub(super) struct Kin {
-    /// With `--kill-timeout`.
-    families: Option<Families>,
-    left: Option<LeftBehind>,
-    workers: Vec<Pid>,
-    /// Children that are no workers, and that others look after: a rehearsal, the command of `--approve`.
-    spared: Vec<Pid>,
-    /// What stops the remains of a start that has failed, with `--max-start-failures`.
-    stop: Option<StopSignal>,
-}
+pub(super) struct Kin(Option<Families>);
 
 impl Kin {
     pub(super) fn of(options: &Options, listeners: &Listeners) -> Self {
-        let inodes = listeners.fds().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect();
-        Self {
-            families: options.kill_timeout.map(|_| Families::new()),
-            left: options.uses_our_own().then(|| LeftBehind::of(inodes)),
-            workers: Vec::new(),
-            spared: Vec::new(),
-            stop: options.max_start_failures.map(|_| options.signal_on_term.clone()),
-        }
+        Self(options.uses_our_own().then(|| Families::of(options, listeners)))
     }
 
     pub(super) fn add(&mut self, worker: Pid, generation: &[u8]) {
-        self.workers.push(worker);
-        if let Some(families) = &mut self.families {
-            families.add(worker, generation);
+        if let Some(families) = &mut self.0 {
+            families.workers.insert(worker, false);
+            families.generations.insert(generation.to_vec(), worker);
         }
     }
 
-    /// A child that is no worker, and belongs to none, until it is reaped.
+    /// A child that is no worker, and belongs to none, until it is reaped: a rehearsal, the command of `--approve`.
     pub(super) fn spare(&mut self, pid: Pid) {
-        self.spared.push(pid);
-        if let Some(families) = &mut self.families {
+        if let Some(families) = &mut self.0 {
             families.foreign.insert(pid);
         }
     }
 
     /// It has been reaped.
     pub(super) fn release(&mut self, pid: Pid) {
-        self.spared.retain(|&spared| spared != pid);
-        if let Some(families) = &mut self.families {
+        if let Some(families) = &mut self.0 {
             families.foreign.remove(&pid);
         }
     }
 
+    /// The worker gets a signal.
     pub(super) fn stop(&mut self, worker: Pid, signal: &StopSignal) {
-        if let Some(families) = &mut self.families {
+        if let Some(families) = &mut self.0 {
             families.stop(worker, signal.number() == libc::SIGKILL);
         }
     }
 
-    /// Whether the death is to be told now, and a line about what is left.
+    /// A child has been reaped. Whether its death is to be told now, and a line about what is left. `is_wanted`: it is a worker
+    /// that is looked after by name.
     pub(super) fn bury(&mut self, pid: Pid, status: WaitStatus, is_wanted: bool) -> (bool, Option<Vec<u8>>) {
-        let is_worker = self.workers.contains(&pid);
-        self.workers.retain(|&worker| worker != pid);
-        let left = match &mut self.left {
-            Some(left) if is_worker => left.look(self.workers.iter().chain(&self.spared)),
-            _ => Vec::new(),
-        };
-        for &pid in left.iter().filter(|_| is_wanted) {
-            if let Some(signal) = &self.stop {
-                let _ = sys::kill(pid, signal.number());
+        let Some(families) = &mut self.0 else { return (true, None) };
+        let (death, left) = families.bury(pid, status);
+        if is_wanted && let Some(signal) = &families.stop {
+            for member in &left {
+                member.kill(signal.number());
             }
         }
         let line = (!left.is_empty()).then(|| {
-            let pids: Vec<_> = left.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+            let pids: Vec<_> = left.iter().take(MOST_NAMED).map(|member| member.pid.to_string()).collect();
             let more = left.len().saturating_sub(MOST_NAMED);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let pids = pids.join(" ");
             format!("worker {pid} has ended, but {pids}{more}, which it started, still hold its listeners").into()
         });
-        let is_told = self.families.as_mut().is_none_or(|families| matches!(families.bury(pid, status), Death::Told));
-        (is_told, line)
+        (matches!(death, Death::Told), line)
+    }
+
+    /// A worker whose family has ended, after its first process did: of `wanted`, or of all.
+    pub(super) fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
+        self.0.as_mut()?.take_ended(wanted)
+    }
+
+    /// Whether there is one to take, for which no further death is to be waited for.
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.as_ref().is_some_and(|families| families.more_ended > 0)
     }
 
     /// Who they are.
     pub(super) fn part(&self) -> KinPart {
-        let families = self.families.as_ref();
-        KinPart {
-            workers: self.workers.clone(),
-            left: self.left.as_ref().map(|left| left.known.clone()).unwrap_or_default(),
-            ..families.map(Families::part).unwrap_or_default()
-        }
+        self.0.as_ref().map(Families::part).unwrap_or_default()
     }
 
     /// Continues from it.
     pub(super) fn take_over(&mut self, part: KinPart) {
-        self.workers.clone_from(&part.workers);
-        if let Some(left) = &mut self.left {
-            left.known.clone_from(&part.left);
-        }
-        if let Some(families) = &mut self.families {
+        if let Some(families) = &mut self.0 {
             families.take_over(part);
         }
-    }
-
-    pub(super) fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
-        self.families.as_mut()?.take_ended(wanted)
     }
 }
 
@@ -126,9 +113,7 @@ impl Kin {
 pub(crate) struct KinPart {
     /// Those that live.
     pub(crate) workers: Vec<Pid>,
-    /// Processes with a listener that have been told.
-    pub(crate) left: BTreeSet<Pid>,
-    /// With `--kill-timeout`, as the rest: workers, and whether each was asked to stop.
+    /// With options of ours, as the rest: workers, and whether each was asked to stop.
     pub(crate) family_workers: BTreeMap<Pid, bool>,
     pub(crate) generations: BTreeMap<Vec<u8>, Pid>,
     /// Orphans, and whose family they are of.
@@ -143,7 +128,6 @@ pub(crate) struct KinPart {
 impl Part for KinPart {
     fn write(&self, lines: &mut Lines) {
         lines.add_all("kin-worker", self.workers.iter().map(|&pid| (pid,)));
-        lines.add_all("kin-left", self.left.iter().map(|&pid| (pid,)));
         lines.add_all("family-worker", self.family_workers.iter().map(|(&pid, &is_stopped)| (pid, is_stopped)));
         lines.add_all("family-generation", self.generations.iter().map(|(name, &pid)| (name.clone(), pid)));
         lines.add_all("family-orphan", self.orphans.iter().map(|(&pid, &worker)| (pid, worker)));
@@ -155,7 +139,6 @@ impl Part for KinPart {
     fn read(lines: &Lines) -> Result<Self, Error> {
         Ok(Self {
             workers: lines.values("kin-worker")?,
-            left: lines.set("kin-left")?,
             family_workers: lines.map("family-worker")?,
             generations: lines.map("family-generation")?,
             orphans: lines.map("family-orphan")?,
@@ -167,17 +150,31 @@ impl Part for KinPart {
 }
 
 /// The families of all workers. The superdaemon becomes a child subreaper, so that nothing escapes by daemonizing: what
-/// has lost its parent becomes a child of it.
+/// has lost its parent becomes a child of it. So may what others have started: as PID 1 of a container, or where a start
+/// script has executed the superdaemon and had children of its own.
 struct Families {
     own_pid: Pid,
+    /// Whether /proc tells of our processes. If not, nobody is found.
+    sees: bool,
+    /// Whether families end with their workers: with `--kill-timeout`.
+    ends: bool,
+    /// What stops the remains of a start that has failed, with `--max-start-failures`.
+    stop: Option<StopSignal>,
+    /// Of the listeners.
+    inodes: Vec<ino_t>,
     /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
     /// spared.
     foreign: BTreeSet<Pid>,
+    /// Children of ours of which there is no evidence that they are of a family, or that were dead when they were found.
+    strangers: BTreeSet<Pid>,
     /// Workers whose first process has not been reaped, and whether it was asked to stop.
     workers: BTreeMap<Pid, bool>,
     generations: BTreeMap<Vec<u8>, Pid>,
     /// Of which worker's family a child is that has lost its parent.
     orphans: BTreeMap<Pid, Pid>,
+    /// Processes that descended from a worker when that was told to stop, and those that have led a process group or session of its
+    /// family: of which worker's, and when they were started.
+    seen: BTreeMap<Pid, (Pid, Duration)>,
     /// Workers that were asked to stop, and whose family lives on after the first process: their deaths have not been
     /// told.
     held: BTreeMap<Pid, WaitStatus>,
@@ -185,6 +182,8 @@ struct Families {
     killed: BTreeSet<Pid>,
     /// Whether a child has been reaped since the last look at those.
     has_changed: bool,
+    /// How many the last look at those has found whose family has ended, beside the one that was taken.
+    more_ended: usize,
 }
 
 /// What the death of a child means.
@@ -195,47 +194,89 @@ enum Death {
     Untold,
 }
 
+/// What can be said of a child of ours that has not been looked at before.
+enum Evidence {
+    Of {
+        worker: Pid,
+        kinship: Kinship,
+    },
+    None,
+    /// It shows no environment, as in the middle of execve(2). Another look may tell.
+    NotYet,
+}
+
+/// A process of a family.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Member {
+    pid: Pid,
+    started: Duration,
+}
+
+impl Member {
+    fn of(pid: Pid) -> Option<Self> {
+        Some(Self { pid, started: Process::Pid(pid).started()? })
+    }
+
+    fn kill(self, signal: c_int) {
+        let _ = sys::kill_if(self.pid, signal, || Self::of(self.pid) == Some(self));
+    }
+}
+
 impl Families {
-    fn new() -> Self {
+    fn of(options: &Options, listeners: &Listeners) -> Self {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
         // Where that isn't possible, only descendants are seen.
         let _ = sys::become_subreaper();
-        let mut foreign = BTreeSet::new();
-        foreign.extend(children_of(own_pid));
+        let sees = proc::is_ours();
         Self {
             own_pid,
-            foreign,
+            sees,
+            ends: options.kill_timeout.is_some(),
+            stop: options.max_start_failures.map(|_| options.signal_on_term.clone()),
+            inodes: listeners.fds().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect(),
+            foreign: if sees { children_of(own_pid).into_iter().collect() } else { BTreeSet::new() },
+            strangers: BTreeSet::new(),
             workers: BTreeMap::new(),
             generations: BTreeMap::new(),
             orphans: BTreeMap::new(),
+            seen: BTreeMap::new(),
             held: BTreeMap::new(),
             killed: BTreeSet::new(),
             has_changed: false,
+            more_ended: 0,
         }
     }
 
     fn part(&self) -> KinPart {
         KinPart {
+            workers: self.workers.keys().copied().collect(),
             family_workers: self.workers.clone(),
             generations: self.generations.clone(),
             orphans: self.orphans.clone(),
             held: self.held.clone(),
             killed: self.killed.clone(),
             foreign: self.foreign.clone(),
-            ..KinPart::default()
         }
     }
 
     fn take_over(&mut self, part: KinPart) {
-        let KinPart { workers: _, left: _, family_workers, generations, orphans, held, killed, foreign } = part;
+        let KinPart { workers, family_workers, generations, orphans, held, killed, foreign } = part;
         (self.workers, self.generations, self.orphans) = (family_workers, generations, orphans);
         (self.held, self.killed, self.foreign) = (held, killed, foreign);
+        for worker in workers {
+            // A program before this one told no more without `--kill-timeout`.
+            self.workers.entry(worker).or_insert_with(|| {
+                let generation = Process::Pid(worker).variable("SERVER_STARTER_GENERATION");
+                self.generations.extend(generation.map(|generation| (generation, worker)));
+                false
+            });
+        }
+        let stopped: Vec<Pid> =
+            self.workers.iter().filter(|&(_, &is_stopped)| is_stopped).map(|(&pid, _)| pid).collect();
+        for worker in stopped {
+            self.see(worker);
+        }
         self.has_changed = true;
-    }
-
-    fn add(&mut self, worker: Pid, generation: &[u8]) {
-        self.workers.insert(worker, false);
-        self.generations.insert(generation.to_vec(), worker);
     }
 
     /// The worker is asked to stop, or with `is_kill` its time is over.
@@ -243,37 +284,63 @@ impl Families {
         if let Some(is_stopped) = self.workers.get_mut(&worker) {
             *is_stopped = true;
         }
-        if is_kill {
+        if is_kill && self.ends {
             self.killed.insert(worker);
             self.kill(worker);
+        } else if self.ends || self.stop.is_some() {
+            self.see(worker);
         }
     }
 
-    /// A child has been reaped.
-    fn bury(&mut self, pid: Pid, status: WaitStatus) -> Death {
+    /// Notes who descends from a worker: some of them may lose their parents when it ends.
+    fn see(&mut self, worker: Pid) {
+        for Member { pid, started } in self.members(worker) {
+            self.seen.insert(pid, (worker, started));
+        }
+    }
+
+    /// A child has been reaped: what that means, and who of its family holds a listener if it was a worker.
+    fn bury(&mut self, pid: Pid, status: WaitStatus) -> (Death, Vec<Member>) {
         self.has_changed = true;
-        if let Some(is_stopped) = self.workers.remove(&pid) {
-            if !self.outlives(pid) {
-                self.forget(pid);
-            } else if is_stopped {
-                self.held.insert(pid, status);
-                return Death::Untold;
+        let Some(is_stopped) = self.workers.remove(&pid) else {
+            self.orphans.remove(&pid);
+            // As long as there is the group that it has led, that is evidence for others.
+            if self.seen.contains_key(&pid) && sys::kill(-pid, 0) == Err(Errno::ESRCH) {
+                self.seen.remove(&pid);
             }
-            return Death::Told;
+            self.strangers.remove(&pid);
+            return (if self.foreign.remove(&pid) { Death::Told } else { Death::Untold }, Vec::new());
+        };
+        self.look();
+        let left = self.members(pid).into_iter().filter(|member| self.holds_listener(member.pid)).collect();
+        if !self.outlives(pid) {
+            self.forget(pid);
+        } else if is_stopped && self.ends {
+            self.held.insert(pid, status);
+            return (Death::Untold, left);
         }
-        self.orphans.remove(&pid);
-        if self.foreign.remove(&pid) { Death::Told } else { Death::Untold }
+        (Death::Told, left)
     }
 
-    /// A worker whose family has ended, after its first process did: of `wanted`, or of all.
     fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
-        if wanted.is_none() && !std::mem::take(&mut self.has_changed) {
-            return None;
+        self.more_ended = 0;
+        if wanted.is_none() {
+            if !std::mem::take(&mut self.has_changed) {
+                return None;
+            }
+            let is_gone = |worker: &Pid| !self.workers.contains_key(worker) && !self.held.contains_key(worker);
+            let gone: Vec<Pid> = self.generations.values().copied().filter(is_gone).collect();
+            for worker in gone {
+                if !self.outlives(worker) {
+                    self.forget(worker);
+                }
+            }
         }
         let candidates: Vec<Pid> = self.held.keys().copied().filter(|&pid| wanted.is_none_or(|it| it == pid)).collect();
-        let ended = candidates.into_iter().find(|&pid| !self.outlives(pid))?;
-        // There may be others.
-        self.has_changed = true;
+        let mut all_ended = candidates.into_iter().filter(|&pid| !self.outlives(pid)).collect::<Vec<_>>().into_iter();
+        let ended = all_ended.next()?;
+        self.more_ended = all_ended.len();
+        self.has_changed |= self.more_ended > 0;
         self.forget(ended);
         Some((ended, self.held.remove(&ended)?))
     }
@@ -281,89 +348,160 @@ impl Families {
     fn forget(&mut self, worker: Pid) {
         self.killed.remove(&worker);
         self.generations.retain(|_, pid| *pid != worker);
+        self.seen.retain(|_, (family, _)| *family != worker);
     }
 
     /// Whether the family of `worker`, whose first process has ended, lives on. As long as a known child of ours is of
     /// it, nobody looks for others.
     fn outlives(&mut self, worker: Pid) -> bool {
-        let mut known = self.orphans.iter().filter(|&(_, &family)| family == worker);
-        known.any(|(&pid, _)| !Process::Pid(pid).is_zombie()) || self.find_orphans(worker)
+        let has_orphan = |families: &Self| families.orphans_of(worker).any(|pid| !Process::Pid(pid).is_zombie());
+        if has_orphan(self) {
+            return true;
+        }
+        self.look();
+        has_orphan(self)
     }
 
-    /// Assigns children of ours that are new to a family: by the generation in their environment, or where a process has
-    /// written over that, to this worker. Whether there are such of this worker, who is dead.
-    fn find_orphans(&mut self, worker: Pid) -> bool {
-        let mut new = Vec::new();
-        for pid in children_of(self.own_pid) {
-            let is_known =
-                self.foreign.contains(&pid) || self.workers.contains_key(&pid) || self.orphans.contains_key(&pid);
-            if !is_known {
-                let family = Process::Pid(pid)
-                    .variable("SERVER_STARTER_GENERATION")
-                    .and_then(|generation| self.generations.get(&generation).copied());
-                let family = family.unwrap_or(worker);
-                self.orphans.insert(pid, family);
-                new.extend((family == worker && !Process::Pid(pid).is_zombie()).then_some(pid));
+    fn orphans_of(&self, worker: Pid) -> impl Iterator<Item = Pid> {
+        self.orphans.iter().filter(move |&(_, &family)| family == worker).map(|(&pid, _)| pid)
+    }
+
+    /// Who is of a worker's family right now, the worker among them unless it has been reaped.
+    fn members(&self, worker: Pid) -> Vec<Member> {
+        if !self.sees {
+            return Vec::new();
+        }
+        let first = self.workers.contains_key(&worker).then_some(worker);
+        let roots: Vec<Pid> = self.orphans_of(worker).chain(first).collect();
+        with_descendants(&roots).into_iter().filter_map(Member::of).collect()
+    }
+
+    /// Assigns children of ours that are new, and kills those whose time is over.
+    fn look(&mut self) {
+        for worker in self.find_orphans() {
+            if self.killed.contains(&worker) {
+                self.kill(worker);
             }
         }
-        if self.killed.contains(&worker) {
-            kill_all(&new);
-        }
-        !new.is_empty()
     }
 
+    /// Assigns children of ours that are new. The workers whose family has grown.
+    fn find_orphans(&mut self) -> BTreeSet<Pid> {
+        let mut grown = BTreeSet::new();
+        if !self.sees {
+            return grown;
+        }
+        // One that has been found may have ended since, and left another behind that is new in its turn.
+        for _ in 0..MOST_LOOKS {
+            let mut is_quiet = true;
+            for pid in children_of(self.own_pid).into_iter().filter(|&pid| !self.knows(pid)).collect::<Vec<_>>() {
+                match self.evidence_of(pid) {
+                    Evidence::Of { worker, kinship } => {
+                        if kinship.group == pid || kinship.session == pid {
+                            self.seen.insert(pid, (worker, kinship.started));
+                        }
+                        // Nobody descends from a dead one, and nobody waits for it.
+                        if kinship.is_zombie {
+                            self.strangers.insert(pid);
+                        } else {
+                            self.orphans.insert(pid, worker);
+                            grown.insert(worker);
+                        }
+                    }
+                    Evidence::None => {
+                        self.strangers.insert(pid);
+                    }
+                    Evidence::NotYet => continue,
+                }
+                is_quiet = false;
+            }
+            if is_quiet {
+                break;
+            }
+        }
+        grown
+    }
+
+    fn knows(&self, pid: Pid) -> bool {
+        self.orphans.contains_key(&pid)
+            || self.workers.contains_key(&pid)
+            || self.foreign.contains(&pid)
+            || self.strangers.contains(&pid)
+    }
+
+    /// Whose family a child of ours is of. Only what has become our child is asked, so that an environment that anybody could
+    /// have made up proves nothing for others.
+    fn evidence_of(&self, pid: Pid) -> Evidence {
+        let process = Process::Pid(pid);
+        let Some(kinship) = process.kinship() else { return Evidence::None };
+        let seen = self.seen.get(&pid).filter(|&&(_, started)| started == kinship.started).map(|&(worker, _)| worker);
+        let by_group =
+            || [kinship.group, kinship.session].into_iter().filter(|&id| id != pid).find_map(|id| self.led_by(id));
+        if let Some(worker) = seen.or_else(by_group) {
+            return Evidence::Of { worker, kinship };
+        }
+        let environment = process.environment().unwrap_or_default();
+        if environment.is_empty() {
+            return if kinship.is_zombie { Evidence::None } else { Evidence::NotYet };
+        }
+        if environment.iter().any(|entry| entry.starts_with(APPROVAL)) {
+            return Evidence::None;
+        }
+        let mut generations = environment.iter().filter_map(|entry| entry.strip_prefix(GENERATION));
+        let worker = generations.find_map(|generation| self.generations.get(generation));
+        worker.map_or(Evidence::None, |&worker| Evidence::Of { worker, kinship })
+    }
+
+    /// Whose family the leader of a process group or session is or was of. The number of a dead one is nobody else's as long as
+    /// there is such a group, unless another process had it before.
+    fn led_by(&self, leader: Pid) -> Option<Pid> {
+        if self.workers.contains_key(&leader) {
+            return Some(leader);
+        }
+        if let Some(&worker) = self.orphans.get(&leader) {
+            return Some(worker);
+        }
+        let now = Process::Pid(leader).started();
+        if let Some(&(worker, started)) = self.seen.get(&leader)
+            && now.is_none_or(|now| now == started)
+        {
+            return Some(worker);
+        }
+        (now.is_none() && self.generations.values().any(|&worker| worker == leader)).then_some(leader)
+    }
+
+    fn holds_listener(&self, pid: Pid) -> bool {
+        let mut sockets = Process::Pid(pid).descriptors().into_iter().flatten().filter_map(Descriptor::socket);
+        sockets.any(|inode| self.inodes.contains(&inode))
+    }
+
+    /// KILL to a family. All are stopped first, until nobody is new: what forks all the time would be ahead of a look else.
     fn kill(&mut self, worker: Pid) {
-        self.find_orphans(worker);
-        let family = self.orphans.iter().filter(|&(_, &family)| family == worker).map(|(&pid, _)| pid);
-        kill_all(&family.chain(self.workers.contains_key(&worker).then_some(worker)).collect::<Vec<_>>());
+        let mut stopped = BTreeSet::new();
+        for _ in 0..MOST_LOOKS {
+            self.find_orphans();
+            let new: Vec<Member> = self.members(worker).into_iter().filter(|&member| stopped.insert(member)).collect();
+            if new.is_empty() {
+                break;
+            }
+            for member in new {
+                member.kill(libc::SIGSTOP);
+            }
+        }
+        for member in stopped {
+            member.kill(libc::SIGKILL);
+        }
     }
 }
 
 impl Drop for Families {
     /// What is left of workers that died without being asked to.
     fn drop(&mut self) {
-        let mut children = children_of(self.own_pid);
-        children.retain(|pid| !self.foreign.contains(pid) && !self.workers.contains_key(pid));
-        kill_all(&children);
-    }
-}
-
-/// KILL to processes and all their descendants.
-fn kill_all(roots: &[Pid]) {
-    for pid in with_descendants(roots) {
-        let _ = sys::kill(pid, libc::SIGKILL);
-    }
-}
-
-/// Processes that hold one of the listeners, and belong to no worker that lives.
-struct LeftBehind {
-    inodes: Vec<ino_t>,
-    /// Those that have been told.
-    known: BTreeSet<Pid>,
-}
-
-impl LeftBehind {
-    fn of(inodes: Vec<ino_t>) -> Self {
-        Self { inodes, known: BTreeSet::new() }
-    }
-
-    /// Those that were not there at the last look. Whoever is older than the superdaemon was started by no worker: the service
-    /// manager has listeners, too, of which it passes some and keeps others. `owners`: whose families have them by right.
-    fn look<'a>(&mut self, owners: impl Iterator<Item = &'a Pid>) -> Vec<Pid> {
-        let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
-        let mut excluded = BTreeSet::new();
-        excluded.extend(with_descendants(&owners.copied().collect::<Vec<_>>()));
-        excluded.insert(own_pid);
-        let own_start = Process::Own.started();
-        let all = descendants::all().into_iter().filter(|pid| !excluded.contains(pid));
-        let all = all.filter(|&pid| Process::Pid(pid).started() >= own_start);
-        let new: Vec<Pid> = all.filter(|&pid| !self.known.contains(&pid) && self.holds_listener(pid)).collect();
-        self.known.extend(&new);
-        new
-    }
-
-    fn holds_listener(&self, pid: Pid) -> bool {
-        let mut sockets = Process::Pid(pid).descriptors().into_iter().flatten().filter_map(Descriptor::socket);
-        sockets.any(|inode| self.inodes.contains(&inode))
+        if self.ends {
+            self.find_orphans();
+            for worker in self.orphans.values().copied().collect::<BTreeSet<_>>() {
+                self.kill(worker);
+            }
+        }
     }
 }

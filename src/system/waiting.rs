@@ -29,7 +29,8 @@ impl System<'_> {
         Ok(match awaited {
             Awaited::Request => false,
             Awaited::Death | Awaited::Anything { .. } => {
-                find_dead_child(sys::dead_child)?.is_some_and(|pid| Some(pid) != self.rehearsal())
+                self.kin.has_ended()
+                    || find_dead_child(sys::dead_child)?.is_some_and(|pid| Some(pid) != self.rehearsal())
             }
             Awaited::Approval(candidate) => {
                 sys::is_dead(candidate.new.1)? || self.approval.as_ref().map_or(Ok(true), Approval::is_over)?

@@ -1,0 +1,188 @@
+//! What belongs to a worker, and ends with it, and what doesn't: whoever a worker has not started is left alone.
+
+use super::stop;
+use crate::harness::{Scenario, is_dead, ours_alone};
+
+/// A worker that dies before it says that it is ready has failed, however slow the machine is.
+const READY_AT_ONCE: [&str; 7] =
+    ["--ready=notify", "--interval=0", "--status-file=st", "--", "$PROBE", "notify=READY=1", "now"];
+
+/// Waits for the file `go`, and leaves a process in a session of its own behind, whose pid is in the file `stranger`.
+const LEAVES_STRANGER: &str = "while ! test -e go; do sleep 0.02; done; \
+                               setsid sh -c 'echo $$ >stranger.new; mv stranger.new stranger; exec sleep 1000' & exit 0";
+
+fn start(s: &mut Scenario, options: &[&str], behaviours: &[&str]) {
+    s.env("TMPDIR", "$DIR");
+    s.start(&[options, &READY_AT_ONCE, behaviours].concat());
+    s.wait_worker(1);
+    s.wait_file("st", "1:<W1>\n");
+}
+
+fn pid_in(s: &Scenario, file: &str) -> Option<i32> {
+    std::fs::read_to_string(s.path(file)).ok()?.trim().parse().ok()
+}
+
+/// Waits until this process is a child of the superdaemon.
+fn wait_adopted(s: &mut Scenario, file: &str) {
+    let superdaemon = s.superdaemon().to_string();
+    s.wait("an adopted child", |s| {
+        let stat = pid_in(s, file).and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+        let stat = stat.unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)) == Some(superdaemon.as_str())
+    });
+}
+
+/// A restart with `--kill-timeout` neither waits for the stranger nor kills it, nor does the end.
+fn restart_beside_stranger(s: &mut Scenario) {
+    s.write("go", "");
+    wait_adopted(s, "stranger");
+    s.signal("HUP");
+    s.wait_worker(2);
+    s.wait_line("old worker <W1> died, status:0");
+    s.wait_file("st", "2:<W2>\n");
+    stop(s);
+    let stranger = pid_in(s, "stranger").expect("a pid");
+    assert!(!is_dead(stranger), "the stranger was ended");
+    s.kill_process("stranger");
+}
+
+/// Two services share a socket, and the deploy of one fails.
+#[test]
+fn a_neighbour_on_the_same_socket_is_left_alone() {
+    ours_alone(|s| {
+        // It is started after the superdaemon, and no child of it.
+        let neighbour = "use POSIX; my $super = $$; if (!fork) { if (!fork) { open my $f, '>', 'neighbour'; print $f $$; close $f; \
+                         exec 'sleep', '1000' } POSIX::_exit(0) } wait; exec @ARGV";
+        s.write("neighbour.pl", neighbour);
+        s.prelude("exec perl \"$FIXTURES/manager.pl\" tcp:127.0.0.1:$PORT -- perl neighbour.pl \"$0\" \"$@\"");
+        start(s, &["--from-systemd", "--max-start-failures=1"], &["G2=exit=1"]);
+        s.signal("HUP");
+        s.wait_line("giving up the restart");
+        stop(s);
+        let neighbour = pid_in(s, "neighbour").expect("a pid");
+        assert!(!s.said().contains("still hold"), "{}", s.said());
+        assert!(!is_dead(neighbour), "the neighbour was ended");
+        s.kill_process("neighbour");
+    });
+}
+
+/// As what `kubectl exec` leaves in a container, where the superdaemon is PID 1: a child of somebody else becomes its child.
+#[test]
+fn what_a_sidecar_leaves_behind_is_left_alone() {
+    ours_alone(|s| {
+        s.write("leave", LEAVES_STRANGER);
+        s.prelude("sh leave & true");
+        start(s, &["--kill-timeout=2"], &[]);
+        restart_beside_stranger(s);
+    });
+}
+
+#[test]
+fn what_a_log_command_leaves_behind_is_left_alone() {
+    ours_alone(|s| {
+        s.write("leave", LEAVES_STRANGER);
+        s.env("TMPDIR", "$DIR");
+        s.start(
+            &[&["--kill-timeout=2", "--log-file=| sh -c '(sh leave &) ; exec cat >lines'"], &READY_AT_ONCE[..]]
+                .concat(),
+        );
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.write("go", "");
+        s.wait("the stranger", |s| pid_in(s, "stranger").is_some());
+        s.signal("HUP");
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        let lines = std::fs::read_to_string(s.path("lines")).unwrap_or_default();
+        assert!(!lines.contains("has not ended in time"), "{lines}");
+        assert!(!is_dead(pid_in(s, "stranger").expect("a pid")), "the stranger was ended");
+        s.kill_process("stranger");
+        stop(s);
+    });
+}
+
+/// It has the environment of a worker, but no worker has started it.
+#[test]
+fn what_a_command_of_approval_leaves_behind_is_left_alone() {
+    ours_alone(|s| {
+        let command = "test $SERVER_STARTER_GENERATION = 2 || exit 0; setsid sh -c 'echo $$ >stranger.new; mv stranger.new stranger; \
+                       exec sleep 1000' & while ! test -e stranger; do sleep 0.02; done; exit 1";
+        s.write("command", command);
+        start(s, &["--kill-timeout=2", "--approve=sh command"], &[]);
+        s.signal("HUP");
+        s.wait_line("giving up the restart, the old worker");
+        s.wait_line("old worker <W2> died, status:0");
+        assert!(!is_dead(pid_in(s, "stranger").expect("a pid")), "the stranger was ended");
+        stop(s);
+        assert!(!is_dead(pid_in(s, "stranger").expect("a pid")), "the stranger was ended");
+        s.kill_process("stranger");
+    });
+}
+
+/// It has a session of its own and no environment, and its parent has ended after it was seen to be the worker's.
+#[test]
+fn whoever_was_seen_to_descend_from_a_worker_belongs_to_it() {
+    ours_alone(|s| {
+        let script = "env -i PATH=\"$PATH\" sh -c 'trap \"\" TERM; setsid sh -c \"trap \\\"\\\" TERM; echo \\$\\$ >relative; exec sleep 1000\" & \
+                      sleep 1000' & while ! test -s relative; do sleep 0.02; done; exec \"$@\"";
+        s.write("worker", script);
+        s.env("TMPDIR", "$DIR");
+        let worker = ["--", "sh", "worker", "$PROBE"];
+        s.start(&[&["--kill-timeout=2", "--interval=0", "--status-file=st"], &worker[..]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("TERM");
+        s.wait_line("worker <W1> has not ended in time, sending KILL");
+        assert_eq!(s.wait_exit(), "exit 0");
+        s.wait_dead_process("relative");
+    });
+}
+
+/// Each forks the next one and exits, and none heeds TERM: nobody is left when the superdaemon has ended.
+#[test]
+fn what_keeps_forking_is_ended() {
+    ours_alone(|s| {
+        let chain = "$SIG{TERM} = 'IGNORE'; while (1) { exit if fork; select undef, undef, undef, $ARGV[0] }";
+        s.write("chain.pl", chain);
+        s.write("worker", "for pause in 0.05 0.002 0.001; do setsid perl chain.pl $pause & done; exec \"$@\"");
+        s.env("TMPDIR", "$DIR");
+        let worker = ["--", "sh", "worker", "$PROBE"];
+        s.start(&[&["--kill-timeout=1", "--interval=0", "--status-file=st"], &worker[..]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("TERM");
+        s.wait_line("worker <W1> has not ended in time, sending KILL");
+        assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
+
+/// The group of which it was the leader is there, so that a signal for that reaches somebody, but not the worker.
+#[test]
+fn a_worker_that_has_left_its_group_is_stopped() {
+    ours_alone(|s| {
+        let worker = "if (!fork) { exec 'sleep', '1000' } setpgrp(0, getpgrp(getppid)); open my $f, '>', 'left'; close $f; \
+                      exec 'sleep', '1000'";
+        s.write("worker.pl", worker);
+        s.start(&["--process-group", "--interval=0", "--", "perl", "worker.pl"]);
+        s.wait("the worker", |s| s.path("left").exists());
+        s.signal("TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
+
+/// A stopped process doesn't act on a signal; the whole group goes on with the worker.
+#[test]
+fn a_stopped_group_is_continued() {
+    ours_alone(|s| {
+        s.start(&["--process-group", "--interval=0", "--status-file=st", "--", "sh", "-c", "sleep 1000; exit 0"]);
+        s.wait_file("st", "1:<W1>\n");
+        let line = s.show("st");
+        let said = s.said();
+        assert!(said.contains("starting new worker"), "{line}");
+        let status = std::fs::read_to_string(s.path("st")).expect("the status file");
+        let worker: i32 = status.trim().rsplit_once(':').expect("a line").1.parse().expect("a pid");
+        crate::harness::send(-worker, "STOP");
+        s.signal("TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
