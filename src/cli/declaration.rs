@@ -220,7 +220,7 @@ fn own() -> [Arg; 15] {
             .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
             .long_help(
                 "When a new worker has started. \"interval\": when it is alive after --interval seconds. \"notify\": when it, \
-                 or one of its descendants, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
+                 or a program that it starts, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
                  \"accepting\": when it, or one of its descendants, waits for a connection at one of the listeners: \
                  blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set. The \
                  worker need not know of that, but the kernel must let start_server look at it, which is checked at \

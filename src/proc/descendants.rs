@@ -1,20 +1,10 @@
 //! Who descends from whom.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter;
 use std::path::Path;
 
 use crate::proc::process::numbers_in;
 use crate::proc::{Pid, Process};
-
-/// No process has more ancestors than this.
-const MOST_ANCESTORS: usize = 10_000;
-
-/// Whether `process` is `ancestor` or one of its descendants. One that has been reaped, or was left behind by its
-/// parent, has no ancestors any more.
-pub(crate) fn descends_from(process: Pid, ancestor: Pid) -> bool {
-    iter::successors(Some(process), |&pid| Process::Pid(pid).parent()).take(MOST_ANCESTORS).any(|pid| pid == ancestor)
-}
 
 /// `processes` and their descendants, as far as they are found while processes come and go.
 pub(crate) fn with_descendants(processes: &[Pid]) -> Vec<Pid> {

@@ -4,13 +4,14 @@
 //! It takes its time beside everything else, and nobody waits for it: whoever looks learns what has come of it.
 
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, PipeReader, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{self, dup2_stderr, setpgid};
 
@@ -297,8 +298,6 @@ pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce()
 }
 
 /// Something that no program says by chance.
-fn token() -> std::io::Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+fn token() -> Result<String, Errno> {
+    Ok(format!("{:032x}", u128::from_ne_bytes(sys::random()?)))
 }
