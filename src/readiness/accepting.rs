@@ -50,6 +50,8 @@ pub(super) struct Accepting {
     cost: Cost,
     /// Whether there is something more urgent than a look.
     is_interrupted: fn() -> bool,
+    /// The process of [`Self::check`], if it has not ended.
+    abandoned: Option<Pid>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -68,15 +70,20 @@ impl Cost {
 
 impl Accepting {
     /// Finds out, at a process made for that, whether this one may look at its workers, so that a refusal is told
-    /// before anything is started. The process is gone on return.
+    /// before anything is started. The process is gone on return, or a child that has got KILL.
     ///
     /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it
     /// never seems to accept.
-    pub(super) fn check(one_thread: OneThread) -> Result<(), Error> {
+    pub(super) fn check(one_thread: OneThread) -> Result<Option<Pid>, Error> {
         if !waits::ARE_KNOWN {
             return Err(Error::rule(&[b"--ready=accepting needs a processor of the kind x86_64, aarch64 or riscv64"]));
         }
         try_to_look(one_thread)
+    }
+
+    /// With what [`Self::check`] has left.
+    pub(super) fn with(self, abandoned: Option<Pid>) -> Self {
+        Self { abandoned, ..self }
     }
 
     pub(super) fn of(listeners: impl IntoIterator<Item = impl AsFd>) -> Self {
@@ -85,7 +92,7 @@ impl Accepting {
         let inodes: Vec<_> = listeners.iter().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect();
         let connections = Connections::to(&listeners, &inodes);
         let (others, cost) = (RefCell::default(), Cost::default());
-        Self { connections, inodes, others, cost, is_interrupted: stop_request::is_waiting }
+        Self { connections, inodes, others, cost, is_interrupted: stop_request::is_waiting, abandoned: None }
     }
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one.
@@ -155,6 +162,10 @@ impl Accepting {
 impl Watch for Accepting {
     fn part(&self) -> WatchPart {
         WatchPart { may_look: true, ..WatchPart::default() }
+    }
+
+    fn take_abandoned(&mut self) -> Option<Pid> {
+        self.abandoned.take()
     }
 
     fn begin(&mut self, _worker: Pid) {
