@@ -186,7 +186,7 @@ impl Resources {
             self.listeners = theirs.into();
             stored = ours;
         }
-        let manager = meet_manager(options, &mut environment)?;
+        let mut manager = meet_manager(options, &mut environment)?;
         let mut envdir = envdir::Reader::default();
         let left_out = read_envdir(&mut envdir, &mut environment);
         self.open_log(options, &environment, &launch)?;

@@ -105,7 +105,8 @@ impl<'a> System<'a> {
     }
 
     /// What outlives the rest. The pid file goes first (U8).
-    pub(crate) fn into_files(self) -> Files {
+    pub(crate) fn into_files(mut self) -> Files {
+        self.manager.finish();
         if let Some(file) = &self.files.pid {
             file.remove();
         }

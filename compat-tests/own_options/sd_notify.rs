@@ -330,3 +330,25 @@ fn a_manager_that_keeps_listeners_is_left_alone() {
         assert!(!s.said().contains("still hold"), "{}", s.said());
     });
 }
+
+/// The first worker is started and the last one stopped in no time; what the manager is to keep and to forget has one
+/// deadline together.
+#[test]
+fn a_manager_that_does_not_read_costs_one_deadline() {
+    ours_alone(|s| {
+        let manager = Manager::at_path(s);
+        let full = UnixDatagram::unbound().expect("a socket");
+        full.set_nonblocking(true).expect("a socket");
+        while full.send_to(b"X=1", s.path("manager")).is_ok() {}
+        let begin = std::time::Instant::now();
+        let paths = ["--path=a", "--path=b", "--path=c", "--path=d", "--path=e", "--path=f"];
+        s.start(&[&["--sd-notify", "--from-systemd", "--interval=0"], &paths[..], &["--", "$PROBE"]].concat());
+        s.wait_worker(1);
+        s.signal("TERM");
+        s.wait_report(1, "got TERM");
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+        drop(manager);
+    });
+}
