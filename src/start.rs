@@ -32,6 +32,8 @@ use crate::system::{Files, State, System, failure_file};
 
 /// Names the socket of the service manager.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
 /// Runs a superdaemon until TERM or INT stops it and its workers have ended.
 ///
@@ -247,9 +249,7 @@ impl Resources {
         if options.from_systemd {
             inherited::forget(&mut environment);
         }
-        if options.sd_notify {
-            environment.remove(NOTIFY_SOCKET);
-        }
+        keep_manager_secret(options, &mut environment);
         let files = Files::take_over(options, state.files.clone(), &mut descriptors);
         let watch = watch.take_over(&self.listeners, &mut descriptors);
         let pipe = pipe.take_over(&mut descriptors);
@@ -312,16 +312,24 @@ fn manager_of(options: &Options, environment: &Environment) -> Result<ServiceMan
     if !options.sd_notify {
         return Ok(ServiceManager::default());
     }
-    ServiceManager::from_environment(environment.get(NOTIFY_SOCKET))
+    let manager = ServiceManager::from_environment(environment.get(NOTIFY_SOCKET))?;
+    Ok(manager.watched(environment.get(WATCHDOG_USEC), environment.get(WATCHDOG_PID)))
 }
 
-/// The same. That is between it and the superdaemon: no other process gets to know of it.
+/// The same.
 fn meet_manager(options: &Options, environment: &mut Environment) -> Result<ServiceManager, Error> {
     let manager = manager_of(options, environment)?;
-    if options.sd_notify {
-        environment.remove(NOTIFY_SOCKET);
-    }
+    keep_manager_secret(options, environment);
     Ok(manager)
+}
+
+/// That is between it and the superdaemon: no other process gets to know of it.
+fn keep_manager_secret(options: &Options, environment: &mut Environment) {
+    if options.sd_notify {
+        for name in [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID] {
+            environment.remove(name);
+        }
+    }
 }
 
 /// What can be known before anything is bound or removed.

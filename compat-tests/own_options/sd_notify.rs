@@ -352,3 +352,22 @@ fn a_manager_that_does_not_read_costs_one_deadline() {
         drop(manager);
     });
 }
+
+/// A unit with `WatchdogSec=` lives as long as the superdaemon does what it has to.
+#[test]
+fn the_watchdog_is_fed() {
+    ours_alone(|s| {
+        let manager = Manager::at_path(s);
+        s.env("WATCHDOG_USEC", "1000000");
+        s.start(&["--sd-notify", "--interval=0", "--", "$PROBE"]);
+        s.wait_worker(1);
+        assert_eq!(s.worker_env(1, "WATCHDOG_USEC"), None);
+        let mut count = 0;
+        let begin = std::time::Instant::now();
+        while count < 4 {
+            count += usize::from(manager.hear(s) == "WATCHDOG=1\n");
+        }
+        assert!(begin.elapsed() > Duration::from_secs(1), "{:?}", begin.elapsed());
+        stop(s);
+    });
+}

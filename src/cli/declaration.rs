@@ -297,7 +297,8 @@ fn own() -> [Arg; 15] {
             "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \
              worker has started; RELOADING=1 on HUP, and READY=1 when that restart is over, successful or not; \
              STOPPING=1; and in STATUS the workers. For units with Type=notify or Type=notify-reload. Workers \
-             don't get that NOTIFY_SOCKET then. Without NOTIFY_SOCKET, nothing is sent. Not with --daemonize.",
+             don't get that NOTIFY_SOCKET then, nor WATCHDOG_USEC, which the superdaemon answers with WATCHDOG=1 twice \
+             in that time. Without NOTIFY_SOCKET, nothing is sent. Not with --daemonize.",
         ),
         flag("from-systemd").help("Take over the listeners of systemd's sockets").long_help(
             "Take over the listeners that the service manager has opened (LISTEN_FDS, see sd_listen_fds(3)). They \

@@ -46,8 +46,15 @@ pub(crate) struct ServiceManager {
     untold: VecDeque<Untold>,
     /// From when on no more is tried of that: one time for all.
     end_of_patience: Option<Instant>,
+    watchdog: Option<Watchdog>,
     /// Names of the unix listeners that it keeps. Their files are deleted at shutdown, and then nobody reaches them.
     forgotten_at_end: Vec<Vec<u8>>,
+}
+
+/// The manager ends a service that it hears nothing of for a time. It gets a word in half of that.
+struct Watchdog {
+    period: Duration,
+    next: Instant,
 }
 
 /// A message about a listener, and the listener.
@@ -84,6 +91,16 @@ impl ServiceManager {
             .map_err(|errno| Error::system(&[b"failed to use NOTIFY_SOCKET:", value, b":"], errno))
     }
 
+    /// With the values of `WATCHDOG_USEC`, which is the time in microseconds, and `WATCHDOG_PID`, which is this process unless it
+    /// isn't set. The superdaemon owes nothing if they say anything else.
+    pub(crate) fn watched(self, time: Option<&[u8]>, pid: Option<&[u8]>) -> Self {
+        let number = |value: &[u8]| str::from_utf8(value).ok()?.parse::<u64>().ok();
+        let is_ours = pid.is_none_or(|pid| number(pid) == Some(std::process::id().into()));
+        let time = time.and_then(number).filter(|&time| time > 0 && is_ours && self.address.is_some());
+        let watchdog = time.map(|time| Watchdog { period: Duration::from_micros(time) / 2, next: Instant::now() });
+        Self { watchdog, ..self }
+    }
+
     /// What it keeps by these `names` is of no use when the superdaemon stops.
     pub(super) fn forgetting(self, names: Option<Vec<Vec<u8>>>) -> Self {
         Self { forgotten_at_end: names.unwrap_or_default(), ..self }
@@ -114,6 +131,18 @@ impl ServiceManager {
             self.waiting.take_if(|_| !is_full);
         }
         self.tell_on();
+        self.feed_watchdog();
+    }
+
+    fn feed_watchdog(&mut self) {
+        let now = Instant::now();
+        if let (Some(address), Some(watchdog)) = (&self.address, &mut self.watchdog)
+            && watchdog.next <= now
+        {
+            let sent = send_to(address, b"WATCHDOG=1\n");
+            let is_full = sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            watchdog.next = now + if is_full { watchdog.period.min(RETRY) } else { watchdog.period };
+        }
     }
 
     /// Lets the manager keep a listener (`FDSTORE=1`), which it passes to the next superdaemon of this service. Whether it does
@@ -187,9 +216,11 @@ impl ServiceManager {
         self.waiting = part.waiting;
     }
 
-    /// How long to wait before the next [`Self::flush`], if something waits.
+    /// How long to wait before the next [`Self::flush`], if something waits, or the manager does.
     pub(super) fn pause(&self) -> Option<Duration> {
-        (self.waiting.is_some() || self.has_more_to_tell()).then_some(RETRY)
+        let retry = (self.waiting.is_some() || self.has_more_to_tell()).then_some(RETRY);
+        let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next.saturating_duration_since(Instant::now()));
+        retry.into_iter().chain(watchdog).min()
     }
 }
 
@@ -384,6 +415,23 @@ mod tests {
         manager.finish();
         assert!(!manager.has_more_to_tell());
         drop(socket);
+    }
+
+    #[test]
+    fn a_watchdog_is_fed_in_half_its_time() {
+        let (_dir, socket, manager) = manager();
+        let own = std::process::id().to_string();
+        let mut manager = manager.watched(Some(b"20000000"), Some(own.as_bytes()));
+        assert_eq!(manager.pause(), Some(Duration::ZERO));
+        manager.flush();
+        assert_eq!(receive(&socket), "WATCHDOG=1\n");
+        let pause = manager.pause().unwrap();
+        assert!((9..=10).contains(&pause.as_secs()), "{pause:?}");
+        for (time, pid) in [("", None), ("0", None), ("x", None), ("-1", None), ("1", Some("1")), ("1", Some("x"))] {
+            manager = manager.watched(Some(time.as_bytes()), pid.map(str::as_bytes));
+            assert_eq!(manager.pause(), None, "{time} {pid:?}");
+        }
+        assert!(ServiceManager::default().watched(Some(b"1000"), None).watchdog.is_none());
     }
 
     #[test]
