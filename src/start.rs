@@ -15,14 +15,15 @@ use crate::files::names::is_same_name;
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::StatusFile;
 use crate::listeners::{ListenPlan, Listeners, Place, Stored, inherited};
-use crate::options::Options;
+use crate::options::{Options, Readiness};
+use crate::proc::is_own_proc;
 use crate::readiness::{PreparedWatch, Watch, watch};
 use crate::start::daemonize::daemonize;
 use crate::start::log_target::LogTarget;
 use crate::stderr::say;
 use crate::succession::Descriptors;
 use crate::supervisor::{LifeCycle, Supervisor};
-use crate::sys::{Blocked, OneThread, block_all};
+use crate::sys::{Blocked, IS_LINUX, OneThread, block_all};
 use crate::system::arrival::{self, Arrival};
 use crate::system::rehearsal::answer_rehearsal;
 use crate::system::service_manager::ServiceManager;
@@ -177,6 +178,7 @@ impl Resources {
 
     /// The headings of the start, in the original's order.
     fn open(&mut self, options: &Options, one_thread: OneThread, mut environment: Environment) -> Result<Parts, Error> {
+        check_proc(options)?;
         self.place = Place::of_script(options);
         let launch = LaunchState::take_over(one_thread);
         // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited
@@ -305,6 +307,24 @@ impl Prepared {
 
 fn no_pipe(error: std::io::Error) -> Error {
     Error::system(&[b"pipe failed:"], error)
+}
+
+/// Refuses options that would do nothing, or the wrong thing, for want of the right /proc. Only on Linux: elsewhere, those that
+/// need one are refused by [`Options::check`].
+fn check_proc(options: &Options) -> Result<(), Error> {
+    let option: &[u8] = match options.ready {
+        Readiness::Notify => b"--ready=notify",
+        Readiness::Accepting => b"--ready=accepting",
+        Readiness::Interval if options.kill_timeout.is_some() && IS_LINUX => b"--kill-timeout",
+        Readiness::Interval => return Ok(()),
+    };
+    match is_own_proc() {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            Err(Error::rule(&[option, b" needs the /proc of its own pid namespace, and this is that of another one"]))
+        }
+        Err(error) => Err(Error::system(&[option, b" needs the /proc of its own pid namespace:"], error)),
+    }
 }
 
 /// Where the service manager listens.

@@ -2,9 +2,8 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use crate::proc::{Pid, Process};
+use crate::proc::{Pid, Process, is_own_proc};
 
 /// Whether `pid` has taken the flock(2) lock of a file. None if that can't be known, as where /proc is missing, is of
 /// another pid namespace, or doesn't tell of the file.
@@ -13,8 +12,7 @@ pub(crate) fn is_held_by(pid: Pid, file: &Metadata) -> Option<bool> {
     if has_descriptor_with_lock(pid, file) {
         return Some(true);
     }
-    let own_pid = std::process::id().to_string();
-    (fs::read_link("/proc/self").ok()? == Path::new(&own_pid)).then_some(())?;
+    is_own_proc().ok()?.then_some(())?;
     search(&fs::read_to_string("/proc/locks").ok()?, pid, &device(file.dev()), &file.ino().to_string())
 }
 

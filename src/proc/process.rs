@@ -17,6 +17,14 @@ use crate::proc::{Descriptor, Pid};
 /// How many ticks of `stat` are a second: the same on all architectures that are in use.
 const USER_HZ: u64 = 100;
 
+/// Whether /proc is that of this process's pid namespace.
+///
+/// # Errors
+/// If there is none, or one where this process isn't seen.
+pub(crate) fn is_own_proc() -> io::Result<bool> {
+    Ok(fs::read_link("/proc/self")?.as_os_str() == std::process::id().to_string().as_str())
+}
+
 /// Whose directory is read.
 #[derive(Clone, Copy)]
 pub(crate) enum Process {
