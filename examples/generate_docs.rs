@@ -373,10 +373,9 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "--ready=notify",
                 "The worker gets a NOTIFY_SOCKET of its own, the file of a unix datagram socket, and sends READY=1 to \
-                 it, by itself or through a descendant. The kernel tells who has sent it, so the sender has to exist \
-                 when the message is read, and its parents up to the worker, too: systemd-notify waits for that, \
-                 another helper that ends at once may be missed, and a process that has put itself into the \
-                 background is no descendant. Other messages mean nothing.",
+                 it, by itself or through another program that it tells the name, which can't be guessed. The sender \
+                 may have ended when the message is read. Its user has to be that of the worker, or of one of its \
+                 descendants, that of the superdaemon, or root. Other messages mean nothing.",
             ),
             Item(
                 "--ready=accepting",

@@ -7,7 +7,6 @@
 #     ign=SIG,...   reports these signals, and stays
 #     say=TEXT      prints TEXT to stdout and stderr when it gets USR2, and stays
 #     notify=TEXT   sends TEXT to its NOTIFY_SOCKET when it gets USR2, and stays
-#     to=NAME       sends it to the socket NAME beside that one instead
 #     chat=N        sends N messages about nothing before it
 #     accept        accepts connections and tells its generation from USR2 on, and stays
 #     child         has a child do what USR2 says
@@ -40,7 +39,7 @@ for my $name (qw(HUP INT QUIT USR1 USR2 TERM WINCH)) {
     $SIG{$name} = sub {
         report("got $name");
         return say_it() if $name eq "USR2" && exists $behaviour{say};
-        return get_ready($behaviour{to}) if $name eq "USR2" && grep { exists $behaviour{$_} } qw(notify accept);
+        return get_ready() if $name eq "USR2" && grep { exists $behaviour{$_} } qw(notify accept);
         leave($behaviour{code} || 0) unless $ignored{$name};
     };
 }
@@ -72,18 +71,15 @@ sub say_it {
 }
 
 sub get_ready {
-    my $to = shift;
     in_child(\&serve) if $behaviour{accept};
     return unless exists $behaviour{notify};
-    return in_child(sub { notify($to) }) if $behaviour{child};
-    notify($to);
+    return in_child(\&notify) if $behaviour{child};
+    notify();
     report("said $behaviour{notify}");
 }
 
 sub notify {
-    my $to = shift;
     my $path = $ENV{NOTIFY_SOCKET};
-    $path =~ s{[^/]*$}{$to} if defined $to;
     socket my $socket, AF_UNIX, SOCK_DGRAM, 0 or die "socket: $!";
     for my $text (("STATUS=still here") x ($behaviour{chat} || 0), $behaviour{notify}) {
         defined send $socket, $text, 0, pack_sockaddr_un($path) or die "$path: $!";

@@ -13,7 +13,7 @@ mod tables;
 
 pub(crate) use descriptor::{Descriptor, Target};
 pub(crate) use os::{DUMP, diagnosis_socket, program_path};
-pub(crate) use process::{Kinship, Process, is_ours, own_threads};
+pub(crate) use process::{Kinship, Process, is_own_proc, own_threads};
 pub(crate) use tables::{UnixSocket, unix_sockets, uptime};
 
 /// A process id.

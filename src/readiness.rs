@@ -28,6 +28,11 @@ pub(crate) trait Watch {
         Ok(None)
     }
 
+    /// A child of its own that has got KILL, and that nobody waits for.
+    fn take_abandoned(&mut self) -> Option<Pid> {
+        None
+    }
+
     /// The worker has been started.
     fn begin(&mut self, _worker: Pid) {}
 
@@ -101,8 +106,8 @@ pub(crate) fn watch(
         Readiness::Interval => Box::new(Interval),
         Readiness::Notify => Box::new(NotifySockets::new()?),
         Readiness::Accepting => {
-            Accepting::check(one_thread)?;
-            Box::new(Accepting::of(listeners.fds()))
+            let abandoned = Accepting::check(one_thread)?;
+            Box::new(Accepting::of(listeners.fds()).with(abandoned))
         }
     })
 }
@@ -115,7 +120,9 @@ enum Preparation {
     Notify(NotifyPart),
     /// From a program that had none.
     Own(NotifySockets),
-    Accepting,
+    Accepting {
+        abandoned: Option<Pid>,
+    },
 }
 
 impl PreparedWatch {
@@ -129,10 +136,8 @@ impl PreparedWatch {
             (Readiness::Notify, Some(part)) => Preparation::Notify(part),
             (Readiness::Notify, None) => Preparation::Own(NotifySockets::new()?),
             (Readiness::Accepting, _) => {
-                if !part.may_look {
-                    Accepting::check(one_thread)?;
-                }
-                Preparation::Accepting
+                let abandoned = if part.may_look { None } else { Accepting::check(one_thread)? };
+                Preparation::Accepting { abandoned }
             }
         }))
     }
@@ -142,7 +147,7 @@ impl PreparedWatch {
             Preparation::Interval => Box::new(Interval),
             Preparation::Notify(part) => Box::new(NotifySockets::take_over(part, descriptors)),
             Preparation::Own(sockets) => Box::new(sockets),
-            Preparation::Accepting => Box::new(Accepting::of(listeners.fds())),
+            Preparation::Accepting { abandoned } => Box::new(Accepting::of(listeners.fds()).with(abandoned)),
         }
     }
 }

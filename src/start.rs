@@ -15,14 +15,15 @@ use crate::files::names::is_same_name;
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::StatusFile;
 use crate::listeners::{ListenPlan, Listeners, Place, Stored, inherited};
-use crate::options::Options;
+use crate::options::{Options, Readiness};
+use crate::proc::is_own_proc;
 use crate::readiness::{PreparedWatch, Watch, watch};
 use crate::start::daemonize::daemonize;
 use crate::start::log_target::LogTarget;
 use crate::stderr::say;
 use crate::succession::Descriptors;
 use crate::supervisor::{LifeCycle, Supervisor};
-use crate::sys::{Blocked, OneThread, block_all};
+use crate::sys::{Blocked, IS_LINUX, OneThread, block_all};
 use crate::system::arrival::{self, Arrival};
 use crate::system::rehearsal::answer_rehearsal;
 use crate::system::service_manager::ServiceManager;
@@ -32,6 +33,8 @@ use crate::system::{Files, State, System, failure_file};
 
 /// Names the socket of the service manager.
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
 /// Runs a superdaemon until TERM or INT stops it and its workers have ended.
 ///
@@ -175,6 +178,7 @@ impl Resources {
 
     /// The headings of the start, in the original's order.
     fn open(&mut self, options: &Options, one_thread: OneThread, mut environment: Environment) -> Result<Parts, Error> {
+        check_proc(options)?;
         self.place = Place::of_script(options);
         let launch = LaunchState::take_over(one_thread);
         // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited
@@ -186,7 +190,7 @@ impl Resources {
             self.listeners = theirs.into();
             stored = ours;
         }
-        let manager = meet_manager(options, &mut environment)?;
+        let mut manager = meet_manager(options, &mut environment)?;
         let mut envdir = envdir::Reader::default();
         let left_out = read_envdir(&mut envdir, &mut environment);
         self.open_log(options, &environment, &launch)?;
@@ -247,9 +251,7 @@ impl Resources {
         if options.from_systemd {
             inherited::forget(&mut environment);
         }
-        if options.sd_notify {
-            environment.remove(NOTIFY_SOCKET);
-        }
+        keep_manager_secret(options, &mut environment);
         let files = Files::take_over(options, state.files.clone(), &mut descriptors);
         let watch = watch.take_over(&self.listeners, &mut descriptors);
         let pipe = pipe.take_over(&mut descriptors);
@@ -307,21 +309,47 @@ fn no_pipe(error: std::io::Error) -> Error {
     Error::system(&[b"pipe failed:"], error)
 }
 
+/// Refuses options that would do nothing, or the wrong thing, for want of the right /proc. Only on Linux: elsewhere, those that
+/// need one are refused by [`Options::check`].
+fn check_proc(options: &Options) -> Result<(), Error> {
+    let option: &[u8] = match options.ready {
+        Readiness::Notify => b"--ready=notify",
+        Readiness::Accepting => b"--ready=accepting",
+        Readiness::Interval if options.kill_timeout.is_some() && IS_LINUX => b"--kill-timeout",
+        Readiness::Interval => return Ok(()),
+    };
+    match is_own_proc() {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            Err(Error::rule(&[option, b" needs the /proc of its own pid namespace, and this is that of another one"]))
+        }
+        Err(error) => Err(Error::system(&[option, b" needs the /proc of its own pid namespace:"], error)),
+    }
+}
+
 /// Where the service manager listens.
 fn manager_of(options: &Options, environment: &Environment) -> Result<ServiceManager, Error> {
     if !options.sd_notify {
         return Ok(ServiceManager::default());
     }
-    ServiceManager::from_environment(environment.get(NOTIFY_SOCKET))
+    let manager = ServiceManager::from_environment(environment.get(NOTIFY_SOCKET))?;
+    Ok(manager.watched(environment.get(WATCHDOG_USEC), environment.get(WATCHDOG_PID)))
 }
 
-/// The same. That is between it and the superdaemon: no other process gets to know of it.
+/// The same.
 fn meet_manager(options: &Options, environment: &mut Environment) -> Result<ServiceManager, Error> {
     let manager = manager_of(options, environment)?;
-    if options.sd_notify {
-        environment.remove(NOTIFY_SOCKET);
-    }
+    keep_manager_secret(options, environment);
     Ok(manager)
+}
+
+/// That is between it and the superdaemon: no other process gets to know of it.
+fn keep_manager_secret(options: &Options, environment: &mut Environment) {
+    if options.sd_notify {
+        for name in [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID] {
+            environment.remove(name);
+        }
+    }
 }
 
 /// What can be known before anything is bound or removed.

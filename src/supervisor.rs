@@ -119,6 +119,9 @@ impl<'a, W: World> Supervisor<'a, W> {
         if !self.start_worker(self.restart_limit()) {
             return self.go_on_with(previous);
         }
+        if self.old.is_empty() {
+            return;
+        }
         let signal = &self.life_cycle.signal_on_hup;
         let old = joined(&self.old.pids());
         self.say([b"new worker is now running, sending ", signal.text(), b" to old workers:", &old].concat());

@@ -1,5 +1,6 @@
 //! The real world: processes, signals, files, and the service manager.
 
+mod abandoned;
 mod approval;
 pub(crate) mod arrival;
 mod delivery;
@@ -39,6 +40,7 @@ use crate::readiness::Watch;
 use crate::stderr;
 use crate::stop_signal::StopSignal;
 use crate::sys::{self, Pid, WaitStatus};
+use crate::system::abandoned::Abandoned;
 use crate::system::approval::Approval;
 use crate::system::delivery::Delivery;
 use crate::system::explanation::Explanation;
@@ -61,6 +63,7 @@ pub(crate) struct System<'a> {
     kin: Kin,
     manager: ServiceManager,
     approval: Option<Approval<'a>>,
+    abandoned: Abandoned,
     /// With options of ours.
     explanation: Option<Explanation>,
     successor: Option<Successor>,
@@ -73,11 +76,17 @@ impl<'a> System<'a> {
         options: &Options,
         listeners: &'a Listeners,
         files: Files,
-        watch: Box<dyn Watch>,
+        mut watch: Box<dyn Watch>,
         manager: ServiceManager,
         pipe: SignalPipe,
         launch: &'a LaunchState,
     ) -> Self {
+        let mut abandoned = Abandoned::default();
+        let mut kin = Kin::of(options, listeners);
+        if let Some(pid) = watch.take_abandoned() {
+            kin.spare(pid);
+            abandoned.add(pid);
+        }
         Self {
             inbox: Inbox::new(pipe),
             spawner: Spawner::of(options, listeners, launch),
@@ -85,9 +94,10 @@ impl<'a> System<'a> {
             launch,
             files,
             watch,
-            kin: Kin::of(options, listeners),
+            kin,
             manager: manager.forgetting(options.stores_listeners().then(|| listeners.names_of_stored_files())),
             approval: Approval::of(options, listeners, launch),
+            abandoned,
             explanation: options.uses_our_own().then(|| Explanation::new(listeners.names())),
             successor: None,
             is_stopping: false,
@@ -95,7 +105,8 @@ impl<'a> System<'a> {
     }
 
     /// What outlives the rest. The pid file goes first (U8).
-    pub(crate) fn into_files(self) -> Files {
+    pub(crate) fn into_files(mut self) -> Files {
+        self.manager.finish();
         if let Some(file) = &self.files.pid {
             file.remove();
         }
@@ -137,14 +148,24 @@ impl<'a> System<'a> {
         self.kin.take_ended(None)
     }
 
-    /// Reaps a child, but none of a rehearsal: what that has started ends before it is reaped.
+    /// Reaps a child, but none that is looked after by itself.
     fn reap_child(&mut self) -> Result<Option<(Pid, WaitStatus)>, Errno> {
-        self.look_after_rehearsal();
-        if self.rehearsal().is_none() {
+        self.look_after_own_children();
+        if self.rehearsal().is_none() && self.abandoned.is_empty() {
             return sys::reap(-1);
         }
-        let other = sys::dead_child()?.filter(|&pid| Some(pid) != self.rehearsal());
+        let other = sys::dead_child()?.filter(|&pid| !self.is_own_child(pid));
         other.map_or(Ok(None), sys::reap)
+    }
+
+    /// A rehearsal, whose family ends before it is reaped, and children that have got KILL.
+    fn look_after_own_children(&mut self) {
+        self.look_after_rehearsal();
+        self.abandoned.bury(|pid| self.kin.release(pid));
+    }
+
+    fn is_own_child(&self, pid: Pid) -> bool {
+        Some(pid) == self.rehearsal() || self.abandoned.contains(pid)
     }
 
     fn reap_worker(&mut self, worker: Pid) -> Option<(Pid, WaitStatus)> {
@@ -254,8 +275,8 @@ impl World for System<'_> {
     fn take_verdict(&mut self) -> Result<(), String> {
         let Some(approval) = &mut self.approval else { return Ok(()) };
         let command = approval.process();
-        let verdict = approval.end();
-        if let Some(pid) = command {
+        let verdict = approval.end(&mut self.abandoned);
+        if let Some(pid) = command.filter(|&pid| !self.abandoned.contains(pid)) {
             self.kin.release(pid);
         }
         verdict

@@ -144,6 +144,8 @@ pub(crate) enum Awaited {
     Death,
     /// The same, or that something is to be handed over. With `tick`, ALRM is received after one second.
     Anything { tick: bool },
+    /// That this worker is dead.
+    End(Pid),
     /// That this worker is ready, or dead.
     Ready(Pid),
     /// That the command of `--approve` has ended, or this worker. It is run when that is awaited for the first time.

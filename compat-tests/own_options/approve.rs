@@ -162,3 +162,93 @@ fn a_command_that_cannot_be_run() {
         assert_eq!(s.ls(), "");
     });
 }
+
+/// What it has started in its group, though it has ended by itself.
+#[test]
+fn what_a_command_leaves_ends_with_it() {
+    ours_alone(|s| {
+        start(s, "sleep 1000 & echo $! >child; exit 0\n", &[], &[]);
+        s.wait_file("st", "1:<W1>\n");
+        s.wait_dead_process("child");
+        stop(s);
+    });
+}
+
+/// There would be nobody to serve.
+#[test]
+fn an_old_worker_that_dies_meanwhile() {
+    ours_alone(|s| {
+        start(s, "exit 0\n", &[], &[]);
+        s.wait_file("st", "1:<W1>\n");
+        let is_dead = "grep -q ') Z' /proc/$APPROVE_OLD_PID/stat";
+        s.write("approve", &format!("kill -KILL $APPROVE_OLD_PID; until {is_dead}; do sleep .1; done; exit 1\n"));
+        s.signal("HUP");
+        s.wait_line("new worker <W2> is not approved (exit 1), but goes on, as the old worker is dead");
+        s.wait_line("old worker <W1> died, status:9");
+        s.wait_file("st", "2:<W2>\n");
+        stop(s);
+        assert!(!s.report_of(2).contains("got QUIT"), "{}", s.report_of(2));
+    });
+}
+
+/// Nobody has approved the new worker, so it isn't said to run.
+#[test]
+fn a_shutdown_meanwhile() {
+    ours_alone(|s| {
+        start(s, "exit 0\n", &[], &[]);
+        s.wait_file("st", "1:<W1>\n");
+        s.write("approve", "echo >asked; exec sleep 1000\n");
+        s.signal("HUP");
+        s.wait("the command", |s| s.path("asked").exists());
+        s.wait_worker(2);
+        s.signal("TERM");
+        s.wait_line("received TERM, sending TERM to all workers:<W1>,<W2>");
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert!(!s.said().contains("new worker is now running"), "{}", s.said());
+    });
+}
+
+/// One that sleeps in the kernel ends when that lets it. Here it is another process that has to let it go first.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn nobody_waits_for_a_command_that_does_not_die() {
+    ours_alone(|s| {
+        start(s, "exit 0\n", &["--ready-timeout=10"], &[]);
+        s.wait_file("st", "1:<W1>\n");
+        // PR_SET_PTRACER with any, and PTRACE_SEIZE: the tracer has to reap it before its parent can.
+        let tracer = "my $main = $$; syscall 157, 0x59616d61, -1, 0, 0, 0; if (!fork) { setpgrp 0, 0; \
+                      syscall(101, 0x4206, $main, 0, 0) == 0 or die $!; open my $file, '>', 'tracer'; print $file \"$$\\n\"; \
+                      close $file; sleep 1000; exit } open my $file, '>', 'command'; print $file \"$$\\n\"; close $file; sleep 1000";
+        s.write("approve.pl", tracer);
+        s.write("approve", "exec perl approve.pl\n");
+        assert_eq!(s.run(&RESTART).end, "exit 125");
+        s.wait_line("new worker <W2> is not approved (no answer in time), sending TERM");
+        s.write("approve", "exit 0\n");
+        assert_eq!(s.run(&RESTART).end, "exit 0");
+        s.wait_file("st", "3:<W3>\n");
+        s.kill_process("tracer");
+        let command = fs::read_to_string(s.path("command")).unwrap();
+        s.wait("it is reaped", |_| !std::path::Path::new(&format!("/proc/{}", command.trim())).exists());
+        assert!(!s.said().contains(&format!("worker {}", command.trim())), "{}", s.said());
+        stop(s);
+    });
+}
+
+/// However often it happens, and what is right by then is tried at once on HUP.
+#[test]
+fn starts_that_fail_for_ever() {
+    ours_alone(|s| {
+        start(s, "exit 1\n", &[], &[]);
+        s.wait_line("old worker <W1> died, status:0");
+        s.wait_line("starting new worker <W2>");
+        s.wait_line("old worker <W2> died, status:0");
+        s.wait_line("starting new worker <W3>");
+        s.wait_line("old worker <W3> died, status:0");
+        s.write("approve", "exit 0\n");
+        s.signal("HUP");
+        s.wait_file("st", "4:<W4>\n");
+        s.wait_rest();
+        assert!(!s.said().contains("received HUP"), "{}", s.said());
+        stop(s);
+    });
+}

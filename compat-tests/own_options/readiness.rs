@@ -1,6 +1,7 @@
 //! `--ready`: who is ready, who isn't, and what happens until then.
 
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use nix::unistd::Uid;
 
@@ -37,9 +38,15 @@ fn ask(s: &mut Scenario, generation: usize) {
     s.wait_report(generation, "said READY=1");
 }
 
+/// What another user of the machine could do who knew the name. Only root can become one.
 fn stranger_says_ready(s: &Scenario, generation: usize) {
-    let socket = UnixDatagram::unbound().expect("a socket");
-    socket.send_to(b"READY=1", s.notify_socket(generation)).expect("the socket takes it");
+    if !Uid::effective().is_root() {
+        return;
+    }
+    let code = "IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ARGV[0])->send('READY=1') or die $!";
+    let mut perl = Command::new("perl");
+    perl.args(["-MIO::Socket::UNIX", "-e", code]).arg(s.notify_socket(generation)).current_dir("/");
+    assert!(perl.uid(12345).gid(12345).status().expect("perl").success());
 }
 
 // --- notify
@@ -102,26 +109,63 @@ fn a_shell_may_say_it() {
     });
 }
 
+/// As `systemd-notify --no-block` of a user, and other helpers that end at once: nobody knows them any more when the message
+/// is read.
+#[test]
+fn a_sender_may_have_ended() {
+    ours_alone(|s| {
+        let shell = "until [ -e go ]; do sleep .1; done; perl -MIO::Socket::UNIX -e \"$0\"; touch said; exec \"$@\"";
+        let code = "IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET})->send('READY=1')";
+        s.env("TMPDIR", "$DIR");
+        let options = ["--ready=notify", "--interval=0", "--status-file=st", "--", "sh", "-c", shell, code, "$PROBE"];
+        s.start(&options);
+        s.wait_line("starting new worker");
+        s.signal("STOP");
+        s.write("go", "");
+        s.wait_file("said", "");
+        s.wait_worker(1);
+        s.signal("CONT");
+        s.wait("the worker has started", |s| std::fs::read_to_string(s.path("st")).is_ok());
+        assert!(!s.said().contains("is not ready in time"), "{}", s.said());
+        stop(s);
+    });
+}
+
 #[test]
 fn nobody_else_may_say_it() {
     ours_alone(|s| {
-        start(s, &NOTIFY, &["G1=now", "G1=to=2", "G1=ign=TERM"]);
+        s.start(&[&NOTIFY[..], &["G1=now", "G1=ign=TERM"]].concat());
+        s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
         s.wait_worker(2);
         stranger_says_ready(s, 2);
         rests_with(s, "1:<W1>\n");
-        // The old generation, at the socket of the new one, and the stranger at that of the old one.
+        // The old generation, at its own socket: the name of the new one it can't know.
         assert_ne!(s.notify_socket(1), s.notify_socket(2));
         ask(s, 1);
-        rests_with(s, "1:<W1>\n");
-        stranger_says_ready(s, 1);
         rests_with(s, "1:<W1>\n");
         s.signal_worker(2, "USR2");
         s.wait_file("st", "1:<W1>\n2:<W2>\n");
         s.signal_worker(1, "USR1");
         s.wait_file("st", "2:<W2>\n");
         stop_and_leave_nothing(s);
+    });
+}
+
+/// The superdaemon is root's, and so is the `su` that it starts: the worker proper has another user.
+#[test]
+fn what_su_starts_may_say_it() {
+    if !Uid::effective().is_root() {
+        return;
+    }
+    ours_alone(|s| {
+        let code = "$) = $( = 12345; $> = $< = 12345; \
+                    IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ENV{NOTIFY_SOCKET})->send('READY=1'); sleep 1000";
+        let shell = "perl -MIO::Socket::UNIX -e \"$0\" & trap 'kill $!; exit' TERM; wait";
+        s.start(&["--ready=notify", "--interval=0", "--status-file=st", "--", "sh", "-c", shell, code]);
+        s.wait("the worker has started", |s| std::fs::read_to_string(s.path("st")).is_ok());
+        stop(s);
     });
 }
 
@@ -301,26 +345,44 @@ fn a_server_as_it_is() {
 }
 
 /// A process with more capabilities in its permitted set than in the effective set of the superdaemon may not be looked
-/// at.
-/// Who isn't root can't have that, but can have nothing to look at.
+/// at. Who isn't root can't have that.
 #[test]
 fn a_kernel_that_does_not_let_it_look_is_told_of_at_start() {
+    if !Uid::effective().is_root() {
+        return;
+    }
     ours_alone(|s| {
-        if Uid::effective().is_root() {
-            let copy = "cp \"$0\" program; chmod 755 program";
-            s.prelude(&format!("{copy}; exec setpriv --ruid=0 --euid=65534 --clear-groups ./program \"$@\""));
-        } else {
-            let hint = "echo 'no namespaces: run this as root, or allow user namespaces' >&2; exit 99";
-            let unshare = "unshare --map-root-user --mount sh -c";
-            let hide = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
-            s.prelude(&format!("{unshare} : || {{ {hint}; }}; exec {unshare} '{hide}' \"$0\" \"$@\""));
-        }
+        let copy = "cp \"$0\" program; chmod 755 program";
+        s.prelude(&format!("{copy}; exec setpriv --ruid=0 --euid=65534 --clear-groups ./program \"$@\""));
         let output = s.run(&["--ready=accepting", "--port=$PORT", "--", "$PROBE"]);
         let complaint =
             "--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): failed to read /proc/";
-        assert!(output.stderr.contains(complaint) && output.end != "exit 99", "{}", output.stderr);
+        assert!(output.stderr.contains(complaint), "{}", output.stderr);
         assert!(!output.stderr.contains("starting new worker"), "{}", output.stderr);
     });
+}
+
+/// What sees nothing, or strangers, without it.
+#[test]
+fn without_the_right_proc_it_is_refused_at_start() {
+    let needs = "needs the /proc of its own pid namespace";
+    let hide = "unshare --mount sh -c 'mount -t tmpfs none /proc && exec \"$0\" \"$@\"'";
+    let other = "unshare --pid --fork --kill-child";
+    for (prelude, reason) in [
+        (hide, format!("{needs}:No such file or directory\n")),
+        (other, format!("{needs}, and this is that of another one\n")),
+    ] {
+        let root = if Uid::effective().is_root() { "" } else { " --map-root-user" };
+        let prelude = format!("exec {} \"$0\" \"$@\"", prelude.replacen("unshare", &format!("unshare{root}"), 1));
+        for option in ["--ready=notify", "--ready=accepting", "--kill-timeout=1"] {
+            ours_alone(|s| {
+                s.prelude(&prelude);
+                let output = s.run(&[option, "--port=$PORT", "--", "$PROBE"]);
+                let name = option.trim_end_matches("=1");
+                assert_eq!(output.stderr, format!("{name} {reason}"));
+            });
+        }
+    }
 }
 
 /// After ten seconds a line says what is amiss, long before the time is over.

@@ -330,3 +330,44 @@ fn a_manager_that_keeps_listeners_is_left_alone() {
         assert!(!s.said().contains("still hold"), "{}", s.said());
     });
 }
+
+/// The first worker is started and the last one stopped in no time; what the manager is to keep and to forget has one
+/// deadline together.
+#[test]
+fn a_manager_that_does_not_read_costs_one_deadline() {
+    ours_alone(|s| {
+        let manager = Manager::at_path(s);
+        let full = UnixDatagram::unbound().expect("a socket");
+        full.set_nonblocking(true).expect("a socket");
+        while full.send_to(b"X=1", s.path("manager")).is_ok() {}
+        let begin = std::time::Instant::now();
+        let paths = ["--path=a", "--path=b", "--path=c", "--path=d", "--path=e", "--path=f"];
+        s.start(&[&["--sd-notify", "--from-systemd", "--interval=0"], &paths[..], &["--", "$PROBE"]].concat());
+        s.wait_worker(1);
+        s.signal("TERM");
+        s.wait_report(1, "got TERM");
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+        drop(manager);
+    });
+}
+
+/// A unit with `WatchdogSec=` lives as long as the superdaemon does what it has to.
+#[test]
+fn the_watchdog_is_fed() {
+    ours_alone(|s| {
+        let manager = Manager::at_path(s);
+        s.env("WATCHDOG_USEC", "1000000");
+        s.start(&["--sd-notify", "--interval=0", "--", "$PROBE"]);
+        s.wait_worker(1);
+        assert_eq!(s.worker_env(1, "WATCHDOG_USEC"), None);
+        let mut count = 0;
+        let begin = std::time::Instant::now();
+        while count < 4 {
+            count += usize::from(manager.hear(s) == "WATCHDOG=1\n");
+        }
+        assert!(begin.elapsed() > Duration::from_secs(1), "{:?}", begin.elapsed());
+        stop(s);
+    });
+}

@@ -220,7 +220,7 @@ fn own() -> [Arg; 15] {
             .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
             .long_help(
                 "When a new worker has started. \"interval\": when it is alive after --interval seconds. \"notify\": when it, \
-                 or one of its descendants, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
+                 or a program that it starts, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
                  \"accepting\": when it, or one of its descendants, waits for a connection at one of the listeners: \
                  blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set. The \
                  worker need not know of that, but the kernel must let start_server look at it, which is checked at \
@@ -298,7 +298,8 @@ fn own() -> [Arg; 15] {
             "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \
              worker has started; RELOADING=1 on HUP, and READY=1 when that restart is over, successful or not; \
              STOPPING=1; and in STATUS the workers. For units with Type=notify or Type=notify-reload. Workers \
-             don't get that NOTIFY_SOCKET then. Without NOTIFY_SOCKET, nothing is sent. Not with --daemonize.",
+             don't get that NOTIFY_SOCKET then, nor WATCHDOG_USEC, which the superdaemon answers with WATCHDOG=1 twice \
+             in that time. Without NOTIFY_SOCKET, nothing is sent. Not with --daemonize.",
         ),
         flag("from-systemd").help("Take over the listeners of systemd's sockets").long_help(
             "Take over the listeners that the service manager has opened (LISTEN_FDS, see sd_listen_fds(3)). They \

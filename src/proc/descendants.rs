@@ -2,20 +2,10 @@
 //! takes as long as a family is large; elsewhere all processes of the machine are read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::iter;
 use std::path::Path;
 
 use crate::proc::process::numbers_in;
 use crate::proc::{Pid, Process};
-
-/// No process has more ancestors than this.
-const MOST_ANCESTORS: usize = 10_000;
-
-/// Whether `process` is `ancestor` or one of its descendants. One that has been reaped, or was left behind by its
-/// parent, has no ancestors any more.
-pub(crate) fn descends_from(process: Pid, ancestor: Pid) -> bool {
-    iter::successors(Some(process), |&pid| Process::Pid(pid).parent()).take(MOST_ANCESTORS).any(|pid| pid == ancestor)
-}
 
 /// `processes` and their descendants, as far as they are found while processes come and go.
 pub(crate) fn with_descendants(processes: &[Pid]) -> Vec<Pid> {
@@ -95,7 +85,7 @@ mod tests {
             let by_table = Tree(Some(families_of_all())).children_of(own);
             for child in children {
                 assert!(found.contains(&child) && all.contains(&child) && by_table.contains(&child));
-                assert!(descends_from(child, own) && !descends_from(own, child));
+                assert!(!with_descendants(&[child]).contains(&own));
             }
             drop(sender);
             let _ = here.wait_with_output();

@@ -3,12 +3,12 @@
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 
-use crate::proc::{self, Pid, Process};
+use crate::proc::{Pid, Process, is_own_proc};
 
 /// Whether `pid` has taken the flock(2) lock of a file. None if that can't be known, as where /proc is missing, is of
 /// another pid namespace, or doesn't tell of the file.
 pub(crate) fn is_held_by(pid: Pid, file: &Metadata) -> Option<bool> {
-    if !proc::is_ours() {
+    if !is_own_proc().unwrap_or(false) {
         return None;
     }
     // The list of all locks stops every other lock of the machine for a moment, which takes milliseconds. It also has the

@@ -17,6 +17,14 @@ use crate::proc::{Descriptor, Pid};
 /// How many ticks of `stat` are a second: the same on all architectures that are in use.
 const USER_HZ: u64 = 100;
 
+/// Whether /proc is that of this process's pid namespace.
+///
+/// # Errors
+/// If there is none, or one where this process isn't seen.
+pub(crate) fn is_own_proc() -> io::Result<bool> {
+    Ok(fs::read_link("/proc/self")?.as_os_str() == std::process::id().to_string().as_str())
+}
+
 /// Whose directory is read.
 #[derive(Clone, Copy)]
 pub(crate) enum Process {
@@ -222,11 +230,6 @@ fn strings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 fn contains(signals: u64, signal: c_int) -> bool {
     signals & 1 << (signal - 1) != 0
-}
-
-/// Whether /proc is there, and of our pid namespace. Where it is of another, the numbers in it are other processes.
-pub(crate) fn is_ours() -> bool {
-    fs::read_link(Process::Own.to_string()).is_ok_and(|own| own == Path::new(&std::process::id().to_string()))
 }
 
 fn start_in(stat: &[u8]) -> Option<Duration> {

@@ -43,13 +43,15 @@ pub(super) struct Accepting {
     /// What the kernel calls their sockets. Descriptors of workers may have any numbers.
     inodes: Vec<ino_t>,
     connections: Connections,
-    /// Sockets of workers that are no connections to listeners. They never become such, so they are looked up only
-    /// once.
+    /// Sockets of the newest worker, until it is ready, that are no connections to listeners. They never become such, so they
+    /// are looked up only once.
     others: RefCell<BTreeSet<ino_t>>,
     /// The CPU time of all looks at the newest worker, and of the last one.
     cost: Cost,
     /// Whether there is something more urgent than a look.
     is_interrupted: fn() -> bool,
+    /// The process of [`Self::check`], if it has not ended.
+    abandoned: Option<Pid>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -68,15 +70,20 @@ impl Cost {
 
 impl Accepting {
     /// Finds out, at a process made for that, whether this one may look at its workers, so that a refusal is told
-    /// before anything is started. The process is gone on return.
+    /// before anything is started. The process is gone on return, or a child that has got KILL.
     ///
     /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it
     /// never seems to accept.
-    pub(super) fn check(one_thread: OneThread) -> Result<(), Error> {
+    pub(super) fn check(one_thread: OneThread) -> Result<Option<Pid>, Error> {
         if !waits::ARE_KNOWN {
             return Err(Error::rule(&[b"--ready=accepting needs a processor of the kind x86_64, aarch64 or riscv64"]));
         }
         try_to_look(one_thread)
+    }
+
+    /// With what [`Self::check`] has left.
+    pub(super) fn with(self, abandoned: Option<Pid>) -> Self {
+        Self { abandoned, ..self }
     }
 
     pub(super) fn of(listeners: impl IntoIterator<Item = impl AsFd>) -> Self {
@@ -85,7 +92,7 @@ impl Accepting {
         let inodes: Vec<_> = listeners.iter().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect();
         let connections = Connections::to(&listeners, &inodes);
         let (others, cost) = (RefCell::default(), Cost::default());
-        Self { connections, inodes, others, cost, is_interrupted: stop_request::is_waiting }
+        Self { connections, inodes, others, cost, is_interrupted: stop_request::is_waiting, abandoned: None }
     }
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one.
@@ -126,8 +133,8 @@ impl Accepting {
         if new.is_empty() {
             return false;
         }
-        let is_there = self.connections.have_one_of(&new);
-        if !is_there {
+        let is_there = self.connections.have_one_of(&new, self.is_interrupted);
+        if !is_there && !(self.is_interrupted)() {
             others.extend(new);
         }
         is_there
@@ -145,7 +152,9 @@ impl Accepting {
     fn epoll_set_has_listener(&self, set: Descriptor, levels: u8) -> bool {
         // A member has the number under which it was added, perhaps by another process; the inode is what counts. Linux
         // before 4.13 doesn't tell it.
-        set.info().lines().filter_map(EpollMember::parse).filter(|member| member.is_for_input).any(|member| {
+        let info = set.info();
+        let members = info.lines().filter_map(EpollMember::parse).filter(|member| member.is_for_input);
+        self.unless_interrupted(members).any(|member| {
             member.inode.is_some_and(|inode| self.inodes.contains(&inode))
                 || self.is_listener(set.sibling(member.fd), levels)
         })
@@ -157,8 +166,13 @@ impl Watch for Accepting {
         WatchPart { may_look: true, ..WatchPart::default() }
     }
 
+    fn take_abandoned(&mut self) -> Option<Pid> {
+        self.abandoned.take()
+    }
+
     fn begin(&mut self, _worker: Pid) {
         self.cost = Cost::default();
+        self.others.take();
     }
 
     fn is_ready(&mut self, worker: Pid) -> bool {
@@ -166,6 +180,9 @@ impl Watch for Accepting {
         let is_accepting = self.is_accepting(worker);
         let last = cpu_time().saturating_sub(begin);
         self.cost = Cost { all: self.cost.all + last, last };
+        if is_accepting {
+            self.others.take();
+        }
         is_accepting
     }
 
@@ -269,6 +286,17 @@ mod tests {
         assert_eq!(cost(0.07, 0.03).pause(seconds(0.1)), seconds(0.09));
         assert_eq!(cost(0.6, 0.1).pause(seconds(6.0)), seconds(1.8));
         assert_eq!(cost(2.0, 2.0).pause(seconds(2.0)), seconds(48.7));
+    }
+
+    #[test]
+    fn what_was_seen_of_a_worker_is_forgotten() {
+        let listener = listener();
+        let mut accepting = Accepting::of([&listener]);
+        let _other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(!accepting.have_accepted(&[own_pid()]));
+        assert!(!accepting.others.borrow().is_empty());
+        accepting.begin(1);
+        assert!(accepting.others.borrow().is_empty());
     }
 
     #[test]

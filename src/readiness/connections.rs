@@ -13,7 +13,7 @@ use crate::proc::{DUMP, UnixSocket, diagnosis_socket, unix_sockets};
 /// Where the listeners take connections.
 pub(super) struct Connections {
     /// TCP ports.
-    ports: Vec<u16>,
+    ports: BTreeSet<u16>,
     /// Names of unix sockets. A connection has that of its listener.
     names: Vec<Vec<u8>>,
 }
@@ -30,41 +30,46 @@ impl Connections {
         }
     }
 
-    /// Whether one of the sockets is a connection.
-    pub(super) fn have_one_of(&self, sockets: &BTreeSet<ino_t>) -> bool {
+    /// Whether one of the sockets is a connection. Not known, and so false, when there is something more urgent.
+    pub(super) fn have_one_of(&self, sockets: &BTreeSet<ino_t>, is_interrupted: fn() -> bool) -> bool {
         let is_unix_connection =
             |socket: UnixSocket| sockets.contains(&socket.inode) && self.names.contains(&socket.name);
-        self.ports.iter().flat_map(|&port| tcp_connections(port)).any(|inode| sockets.contains(&inode))
-            || !self.names.is_empty() && unix_sockets().any(is_unix_connection)
+        let is_tcp_connection = |(port, inode)| self.ports.contains(&port) && sockets.contains(&inode);
+        let has_tcp = |family| self.ask_for_connections(family, is_interrupted, is_tcp_connection).unwrap_or_default();
+        !self.ports.is_empty() && [libc::AF_INET, libc::AF_INET6].into_iter().any(has_tcp)
+            || !self.names.is_empty() && unix_sockets().take_while(|_| !is_interrupted()).any(is_unix_connection)
     }
-}
 
-/// The sockets of all processes that have this port and a peer, by inode; 0 for those that have not been accepted.
-fn tcp_connections(port: u16) -> impl Iterator<Item = ino_t> {
-    [libc::AF_INET, libc::AF_INET6]
-        .into_iter()
-        .flat_map(move |family| ask_for_connections(family, port).unwrap_or_default())
-}
-
-/// Asks the kernel by `sock_diag(7)`. /proc/net/tcp has the same answer, but also lists all connections that have just
-/// ended, which takes a tenth of a second on a busy system.
-fn ask_for_connections(family: c_int, port: u16) -> Result<Vec<ino_t>, Errno> {
-    let kernel = diagnosis_socket()?;
-    send(kernel.as_raw_fd(), &request_for_connections(family, port), MsgFlags::empty())?;
-    let mut answer = vec![0; 1 << 16];
-    let mut inodes = Vec::new();
-    loop {
-        let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
-        if !read_answer(&answer[..length], &mut inodes) {
-            return Ok(inodes);
+    /// Asks the kernel by `sock_diag(7)` once for the sockets of all processes that have a peer: whether one of these ports and
+    /// inodes (0 for those that have not been accepted) `is_wanted`. To ask for each port alone would be a walk through the
+    /// whole table each time. /proc/net/tcp has the same answer, but also lists all connections that have just ended, which
+    /// takes a tenth of a second on a busy system.
+    fn ask_for_connections(
+        &self,
+        family: c_int,
+        is_interrupted: fn() -> bool,
+        is_wanted: impl Fn((u16, ino_t)) -> bool,
+    ) -> Result<bool, Errno> {
+        // If there is but one, the kernel leaves out the others.
+        let only_port = self.ports.first().filter(|_| self.ports.len() == 1).copied().unwrap_or(0);
+        let kernel = diagnosis_socket()?;
+        send(kernel.as_raw_fd(), &request_for_connections(family, only_port), MsgFlags::empty())?;
+        let mut answer = vec![0; 1 << 16];
+        let mut is_there = false;
+        while !is_there && !is_interrupted() {
+            let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
+            if !read_answer(&answer[..length], |found| is_there |= is_wanted(found)) {
+                break;
+            }
         }
+        Ok(is_there)
     }
 }
 
 /// `SOCK_DIAG_BY_FAMILY`, the type of the messages in both directions.
 const SOCK_DIAG: u16 = 20;
 
-/// An `nlmsghdr` and an `inet_diag_req_v2`.
+/// An `nlmsghdr` and an `inet_diag_req_v2`. Port 0 stands for all.
 fn request_for_connections(family: c_int, port: u16) -> [u8; 72] {
     // TCP_ESTABLISHED and TCP_CLOSE_WAIT.
     let states: u32 = 1 << 1 | 1 << 8;
@@ -79,23 +84,31 @@ fn request_for_connections(family: c_int, port: u16) -> [u8; 72] {
     request
 }
 
-/// Reads messages, each an `nlmsghdr` and an `inet_diag_msg`. False at the end of the answer, or at an error.
-fn read_answer(mut messages: &[u8], inodes: &mut Vec<ino_t>) -> bool {
+/// Reads messages, each an `nlmsghdr` and an `inet_diag_msg`, and passes on local ports and inodes. False at the end of the
+/// answer, or at an error.
+fn read_answer(mut messages: &[u8], mut found: impl FnMut((u16, ino_t))) -> bool {
     while let Some((header, message)) = messages.split_first_chunk::<16>() {
         let &[a, b, c, d, type_0, type_1, ..] = header;
         if u16::from_ne_bytes([type_0, type_1]) != SOCK_DIAG {
             return false;
         }
-        let inode = message.get(68..72).and_then(|inode| inode.try_into().ok());
-        inodes.extend(inode.map(|inode| ino_t::from(u32::from_ne_bytes(inode))));
+        if let (Some(&port), Some(&inode)) =
+            (message.get(4..6).and_then(<[u8]>::first_chunk), message.get(68..72).and_then(<[u8]>::first_chunk))
+        {
+            found((u16::from_be_bytes(port), u32::from_ne_bytes(inode).into()));
+        }
         let length = usize::try_from(u32::from_ne_bytes([a, b, c, d])).unwrap_or(0).max(header.len());
         messages = messages.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     true
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use nix::sys::stat::fstat;
+
     use super::*;
 
     #[test]
@@ -104,13 +117,30 @@ mod tests {
             let mut bytes = [0; 88];
             bytes[..4].copy_from_slice(&88_u32.to_ne_bytes());
             bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+            bytes[20..22].copy_from_slice(&80_u16.to_be_bytes());
             bytes[84..].copy_from_slice(&inode.to_ne_bytes());
             bytes
         };
-        let mut inodes = Vec::new();
-        assert!(read_answer(&[message(SOCK_DIAG, 1), message(SOCK_DIAG, 2)].concat(), &mut inodes));
-        assert!(!read_answer(&[message(SOCK_DIAG, 3), message(3, 4)].concat(), &mut inodes));
-        assert!(read_answer(&[0; 15], &mut inodes));
-        assert_eq!(inodes, [1, 2, 3]);
+        let mut all = Vec::new();
+        assert!(read_answer(&[message(SOCK_DIAG, 1), message(SOCK_DIAG, 2)].concat(), |found| all.push(found)));
+        assert!(!read_answer(&[message(SOCK_DIAG, 3), message(3, 4)].concat(), |found| all.push(found)));
+        assert!(read_answer(&[0; 15], |found| all.push(found)));
+        assert_eq!(all, [(80, 1), (80, 2), (80, 3)]);
+    }
+
+    /// Among many listeners, unless there is something more urgent.
+    #[test]
+    fn one_question_for_all_ports() {
+        let listeners: Vec<_> = (0..20).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let inode = |fd: &TcpStream| fstat(fd).unwrap().st_ino;
+        let connections = Connections::to(&listeners, &[]);
+        let client = TcpStream::connect(listeners[13].local_addr().unwrap()).unwrap();
+        assert!(!connections.have_one_of(&BTreeSet::from([inode(&client)]), || false));
+        let (accepted, _) = listeners[13].accept().unwrap();
+        let accepted = BTreeSet::from([inode(&accepted)]);
+        assert!(connections.have_one_of(&accepted, || false));
+        assert!(!connections.have_one_of(&accepted, || true));
+        assert!(Connections::to(&listeners[13..14], &[]).have_one_of(&accepted, || false));
+        assert!(!Connections::to(&listeners[14..], &[]).have_one_of(&accepted, || false));
     }
 }

@@ -1,6 +1,7 @@
 //! The superdaemon's side of `--ready=notify`: a socket of its own for each worker, where `sd_notify(3)` and its kin
-//! send what they have to say. Of that, only `READY=1` means something here. Linux only, as nowhere else tells the
-//! kernel who has sent a datagram.
+//! send what they have to say. Of that, only `READY=1` means something here. To have been told the socket's name, which
+//! can't be guessed or found, is the proof of who may send; the sender need not live on. Linux only, as nowhere else tells
+//! the kernel which user has sent a datagram.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -15,14 +16,14 @@ use std::path::{self, Path, PathBuf};
 use std::rc::Rc;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, open, renameat};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat};
-use nix::unistd::{UnlinkatFlags, geteuid, mkdtemp, unlinkat};
+use nix::unistd::{UnlinkatFlags, geteuid, getuid, mkdtemp, unlinkat};
 
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::proc::Process;
-use crate::proc::descendants::descends_from;
+use crate::proc::descendants::with_descendants;
 use crate::readiness::{Watch, WatchPart};
 use crate::stderr::say;
 use crate::succession::{Descriptors, Lines};
@@ -31,9 +32,15 @@ use crate::sys::{self, Lock, Locked, Pid};
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.
 const DIRECTORY: &str = "start_server.XXXXXX";
 
-/// How long the path of the temporary directory may be, so that behind it there is room for the directory, the number
-/// of a socket, and a NUL, which not every client does without.
-const LONGEST_PARENT: usize = sys::LONGEST_SOCKET_PATH - "/start_server.XXXXXX/4294967295\0".len();
+/// What the name of a socket consists of.
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// So many letters are 132 bits: nobody guesses that.
+const NAME_LENGTH: usize = 22;
+
+/// How long the path of the temporary directory may be, so that behind it there is room for the directory, the name of a
+/// socket, and a NUL, which not every client does without.
+const LONGEST_PARENT: usize = sys::LONGEST_SOCKET_PATH - "/start_server.XXXXXX/".len() - NAME_LENGTH - "\0".len();
 
 /// The longest message that is read. Longer ones are ignored, as by systemd.
 const LONGEST_MESSAGE: usize = 4096;
@@ -46,7 +53,7 @@ const MESSAGES_AT_A_TIME: usize = 256;
 pub(super) struct NotifySockets {
     parent: PathBuf,
     directory: Rc<Directory>,
-    /// How many sockets there have been: the name of the last.
+    /// How many sockets there have been: the name of the last, until it gets the one that workers are told.
     count: u32,
     /// For the worker that is about to be started.
     pending: Option<Socket>,
@@ -152,9 +159,10 @@ impl Watch for NotifySockets {
             // /tmp has been tidied up, and what has this name now may be somebody else's.
             self.directory = Directory::make(&self.parent)?.into();
         }
-        let name = self.count.to_string();
-        self.pending = Some(Socket::bind(&self.directory, &name)?);
-        Ok(Some(self.directory.path.join(name)))
+        let socket = Socket::bind(&self.directory, &self.count.to_string())?;
+        let path = self.directory.path.join(&socket.name);
+        self.pending = Some(socket);
+        Ok(Some(path))
     }
 
     /// The socket that was opened last is the worker's.
@@ -169,7 +177,7 @@ impl Watch for NotifySockets {
         self.workers.remove(&worker);
     }
 
-    /// Whether `READY=1` has come from the worker or one of its descendants.
+    /// Whether `READY=1` has come from somebody who was told the name of the worker's socket.
     fn is_ready(&mut self, worker: Pid) -> bool {
         self.workers.get(&worker).is_some_and(|worker| worker.is_ready)
     }
@@ -203,10 +211,22 @@ impl Watch for NotifySockets {
     fn read(&mut self) {
         for (&worker, WorkerSocket { socket, is_ready }) in &mut self.workers {
             for message in iter::from_fn(|| socket.receive()).take(MESSAGES_AT_A_TIME) {
-                *is_ready |= message.says_ready && message.sender.is_some_and(|sender| descends_from(sender, worker));
+                *is_ready |= message.says_ready && message.user.is_some_and(|user| may_speak_for(worker, user));
             }
         }
     }
+}
+
+/// Whether `user` is root, ours, or the worker's. A worker may be what `su` has started, and stay root's: then it is that of
+/// one of its descendants. Who it was that has sent is not asked, as that may have ended already.
+fn may_speak_for(worker: Pid, user: u32) -> bool {
+    let is_users = |&pid: &Pid| {
+        let users = Process::Pid(pid).status("Uid").unwrap_or_default();
+        users.split_ascii_whitespace().any(|known| known.parse() == Ok(user))
+    };
+    [0, getuid().as_raw(), geteuid().as_raw()].contains(&user)
+        || is_users(&worker)
+        || with_descendants(&[worker]).iter().any(is_users)
 }
 
 /// The directory of the sockets: only its owner can list it, while a process that was told a path in it can use that.
@@ -317,23 +337,28 @@ struct Socket {
 }
 
 impl Socket {
-    fn bind(directory: &Rc<Directory>, name: &str) -> Result<Self, Errno> {
+    fn bind(directory: &Rc<Directory>, first_name: &str) -> Result<Self, Errno> {
+        let name = secret_name()?;
         let fd = sys::datagram_socket()?;
-        let path = Process::Own.descriptor(directory.lock.as_raw_fd()).path().join(name);
+        let path = Process::Own.descriptor(directory.lock.as_raw_fd()).path().join(first_name);
         sys::bind_unix(&fd, path.as_os_str().as_bytes())?;
-        // A worker may have changed its user by the time it is ready. Nobody is told the name before.
+        let mut socket = Self { fd, directory: Rc::clone(directory), name: first_name.to_owned() };
+        // ORDER: bound by another name, as /proc/net/unix shows that to everybody, for ever.
+        renameat(&*directory.lock, first_name, &*directory.lock, name.as_str())?;
+        socket.name = name;
+        // A worker may have changed its user by the time it is ready.
         let everybody = Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO;
-        fchmodat(&*directory.lock, name, everybody, FchmodatFlags::FollowSymlink)?;
-        Ok(Self { fd, directory: Rc::clone(directory), name: name.to_owned() })
+        fchmodat(&*directory.lock, socket.name.as_str(), everybody, FchmodatFlags::FollowSymlink)?;
+        Ok(socket)
     }
 
     fn receive(&self) -> Option<Message> {
         // One byte more, to see that a message is too long.
         let mut buffer = [0; LONGEST_MESSAGE + 1];
-        let (length, sender) = sys::receive(&self.fd, &mut buffer).ok()?;
+        let (length, user) = sys::receive(&self.fd, &mut buffer).ok()?;
         let text = buffer[..length].strip_suffix(b"\0").unwrap_or(&buffer[..length]);
         let says_ready = length <= LONGEST_MESSAGE && text.split(|&byte| byte == b'\n').any(|line| line == b"READY=1");
-        Some(Message { sender, says_ready })
+        Some(Message { user, says_ready })
     }
 }
 
@@ -344,15 +369,23 @@ impl Drop for Socket {
 }
 
 struct Message {
-    sender: Option<Pid>,
+    /// Who has sent it, as the kernel says.
+    user: Option<u32>,
     says_ready: bool,
+}
+
+fn secret_name() -> Result<String, Errno> {
+    let bytes: [u8; NAME_LENGTH] = sys::random()?;
+    Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 64)])).collect())
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::collections::BTreeSet;
     use std::io::{self, IoSlice, Read};
     use std::os::unix::fs::PermissionsExt;
-    use std::process::{Child, Command, Stdio};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -361,6 +394,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::proc::unix_sockets;
 
     /// This process stands for a worker in most tests: it can send and be sent for.
     fn this_process() -> Pid {
@@ -381,26 +415,6 @@ mod tests {
 
     fn send(path: &Path, message: &[u8]) {
         UnixDatagram::unbound().unwrap().send_to(message, path).unwrap();
-    }
-
-    /// A child that lives until it is dropped. Its parent is no descendant of it.
-    struct Stranger(Child);
-
-    impl Stranger {
-        fn start() -> Self {
-            Self(Command::new("cat").stdin(Stdio::piped()).spawn().unwrap())
-        }
-
-        fn pid(&self) -> Pid {
-            Pid::try_from(self.0.id()).unwrap()
-        }
-    }
-
-    impl Drop for Stranger {
-        fn drop(&mut self) {
-            drop(self.0.stdin.take());
-            self.0.wait().unwrap();
-        }
     }
 
     /// Reads until the worker is ready.
@@ -455,22 +469,51 @@ mod tests {
         assert!(sockets.is_ready(this_process()));
     }
 
+    /// Each has a name of its own, which nothing that everybody can read shows.
     #[test]
-    fn descendants_count_and_strangers_do_not() {
+    fn names_are_secret() {
         let (_dir, mut sockets) = sockets();
-        let stranger = Stranger::start();
-        let other = open_for(&mut sockets, stranger.pid());
-        let own = open_for(&mut sockets, this_process());
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "(perl -MIO::Socket::UNIX -e \"$SEND\" \"$OTHER\" \"$OWN\"; :); :"]);
-        shell.env("SEND", "IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $_)->send('READY=1') for @ARGV; <STDIN>");
-        shell.env("OTHER", &other).env("OWN", &own).stdin(Stdio::piped());
-        let mut shell = shell.spawn().unwrap();
-        send(&other, b"READY=1");
-        wait_for_ready(&mut sockets, this_process());
-        assert!(!sockets.is_ready(stranger.pid()));
-        drop(shell.stdin.take());
-        assert!(shell.wait().unwrap().success());
+        let mut names = BTreeSet::new();
+        for worker in 1..=100 {
+            let path = open_for(&mut sockets, worker);
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            assert_eq!(name.len(), NAME_LENGTH);
+            assert!(!unix_sockets().any(|socket| socket.name.ends_with(name.as_bytes())));
+            names.insert(name);
+        }
+        assert_eq!(names.len(), 100);
+    }
+
+    #[test]
+    fn users_who_may_speak_for_a_worker() {
+        let mut child = Command::new("sh");
+        child.args(["-c", "cat; :"]).stdin(Stdio::piped());
+        let is_root = geteuid().is_root();
+        if is_root {
+            child.uid(12345).gid(12345);
+        }
+        let mut child = child.spawn().unwrap();
+        let pid = Pid::try_from(child.id()).unwrap();
+        for (user, may) in [(0, true), (geteuid().as_raw(), true), (12345, is_root), (12346, false)] {
+            assert_eq!(may_speak_for(pid, user), may, "{user}");
+        }
+        // This process has another user than its child.
+        assert_eq!(may_speak_for(this_process(), 12345), is_root);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!may_speak_for(pid, 12346));
+    }
+
+    /// What a one-shot sender has sent, whose end comes before the message is read.
+    #[test]
+    fn a_sender_may_be_gone() {
+        let (_dir, mut sockets) = sockets();
+        let path = open_for(&mut sockets, this_process());
+        let code = "IO::Socket::UNIX->new(Type => SOCK_DGRAM, Peer => $ARGV[0])->send('READY=1')";
+        let sender = Command::new("perl").args(["-MIO::Socket::UNIX", "-e", code]).arg(&path).status();
+        assert!(sender.unwrap().success());
+        sockets.read();
+        assert!(sockets.is_ready(this_process()));
     }
 
     #[test]
@@ -589,7 +632,6 @@ mod tests {
         let parent = dir.path().join("x".repeat(filler));
         fs::create_dir(&parent).unwrap();
         let mut sockets = NotifySockets::within(parent).unwrap();
-        sockets.count = u32::MAX - 1;
         let path = open_for(&mut sockets, this_process());
         assert_eq!(path.as_os_str().len() + 1, sys::LONGEST_SOCKET_PATH);
         send(&path, b"READY=1");

@@ -27,6 +27,11 @@ pub(crate) struct LifeCycle {
 }
 
 impl LifeCycle {
+    /// Whether a worker has to do more than to live to have started.
+    pub(crate) fn demands_proof(&self) -> bool {
+        self.ready_timeout.is_some() || self.approval_timeout.is_some()
+    }
+
     pub(crate) fn of(options: &Options) -> Self {
         let limited = |time: Duration| time.min(LONGEST);
         let ready_timeout = limited(options.ready_timeout.unwrap_or(READY_TIMEOUT));

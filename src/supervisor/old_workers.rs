@@ -49,6 +49,16 @@ impl OldWorkers {
         self.iter().filter(|worker| worker.started.is_some()).max_by_key(|worker| worker.generation)
     }
 
+    /// Those that never had started.
+    pub(super) fn failed(&self) -> Vec<Pid> {
+        self.iter().filter(|worker| worker.started.is_none()).map(|worker| worker.pid).collect()
+    }
+
+    /// The newest of them.
+    pub(super) fn newest_failed(&self) -> Option<Worker> {
+        self.iter().filter(|worker| worker.started.is_none()).max_by_key(|worker| worker.generation)
+    }
+
     /// Each with its time to KILL.
     pub(super) fn with_kill_times(&self) -> impl Iterator<Item = (Worker, Option<&(Duration, StopSignal)>)> {
         self.0.values().map(|old| (old.worker, old.kill.as_ref()))

@@ -41,6 +41,18 @@ impl Requests {
         None
     }
 
+    /// Whether one of them asks for new workers.
+    pub(super) fn has_hup(&self) -> bool {
+        self.0.contains(&Request::Hup)
+    }
+
+    /// A start that follows answers all HUPs that wait. Whether there are any.
+    pub(super) fn take_hups(&mut self) -> bool {
+        let count = self.0.len();
+        self.0.retain(|&request| request != Request::Hup);
+        self.0.len() < count
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

@@ -248,6 +248,7 @@ impl Simulation {
         match awaited {
             Awaited::Request => false,
             Awaited::Death | Awaited::Anything { .. } => !self.dead.is_empty(),
+            Awaited::End(worker) => self.dead.iter().any(|&(pid, _)| pid == worker),
             Awaited::Approval(candidate) => {
                 self.dead.iter().any(|&(pid, _)| pid == candidate.new.1)
                     || self.approval.is_some_and(|(at, _)| at <= self.now)

@@ -9,6 +9,12 @@ use crate::sys::Pid;
 use crate::words::{NEW_WORKER, STARTING};
 use crate::world::{Awaited, Candidate, Failure, News, Standing, Woken, World};
 
+/// How long to pause after the first worker that was not ready or not approved; double the time after each other one.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// No pause is longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// After how many failed starts no other is tried.
 #[derive(Clone, Copy)]
 pub(super) struct Limit {
@@ -56,23 +62,35 @@ impl<W: World> Supervisor<'_, W> {
     }
 
     /// Starts a worker, and others as long as starts fail, up to the `limit`. Whether there is a current worker now; there is
-    /// none if it was given up, or if a shutdown was requested between two attempts.
+    /// none if it was given up, or if a shutdown was requested before one was known to have started.
     pub(super) fn start_worker(&mut self, limit: Limit) -> bool {
         let mut failures = 0;
+        let mut pause = SHORTEST_PAUSE;
         loop {
+            self.bury_failed_starts();
             let begin = self.world.clock();
-            let failure = match self.try_to_start() {
-                Ok(worker) => {
+            let failure = match self.try_to_start(limit) {
+                Ok(Some(worker)) => {
                     self.accept(worker);
                     return true;
                 }
+                Ok(None) => return false,
                 Err(failure) => failure,
             };
             failures += 1;
             if limit.is_reached(failures, &failure) {
                 return false;
             }
-            self.sleep_until(begin + self.pause_after(&failure));
+            let next = begin + self.interval_after(&failure);
+            if matches!(failure, Failure::NotReady | Failure::NotApproved(_)) {
+                self.pause_until(next.max(self.world.clock() + pause));
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                if self.requests().take_hups() {
+                    (failures, pause) = (0, SHORTEST_PAUSE);
+                }
+            } else {
+                self.sleep_until(next);
+            }
             if self.is_stop_requested() {
                 return false;
             }
@@ -82,7 +100,7 @@ impl<W: World> Supervisor<'_, W> {
     }
 
     /// How long after its begin another attempt may begin.
-    fn pause_after(&self, failure: &Failure) -> Duration {
+    fn interval_after(&self, failure: &Failure) -> Duration {
         let interval = self.life_cycle.interval;
         match failure {
             Failure::NoProcess => interval.max(Duration::from_secs(1)),
@@ -90,8 +108,34 @@ impl<W: World> Supervisor<'_, W> {
         }
     }
 
-    /// One attempt to start a worker. A failure has been said.
-    fn try_to_start(&mut self) -> Result<Worker, Failure> {
+    /// Pauses after a failed start, until `end` or a HUP, which says that the next one may succeed. That one answers it.
+    fn pause_until(&mut self, end: Duration) {
+        // Usually the worker that was given up dies meanwhile.
+        let mut awaited = self.old.newest_failed().map_or(Awaited::Request, |worker| Awaited::End(worker.pid));
+        while !self.is_stop_requested() && !self.requests().has_hup() {
+            match self.wait_for(awaited, Some(end)) {
+                Woken::OutOfTime => return,
+                Woken::Happened => {
+                    self.bury_failed_starts();
+                    awaited = Awaited::Request;
+                }
+                Woken::Requested | Woken::HandOver => {}
+            }
+        }
+    }
+
+    /// Those that have been given up, and are dead. Other deaths are noticed only when the loop waits.
+    fn bury_failed_starts(&mut self) {
+        for pid in self.old.failed() {
+            if let Some((_, status)) = self.world.reap(Some(pid)) {
+                self.bury(pid, status, Limit::NONE);
+            }
+        }
+    }
+
+    /// One attempt to start a worker. A failure has been said. None if a shutdown came before it was ready and approved: then it
+    /// is an old worker.
+    fn try_to_start(&mut self, limit: Limit) -> Result<Option<Worker>, Failure> {
         self.generation += 1;
         self.environment.set_generation(self.generation);
         let pid = self.world.spawn(&self.environment).map_err(|error| {
@@ -107,9 +151,14 @@ impl<W: World> Supervisor<'_, W> {
             if !is_in_time {
                 return Err(self.give_up_on(worker, Failure::NotReady));
             }
-            self.seek_approval(worker)?;
+            self.seek_approval(worker, limit)?;
         }
-        Ok(worker)
+        if self.life_cycle.demands_proof() && self.is_stop_requested() {
+            self.old.add(worker);
+            self.update_status();
+            return Ok(None);
+        }
+        Ok(Some(worker))
     }
 
     fn check_alive(&mut self, worker: Worker) -> Result<(), Failure> {
@@ -124,8 +173,9 @@ impl<W: World> Supervisor<'_, W> {
         }
     }
 
-    /// Asks the command of `--approve`, if there is one, about a worker that has started. A shutdown doesn't wait for it.
-    fn seek_approval(&mut self, worker: Worker) -> Result<(), Failure> {
+    /// Asks the command of `--approve`, if there is one, about a worker that has started. A shutdown doesn't wait for it. One
+    /// that is not approved stays nevertheless if the worker that would go on instead is dead by then.
+    fn seek_approval(&mut self, worker: Worker, limit: Limit) -> Result<(), Failure> {
         let Some(timeout) = self.life_cycle.approval_timeout else { return Ok(()) };
         let end = self.world.clock() + timeout;
         let old = self.old.newest_started().map(|old| (old.generation, old.pid));
@@ -136,7 +186,19 @@ impl<W: World> Supervisor<'_, W> {
             return Ok(());
         }
         self.check_alive(worker)?;
-        verdict.map_err(|reason| self.give_up_on(worker, Failure::NotApproved(reason)))
+        let Err(reason) = verdict else { return Ok(()) };
+        let failure = Failure::NotApproved(reason);
+        if limit.ends_unapproved
+            && let Some(old) = old
+            && let Some((_, status)) = self.world.reap(Some(old.1))
+        {
+            self.say(format!("{NEW_WORKER}{}{failure}, but goes on, as the old worker is dead", worker.pid));
+            self.say(format!("old worker {} died, status:{status}", old.1));
+            // The status file tells that together with what is new.
+            self.old.remove(old.1);
+            return Ok(());
+        }
+        Err(self.give_up_on(worker, failure))
     }
 
     /// The interval, or with `--ready` until the worker is ready or dead. False if that takes longer than it may.

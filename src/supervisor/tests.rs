@@ -531,15 +531,14 @@ fn a_worker_that_is_not_ready_in_time_is_stopped_and_the_old_one_goes_on() {
          4 new worker 102 is not ready in time, sending QUIT
          4 kill QUIT 102
          4 status 1:101 2:102
-         4 starting new worker 103
-         4 status 1:101 2:102 3:103
-         4 new worker is now running, sending QUIT to old workers:101,102
-         4 killing old workers
-         4 kill QUIT 101
-         4 kill QUIT 102
-         4 old worker 101 died, status:3
-         4 status 2:102 3:103
          5 old worker 102 died, status:3
+         5 status 1:101
+         5 starting new worker 103
+         5 status 1:101 3:103
+         5 new worker is now running, sending QUIT to old workers:101
+         5 killing old workers
+         5 kill QUIT 101
+         5 old worker 101 died, status:3
          5 status 3:103
          10 received TERM, sending TERM to all workers:103
          10 kill TERM 103
@@ -896,4 +895,108 @@ fn what_comes_while_a_program_is_rehearsed_is_acted_on_as_at_any_other_time() {
     for time in ["0", "0.3", "3.5", "4", "7", "20", "50"] {
         assert_eq!(live(&format!("{schedule}at 2.5 upgrade {time}\nat 5 upgrade 0.3")), expected, "{time}");
     }
+}
+
+/// As long as they fail for a reason of ours, they are reaped, and tried ever more seldom. With none of our options, the
+/// original's time is the same for ever.
+#[test]
+fn failed_starts_are_reaped_and_pauses_grow() {
+    let trace = live(
+        "interval 1
+         ready notify
+         ready-timeout 3
+         status-file
+         worker 2 ready never
+         worker 3 ready never
+         worker 4 ready never
+         worker 4 slow 0.5
+         worker 5 ready never
+         at 1 HUP
+         at 30 TERM",
+    );
+    let lines = |words: &str| trace.lines().filter(|line| line.contains(words)).collect::<Vec<_>>().join("\n");
+    let starts = "0 starting new worker 101\n1 starting new worker 102\n5 starting new worker 103\n\
+                  10 starting new worker 104\n17 starting new worker 105\n28 starting new worker 106";
+    assert_eq!(lines("starting new worker"), starts, "{trace}");
+    let deaths = "4 old worker 102 died, status:15\n8 old worker 103 died, status:15\n\
+                  13.5 old worker 104 died, status:15\n20 old worker 105 died, status:15";
+    assert!(lines("old worker ").starts_with(deaths), "{trace}");
+    assert!(trace.contains("status 1:101 6:106\n28 new worker is now running"), "{trace}");
+}
+
+#[test]
+fn a_hup_ends_the_pause_and_is_answered_by_the_next_start() {
+    let trace = live(
+        "interval 1
+         ready notify
+         ready-timeout 100
+         approve
+         worker 2 unapproved 0
+         worker 1 unapproved 0
+         worker 3 unapproved 0
+         worker 4 unapproved 0
+         worker 5 unapproved 0
+         at 9 HUP
+         at 20 TERM",
+    );
+    let starts: Vec<_> = trace.lines().filter(|line| line.contains("starting new worker")).collect();
+    let expected = ["0", "1", "3", "7", "9", "10"].into_iter().zip(101..);
+    let expected: Vec<_> = expected.map(|(time, pid)| format!("{time} starting new worker {pid}")).collect();
+    assert_eq!(starts, expected, "{trace}");
+    assert!(!trace.contains("received HUP"), "{trace}");
+}
+
+/// It would be the end of all service.
+#[test]
+fn a_worker_stays_that_is_not_approved_when_the_old_one_is_dead() {
+    check(
+        "interval 1
+         approve
+         status-file
+         worker 1 dies 4 9
+         worker 2 unapproved 5
+         at 2 HUP
+         at 10 TERM",
+        "0 starting new worker 101
+         1 approve 1:101 nobody
+         1 status 1:101
+         2 received HUP, spawning a new worker
+         2 starting new worker 102
+         3 approve 2:102 1:101
+         8 new worker 102 is not approved (exit 1), but goes on, as the old worker is dead
+         8 old worker 101 died, status:9
+         8 status 2:102
+         10 received TERM, sending TERM to all workers:102
+         10 kill TERM 102
+         10 worker 102 died, status:15
+         10 status
+         10 exiting",
+    );
+}
+
+#[test]
+fn who_was_not_approved_before_a_shutdown_is_not_said_to_run() {
+    check(
+        "interval 1
+         approve
+         status-file
+         worker 2 unanswered
+         at 2 HUP
+         at 5 TERM",
+        "0 starting new worker 101
+         1 approve 1:101 nobody
+         1 status 1:101
+         2 received HUP, spawning a new worker
+         2 starting new worker 102
+         3 approve 2:102 1:101
+         5 status 1:101 2:102
+         5 received TERM, sending TERM to all workers:101,102
+         5 kill TERM 101
+         5 kill TERM 102
+         5 worker 101 died, status:15
+         5 status 2:102
+         5 worker 102 died, status:15
+         5 status
+         5 exiting",
+    );
 }

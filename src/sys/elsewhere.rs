@@ -13,8 +13,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, poll};
 use nix::sys::signal::{SigSet, SigmaskHow};
 
-use crate::sys::Pid;
-
 /// Whether this is Linux.
 pub(crate) const IS_LINUX: bool = false;
 
@@ -41,7 +39,11 @@ pub(crate) fn datagram_socket() -> Result<OwnedFd, Errno> {
     Err(Errno::ENOSYS)
 }
 
-pub(crate) fn receive(_: &OwnedFd, _: &mut [u8]) -> Result<(usize, Option<Pid>), Errno> {
+pub(crate) fn receive(_: &OwnedFd, _: &mut [u8]) -> Result<(usize, Option<u32>), Errno> {
+    Err(Errno::ENOSYS)
+}
+
+pub(crate) fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], Errno> {
     Err(Errno::ENOSYS)
 }
 

@@ -58,10 +58,10 @@ pub(crate) fn datagram_socket() -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the process that sent
+/// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the user that sent
 /// it, which the kernel tells of a socket with `SO_PASSCRED`. Descriptors that come with it are closed. nix's gives up
 /// all control messages if one was cut, and so the sender of a message with descriptors.
-pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Option<Pid>), Errno> {
+pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Option<u32>), Errno> {
     /// Room for the credentials and nothing else: what doesn't fit, the kernel closes (unix(7)).
     #[repr(C)]
     struct Control {
@@ -77,7 +77,20 @@ pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Opt
     // SAFETY: the message points to memory that is as long as it says, writable, and lives until the call returns.
     let length = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, flags) })?;
     let is_known = control.header.cmsg_level == libc::SOL_SOCKET && control.header.cmsg_type == libc::SCM_CREDENTIALS;
-    Ok((length.cast_unsigned(), is_known.then_some(control.credentials.pid)))
+    Ok((length.cast_unsigned(), is_known.then_some(control.credentials.uid)))
+}
+
+/// Bytes that nobody can guess. nix has no getrandom(2).
+pub(crate) fn random<const LENGTH: usize>() -> Result<[u8; LENGTH], Errno> {
+    let mut bytes = [0; LENGTH];
+    loop {
+        // SAFETY: the buffer is writable and as long as said. No signal cuts a read of up to 256 bytes short.
+        match Errno::result(unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), LENGTH, 0) }) {
+            Ok(_) => return Ok(bytes),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// The address of a unix socket that has no file, from what follows the NUL.

@@ -11,6 +11,7 @@ use crate::listeners::Listeners;
 use crate::options::Options;
 use crate::perl::Exec;
 use crate::sys::{self, CloseOnExec, Fork, Pid};
+use crate::system::abandoned::Abandoned;
 use crate::system::signals::LaunchState;
 use crate::wait_status::in_words;
 use crate::world::Candidate;
@@ -87,24 +88,30 @@ impl<'a> Approval<'a> {
         self.running.map_or(Ok(true), sys::is_dead)
     }
 
-    /// What has come of it, if it isn't approved: why. If the command runs, that is its end.
-    pub(super) fn end(&mut self) -> Result<(), String> {
+    /// What has come of it, if it isn't approved: why. That is the end of the command, if it runs, and of what it has left in its
+    /// group.
+    pub(super) fn end(&mut self, abandoned: &mut Abandoned) -> Result<(), String> {
         self.asked = None;
         let Some(pid) = self.running.take() else { return Err("the command can't be run".into()) };
         let is_over = sys::is_dead(pid) == Ok(true);
+        // ORDER: before it is reaped, as its pid names its group, and may name another one then.
+        let _ = sys::kill(-pid, libc::SIGKILL);
         if !is_over {
-            let _ = sys::kill(-pid, libc::SIGKILL);
+            abandoned.add(pid);
+            return Err("no answer in time".into());
         }
-        match sys::wait_for(pid) {
-            _ if !is_over => Err("no answer in time".into()),
-            Some(0) => Ok(()),
-            status => Err(status.map_or_else(|| "no answer".into(), in_words)),
+        match sys::reap(pid) {
+            Ok(Some((_, 0))) => Ok(()),
+            Ok(Some((_, status))) => Err(in_words(status)),
+            _ => Err("no answer".into()),
         }
     }
 }
 
 impl Drop for Approval<'_> {
     fn drop(&mut self) {
-        let _ = self.end();
+        if let Some(pid) = self.running {
+            let _ = sys::kill(-pid, libc::SIGKILL);
+        }
     }
 }

@@ -227,7 +227,7 @@ impl Families {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
         // Where that isn't possible, only descendants are seen.
         let _ = sys::become_subreaper();
-        let sees = proc::is_ours();
+        let sees = proc::is_own_proc().unwrap_or(false);
         Self {
             own_pid,
             sees,

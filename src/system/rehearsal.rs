@@ -4,7 +4,7 @@
 //! It takes its time beside everything else, and nobody waits for it: whoever looks learns what has come of it.
 
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::hint::black_box;
 use std::io::{ErrorKind, PipeReader, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{self, dup2_stderr, setpgid};
 
@@ -335,8 +336,6 @@ pub(super) fn spare_memory(length: u64) -> Result<Vec<u8>, Error> {
 }
 
 /// Something that no program says by chance.
-fn token() -> std::io::Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+fn token() -> Result<String, Errno> {
+    Ok(format!("{:032x}", u128::from_ne_bytes(sys::random()?)))
 }

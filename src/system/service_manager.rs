@@ -1,12 +1,14 @@
 //! `--sd-notify`: the superdaemon's own side of `sd_notify(3)`. What it tells the service manager that has started it,
 //! one datagram at a time.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
@@ -40,11 +42,28 @@ pub(crate) struct ServiceManager {
     address: Option<SocketAddr>,
     /// What the manager's full queue has not taken: the newest standing, and the newest line.
     waiting: Option<(Option<Standing>, Vec<u8>)>,
+    /// What it is to keep or to give up, and its full queue has not taken.
+    untold: VecDeque<Untold>,
+    /// From when on no more is tried of that: one time for all.
+    end_of_patience: Option<Instant>,
+    watchdog: Option<Watchdog>,
     /// Names of the unix listeners that it keeps. Their files are deleted at shutdown, and then nobody reaches them.
     forgotten_at_end: Vec<Vec<u8>>,
 }
 
-/// How long the manager may take for what it is to keep.
+/// The manager ends a service that it hears nothing of for a time. It gets a word in half of that.
+struct Watchdog {
+    period: Duration,
+    next: Instant,
+}
+
+/// A message about a listener, and the listener.
+struct Untold {
+    message: Vec<u8>,
+    listener: Option<OwnedFd>,
+}
+
+/// How long the manager may take for all that it is to keep and to give up.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait before a full queue is tried again.
@@ -70,6 +89,16 @@ impl ServiceManager {
         address
             .map(|address| Self { address: Some(address), ..Self::default() })
             .map_err(|errno| Error::system(&[b"failed to use NOTIFY_SOCKET:", value, b":"], errno))
+    }
+
+    /// With the values of `WATCHDOG_USEC`, which is the time in microseconds, and `WATCHDOG_PID`, which is this process unless it
+    /// isn't set. The superdaemon owes nothing if they say anything else.
+    pub(crate) fn watched(self, time: Option<&[u8]>, pid: Option<&[u8]>) -> Self {
+        let number = |value: &[u8]| str::from_utf8(value).ok()?.parse::<u64>().ok();
+        let is_ours = pid.is_none_or(|pid| number(pid) == Some(std::process::id().into()));
+        let time = time.and_then(number).filter(|&time| time > 0 && is_ours && self.address.is_some());
+        let watchdog = time.map(|time| Watchdog { period: Duration::from_micros(time) / 2, next: Instant::now() });
+        Self { watchdog, ..self }
     }
 
     /// What it keeps by these `names` is of no use when the superdaemon stops.
@@ -101,23 +130,79 @@ impl ServiceManager {
             let is_full = sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
             self.waiting.take_if(|_| !is_full);
         }
+        self.tell_on();
+        self.feed_watchdog();
+    }
+
+    fn feed_watchdog(&mut self) {
+        let now = Instant::now();
+        if let (Some(address), Some(watchdog)) = (&self.address, &mut self.watchdog)
+            && watchdog.next <= now
+        {
+            let sent = send_to(address, b"WATCHDOG=1\n");
+            let is_full = sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            watchdog.next = now + if is_full { watchdog.period.min(RETRY) } else { watchdog.period };
+        }
     }
 
     /// Lets the manager keep a listener (`FDSTORE=1`), which it passes to the next superdaemon of this service. Whether it does
     /// that is not to be known: it doesn't, unless the unit has a `FileDescriptorStoreMax=`.
-    pub(crate) fn store(&self, name: &[u8], listener: BorrowedFd) {
-        self.tell(&[b"FDSTORE=1\nFDNAME=", name, b"\n"].concat(), &[listener.as_raw_fd()]);
+    pub(crate) fn store(&mut self, name: &[u8], listener: BorrowedFd) {
+        self.tell([b"FDSTORE=1\nFDNAME=", name, b"\n"].concat(), Some(listener));
     }
 
     /// Lets the manager give up what it keeps by this name.
-    pub(crate) fn forget(&self, name: &[u8]) {
-        self.tell(&[b"FDSTOREREMOVE=1\nFDNAME=", name, b"\n"].concat(), &[]);
+    pub(crate) fn forget(&mut self, name: &[u8]) {
+        self.tell([b"FDSTOREREMOVE=1\nFDNAME=", name, b"\n"].concat(), None);
     }
 
-    fn tell(&self, message: &[u8], descriptors: &[RawFd]) {
+    /// Never waits: what a full queue doesn't take is told later.
+    fn tell(&mut self, message: Vec<u8>, listener: Option<BorrowedFd>) {
         let Some(address) = &self.address else { return };
-        if let Err(error) = send_descriptors(address, message, descriptors) {
-            say(Error::system(&[b"the service manager can't be told what to keep:"], error).message());
+        if self.untold.is_empty() {
+            match send_descriptor(address, &message, listener) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                sent => return say_untold(sent),
+            }
+        }
+        match listener.map(|listener| listener.try_clone_to_owned()).transpose() {
+            Ok(listener) => self.untold.push_back(Untold { message, listener }),
+            Err(error) => return say_untold(Err(error)),
+        }
+        self.end_of_patience.get_or_insert_with(|| Instant::now() + PATIENCE);
+    }
+
+    /// Tells what could not be told before, in its order, as far as the queue takes it. What is too late, and what follows an
+    /// error, is given up with one line.
+    fn tell_on(&mut self) {
+        let Some(address) = &self.address else { return };
+        while let Some(Untold { message, listener }) = self.untold.front() {
+            let sent = send_descriptor(address, message, listener.as_ref().map(AsFd::as_fd));
+            match sent {
+                Ok(()) => drop(self.untold.pop_front()),
+                Err(error) => {
+                    let is_full = error.kind() == io::ErrorKind::WouldBlock;
+                    if !is_full || self.end_of_patience.is_none_or(|end| end <= Instant::now()) {
+                        say_untold(Err(error));
+                        self.untold.clear();
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Whether the manager has not been told all that it is to keep and to give up.
+    pub(super) fn has_more_to_tell(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
+    /// At the very end: waits until all is told, or given up.
+    pub(super) fn finish(&mut self) {
+        self.tell_on();
+        while self.has_more_to_tell() {
+            thread::sleep(RETRY / 10);
+            self.tell_on();
         }
     }
 
@@ -131,9 +216,11 @@ impl ServiceManager {
         self.waiting = part.waiting;
     }
 
-    /// How long to wait before the next [`Self::flush`], if something waits.
+    /// How long to wait before the next [`Self::flush`], if something waits, or the manager does.
     pub(super) fn pause(&self) -> Option<Duration> {
-        self.waiting.is_some().then_some(RETRY)
+        let retry = (self.waiting.is_some() || self.has_more_to_tell()).then_some(RETRY);
+        let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next.saturating_duration_since(Instant::now()));
+        retry.into_iter().chain(watchdog).min()
     }
 }
 
@@ -188,13 +275,20 @@ fn send_to(address: &SocketAddr, message: &[u8]) -> io::Result<usize> {
     socket.send_to_addr(message, address)
 }
 
-/// With descriptors beside it. A manager that has much to do is given a moment.
-fn send_descriptors(address: &SocketAddr, message: &[u8], descriptors: &[RawFd]) -> io::Result<()> {
+fn say_untold(sent: io::Result<()>) {
+    if let Err(error) = sent {
+        say(Error::system(&[b"the service manager can't be told what to keep:"], error).message());
+    }
+}
+
+/// With a descriptor beside it.
+fn send_descriptor(address: &SocketAddr, message: &[u8], descriptor: Option<BorrowedFd>) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_nonblocking(true)?;
     socket.connect_addr(address)?;
-    let rights = [ControlMessage::ScmRights(descriptors)];
-    let rights = if descriptors.is_empty() { &[] } else { &rights[..] };
+    let descriptors = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
+    let rights = descriptors.as_ref().map(|descriptors| [ControlMessage::ScmRights(descriptors)]);
+    let rights = rights.as_ref().map_or(&[][..], |rights| &rights[..]);
     sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(message)], rights, MsgFlags::empty(), None)?;
     Ok(())
 }
@@ -282,6 +376,62 @@ mod tests {
             last = buffer[..length].to_vec();
         }
         assert_eq!(String::from_utf8(last).unwrap(), "READY=1\nSTATUS=new\n");
+    }
+
+    /// As many as there are cost one time, and none of it is waited for.
+    #[test]
+    fn what_is_to_be_kept_waits_for_a_manager_that_reads_late() {
+        let (_dir, socket, mut manager) = manager();
+        let listener = UnixDatagram::unbound().unwrap();
+        while !manager.has_more_to_tell() {
+            manager.store(b"a", listener.as_fd());
+        }
+        let end = manager.end_of_patience;
+        manager.forget(b"b");
+        assert!(manager.untold.len() == 2 && manager.end_of_patience == end && manager.pause() == Some(RETRY));
+        socket.set_nonblocking(true).unwrap();
+        let mut last = Vec::new();
+        let mut buffer = [0; LONGEST_MESSAGE];
+        while manager.has_more_to_tell() {
+            last.extend(socket.recv(&mut buffer));
+            manager.flush();
+        }
+        while let Ok(length) = socket.recv(&mut buffer) {
+            last.push(length);
+        }
+        assert_eq!(buffer[..*last.last().unwrap()], *b"FDSTOREREMOVE=1\nFDNAME=b\n");
+        assert_eq!(manager.pause(), None);
+    }
+
+    #[test]
+    fn what_is_to_be_kept_is_given_up_in_the_end() {
+        let (_dir, socket, mut manager) = manager();
+        while !manager.has_more_to_tell() {
+            manager.forget(b"a");
+        }
+        manager.flush();
+        assert!(manager.has_more_to_tell());
+        manager.end_of_patience = Some(Instant::now());
+        manager.finish();
+        assert!(!manager.has_more_to_tell());
+        drop(socket);
+    }
+
+    #[test]
+    fn a_watchdog_is_fed_in_half_its_time() {
+        let (_dir, socket, manager) = manager();
+        let own = std::process::id().to_string();
+        let mut manager = manager.watched(Some(b"20000000"), Some(own.as_bytes()));
+        assert_eq!(manager.pause(), Some(Duration::ZERO));
+        manager.flush();
+        assert_eq!(receive(&socket), "WATCHDOG=1\n");
+        let pause = manager.pause().unwrap();
+        assert!((9..=10).contains(&pause.as_secs()), "{pause:?}");
+        for (time, pid) in [("", None), ("0", None), ("x", None), ("-1", None), ("1", Some("1")), ("1", Some("x"))] {
+            manager = manager.watched(Some(time.as_bytes()), pid.map(str::as_bytes));
+            assert_eq!(manager.pause(), None, "{time} {pid:?}");
+        }
+        assert!(ServiceManager::default().watched(Some(b"1000"), None).watchdog.is_none());
     }
 
     #[test]

@@ -29,9 +29,9 @@ impl System<'_> {
         Ok(match awaited {
             Awaited::Request => false,
             Awaited::Death | Awaited::Anything { .. } => {
-                self.kin.has_ended()
-                    || find_dead_child(sys::dead_child)?.is_some_and(|pid| Some(pid) != self.rehearsal())
+                self.kin.has_ended() || find_dead_child(sys::dead_child)?.is_some_and(|pid| !self.is_own_child(pid))
             }
+            Awaited::End(worker) => sys::is_dead(worker)?,
             Awaited::Approval(candidate) => {
                 sys::is_dead(candidate.new.1)? || self.approval.as_ref().map_or(Ok(true), Approval::is_over)?
             }
@@ -44,7 +44,7 @@ impl System<'_> {
         loop {
             // ORDER: read before the looks, so that what comes after them still wakes.
             let is_requested = self.is_requested();
-            self.look_after_rehearsal();
+            self.look_after_own_children();
             let has_happened = self.has_happened(awaited);
             if has_happened == Ok(true) {
                 return Woken::Happened;
