@@ -370,6 +370,9 @@ struct Model<'a> {
     killed: Vec<(&'a str, &'a str)>,
     /// When a HUP was acted on.
     hups: Vec<u64>,
+    /// Whether the last attempt was given up; and when the last one behind such an attempt began, which answers all HUPs before.
+    is_given_up: bool,
+    retried: Option<u64>,
     is_shutting_down: bool,
 }
 
@@ -399,6 +402,9 @@ fn check_invariants(schedule: &str) {
                 let generation = words.iter().find_map(|word| word.strip_prefix("SERVER_STARTER_GENERATION="));
                 model.generations.insert(pid, generation.expect("a worker has a generation"));
                 model.newest = pid;
+                if std::mem::take(&mut model.is_given_up) {
+                    model.retried = Some(now);
+                }
                 let dies = format!("worker {} dies ", model.generations[pid]);
                 let after = schedule.lines().filter_map(|line| line.strip_prefix(&dies)?.split(' ').next()).next_back();
                 model.newest_dies = after.map(|after| now + milliseconds(after));
@@ -411,6 +417,7 @@ fn check_invariants(schedule: &str) {
             ["approve", new, ..] => model.asked.extend(new.split_once(':').map(|(_, pid)| pid)),
             ["new", "worker", pid, "is", "not", ..] => {
                 model.unready.insert(pid);
+                model.is_given_up = true;
                 model.old.insert(pid);
             }
             ["giving", "up", "the", ..] => {
@@ -478,8 +485,8 @@ fn check_invariants(schedule: &str) {
     let hups: BTreeSet<u64> = hups.map(milliseconds).collect();
     let is_patient = schedule.contains("\nat 9999 ");
     if stops.len() == 1 && is_patient && trace.contains(" exiting\n") {
-        // Each is answered by a restart that begins when it is there or after it, and there are no other restarts.
-        if model.hups.last() < hups.last() || model.hups.len() > hups.len() {
+        // Each is answered by a restart, or another attempt, that begins when it is there or after it; there are no other restarts.
+        if model.hups.last().max(model.retried.as_ref()) < hups.last() || model.hups.len() > hups.len() {
             fail(&format!("acted on at {:?}", model.hups), "a HUP is lost, or one too many");
         }
     }

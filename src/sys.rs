@@ -241,7 +241,8 @@ pub(crate) enum CloseOnExec {
 /// Whether `fd` is the number of an open descriptor. nix asks of open ones only.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD only looks.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags != -1 || Errno::last() != Errno::EBADF
 }
 
 /// Takes over the descriptor `fd`, which another program has left open for this one.

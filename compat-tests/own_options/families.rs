@@ -182,6 +182,10 @@ fn a_stopped_group_is_continued() {
         let status = std::fs::read_to_string(s.path("st")).expect("the status file");
         let worker: i32 = status.trim().rsplit_once(':').expect("a line").1.parse().expect("a pid");
         crate::harness::send(-worker, "STOP");
+        s.wait("the stop", |_| {
+            let stat = std::fs::read_to_string(format!("/proc/{worker}/stat")).unwrap_or_default();
+            stat.contains(") T ")
+        });
         s.signal("TERM");
         assert_eq!(s.wait_exit(), "exit 0");
     });
