@@ -398,14 +398,14 @@ fn check_invariants(schedule: &str) {
         if !said.starts_with("kill ") {
             model.killed.clear();
         }
+        if said.starts_with("fork") && std::mem::take(&mut model.is_given_up) {
+            model.retried = Some(now);
+        }
         match words[..] {
             ["fork", pid, ..] => {
                 let generation = words.iter().find_map(|word| word.strip_prefix("SERVER_STARTER_GENERATION="));
                 model.generations.insert(pid, generation.expect("a worker has a generation"));
                 model.newest = pid;
-                if std::mem::take(&mut model.is_given_up) {
-                    model.retried = Some(now);
-                }
                 let dies = format!("worker {} dies ", model.generations[pid]);
                 let after = schedule.lines().filter_map(|line| line.strip_prefix(&dies)?.split(' ').next()).next_back();
                 model.newest_dies = after.map(|after| now + milliseconds(after));
@@ -416,7 +416,9 @@ fn check_invariants(schedule: &str) {
                 model.old.extend(model.previous);
             }
             ["approve", new, ..] => model.asked.extend(new.split_once(':').map(|(_, pid)| pid)),
-            ["new", "worker", pid, "is", "not", ..] if !said.contains(", but goes on, ") => {
+            // It is all that is left.
+            ["new", "worker", pid, "is", "not", ..] if said.contains(", but goes on, ") => model.current = Some(pid),
+            ["new", "worker", pid, "is", "not", ..] => {
                 model.unready.insert(pid);
                 model.is_given_up = true;
                 model.old.insert(pid);
