@@ -372,8 +372,8 @@ fn calls(trace: &str, has_pids: bool) -> Vec<(&str, &str, bool)> {
 }
 
 /// Which calls at which occurrences, from a trace: without those of the loader, which come between an exec and its first
-/// munmap(2). No kernel lets `clock_nanosleep(2)` fail, and so the standard library panics; nor what is asked of fcntl(2) here,
-/// which duplicates nothing. A read(2) that fails may be that of a loader, which ends its program.
+/// munmap(2). No kernel lets `clock_nanosleep(2)` fail, and so the standard library panics. Not covered, and not explained: a
+/// failing `fcntl(2)` has ended a superdaemon with --ready=accepting (exit 9), a failing `read(2)` another one (exit 127).
 fn occurrences(trace: &str, has_pids: bool, superdaemon: &str, from_start: bool) -> BTreeMap<String, Vec<usize>> {
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut loading: BTreeMap<&str, bool> = BTreeMap::new();
