@@ -261,10 +261,10 @@ pub(crate) unsafe fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
 }
 
 /// Says whether the open descriptor `fd` is closed on exec. nix asks for an owner. Async-signal-safe.
-pub(crate) fn set_close_on_exec(fd: RawFd, flag: CloseOnExec) {
+pub(crate) fn set_close_on_exec(fd: RawFd, flag: CloseOnExec) -> Result<(), Errno> {
     let flags = if matches!(flag, CloseOnExec::Yes) { libc::FD_CLOEXEC } else { 0 };
-    // SAFETY: F_SETFD changes nothing else. It can't fail for an open descriptor.
-    unsafe { libc::fcntl(fd, libc::F_SETFD, flags) };
+    // SAFETY: F_SETFD changes nothing else.
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, flags) }).map(drop)
 }
 
 /// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. Where

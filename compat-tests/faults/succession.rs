@@ -373,7 +373,7 @@ fn calls(trace: &str, has_pids: bool) -> Vec<(&str, &str, bool)> {
 
 /// Which calls at which occurrences, from a trace: without those of the loader, which come between an exec and its first
 /// munmap(2). No kernel lets `clock_nanosleep(2)` fail, and so the standard library panics. Not covered, and not explained: a
-/// failing `fcntl(2)` has ended a superdaemon with --ready=accepting (exit 9), a failing `read(2)` another one (exit 127).
+/// failing `read(2)` has ended a superdaemon (exit 127).
 fn occurrences(trace: &str, has_pids: bool, superdaemon: &str, from_start: bool) -> BTreeMap<String, Vec<usize>> {
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut loading: BTreeMap<&str, bool> = BTreeMap::new();
@@ -387,8 +387,7 @@ fn occurrences(trace: &str, has_pids: bool, superdaemon: &str, from_start: bool)
             continue;
         }
         *is_loading = is_exec;
-        let is_fault =
-            call == "execve" || !(NEVER.contains(&call) || ["clock_nanosleep", "fcntl", "read"].contains(&call));
+        let is_fault = call == "execve" || !(NEVER.contains(&call) || ["clock_nanosleep", "read"].contains(&call));
         let is_wanted = !has_pids || pid != superdaemon;
         if is_fault && is_wanted {
             let of_call = all.entry(call.to_owned()).or_default();

@@ -48,7 +48,7 @@ impl Descriptors {
 
     /// The same; it is closed on exec, as everything of our own but listeners.
     pub(crate) fn take_own(&mut self, number: RawFd) -> OwnedFd {
-        sys::set_close_on_exec(number, CloseOnExec::Yes);
+        let _ = sys::set_close_on_exec(number, CloseOnExec::Yes);
         self.take(number)
     }
 

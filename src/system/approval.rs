@@ -68,7 +68,7 @@ impl<'a> Approval<'a> {
             Fork::Child => {
                 let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
                 for fd in self.listeners.fds() {
-                    sys::set_close_on_exec(fd.as_raw_fd(), CloseOnExec::Yes);
+                    let _ = sys::set_close_on_exec(fd.as_raw_fd(), CloseOnExec::Yes);
                 }
                 self.launch.restore_in_child(blocked);
                 let errno = exec.run(&environment);

@@ -105,7 +105,7 @@ impl Arrival {
         let Ok(arguments) = own_arguments() else { return };
         let path = c_string(Process::Own.descriptor(way_back).path().as_os_str().as_bytes());
         // Who has come back doesn't know its number. A program, unlike a script, needs no name when it runs.
-        sys::set_close_on_exec(way_back, CloseOnExec::Yes);
+        let _ = sys::set_close_on_exec(way_back, CloseOnExec::Yes);
         // It has no way back itself: that would be this way without an end.
         let variable = format!("{VARIABLE}={}", self.state);
         let refusal = [REFUSAL.as_bytes(), b"=", &reason[..reason.len().min(LONGEST_REASON)]].concat();

@@ -213,10 +213,10 @@ impl Rehearsal {
                 let _ = sys::end_with_parent();
                 let _ = sys::become_subreaper();
                 for &fd in &listeners {
-                    sys::set_close_on_exec(fd, CloseOnExec::Yes);
+                    let _ = sys::set_close_on_exec(fd, CloseOnExec::Yes);
                 }
                 for fd in [state.as_raw_fd(), to_us.as_raw_fd()] {
-                    sys::set_close_on_exec(fd, CloseOnExec::No);
+                    let _ = sys::set_close_on_exec(fd, CloseOnExec::No);
                 }
                 let _ = dup2_stderr(&stderr);
                 let errno = sys::exec_file(&path, &arguments, program.environment);

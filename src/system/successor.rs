@@ -115,10 +115,16 @@ impl Successor {
         let variable = format!("{VARIABLE}={},{}", file.as_raw_fd(), way_back.as_raw_fd());
         let environment = environment(one_thread).chain([c_string(variable.as_bytes())]).collect();
         let kept: Vec<RawFd> = state.own_descriptors().chain([file.as_raw_fd(), way_back.as_raw_fd()]).collect();
-        set_close_on_exec(&kept, CloseOnExec::No);
-        let errno = sys::exec_file(&path, &arguments.iter().cloned().collect(), &environment);
-        set_close_on_exec(&kept, CloseOnExec::Yes);
-        Ok(errno)
+        let outcome = kept
+            .iter()
+            .try_for_each(|&fd| sys::set_close_on_exec(fd, CloseOnExec::No))
+            // A descriptor that isn't there behind the exec would be missed by both programs.
+            .map_err(|errno| text(b"a descriptor can't be passed on:", errno))
+            .map(|()| sys::exec_file(&path, &arguments.iter().cloned().collect(), &environment));
+        for &fd in &kept {
+            let _ = sys::set_close_on_exec(fd, CloseOnExec::Yes);
+        }
+        outcome
     }
 
     fn failed(&self, errno: Errno) -> Vec<u8> {
@@ -128,12 +134,6 @@ impl Successor {
 
 fn text(sentence: &[u8], error: impl Into<std::io::Error>) -> Vec<u8> {
     Error::system(&[sentence], error).message()
-}
-
-fn set_close_on_exec(fds: &[RawFd], flag: CloseOnExec) {
-    for &fd in fds {
-        sys::set_close_on_exec(fd, flag);
-    }
 }
 
 /// The environment of this process, without the variables of an arrival.
