@@ -59,6 +59,10 @@ pub(crate) fn sealed_file(_: &CStr, _: &[u8]) -> io::Result<OwnedFd> {
     Err(Errno::ENOSYS.into())
 }
 
+pub(crate) fn reserve(_: impl AsFd, _: u16) -> Result<(), Errno> {
+    Ok(())
+}
+
 pub(crate) fn is_sealed(_: impl AsFd) -> bool {
     false
 }

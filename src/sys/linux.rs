@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use libc::{c_int, c_long};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::poll::{PollFd, ppoll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
@@ -109,6 +109,14 @@ pub(crate) fn sealed_file(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
     (&file).write_all(content)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
     Ok(file.into())
+}
+
+/// Makes sure that the disk has room for the next `length` bytes of an empty file, as far as its file system can do that.
+pub(crate) fn reserve(file: impl AsFd, length: u16) -> Result<(), Errno> {
+    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, length.into()) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        reserved => reserved,
+    }
 }
 
 /// Whether nobody can write to a file any more.
