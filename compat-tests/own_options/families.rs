@@ -192,3 +192,33 @@ fn a_stopped_group_is_continued() {
         assert_eq!(s.wait_exit(), "exit 0");
     });
 }
+
+/// Neither a start that takes its time nor the delay before old workers are stopped lets the dead of a worker wait.
+#[test]
+fn what_a_worker_leaves_behind_is_reaped_in_every_wait() {
+    let waits: [(&[&str], &[&str], bool); 2] =
+        [(&["--ready=notify"], &["notify=READY=1"], false), (&["--kill-old-delay=1000"], &[], true)];
+    for (options, behaviours, is_restarted) in waits {
+        ours_alone(|s| {
+            let leave = "while ! test -e go; do sleep 0.02; done; \
+                         sh -c 'echo $$ >orphan; while ! test -e end; do sleep 0.02; done' & exit 0";
+            s.write("leave", leave);
+            s.write("worker", "test $SERVER_STARTER_GENERATION = 1 && sh leave & exec \"$@\"");
+            s.env("TMPDIR", "$DIR");
+            let worker = ["--kill-timeout=100", "--interval=0", "--", "sh", "worker", "$PROBE"];
+            s.start(&[options, &worker, behaviours].concat());
+            s.wait_worker(1);
+            if is_restarted {
+                s.signal("HUP");
+                s.wait_line("sleeping 1000 secs before killing old workers");
+            }
+            s.write("go", "");
+            s.wait("the orphan", |s| pid_in(s, "orphan").is_some());
+            wait_adopted(s, "orphan");
+            let orphan = format!("/proc/{}", pid_in(s, "orphan").expect("a pid"));
+            s.write("end", "");
+            s.wait("the orphan to be reaped", |_| !std::path::Path::new(&orphan).exists());
+            stop(s);
+        });
+    }
+}

@@ -95,6 +95,13 @@ impl Kin {
         self.0.as_ref().is_some_and(|families| families.more_ended > 0)
     }
 
+    /// Reaps the dead of whom nobody is told: in a long wait they would fill the table of processes.
+    pub(super) fn bury_untold(&mut self) {
+        if let Some(families) = &mut self.0 {
+            families.bury_untold();
+        }
+    }
+
     /// Who they are.
     pub(super) fn part(&self) -> KinPart {
         self.0.as_ref().map(Families::part).unwrap_or_default()
@@ -320,6 +327,16 @@ impl Families {
             return (Death::Untold, left);
         }
         (Death::Told, left)
+    }
+
+    fn bury_untold(&mut self) {
+        // ORDER: before they are reaped, as the dead, too, may be evidence for others.
+        self.look();
+        for pid in self.orphans.keys().chain(&self.strangers).copied().collect::<Vec<_>>() {
+            if let Ok(Some((pid, status))) = sys::reap(pid) {
+                self.bury(pid, status);
+            }
+        }
     }
 
     fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
