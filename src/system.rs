@@ -13,6 +13,7 @@ pub(crate) mod service_manager;
 pub(crate) mod signals;
 mod spawner;
 mod state;
+mod strangers;
 mod succession;
 pub(crate) mod successor;
 mod waiting;
@@ -106,6 +107,9 @@ impl<'a> System<'a> {
 
     /// What outlives the rest. The pid file goes first (U8).
     pub(crate) fn into_files(mut self) -> Files {
+        for line in self.kin.strangers() {
+            self.say(&line);
+        }
         self.manager.finish();
         if let Some(file) = &self.files.pid {
             file.remove();

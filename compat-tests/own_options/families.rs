@@ -1,5 +1,11 @@
 //! What belongs to a worker, and ends with it, and what doesn't: whoever a worker has not started is left alone.
 
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+
 use super::stop;
 use crate::harness::{Scenario, is_dead, ours_alone};
 
@@ -219,6 +225,66 @@ fn what_a_worker_leaves_behind_is_reaped_in_every_wait() {
             s.write("end", "");
             s.wait("the orphan to be reaped", |_| !std::path::Path::new(&orphan).exists());
             stop(s);
+        });
+    }
+}
+
+/// A worker that sends its first listener to the socket `stranger`, and stays.
+const SENDS_LISTENER: &str = "use POSIX; use Socket; \
+     socket my $to, AF_UNIX, SOCK_DGRAM, 0 or die; connect $to, pack_sockaddr_un('stranger') or die; \
+     my ($fd) = $ENV{SERVER_STARTER_PORT} =~ /=(\\d+)/; my $text = 'x'; my $vector = pack 'PQ', $text, 1; \
+     my $control = pack 'Q i i i x4', 20, 1, 1, $fd; \
+     my $header = pack 'Q Q P Q P Q i x4', 0, 0, $vector, 1, $control, 24, 0; \
+     syscall((POSIX::uname())[4] eq 'aarch64' ? 211 : 46, fileno $to, $header, 0) == 1 or die $!; sleep 1000";
+
+/// Waits for the listener that a worker sends.
+fn receive_listener(socket: &UnixDatagram) -> OwnedFd {
+    let mut space = nix::cmsg_space!([i32; 1]);
+    let mut byte = [0];
+    let mut parts = [IoSliceMut::new(&mut byte)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
+    let message = message.expect("a message");
+    let mut fds = message.cmsgs().expect("control messages").flat_map(|message| match message {
+        ControlMessageOwned::ScmRights(fds) => fds,
+        _ => Vec::new(),
+    });
+    #[expect(unsafe_code, reason = "the kernel has just made it, and nobody else knows of it")]
+    // SAFETY: it is open, and this is its only owner.
+    unsafe {
+        OwnedFd::from_raw_fd(fds.next().expect("a descriptor"))
+    }
+}
+
+/// Whoever got a listener by a socket holds it when everything has ended. That is said; without options of ours, nothing is.
+#[test]
+fn a_stranger_that_holds_a_listener_is_named_at_the_end() {
+    for (options, is_named) in [(&["--kill-timeout=100"][..], true), (&["--max-start-failures=1"], true), (&[], false)]
+    {
+        ours_alone(|s| {
+            let socket = UnixDatagram::bind(s.path("stranger")).expect("a socket");
+            s.write("worker.pl", SENDS_LISTENER);
+            let has_failed = options.concat().contains("failures");
+            let shell = if has_failed { "perl worker.pl & wait $!; exit 1" } else { "exec perl worker.pl" };
+            if has_failed {
+                s.write("worker.pl", &SENDS_LISTENER.replace("sleep 1000", "exit 0"));
+            }
+            let ours = ["--port=127.0.0.1:$PORT", "--path=sock", "--interval=1", "--", "sh", "-c", shell];
+            s.start(&[options, &ours].concat());
+            let held = receive_listener(&socket);
+            if !has_failed {
+                s.signal("TERM");
+            }
+            assert_eq!(s.wait_exit(), if has_failed { "exit 125" } else { "exit 0" });
+            let name = std::fs::read_to_string("/proc/self/comm").expect("a name");
+            let line = format!(
+                "{} ({}) holds 127.0.0.1:$PORT too; not started by a worker\n",
+                std::process::id(),
+                name.trim()
+            );
+            assert_eq!(s.said().contains(&line), is_named, "{}{line}", s.said());
+            assert_eq!(s.said().contains(" holds "), is_named, "{}", s.said());
+            drop(held);
+            s.remove("stranger");
         });
     }
 }

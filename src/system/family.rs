@@ -17,6 +17,7 @@ use crate::proc::{self, Descriptor, Kinship, Process};
 use crate::stop_signal::StopSignal;
 use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid, WaitStatus};
+use crate::system::strangers;
 
 /// A line names no more processes than this.
 const MOST_NAMED: usize = 10;
@@ -102,6 +103,11 @@ impl Kin {
         }
     }
 
+    /// At the end: who holds a listener, too, without being of a family. A line for each.
+    pub(super) fn strangers(&self) -> Vec<Vec<u8>> {
+        self.0.as_ref().map(Families::strangers).unwrap_or_default()
+    }
+
     /// Who they are.
     pub(super) fn part(&self) -> KinPart {
         self.0.as_ref().map(Families::part).unwrap_or_default()
@@ -167,8 +173,10 @@ struct Families {
     ends: bool,
     /// What stops the remains of a start that has failed, with `--max-start-failures`.
     stop: Option<StopSignal>,
-    /// Of the listeners.
-    inodes: Vec<ino_t>,
+    /// Names of the listeners, by inode.
+    listeners: BTreeMap<ino_t, Vec<u8>>,
+    /// Whether a service manager has them as well, and may have passed them to others.
+    are_shared: bool,
     /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
     /// spared.
     foreign: BTreeSet<Pid>,
@@ -240,7 +248,11 @@ impl Families {
             sees,
             ends: options.kill_timeout.is_some(),
             stop: options.max_start_failures.map(|_| options.signal_on_term.clone()),
-            inodes: listeners.fds().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect(),
+            listeners: listeners
+                .with_names()
+                .filter_map(|(fd, name)| Some((fstat(fd).ok()?.st_ino, name.to_vec())))
+                .collect(),
+            are_shared: options.from_systemd,
             foreign: if sees { children_of(own_pid).into_iter().collect() } else { BTreeSet::new() },
             strangers: BTreeSet::new(),
             workers: BTreeMap::new(),
@@ -489,7 +501,15 @@ impl Families {
 
     fn holds_listener(&self, pid: Pid) -> bool {
         let mut sockets = Process::Pid(pid).descriptors().into_iter().flatten().filter_map(Descriptor::socket);
-        sockets.any(|inode| self.inodes.contains(&inode))
+        sockets.any(|inode| self.listeners.contains_key(&inode))
+    }
+
+    fn strangers(&self) -> Vec<Vec<u8>> {
+        if !self.sees || self.are_shared {
+            return Vec::new();
+        }
+        let known: Vec<Pid> = self.orphans.keys().chain(&self.foreign).copied().collect();
+        strangers::lines(&self.listeners, self.own_pid, &with_descendants(&known).into_iter().collect())
     }
 
     /// KILL to a family. All are stopped first, until nobody is new: what forks all the time would be ahead of a look else.
