@@ -173,10 +173,11 @@ struct Families {
     ends: bool,
     /// What stops the remains of a start that has failed, with `--max-start-failures`.
     stop: Option<StopSignal>,
-    /// Names of the listeners, by inode.
-    listeners: BTreeMap<ino_t, Vec<u8>>,
-    /// Whether a service manager has them as well, and may have passed them to others.
-    are_shared: bool,
+    /// Of the listeners.
+    inodes: Vec<ino_t>,
+    /// Names by inode of those that are nobody else's. A service manager has what it has passed, and what it keeps, and may
+    /// pass it to others.
+    exclusive: BTreeMap<ino_t, Vec<u8>>,
     /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
     /// spared.
     foreign: BTreeSet<Pid>,
@@ -243,16 +244,17 @@ impl Families {
         // Where that isn't possible, only descendants are seen.
         let _ = sys::become_subreaper();
         let sees = proc::is_own_proc().unwrap_or(false);
+        let named = || {
+            let listeners = listeners.with_names();
+            listeners.filter_map(|(fd, name)| Some((fstat(fd).ok()?.st_ino, name.to_vec())))
+        };
         Self {
             own_pid,
             sees,
             ends: options.kill_timeout.is_some(),
             stop: options.max_start_failures.map(|_| options.signal_on_term.clone()),
-            listeners: listeners
-                .with_names()
-                .filter_map(|(fd, name)| Some((fstat(fd).ok()?.st_ino, name.to_vec())))
-                .collect(),
-            are_shared: options.from_systemd,
+            exclusive: if options.from_systemd { BTreeMap::new() } else { named().collect() },
+            inodes: named().map(|(inode, _)| inode).collect(),
             foreign: if sees { children_of(own_pid).into_iter().collect() } else { BTreeSet::new() },
             strangers: BTreeSet::new(),
             workers: BTreeMap::new(),
@@ -501,15 +503,15 @@ impl Families {
 
     fn holds_listener(&self, pid: Pid) -> bool {
         let mut sockets = Process::Pid(pid).descriptors().into_iter().flatten().filter_map(Descriptor::socket);
-        sockets.any(|inode| self.listeners.contains_key(&inode))
+        sockets.any(|inode| self.inodes.contains(&inode))
     }
 
     fn strangers(&self) -> Vec<Vec<u8>> {
-        if !self.sees || self.are_shared {
+        if !self.sees || self.exclusive.is_empty() {
             return Vec::new();
         }
         let known: Vec<Pid> = self.orphans.keys().chain(&self.foreign).copied().collect();
-        strangers::lines(&self.listeners, self.own_pid, &with_descendants(&known).into_iter().collect())
+        strangers::lines(&self.exclusive, self.own_pid, &with_descendants(&known).into_iter().collect())
     }
 
     /// KILL to a family. All are stopped first, until nobody is new: what forks all the time would be ahead of a look else.
