@@ -7,6 +7,7 @@ mod delivery;
 mod explanation;
 mod family;
 mod inbox;
+mod member;
 mod own_files;
 pub(crate) mod rehearsal;
 pub(crate) mod service_manager;

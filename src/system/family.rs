@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use libc::{c_int, ino_t};
+use libc::ino_t;
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
@@ -17,14 +17,11 @@ use crate::proc::{self, Descriptor, Kinship, Process};
 use crate::stop_signal::StopSignal;
 use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid, WaitStatus};
+use crate::system::member::{MOST_LOOKS, Member, kill_all};
 use crate::system::strangers;
 
 /// A line names no more processes than this.
 const MOST_NAMED: usize = 10;
-
-/// How often is looked for processes that others have started meanwhile. Whoever is found is stopped before the next look, so
-/// this is for what can't be stopped.
-const MOST_LOOKS: usize = 100;
 
 const GENERATION: &[u8] = b"SERVER_STARTER_GENERATION=";
 /// The command of `--approve` has the environment of a worker, and this.
@@ -219,23 +216,6 @@ enum Evidence {
     None,
     /// It shows no environment, as in the middle of execve(2). Another look may tell.
     NotYet,
-}
-
-/// A process of a family.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Member {
-    pid: Pid,
-    started: Duration,
-}
-
-impl Member {
-    fn of(pid: Pid) -> Option<Self> {
-        Some(Self { pid, started: Process::Pid(pid).started()? })
-    }
-
-    fn kill(self, signal: c_int) {
-        let _ = sys::kill_if(self.pid, signal, || Self::of(self.pid) == Some(self));
-    }
 }
 
 impl Families {
@@ -514,22 +494,12 @@ impl Families {
         strangers::lines(&self.exclusive, self.own_pid, &with_descendants(&known).into_iter().collect())
     }
 
-    /// KILL to a family. All are stopped first, until nobody is new: what forks all the time would be ahead of a look else.
+    /// KILL to a family.
     fn kill(&mut self, worker: Pid) {
-        let mut stopped = BTreeSet::new();
-        for _ in 0..MOST_LOOKS {
+        kill_all(|| {
             self.find_orphans();
-            let new: Vec<Member> = self.members(worker).into_iter().filter(|&member| stopped.insert(member)).collect();
-            if new.is_empty() {
-                break;
-            }
-            for member in new {
-                member.kill(libc::SIGSTOP);
-            }
-        }
-        for member in stopped {
-            member.kill(libc::SIGKILL);
-        }
+            self.members(worker)
+        });
     }
 }
 
