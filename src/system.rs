@@ -238,8 +238,9 @@ impl World for System<'_> {
     }
 
     fn kill(&mut self, worker: Pid, signal: &StopSignal) {
-        self.kin.stop(worker, signal);
-        if let Err(error) = self.delivery.send(worker, signal) {
+        if self.kin.stop(worker, signal, self.delivery.is_for_group(signal))
+            && let Err(error) = self.delivery.send(worker, signal)
+        {
             self.say(&error.message());
         }
     }

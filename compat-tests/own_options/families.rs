@@ -133,6 +133,7 @@ fn whoever_was_seen_to_descend_from_a_worker_belongs_to_it() {
                       sleep 1000' & while ! test -s relative; do sleep 0.02; done; exec \"$@\"";
         s.write("worker", script);
         s.env("TMPDIR", "$DIR");
+        s.prelude("exec strace -D -qq -o trace -e trace=kill \"$0\" \"$@\"");
         let worker = ["--", "sh", "worker", "$PROBE"];
         s.start(&[&["--kill-timeout=2", "--interval=0", "--status-file=st"], &worker[..]].concat());
         s.wait_worker(1);
@@ -141,6 +142,10 @@ fn whoever_was_seen_to_descend_from_a_worker_belongs_to_it() {
         s.wait_line("worker <W1> has not ended in time, sending KILL");
         assert_eq!(s.wait_exit(), "exit 0");
         s.wait_dead_process("relative");
+        // The worker has been reaped by then, and its number may be anybody's.
+        let kills = std::fs::read_to_string(s.path("trace")).expect("a trace");
+        assert!(kills.contains(&format!("kill({}, SIGTERM)", s.worker_pid(1))), "{kills}");
+        assert!(!kills.contains(&format!("kill({}, SIGKILL)", s.worker_pid(1))), "{kills}");
     });
 }
 

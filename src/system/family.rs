@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use libc::ino_t;
+use libc::{c_int, ino_t};
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
@@ -56,11 +56,16 @@ impl Kin {
         }
     }
 
-    /// The worker gets a signal.
-    pub(super) fn stop(&mut self, worker: Pid, signal: &StopSignal) {
-        if let Some(families) = &mut self.0 {
-            families.stop(worker, signal.number() == libc::SIGKILL);
+    /// The worker gets a signal, with `is_for_group` its process group. Whether it is there to get it: of one that has been
+    /// reaped, and whose family lives on, only what is left of the group gets it, and that here.
+    pub(super) fn stop(&mut self, worker: Pid, signal: &StopSignal, is_for_group: bool) -> bool {
+        let Some(families) = &mut self.0 else { return true };
+        families.stop(worker, signal.number() == libc::SIGKILL);
+        let is_held = families.held.contains_key(&worker);
+        if is_held && is_for_group {
+            families.signal_group(worker, signal.number());
         }
+        !is_held
     }
 
     /// A child has been reaped. Whether its death is to be told now, and a line about what is left. `is_wanted`: it is a worker
@@ -290,6 +295,15 @@ impl Families {
             self.kill(worker);
         } else if self.ends || self.stop.is_some() {
             self.see(worker);
+        }
+    }
+
+    /// To the members of a family that are in the process group which its worker has led.
+    fn signal_group(&self, worker: Pid, number: c_int) {
+        let is_in_group =
+            |member: &Member| Process::Pid(member.pid).kinship().is_some_and(|kinship| kinship.group == worker);
+        for member in self.members(worker).into_iter().filter(is_in_group) {
+            member.kill(number);
         }
     }
 
