@@ -1,6 +1,7 @@
 // Other processes that do nothing: as many as the argument says, until standard input ends. Says "ready" when they are there.
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int main(int argc, char **argv) {
@@ -17,5 +18,6 @@ int main(int argc, char **argv) {
     puts("ready");
     fflush(stdout);
     while (read(0, &byte, 1) > 0) {}
+    while (wait(NULL) > 0) {}
     return 0;
 }

@@ -187,6 +187,15 @@ impl Process {
         Ok(numbers_in(&self.path("fd"))?.map(move |number| self.descriptor(number)))
     }
 
+    /// The same, or an error if any of them may be missing.
+    pub(super) fn all_descriptors(self) -> io::Result<Vec<Descriptor>> {
+        let entries = fs::read_dir(self.path("fd"))?;
+        let number =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+        let numbers: io::Result<Vec<Option<RawFd>>> = entries.map(number).collect();
+        Ok(numbers?.into_iter().flatten().map(|number| self.descriptor(number)).collect())
+    }
+
     fn read(self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path(name))
     }
