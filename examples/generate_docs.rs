@@ -330,7 +330,7 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Text(
                 "--show-status has its own: 0 if the superdaemon is running, 1 if it is dead but has a pid file, 3 if there is no \
-                 pid file.",
+                 pid file, 4 if that can't be known.",
             ),
             Text(
                 "But for --max-start-failures, errors occur at start only, before the first worker. A worker that fails never ends the superdaemon. \

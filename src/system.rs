@@ -7,12 +7,14 @@ mod delivery;
 mod explanation;
 mod family;
 mod inbox;
+mod member;
 mod own_files;
 pub(crate) mod rehearsal;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 mod spawner;
 mod state;
+mod strangers;
 mod succession;
 pub(crate) mod successor;
 mod waiting;
@@ -106,6 +108,9 @@ impl<'a> System<'a> {
 
     /// What outlives the rest. The pid file goes first (U8).
     pub(crate) fn into_files(mut self) -> Files {
+        for line in self.kin.strangers() {
+            self.say(&line);
+        }
         self.manager.finish();
         if let Some(file) = &self.files.pid {
             file.remove();
@@ -233,8 +238,9 @@ impl World for System<'_> {
     }
 
     fn kill(&mut self, worker: Pid, signal: &StopSignal) {
-        self.kin.stop(worker, signal);
-        if let Err(error) = self.delivery.send(worker, signal) {
+        if self.kin.stop(worker, signal, self.delivery.is_for_group(signal))
+            && let Err(error) = self.delivery.send(worker, signal)
+        {
             self.say(&error.message());
         }
     }

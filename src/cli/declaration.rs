@@ -269,7 +269,7 @@ fn own() -> [Arg; 15] {
              pid, whether it is current, new or old, age and command; a line for each listener with the connections that wait \
              (of UDP: bytes) and those that a full queue has refused since it was opened (which unix sockets don't tell). \
              With --status-file, which is more certain, or by the superdaemon's children. Exit status: 0 if it runs, 1 if it \
-             is dead but has a pid file, 3 if there is none.",
+             is dead but has a pid file, 3 if there is none, 4 if that can't be known.",
         ),
         flag("json").help("With --show-status: as JSON").long_help(
             "With --show-status: one object of JSON with state, pid, age_seconds, workers and listeners. What can't be known is \
