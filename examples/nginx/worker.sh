@@ -2,10 +2,12 @@
 # nginx as an unmodified worker: a new configuration, or a new nginx, takes over without a closed listener.
 #
 #     start_server --port=127.0.0.1:8080 --signal-on-hup=QUIT --signal-on-term=QUIT --ready=accepting -- \
-#         examples/nginx/worker.sh /srv/app/nginx.conf
+#         examples/nginx/worker.sh /srv/app/nginx.conf /run/app
 #
 # nginx takes the listeners whose descriptors NGINX names, each with a `;` behind it, as its own upgrade does it, and matches
-# them by address with its `listen` directives: here `listen 127.0.0.1:8080;`. The configuration must say `daemon off;`.
+# them by address with its `listen` directives: here `listen 127.0.0.1:8080;`. The configuration must say `daemon off;`, and
+# nothing of `pid`: each generation has a pid file of its own in the directory, as an nginx removes its file when it ends, and
+# would remove that of the next one.
 NGINX="$(printf %s "$SERVER_STARTER_PORT" | sed 's,[^;]*=,,g');"
 export NGINX
-exec nginx -c "$1" -e stderr
+exec nginx -c "$1" -e stderr -g "pid $2/nginx.$SERVER_STARTER_GENERATION.pid;"
