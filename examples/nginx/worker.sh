@@ -10,4 +10,11 @@
 # would remove that of the next one.
 NGINX="$(printf %s "$SERVER_STARTER_PORT" | sed 's,[^;]*=,,g');"
 export NGINX
+# nginx takes them for non-blocking, as its own are. Otherwise a process that comes too late for a connection sleeps in
+# accept(2), and leaves its other connections and listeners alone until the next one comes.
+perl -MFcntl -e '
+    for (split /;/, $ENV{NGINX}) {
+        open my $listener, "+<&=", $_ or die "descriptor $_: $!\n";
+        fcntl $listener, F_SETFL, O_NONBLOCK | fcntl($listener, F_GETFL, 0) or die "descriptor $_: $!\n";
+    }' || exit
 exec nginx -c "$1" -e stderr -g "pid $2/nginx.$SERVER_STARTER_GENERATION.pid;"
