@@ -4,6 +4,7 @@
 //! `DEPLOY_HUPS=20` makes every deployment as long as the longest ones. `--nocapture` shows the figures of both
 //! programs.
 
+mod container;
 pub mod load;
 mod own_options;
 
