@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
 
-use super::{pid_1, run_beside_pid_1, send, wait};
+use super::{pid_1, run_beside, send, wait};
 use crate::examples::{command_of_deployment, probe_of_deployment};
 use crate::harness::{Scenario, ours_alone};
 use crate::scenarios::launch::as_pid_1;
@@ -28,10 +28,10 @@ fn here(word: &str) -> String {
     word.replace("/run/app/", "").replace("/etc/app/", "")
 }
 
-/// How the probe ends.
-fn probe(s: &mut Scenario) -> String {
+/// How the probe ends in the namespaces of a process.
+fn probe(pid_1: i32, s: &Scenario) -> String {
     let words: Vec<_> = probe_of_deployment().iter().skip(1).map(|word| here(word)).collect();
-    run_beside_pid_1(s, &words.iter().map(String::as_str).collect::<Vec<_>>()).end
+    run_beside(pid_1, s, &words.iter().map(String::as_str).collect::<Vec<_>>()).end
 }
 
 fn is_open(s: &Scenario) -> bool {
@@ -44,20 +44,16 @@ fn the_probe_succeeds_while_a_worker_serves() {
     ours_alone(|s| {
         start(s);
         wait(s, "the port", |s| is_open(s));
-        wait(s, "a superdaemon that tells", |s| probe(s) == "exit 150");
+        let pid_1 = pid_1(s);
+        wait(s, "a superdaemon that tells", |s| probe(pid_1, s) == "exit 150");
         s.write("go", "");
-        wait(s, "a worker that serves", |s| probe(s) == "exit 0");
+        wait(s, "a worker that serves", |s| probe(pid_1, s) == "exit 0");
         s.write("bad", "");
-        send(worker(s), Signal::SIGKILL);
+        let worker = children_of(pid_1)[0];
+        send(worker, Signal::SIGKILL);
+        never_ready_to_the_end(pid_1, s);
         assert_eq!(s.wait_exit(), "exit 125");
     });
-}
-
-/// The worker, as it is called out here.
-fn worker(s: &Scenario) -> i32 {
-    let superdaemon = pid_1(s);
-    let children = fs::read_to_string(format!("/proc/{superdaemon}/task/{superdaemon}/children")).expect("children");
-    children.split_ascii_whitespace().next().expect("a worker").parse().expect("a pid")
 }
 
 #[test]
@@ -65,11 +61,21 @@ fn a_version_that_can_not_start_ends_the_container_and_is_never_ready() {
     ours_alone(|s| {
         s.write("bad", "");
         start(s);
-        wait(s, "the port", |s| is_open(s) || s.said().contains("it is broken"));
-        wait(s, "the end", |s| {
-            assert_ne!(probe(s), "exit 0");
-            s.end_of_superdaemon().is_some()
-        });
+        wait(s, "the first failure", |s| s.said().contains("it is broken"));
+        let pid_1 = pid_1(s);
+        never_ready_to_the_end(pid_1, s);
         assert_eq!(s.wait_exit(), "exit 125");
     });
+}
+
+fn never_ready_to_the_end(pid_1: i32, s: &mut Scenario) {
+    // unshare(1) has no child any more when PID 1 has ended, a moment before it ends itself.
+    let is_over = |s: &Scenario| children_of(s.superdaemon()).is_empty();
+    wait(s, "the end", |s| is_over(s) || probe(pid_1, s) == "exit 0");
+    assert!(is_over(s), "the probe succeeds");
+}
+
+fn children_of(pid: i32) -> Vec<i32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_ascii_whitespace().map(|pid| pid.parse().expect("a pid")).collect()
 }
