@@ -3,6 +3,7 @@
 mod delay;
 mod pace;
 mod progress;
+mod reach;
 mod restart;
 mod show_status;
 mod status;

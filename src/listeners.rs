@@ -12,19 +12,22 @@ mod part;
 mod plan;
 mod port_spec;
 mod revival;
+mod socket_file;
 mod stored;
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::files::file_id::{FileId, remove_own};
+use libc::ino_t;
+use nix::sys::stat::fstat;
+
+use crate::files::file_id::FileId;
 use crate::listeners::inherited::InheritedListener;
+use crate::listeners::socket_file::SocketFile;
 use crate::options::Options;
-use crate::stderr::say;
 use crate::sys;
 
 pub(crate) use address::Address;
@@ -61,7 +64,7 @@ impl Place {
 }
 
 /// A listening socket, or a bound UDP socket.
-struct Listener {
+pub(crate) struct Listener {
     name: Vec<u8>,
     /// The descriptor as `SERVER_STARTER_PORT` spells it.
     fd_text: Vec<u8>,
@@ -102,6 +105,11 @@ impl Listeners {
         self.entries.iter().map(|entry| entry.fd.as_fd())
     }
 
+    /// What the kernel calls their sockets. fstat(2) of an open descriptor does not fail.
+    pub(crate) fn inodes(&self) -> impl Iterator<Item = ino_t> {
+        self.fds().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino)
+    }
+
     /// All names, for messages.
     pub(crate) fn names(&self) -> Vec<u8> {
         self.entries.iter().map(|entry| entry.name.as_slice()).collect::<Vec<_>>().join(b", ".as_slice())
@@ -122,22 +130,6 @@ impl From<Vec<InheritedListener>> for Listeners {
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        for file in &self.files {
-            if let Err(error) = remove_own(&file.path, file.id) {
-                say(error.message());
-            }
-        }
-    }
-}
-
-/// The file of a unix socket of ours.
-struct SocketFile {
-    path: PathBuf,
-    id: FileId,
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), id: FileId::from(&fs::metadata(path)?) })
+        self.files.iter().for_each(SocketFile::remove);
     }
 }

@@ -33,6 +33,9 @@ pub(crate) trait Watch {
         None
     }
 
+    /// There are new sockets among the listeners.
+    fn follow(&mut self, _listeners: &Listeners) {}
+
     /// The worker has been started.
     fn begin(&mut self, _worker: Pid) {}
 

@@ -4,6 +4,7 @@ mod abandoned;
 mod approval;
 pub(crate) mod arrival;
 mod delivery;
+mod departure;
 mod explanation;
 mod family;
 mod inbox;
@@ -56,7 +57,7 @@ use crate::world::{Awaited, Failure, LifePart, News, Request, Standing, Woken, W
 pub(crate) struct System<'a> {
     inbox: Inbox,
     spawner: Spawner<'a>,
-    delivery: Delivery,
+    delivery: Delivery<'a>,
     launch: &'a LaunchState,
     files: Files,
     watch: Box<dyn Watch>,
@@ -90,7 +91,7 @@ impl<'a> System<'a> {
         Self {
             inbox: Inbox::new(pipe),
             spawner: Spawner::of(options, listeners, launch),
-            delivery: Delivery::new(options.process_group),
+            delivery: Delivery::new(options.process_group, listeners),
             launch,
             files,
             watch,
@@ -118,6 +119,21 @@ impl<'a> System<'a> {
         if let Some(Err(error)) = self.files.log.as_ref().map(open) {
             self.say(&error.message());
         }
+    }
+
+    /// What workers or others have done to listeners is undone, as far as that is possible. A socket that is new is made known.
+    fn mend_listeners(&mut self) {
+        self.spawner.revive_listeners();
+        let listeners = self.spawner.listeners;
+        let rebound = listeners.rebind();
+        if rebound.is_empty() {
+            return;
+        }
+        for listener in rebound {
+            self.manager.store_again(listener);
+        }
+        self.watch.follow(listeners);
+        self.kin.follow(listeners);
     }
 
     /// A child has been reaped. Whether that is to be told now. `is_wanted`: it is a worker that is looked after by
@@ -209,7 +225,7 @@ impl<'a> System<'a> {
 impl World for System<'_> {
     fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error> {
         self.open_log(LogFile::follow);
-        self.spawner.revive_listeners();
+        self.mend_listeners();
         let notify_socket = self.watch.prepare();
         let notify_socket =
             notify_socket.map_err(|errno| Error::system(&[b"failed to open a notify socket:"], errno))?;
@@ -302,6 +318,7 @@ impl World for System<'_> {
             News::Standing(standing) => {
                 self.manager.send(Some(standing), b"");
                 if standing == Standing::Stopping {
+                    self.delivery.end_all();
                     self.refuse_to_be_replaced();
                 }
             }

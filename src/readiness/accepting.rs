@@ -14,6 +14,7 @@ use nix::sys::stat::fstat;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
+use crate::listeners::Listeners;
 use crate::proc::descendants::with_descendants;
 use crate::proc::{Descriptor, Process, Target};
 use crate::readiness::blocked_calls::{EpollMember, awaited};
@@ -168,6 +169,11 @@ impl Watch for Accepting {
 
     fn take_abandoned(&mut self) -> Option<Pid> {
         self.abandoned.take()
+    }
+
+    fn follow(&mut self, listeners: &Listeners) {
+        let Self { inodes, connections, .. } = Self::of(listeners.fds());
+        (self.inodes, self.connections) = (inodes, connections);
     }
 
     fn begin(&mut self, _worker: Pid) {

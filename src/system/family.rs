@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use libc::{c_int, ino_t};
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
 
 use crate::error::Error;
 use crate::listeners::Listeners;
@@ -41,6 +40,13 @@ impl Kin {
         if let Some(families) = &mut self.0 {
             families.workers.insert(worker, false);
             families.generations.insert(generation.to_vec(), worker);
+        }
+    }
+
+    /// There are new sockets among the listeners. Those that old workers have stay in mind.
+    pub(super) fn follow(&mut self, listeners: &Listeners) {
+        if let Some(families) = &mut self.0 {
+            families.inodes.extend(listeners.inodes());
         }
     }
 
@@ -161,7 +167,7 @@ struct Families {
     /// What stops the remains of a start that has failed, with `--max-start-failures`.
     stop: Option<StopSignal>,
     /// Of the listeners.
-    inodes: Vec<ino_t>,
+    inodes: BTreeSet<ino_t>,
     /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
     /// spared.
     foreign: BTreeSet<Pid>,
@@ -233,7 +239,7 @@ impl Families {
             sees,
             ends: options.kill_timeout.is_some(),
             stop: options.max_start_failures.map(|_| options.signal_on_term.clone()),
-            inodes: listeners.fds().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect(),
+            inodes: listeners.inodes().collect(),
             foreign: if sees { children_of(own_pid).into_iter().collect() } else { BTreeSet::new() },
             strangers: BTreeSet::new(),
             workers: BTreeMap::new(),

@@ -15,7 +15,7 @@ impl System<'_> {
     /// Continues from the state of the program before this one.
     pub(crate) fn take_over(&mut self, state: &State) {
         self.inbox.take_over(&state.inbox);
-        self.delivery.take_over(state.unsent.clone());
+        self.delivery.take_over(state.unsent.clone(), state.life.old.iter().map(|(worker, _)| worker.pid));
         self.spawner.take_over(&state.listeners);
         self.manager.take_over(state.manager.clone());
         self.kin.take_over(state.kin.clone());
