@@ -14,6 +14,8 @@ mod rehearsal;
 mod rounds;
 mod sd_notify;
 mod shortage;
+mod shutdown;
+mod socket_files;
 mod succession;
 mod take_over;
 mod take_over_odd;

@@ -573,6 +573,16 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  server. A TCP port listens again; a unix socket can't, until start_server is started anew.",
             ),
             Item(
+                "the file of the socket FILE is gone",
+                "A worker or a clean-up job has removed it, and no client can connect any more. The next worker gets a new \
+                 socket there; --restart starts one. If a worker removes it when it is stopped, as asyncio of Python 3.13 does, \
+                 it is put back, and a line says so: asyncio's cleanup_socket=False spares it.",
+            ),
+            Item(
+                "the file of the socket FILE is another's now",
+                "Another process has removed it, and listens there. It is left alone, and clients reach that process.",
+            ),
+            Item(
                 "FILE is the file of another process by now, and is left alone",
                 "Something else has replaced the status file, perhaps a second superdaemon with the same name. It isn't \
                  written any more, so --restart can't see the end of a restart. Remove the file: the next change writes it \

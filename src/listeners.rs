@@ -5,6 +5,7 @@ mod address;
 #[allow(dead_code, reason = "for --take-over alone, which not every system has")]
 pub(crate) mod adopted;
 mod bind;
+mod closing;
 mod export;
 pub(crate) mod inherited;
 mod open;

@@ -27,7 +27,8 @@ use nix::unistd::{self, ForkResult};
 pub(crate) use exec::{CStringArray, environment, exec, exec_file, exec_shell};
 pub(crate) use os::{
     IS_LINUX, abstract_address, abstract_name, allow_looks, become_subreaper, datagram_socket, end_with_parent,
-    is_sealed, poll_with_mask, random, real_time_signals, receive, sealed_file, set_process_name, waits, write_nowait,
+    ignore_connection_requests, is_sealed, poll_with_mask, random, real_time_signals, receive, sealed_file,
+    set_process_name, waits, write_nowait,
 };
 pub(crate) use signal_mask::{Blocked, block_all};
 

@@ -68,7 +68,7 @@ pub(crate) struct System<'a> {
     /// With options of ours.
     explanation: Option<Explanation>,
     successor: Option<Successor>,
-    /// All workers are stopped, and the end follows.
+    /// All workers are stopped, or will be in a while, and the end follows.
     is_stopping: bool,
 }
 
@@ -91,7 +91,7 @@ impl<'a> System<'a> {
         Self {
             inbox: Inbox::new(pipe),
             spawner: Spawner::of(options, listeners, launch),
-            delivery: Delivery::new(options.process_group, listeners),
+            delivery: Delivery::new(options, listeners),
             launch,
             files,
             watch,
@@ -316,10 +316,15 @@ impl World for System<'_> {
                 }
             }
             News::Standing(standing) => {
-                self.manager.send(Some(standing), b"");
+                // Once it is told of the end, nothing else is news to it.
+                if !self.is_stopping {
+                    self.manager.send(Some(standing), b"");
+                }
+                if matches!(standing, Standing::Leaving | Standing::Stopping) {
+                    self.refuse_to_be_replaced();
+                }
                 if standing == Standing::Stopping {
                     self.delivery.end_all();
-                    self.refuse_to_be_replaced();
                 }
             }
             News::Failed { worker, failure } => self.explain(worker, failure),

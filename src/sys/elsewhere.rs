@@ -30,6 +30,10 @@ pub(crate) fn poll_with_mask(fds: &mut [PollFd], _: Duration, mask: SigSet) -> R
     ready
 }
 
+pub(crate) fn ignore_connection_requests(_: &OwnedFd) -> Result<(), Errno> {
+    Err(Errno::ENOSYS)
+}
+
 /// None.
 pub(crate) fn real_time_signals() -> RangeInclusive<c_int> {
     RangeInclusive::new(1, 0)

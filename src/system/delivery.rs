@@ -10,6 +10,7 @@ use nix::unistd;
 
 use crate::error::Error;
 use crate::listeners::Listeners;
+use crate::options::Options;
 use crate::stop_signal::StopSignal;
 use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid};
@@ -44,8 +45,9 @@ pub(super) struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    pub(super) fn new(leads_group: bool, listeners: &'a Listeners) -> Self {
-        Self { leads_group, unsent: BTreeMap::new(), departures: Departures::from(listeners) }
+    pub(super) fn new(options: &Options, listeners: &'a Listeners) -> Self {
+        let departures = Departures::of(options, listeners);
+        Self { leads_group: options.process_group, unsent: BTreeMap::new(), departures }
     }
 
     /// Sends a signal. One that fails is tried again; the first time that is an error to be said.

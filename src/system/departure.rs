@@ -1,10 +1,12 @@
 //! What becomes of the listeners when workers are told to stop: one that removes the file of its socket, as some do by
-//! themselves, must not take it away from the others (`path-gone`).
+//! themselves, must not take it away from the others (`path-gone`); and when all are to end, nobody has to wait for an answer
+//! that doesn't come (`--refuse-on-stop`).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::listeners::Listeners;
+use crate::options::Options;
 use crate::sys::Pid;
 
 /// How soon after a stop signal is looked whether a file is gone, and how late at most.
@@ -15,6 +17,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// or when they end, which is seen anyway.
 const PART: u32 = 20;
 
+/// How long after the stop signals the listeners refuse connections (`--refuse-on-stop`): by then, workers know that they are to
+/// end, and don't take it for a failure of their listeners.
+const REFUSAL: Duration = Duration::from_millis(50);
+
 /// The workers that are about to end while others serve.
 pub(super) struct Departures<'a> {
     listeners: &'a Listeners,
@@ -23,16 +29,26 @@ pub(super) struct Departures<'a> {
     since: Instant,
     /// All workers are to end.
     is_end: bool,
+    /// Whether connections are refused when they do, and when.
+    refuses: bool,
+    refused_at: Option<Instant>,
 }
 
 impl<'a> Departures<'a> {
-    pub(super) fn from(listeners: &'a Listeners) -> Self {
-        Self { listeners, leaving: BTreeSet::new(), since: Instant::now(), is_end: false }
+    pub(super) fn of(options: &Options, listeners: &'a Listeners) -> Self {
+        let (leaving, refuses) = (BTreeSet::new(), options.refuse_on_stop);
+        Self { listeners, leaving, since: Instant::now(), is_end: false, refuses, refused_at: None }
     }
 
     /// It is about to be told to stop.
     pub(super) fn begin(&mut self, worker: Pid) {
-        if self.is_end || !self.listeners.have_files() {
+        if self.is_end {
+            if std::mem::take(&mut self.refuses) {
+                self.refused_at = Some(Instant::now() + REFUSAL);
+            }
+            return;
+        }
+        if !self.listeners.have_files() {
             return;
         }
         self.listeners.keep_files();
@@ -50,7 +66,7 @@ impl<'a> Departures<'a> {
         if self.is_end || !self.listeners.have_files() {
             return;
         }
-        self.retry();
+        self.listeners.put_files_back();
         if self.leaving.remove(&worker) && self.leaving.is_empty() {
             self.listeners.release_files();
         }
@@ -59,6 +75,9 @@ impl<'a> Departures<'a> {
 
     /// The others end, too.
     pub(super) fn end_all(&mut self) {
+        if self.refuses {
+            self.listeners.close_queues();
+        }
         self.is_end = true;
         self.leaving.clear();
         self.listeners.release_files();
@@ -66,12 +85,18 @@ impl<'a> Departures<'a> {
 
     /// How long to wait before the next [`Self::retry`].
     pub(super) fn pause(&self) -> Option<Duration> {
-        (!self.leaving.is_empty()).then(|| (self.since.elapsed() / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
+        let look =
+            (!self.leaving.is_empty()).then(|| (self.since.elapsed() / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        let refusal = self.refused_at.map(|at| at.saturating_duration_since(Instant::now()));
+        look.into_iter().chain(refusal).min()
     }
 
-    pub(super) fn retry(&self) {
+    pub(super) fn retry(&mut self) {
         if !self.leaving.is_empty() {
             self.listeners.put_files_back();
+        }
+        if self.refused_at.take_if(|at| *at <= Instant::now()).is_some() {
+            self.listeners.shut_down();
         }
     }
 }

@@ -29,7 +29,7 @@ fn assignments(standing: Standing) -> Vec<u8> {
         Standing::Ready => b"READY=1\n".to_vec(),
         // The manager compares the time with that of its own request to reload.
         Standing::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_time().as_micros()).into(),
-        Standing::Stopping => b"STOPPING=1\n".to_vec(),
+        Standing::Leaving | Standing::Stopping => b"STOPPING=1\n".to_vec(),
     }
 }
 
@@ -110,7 +110,7 @@ impl ServiceManager {
     /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits: what a full queue
     /// doesn't take is kept, until it does or something newer takes its place.
     pub(super) fn send(&mut self, standing: Option<Standing>, status: &[u8]) {
-        if standing == Some(Standing::Stopping) {
+        if matches!(standing, Some(Standing::Leaving | Standing::Stopping)) {
             for name in std::mem::take(&mut self.forgotten_at_end) {
                 self.forget(&name);
             }
@@ -265,7 +265,7 @@ fn name_of(standing: Standing) -> &'static [u8] {
     match standing {
         Standing::Ready => b"READY",
         Standing::Reloading => b"RELOADING",
-        Standing::Stopping => b"STOPPING",
+        Standing::Leaving | Standing::Stopping => b"STOPPING",
     }
 }
 

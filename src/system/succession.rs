@@ -94,6 +94,8 @@ impl System<'_> {
     pub(super) fn has_to_hand_over(&mut self) -> bool {
         match self.successor.as_ref().map(|successor| &successor.rehearsal) {
             Some(Stage::Running(_) | Stage::Killed(_)) => false,
+            // The next program would know nothing of it.
+            _ if self.is_stopping => false,
             // Another program would take them for workers, and knows nothing of what is to be told.
             _ if !self.abandoned.is_empty() || self.manager.has_more_to_tell() => false,
             Some(Stage::Passed(_)) => true,
