@@ -320,7 +320,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "255",
                 "An error without a number of the system's: there is no PROGRAM, an option lacks another one that it \
-                 needs, a port is no port, there is no such signal.",
+                 needs, a port is no port, there is no such signal. --restart: it is over, but no client can connect to a \
+                 unix socket, whose file is gone or another's.",
             ),
             Item(
                 "errno",
