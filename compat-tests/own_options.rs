@@ -19,6 +19,7 @@ mod socket_files;
 mod succession;
 mod take_over;
 mod take_over_odd;
+mod updates;
 mod upgrade;
 
 use crate::harness::Scenario;

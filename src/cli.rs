@@ -4,6 +4,7 @@
 mod declaration;
 mod failure;
 mod getopt_long;
+pub(crate) mod invocation;
 
 use std::env;
 use std::ffi::OsString;

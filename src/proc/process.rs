@@ -63,6 +63,11 @@ pub(crate) struct Kinship {
 }
 
 impl Process {
+    /// All that are seen.
+    pub(crate) fn all() -> impl Iterator<Item = Pid> {
+        numbers_in(Path::new("/proc")).into_iter().flatten()
+    }
+
     /// A file of it, for messages.
     pub(crate) fn path(self, name: &str) -> PathBuf {
         format!("{self}/{name}").into()
