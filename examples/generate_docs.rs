@@ -584,6 +584,11 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "Another process has removed it, and listens there. It is left alone, and clients reach that process.",
             ),
             Item(
+                "connections wait at NAME for more than 10 seconds, and no worker waits for them",
+                "With --ready=accepting. The server takes other listeners than this one, or hangs. Some servers take one of \
+                 several.",
+            ),
+            Item(
                 "FILE is the file of another process by now, and is left alone",
                 "Something else has replaced the status file, perhaps a second superdaemon with the same name. It isn't \
                  written any more, so --restart can't see the end of a restart. Remove the file: the next change writes it \

@@ -16,6 +16,7 @@ mod revival;
 mod socket_file;
 mod stored;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -23,6 +24,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use libc::ino_t;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 
 use crate::files::file_id::FileId;
@@ -79,6 +81,11 @@ impl Listener {
         Self { name: name.to_vec(), fd_text: fd.as_raw_fd().to_string().into(), fd_name: None, fd }
     }
 
+    /// Not so those for UDP.
+    fn takes_connections(&self) -> bool {
+        Address::of(&self.fd).ok().flatten().is_some_and(|address| address.takes_connections())
+    }
+
     /// The file of an inherited unix socket. The manager's paths are absolute.
     fn file(&self) -> Option<FileId> {
         self.name.starts_with(b"/").then(|| FileId::of(Path::new(OsStr::from_bytes(&self.name)))).flatten()
@@ -111,9 +118,26 @@ impl Listeners {
         self.fds().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino)
     }
 
+    /// The name of each.
+    pub(crate) fn each_name(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().map(|entry| entry.name.as_slice())
+    }
+
     /// All names, for messages.
     pub(crate) fn names(&self) -> Vec<u8> {
-        self.entries.iter().map(|entry| entry.name.as_slice()).collect::<Vec<_>>().join(b", ".as_slice())
+        self.each_name().collect::<Vec<_>>().join(b", ".as_slice())
+    }
+
+    /// The listeners at which connections wait, with their names.
+    pub(crate) fn waited_at(&self) -> BTreeMap<ino_t, &[u8]> {
+        let entries = self.entries.iter().filter(|entry| entry.takes_connections());
+        let mut fds: Vec<_> = entries.clone().map(|entry| PollFd::new(entry.fd.as_fd(), PollFlags::POLLIN)).collect();
+        if !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
+            return BTreeMap::new();
+        }
+        let has_waiting = |fd: &PollFd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLIN));
+        let waited_at = entries.zip(&fds).filter(|(_, fd)| has_waiting(fd)).map(|(entry, _)| entry);
+        waited_at.filter_map(|entry| Some((fstat(&entry.fd).ok()?.st_ino, entry.name.as_slice()))).collect()
     }
 
     /// Whether a listener is at standard input.

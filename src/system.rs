@@ -8,6 +8,7 @@ mod departure;
 mod explanation;
 mod family;
 mod inbox;
+mod neglect;
 mod own_files;
 pub(crate) mod rehearsal;
 pub(crate) mod service_manager;
@@ -47,6 +48,7 @@ use crate::system::delivery::Delivery;
 use crate::system::explanation::Explanation;
 use crate::system::family::Kin;
 use crate::system::inbox::Inbox;
+use crate::system::neglect::Neglect;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
 use crate::system::spawner::Spawner;
@@ -65,6 +67,8 @@ pub(crate) struct System<'a> {
     manager: ServiceManager,
     approval: Option<Approval<'a>>,
     abandoned: Abandoned,
+    /// With `--ready=accepting`.
+    neglect: Option<Neglect<'a>>,
     /// With options of ours.
     explanation: Option<Explanation>,
     successor: Option<Successor>,
@@ -99,6 +103,7 @@ impl<'a> System<'a> {
             manager: manager.forgetting(options.stores_listeners().then(|| listeners.names_of_stored_files())),
             approval: Approval::of(options, listeners, launch),
             abandoned,
+            neglect: Neglect::of(options, listeners),
             explanation: options.uses_our_own().then(|| Explanation::new(listeners.names())),
             successor: None,
             is_stopping: false,
@@ -198,7 +203,7 @@ impl<'a> System<'a> {
     /// Says why a new worker has failed to start, and notes it for `--restart`.
     fn explain(&mut self, (generation, worker): (u64, Pid), failure: &Failure) {
         let Some(explanation) = &mut self.explanation else { return };
-        if let Some(line) = explanation.of(worker, failure, self.watch.lack()) {
+        if let Some(line) = explanation.of(worker, failure, self.watch.as_ref()) {
             stderr::say(line);
         }
         if let Some(file) = &mut self.files.failure {

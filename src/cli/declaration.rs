@@ -226,7 +226,8 @@ fn own_of_workers() -> [Arg; 8] {
                 "When a new worker has started. \"interval\": when it is alive after --interval seconds. \"notify\": when it, \
                  or a program that it starts, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
                  \"accepting\": when it, or one of its descendants, waits for a connection at one of the listeners: \
-                 blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set. The \
+                 blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set; in a restart, \
+                 at each listener where the old worker waits. The \
                  worker need not know of that, but the kernel must let start_server look at it, which is checked at \
                  start. With both, a worker that dies is noticed at once, and the next one is started when \
                  --interval seconds have passed since the start of that one. Both need Linux. Default: interval.",

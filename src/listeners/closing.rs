@@ -2,12 +2,11 @@
 //! nobody is left in a queue that no worker takes from. That takes two steps, as a worker whose listener is shut down before it
 //! knows that it is to end may give its running requests up.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 
 use crate::error::Error;
@@ -32,15 +31,9 @@ impl Listeners {
             }
         }
         let end = Instant::now() + PATIENCE;
-        while self.has_waiting() && Instant::now() < end {
+        while !self.waited_at().is_empty() && Instant::now() < end {
             thread::sleep(Duration::from_millis(1));
         }
-    }
-
-    fn has_waiting(&self) -> bool {
-        let taking = self.entries.iter().filter(|entry| !matches!(Address::of(&entry.fd), Ok(Some(Address::Udp(_)))));
-        let mut fds: Vec<_> = taking.map(|entry| PollFd::new(entry.fd.as_fd(), PollFlags::POLLIN)).collect();
-        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..))
     }
 
     /// The second step: clients are refused. What has been accepted continues.

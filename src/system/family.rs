@@ -43,6 +43,11 @@ impl Kin {
         }
     }
 
+    /// Those that have not been reaped.
+    pub(super) fn workers(&self) -> Vec<Pid> {
+        self.0.iter().flat_map(|families| families.workers.keys().copied()).collect()
+    }
+
     /// There are new sockets among the listeners. Those that old workers have stay in mind.
     pub(super) fn follow(&mut self, listeners: &Listeners) {
         if let Some(families) = &mut self.0 {

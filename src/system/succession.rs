@@ -19,6 +19,9 @@ impl System<'_> {
         self.spawner.take_over(&state.listeners);
         self.manager.take_over(state.manager.clone());
         self.kin.take_over(state.kin.clone());
+        if let Some(current) = &state.life.current {
+            self.watch.serves(current.pid);
+        }
     }
 
     /// Says to `--upgrade` what came of it. The reason of a refusal has been said by the program that could not go on.
