@@ -156,3 +156,51 @@ fn a_manager_that_keeps_listeners() {
         assert_eq!(s.wait_exit(), "exit 0");
     });
 }
+
+/// What can't be mended now is said once, and tried again with each start.
+#[test]
+fn a_directory_that_is_gone() {
+    ours_alone(|s| {
+        s.mkdir("run");
+        s.serve(&["--path=run/sock", "--interval=0"], &["accept", "now"]);
+        fs::remove_dir_all(s.path("run")).unwrap();
+        for generation in 2..5 {
+            s.signal("HUP");
+            s.wait_line(&format!("old worker <W{}> died", generation - 1));
+            s.wait_worker(generation);
+        }
+        s.mkdir("run");
+        s.signal("HUP");
+        s.wait_http("run/sock", "generation 5");
+        let said = s.said();
+        let line = "the file of the socket run/sock is gone, and no client can connect: failed to listen to file run/sock:No \
+                    such file or directory\n";
+        assert_eq!(said.matches(line).count(), 1, "{said}");
+        assert_eq!(
+            said.matches("the file of the socket run/sock is gone, the next worker gets a new one there\n").count(),
+            1
+        );
+        stop(s);
+    });
+}
+
+#[test]
+fn no_descriptor_is_left_for_it() {
+    ours_alone(|s| {
+        s.serve(&["--path=sock", "--interval=0"], &["accept", "now"]);
+        s.remove("sock");
+        let limit = |s: &Scenario, soft: &str| {
+            let mut prlimit = std::process::Command::new("prlimit");
+            prlimit.args([format!("--pid={}", s.superdaemon()), format!("--nofile={soft}:")]);
+            assert!(prlimit.status().unwrap().success());
+        };
+        limit(s, "4");
+        s.signal("HUP");
+        s.wait_line("is gone, and no client can connect: failed to listen to file sock:Too many open files");
+        limit(s, "100");
+        s.signal("HUP");
+        s.wait_line("the next worker gets a new one there");
+        s.wait("an answer", |s| s.body("sock").is_some());
+        stop(s);
+    });
+}

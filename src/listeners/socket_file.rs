@@ -2,7 +2,7 @@
 //! A socket can't get a file again, so the next worker gets another socket; but what has a second link can be put back.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -27,8 +27,8 @@ pub(super) struct SocketFile {
     id: Cell<FileId>,
     /// Whether it has a second link beside it.
     is_kept: Cell<bool>,
-    /// What was said last of it, as each loss is said once.
-    said: RefCell<Vec<u8>>,
+    /// What was said of its loss, until it is there again.
+    said: RefCell<BTreeSet<Vec<u8>>>,
 }
 
 /// What a path leads to.
@@ -117,9 +117,8 @@ impl SocketFile {
 
     fn say(&self, end: &[u8]) {
         let line = [b"the file of the socket ", self.name(), end].concat();
-        if *self.said.borrow() != line {
-            say(line.as_slice());
-            self.said.replace(line);
+        if self.said.borrow_mut().insert(line.clone()) {
+            say(line);
         }
     }
 
@@ -214,7 +213,9 @@ impl Listeners {
     pub(crate) fn tell_lost_files(&self) {
         for file in self.files.iter().filter(|file| self.of_file(file).is_some()) {
             match file.look() {
-                There::Own | There::Unknown => {}
+                There::Own => drop(file.said.take()),
+                There::Unknown => {}
+                _ if !file.said.borrow().is_empty() => {}
                 There::Nothing => file.say(b" is gone: no client can connect until another worker starts"),
                 There::Other => file.say(b" is another's now: no client can connect here"),
             }
