@@ -113,19 +113,19 @@ impl Listeners {
         self.entries.iter().map(|entry| entry.fd.as_fd())
     }
 
-    /// What the kernel calls their sockets. fstat(2) of an open descriptor does not fail.
-    pub(crate) fn inodes(&self) -> impl Iterator<Item = ino_t> {
-        self.fds().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino)
+    /// What the kernel calls the socket of each, with its name. fstat(2) of an open descriptor does not fail.
+    pub(crate) fn inodes(&self) -> impl Iterator<Item = (ino_t, &[u8])> {
+        self.with_names().filter_map(|(fd, name)| Some((fstat(fd).ok()?.st_ino, name)))
     }
 
-    /// The name of each.
-    pub(crate) fn each_name(&self) -> impl Iterator<Item = &[u8]> {
-        self.entries.iter().map(|entry| entry.name.as_slice())
+    /// Each with its name.
+    pub(crate) fn with_names(&self) -> impl Iterator<Item = (BorrowedFd<'_>, &[u8])> {
+        self.entries.iter().map(|entry| (entry.fd.as_fd(), entry.name.as_slice()))
     }
 
     /// All names, for messages.
     pub(crate) fn names(&self) -> Vec<u8> {
-        self.each_name().collect::<Vec<_>>().join(b", ".as_slice())
+        self.with_names().map(|(_, name)| name).collect::<Vec<_>>().join(b", ".as_slice())
     }
 
     /// The listeners at which connections wait, with their names.

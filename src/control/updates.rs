@@ -21,7 +21,7 @@ pub(crate) const LIST_UPDATES: &str = "--list-updates";
 /// a command that can be pasted, if there is one.
 #[must_use]
 pub fn list_updates() -> Vec<u8> {
-    Process::all().filter_map(line_about).flat_map(|line| [line, b"\n".to_vec()].concat()).collect()
+    Process::all().into_iter().filter_map(line_about).flat_map(|line| [line, b"\n".to_vec()].concat()).collect()
 }
 
 fn line_about(pid: Pid) -> Option<Vec<u8>> {

@@ -116,7 +116,7 @@ impl Accepting {
     }
 
     pub(super) fn at(listeners: &Listeners) -> Self {
-        Self { names: listeners.each_name().map(<[u8]>::to_vec).collect(), ..Self::of(listeners.fds()) }
+        Self { names: listeners.with_names().map(|(_, name)| name.to_vec()).collect(), ..Self::of(listeners.fds()) }
     }
 
     /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one; or, if it

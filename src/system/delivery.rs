@@ -50,7 +50,12 @@ impl<'a> Delivery<'a> {
         Self { leads_group: options.process_group, unsent: BTreeMap::new(), departures }
     }
 
-    /// Sends a signal. One that fails is tried again; the first time that is an error to be said.
+    /// Whether `signal` is for the process group of a worker.
+    pub(super) fn is_for_group(&self, signal: &StopSignal) -> bool {
+        self.leads_group || signal.is_for_process_group()
+    }
+
+    /// Sends a signal to a worker that has not been reaped, so that its number is its own. One that fails is tried again; the first time that is an error to be said.
     pub(super) fn send(&mut self, worker: Pid, signal: &StopSignal) -> Result<(), Error> {
         // ORDER: a worker may act at once.
         self.departures.begin(worker);
@@ -123,8 +128,7 @@ impl<'a> Delivery<'a> {
 
     /// Sends a number to those that `signal` is for.
     fn send_to_whom(&self, worker: Pid, signal: &StopSignal, number: c_int) -> Result<(), Errno> {
-        let is_for_group = self.leads_group || signal.is_for_process_group();
-        match is_for_group.then(|| sys::kill(-worker, number)) {
+        match self.is_for_group(signal).then(|| sys::kill(-worker, number)) {
             // It leads none (`no-such-group`).
             None | Some(Err(Errno::ESRCH)) => sys::kill(worker, number),
             // It led one, and has left it to others.
