@@ -9,14 +9,18 @@ mod families;
 mod from_systemd;
 mod limits;
 mod listen_fds;
+mod neglect;
 mod readiness;
 mod rehearsal;
 mod rounds;
 mod sd_notify;
 mod shortage;
+mod shutdown;
+mod socket_files;
 mod succession;
 mod take_over;
 mod take_over_odd;
+mod updates;
 mod upgrade;
 
 use crate::harness::Scenario;

@@ -322,7 +322,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "255",
                 "An error without a number of the system's: there is no PROGRAM, an option lacks another one that it \
-                 needs, a port is no port, there is no such signal.",
+                 needs, a port is no port, there is no such signal. --restart: it is over, but no client can connect to a \
+                 unix socket, whose file is gone or another's.",
             ),
             Item(
                 "errno",
@@ -575,6 +576,21 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "a worker has shut down the listener NAME",
                 "It has called shutdown(2) on the listener, which is everybody's, instead of closing it: a fault of the \
                  server. A TCP port listens again; a unix socket can't, until start_server is started anew.",
+            ),
+            Item(
+                "the file of the socket FILE is gone",
+                "A worker or a clean-up job has removed it, and no client can connect any more. The next worker gets a new \
+                 socket there; --restart starts one. If a worker removes it when it is stopped, as asyncio of Python 3.13 does, \
+                 it is put back, and a line says so: asyncio's cleanup_socket=False spares it.",
+            ),
+            Item(
+                "the file of the socket FILE is another's now",
+                "Another process has removed it, and listens there. It is left alone, and clients reach that process.",
+            ),
+            Item(
+                "connections wait at NAME for more than 10 seconds, and no worker waits for them",
+                "With --ready=accepting. The server takes other listeners than this one, or hangs. Some servers take one of \
+                 several.",
             ),
             Item(
                 "FILE is the file of another process by now, and is left alone",

@@ -4,6 +4,7 @@
 mod declaration;
 mod failure;
 mod getopt_long;
+pub(crate) mod invocation;
 
 use std::env;
 use std::ffi::OsString;
@@ -177,6 +178,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
         approve: matches.remove_one("approve"),
         max_start_failures: positive(&matches, "max-start-failures")?,
         kill_timeout: time(&matches, "kill-timeout")?,
+        stop_delay: time(&matches, "stop-delay")?,
+        refuse_on_stop: matches.get_flag("refuse-on-stop"),
         process_group: matches.get_flag("process-group"),
         sd_notify: matches.get_flag("sd-notify"),
         from_systemd: matches.get_flag("from-systemd"),

@@ -41,13 +41,15 @@ type IsGiven = fn(&Options) -> bool;
 
 /// The options of a superdaemon that the original doesn't have, and whether they are given. A test compares them with
 /// what the command line declares.
-pub(crate) const OWN: [(&str, IsGiven); 9] = [
+pub(crate) const OWN: [(&str, IsGiven); 11] = [
     ("ready", |options| options.ready != Readiness::Interval),
     // Only with others of these.
     ("ready-timeout", |_| false),
     ("approve", |options| options.approve.is_some()),
     ("max-start-failures", |options| options.max_start_failures.is_some()),
     ("kill-timeout", |options| options.kill_timeout.is_some()),
+    ("stop-delay", |options| options.stop_delay.is_some()),
+    ("refuse-on-stop", |options| options.refuse_on_stop),
     ("process-group", |options| options.process_group),
     ("sd-notify", |options| options.sd_notify),
     ("from-systemd", |options| options.from_systemd),
@@ -110,6 +112,11 @@ pub struct Options {
     pub max_start_failures: Option<u32>,
     /// `--kill-timeout`: after its stop signal, the time until a worker that is still running gets KILL. None: never.
     pub kill_timeout: Option<Duration>,
+    /// `--stop-delay`: after TERM, INT or QUIT, the time for which workers keep serving before they are stopped. None: they
+    /// are stopped at once.
+    pub stop_delay: Option<Duration>,
+    /// `--refuse-on-stop`: when all workers are stopped, the listeners refuse new connections at once.
+    pub refuse_on_stop: bool,
     /// `--process-group`: each worker leads a process group, which its stop signals and KILL go to.
     pub process_group: bool,
     /// `--sd-notify`: tell the service manager at `NOTIFY_SOCKET` how things stand.
@@ -146,6 +153,8 @@ impl Options {
             approve: None,
             max_start_failures: None,
             kill_timeout: None,
+            stop_delay: None,
+            refuse_on_stop: false,
             process_group: false,
             sd_notify: false,
             from_systemd: false,
@@ -171,6 +180,14 @@ impl Options {
             (
                 self.approve.as_ref().is_some_and(|command| Exec::of(command.as_encoded_bytes()).is_none()),
                 "--approve requires a command",
+            ),
+            (
+                self.refuse_on_stop && self.ports.is_empty() && self.paths.is_empty(),
+                "--refuse-on-stop requires --port or --path to be set as well",
+            ),
+            (
+                self.refuse_on_stop && self.from_systemd,
+                "--refuse-on-stop and --from-systemd options can't be used together, as systemd keeps the listeners",
             ),
             (self.daemonize && self.sd_notify, "--sd-notify and --daemonize options can't be used together"),
         ];

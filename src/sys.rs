@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use libc::{c_char, c_int};
 use nix::errno::Errno;
@@ -27,8 +27,8 @@ use nix::unistd::{self, ForkResult};
 pub(crate) use exec::{CStringArray, environment, exec, exec_file, exec_shell};
 pub(crate) use os::{
     IS_LINUX, abstract_address, abstract_name, allow_looks, become_subreaper, datagram_socket, end_wait,
-    end_with_parent, is_sealed, random, real_time_signals, receive, reserve, sealed_file, set_process_name, wait,
-    waits, write_nowait,
+    end_with_parent, ignore_connection_requests, is_sealed, random, real_time_signals, receive, reserve, sealed_file,
+    set_process_name, wait, waits, write_nowait,
 };
 pub(crate) use signal_mask::{Blocked, block_all};
 
@@ -218,6 +218,12 @@ pub(crate) unsafe fn move_to(fd: OwnedFd, target: RawFd) -> Result<OwnedFd, Errn
 pub(crate) fn replace(place: OwnedFd, fd: OwnedFd) -> Result<OwnedFd, Errno> {
     // SAFETY: the place was owned by the value that is given up here.
     unsafe { move_to(fd, place.into_raw_fd()) }
+}
+
+/// Puts a copy of `fd` in the place of another descriptor, whose owner owns the copy from here on. Without close-on-exec.
+pub(crate) fn put_over(place: BorrowedFd, fd: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: the number stays open, and its owner the only one.
+    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), place.as_raw_fd()) }).map(drop)
 }
 
 /// Moves `fd` to the lowest free number from `minimum` on. `flag` says whether it is closed on exec.

@@ -4,10 +4,12 @@ mod abandoned;
 mod approval;
 pub(crate) mod arrival;
 mod delivery;
+mod departure;
 mod explanation;
 mod family;
 mod inbox;
 mod member;
+mod neglect;
 mod own_files;
 pub(crate) mod rehearsal;
 pub(crate) mod service_manager;
@@ -48,6 +50,7 @@ use crate::system::delivery::Delivery;
 use crate::system::explanation::Explanation;
 use crate::system::family::Kin;
 use crate::system::inbox::Inbox;
+use crate::system::neglect::Neglect;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, Signals, find_dead_child, may_have_dead_child};
 use crate::system::spawner::Spawner;
@@ -58,7 +61,7 @@ use crate::world::{Awaited, Failure, LifePart, News, Request, Standing, Woken, W
 pub(crate) struct System<'a> {
     inbox: Inbox,
     spawner: Spawner<'a>,
-    delivery: Delivery,
+    delivery: Delivery<'a>,
     launch: &'a LaunchState,
     files: Files,
     watch: Box<dyn Watch>,
@@ -66,10 +69,12 @@ pub(crate) struct System<'a> {
     manager: ServiceManager,
     approval: Option<Approval<'a>>,
     abandoned: Abandoned,
+    /// With `--ready=accepting`.
+    neglect: Option<Neglect<'a>>,
     /// With options of ours.
     explanation: Option<Explanation>,
     successor: Option<Successor>,
-    /// All workers are stopped, and the end follows.
+    /// All workers are stopped, or will be in a while, and the end follows.
     is_stopping: bool,
 }
 
@@ -92,7 +97,7 @@ impl<'a> System<'a> {
         Self {
             inbox: Inbox::new(signals),
             spawner: Spawner::of(options, listeners, launch),
-            delivery: Delivery::new(options.process_group),
+            delivery: Delivery::new(options, listeners),
             launch,
             files,
             watch,
@@ -100,6 +105,7 @@ impl<'a> System<'a> {
             manager: manager.forgetting(options.stores_listeners().then(|| listeners.names_of_stored_files())),
             approval: Approval::of(options, listeners, launch),
             abandoned,
+            neglect: Neglect::of(options, listeners),
             explanation: options.uses_our_own().then(|| Explanation::new(listeners.names())),
             successor: None,
             is_stopping: false,
@@ -123,6 +129,21 @@ impl<'a> System<'a> {
         if let Some(Err(error)) = self.files.log.as_ref().map(open) {
             self.say(&error.message());
         }
+    }
+
+    /// What workers or others have done to listeners is undone, as far as that is possible. A socket that is new is made known.
+    fn mend_listeners(&mut self) {
+        self.spawner.revive_listeners();
+        let listeners = self.spawner.listeners;
+        let rebound = listeners.rebind();
+        if rebound.is_empty() {
+            return;
+        }
+        for listener in rebound {
+            self.manager.store_again(listener);
+        }
+        self.watch.follow(listeners);
+        self.kin.follow(listeners);
     }
 
     /// A child has been reaped. Whether that is to be told now. `is_wanted`: it is a worker that is looked after by
@@ -187,7 +208,7 @@ impl<'a> System<'a> {
     /// Says why a new worker has failed to start, and notes it for `--restart`.
     fn explain(&mut self, (generation, worker): (u64, Pid), failure: &Failure) {
         let Some(explanation) = &mut self.explanation else { return };
-        if let Some(line) = explanation.of(worker, failure, self.watch.lack()) {
+        if let Some(line) = explanation.of(worker, failure, self.watch.as_ref()) {
             stderr::say(line);
         }
         if let Some(file) = &mut self.files.failure {
@@ -214,7 +235,7 @@ impl<'a> System<'a> {
 impl World for System<'_> {
     fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error> {
         self.open_log(LogFile::follow);
-        self.spawner.revive_listeners();
+        self.mend_listeners();
         let notify_socket = self.watch.prepare();
         let notify_socket =
             notify_socket.map_err(|errno| Error::system(&[b"failed to open a notify socket:"], errno))?;
@@ -306,9 +327,15 @@ impl World for System<'_> {
                 }
             }
             News::Standing(standing) => {
-                self.manager.send(Some(standing), b"");
-                if standing == Standing::Stopping {
+                // Once it is told of the end, nothing else is news to it.
+                if !self.is_stopping {
+                    self.manager.send(Some(standing), b"");
+                }
+                if matches!(standing, Standing::Leaving | Standing::Stopping) {
                     self.refuse_to_be_replaced();
+                }
+                if standing == Standing::Stopping {
+                    self.delivery.end_all();
                 }
             }
             News::Failed { worker, failure } => self.explain(worker, failure),

@@ -172,6 +172,8 @@ pub(crate) enum Standing {
     Ready,
     /// A restart of the workers has begun. [`Standing::Ready`] has to follow.
     Reloading,
+    /// A shutdown is requested, but the workers keep serving for a while.
+    Leaving,
     /// The superdaemon is shutting down.
     Stopping,
 }

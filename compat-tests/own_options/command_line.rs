@@ -18,7 +18,7 @@ fn own() -> Vec<String> {
 #[test]
 fn nothing_but_the_full_name_is_an_option_of_ours() {
     let names = own();
-    assert_eq!(names.len(), 15);
+    assert_eq!(names.len(), 17);
     let beginnings = names.iter().flat_map(|name| (1..name.len()).map(|length| &name[..length]));
     let beginnings: BTreeSet<&str> =
         beginnings.filter(|&beginning| !names.iter().any(|name| name == beginning)).collect();
@@ -81,6 +81,16 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         "exit 1",
         "Value \"9999999999\" invalid for option kill-timeout (number expected)\n",
     ),
+    (&["--stop-delay=0"], "exit 255", "invalid ``stop-delay'' value:0\n"),
+    (&["--stop-delay=-1"], "exit 255", "invalid ``stop-delay'' value:-1\n"),
+    (&["--stop-delay="], "exit 1", "Option stop-delay requires an argument\n"),
+    (&["--stop-delay=1s"], "exit 1", "Value \"1s\" invalid for option stop-delay (number expected)\n"),
+    (&["--refuse-on-stop=1"], "exit 1", "Option refuse-on-stop does not take an argument\n"),
+    (
+        &["--refuse-on-stop", "--from-systemd"],
+        "exit 255",
+        "--refuse-on-stop and --from-systemd options can't be used together, as systemd keeps the listeners\n",
+    ),
     (&["--restart-timeout=5"], "exit 255", "--restart-timeout option requires --restart to be set as well\n"),
     (&["--restart", "--restart-timeout=0"], "exit 255", "invalid ``restart-timeout'' value:0\n"),
     (&["--restart", "--restart-timeout=-1"], "exit 255", "invalid ``restart-timeout'' value:-1\n"),
@@ -110,6 +120,9 @@ fn bad_values_are_refused_before_anything_is_done() {
         let output = s.run(&["--ready=accepting", "--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
         assert_eq!(output.end, "exit 255");
         assert_eq!(output.stderr, "--ready=accepting requires something to listen to\n");
+        let output = s.run(&["--refuse-on-stop", "--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
+        assert_eq!(output.end, "exit 255");
+        assert_eq!(output.stderr, "--refuse-on-stop requires --port or --path to be set as well\n");
         s.env("NOTIFY_SOCKET", "notify");
         let output = s.run(&[&["--sd-notify"], &files[..]].concat());
         assert_eq!(output.end, "exit 255");

@@ -219,7 +219,11 @@ fn instead_of_starting() -> [Arg; 4] {
 /// The heading of the options that the original doesn't have.
 const OWN: &str = "Beyond Server::Starter";
 
-fn own() -> [Arg; 15] {
+fn own() -> impl Iterator<Item = Arg> {
+    own_of_workers().into_iter().chain(own_of_clients()).chain(own_of_systemd())
+}
+
+fn own_of_workers() -> [Arg; 8] {
     [
         text("ready", "WHEN")
             .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
@@ -227,7 +231,8 @@ fn own() -> [Arg; 15] {
                 "When a new worker has started. \"interval\": when it is alive after --interval seconds. \"notify\": when it, \
                  or a program that it starts, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
                  \"accepting\": when it, or one of its descendants, waits for a connection at one of the listeners: \
-                 blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set. The \
+                 blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set; in a restart, \
+                 at each listener where the old worker waits. The \
                  worker need not know of that, but the kernel must let start_server look at it, which is checked at \
                  start. With both, a worker that dies is noticed at once, and the next one is started when \
                  --interval seconds have passed since the start of that one. Both need Linux. Default: interval.",
@@ -259,11 +264,29 @@ fn own() -> [Arg; 15] {
              Until then the status file lists it, and a shutdown waits. What a worker starts and must outlive it has to be \
              started by another program. Default: never.",
         ),
+        integer("stop-delay", "SECS").help("Seconds that workers keep serving after TERM,\nINT or QUIT [default: 0]").long_help(
+            "Seconds that workers keep serving when TERM, INT or QUIT has come, before they are stopped: time for load \
+             balancers to notice. Until then, everything continues as before: a worker that dies is replaced, and HUP starts a \
+             new one. Another TERM, INT or QUIT ends the wait at once, and no upgrade is possible. There is no wait if no worker \
+             has started. Whoever sends KILL after a time, as systemd's TimeoutStopSec=, has to wait that much longer. Default: \
+             the workers are stopped at once.",
+        ),
+        flag("refuse-on-stop").help("Refuse new connections as soon as all workers\nare stopped").long_help(
+            "When all workers have got their stop signal, shut down the listeners of --port and --path: who connects is refused \
+             at once, and can try another server, instead of waiting for the last request to end. Requests that run are \
+             finished. Without it, connections are taken until all workers have ended, and then reset. UDP is not affected. Not \
+             with --from-systemd, as the service manager keeps its listeners open.",
+        ),
         flag("process-group").help("Stop workers with what they have started").long_help(
             "Each worker leads a process group of its own, and its stop signals and KILL go to the group. So a start script \
              that starts the server without exec is stopped whole. Signals of the terminal, such as that of Ctrl-C, reach \
              the superdaemon alone, which then stops the workers.",
         ),
+    ]
+}
+
+fn own_of_clients() -> [Arg; 6] {
+    [
         flag("restart-or-start").help("Restart if the superdaemon is alive, or\nelse start").long_help(
             "If the superdaemon of --pid-file is alive, do as --restart; otherwise start with all the other options, in the \
              foreground or with --daemonize. One line for an init or deploy script: a restart that fails can't lead to a \
@@ -299,6 +322,11 @@ fn own() -> [Arg; 15] {
              number of the system's error if it isn't running or may not be traced. One that is no Perl original is \
              for --upgrade.",
         ),
+    ]
+}
+
+fn own_of_systemd() -> [Arg; 3] {
+    [
         flag("sd-notify").help("Tell systemd of the first worker, of restarts\nand of the end (Type=notify)").long_help(
             "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \
              worker has started; RELOADING=1 on HUP, and READY=1 when that restart is over, successful or not; \

@@ -1,6 +1,7 @@
 //! `--restart`: asks for a restart of the workers and waits until only a new one is left.
 
 use std::fs::OpenOptions;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use nix::sys::signal::Signal;
 use crate::control::delay::Delay;
 use crate::control::pace::pause;
 use crate::control::progress::Progress;
+use crate::control::reach::lost_socket;
 use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::status_file::generations;
@@ -21,7 +23,7 @@ use crate::sys;
 /// # Errors
 /// If a file can't be read, if no worker has started yet, if the superdaemon is not alive or doesn't survive the
 /// restart, if it gives the restart up ([`Error::GivenUp`]), or if the time is over ([`Error::TimedOut`]): the restart
-/// continues then.
+/// continues then. If the file of a unix socket is gone, so that no client can connect there.
 ///
 /// ```no_run
 /// # use std::path::Path;
@@ -77,5 +79,13 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<Durat
             Err(_) => Progress::clear(),
         }
     }
-    outcome.map(drop)
+    let generation = outcome?;
+    superdaemon.pid().and_then(lost_socket).map_or(Ok(()), |path| Err(unreachable_at(generation, &path)))
+}
+
+/// The restart is over, but for these clients it was in vain (`path-gone`).
+fn unreachable_at(generation: u64, path: &Path) -> Error {
+    let generation = format!("generation {generation} has started, but no client can connect to ");
+    let end = b": its socket is no longer there, and the log of start_server tells more";
+    Error::rule(&[generation.as_bytes(), path.as_os_str().as_bytes(), end])
 }

@@ -1,6 +1,7 @@
 //! The queues of sockets, as the kernel tells them by `sock_diag(7)`, which needs no right.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use libc::{c_int, ino_t};
@@ -67,6 +68,29 @@ pub(crate) fn bound_files() -> BTreeMap<ino_t, u32> {
         files.extend(file());
     });
     files
+}
+
+/// Where each listening TCP socket listens.
+pub(crate) fn listening() -> BTreeMap<ino_t, SocketAddr> {
+    let mut addresses = BTreeMap::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let _ = ask(&inet_request(family, libc::IPPROTO_TCP, LISTENING), |message| {
+            let inode = u32_at(message, 68).map(ino_t::from);
+            addresses.extend(inode.zip(inet_address(message, family == libc::AF_INET)));
+        });
+    }
+    addresses
+}
+
+/// From an `inet_diag_msg`.
+fn inet_address(message: &[u8], is_v4: bool) -> Option<SocketAddr> {
+    let port = u16::from_be_bytes(*message.get(4..)?.first_chunk()?);
+    let ip = if is_v4 {
+        IpAddr::from(*message.get(8..)?.first_chunk::<4>()?)
+    } else {
+        IpAddr::from(*message.get(8..)?.first_chunk::<16>()?)
+    };
+    Some(SocketAddr::new(ip, port))
 }
 
 /// What all full queues of TCP have refused (`ListenDrops` of /proc/net/netstat: a line of names, and one of values).
@@ -166,6 +190,15 @@ mod tests {
     use nix::sys::stat::fstat;
 
     use super::*;
+
+    #[test]
+    fn where_sockets_listen() {
+        for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let listening = listening();
+            assert_eq!(listening.get(&fstat(&listener).unwrap().st_ino), Some(&listener.local_addr().unwrap()));
+        }
+    }
 
     #[test]
     fn what_waits_is_counted() {

@@ -22,6 +22,8 @@ pub(crate) struct LifeCycle {
     /// How many starts may fail in a row before a restart is given up.
     pub(crate) most_failures: Option<u32>,
     pub(crate) kill_timeout: Option<Duration>,
+    /// How long workers keep serving when a shutdown is requested.
+    pub(crate) stop_delay: Option<Duration>,
     /// How long the command of `--approve` may take. None: there is none.
     pub(crate) approval_timeout: Option<Duration>,
 }
@@ -42,6 +44,7 @@ impl LifeCycle {
             ready_timeout: (options.ready != Readiness::Interval).then_some(ready_timeout),
             most_failures: options.max_start_failures,
             kill_timeout: options.kill_timeout.map(limited),
+            stop_delay: options.stop_delay.map(limited),
             approval_timeout: options.approve.is_some().then_some(ready_timeout),
         }
     }

@@ -131,6 +131,7 @@ impl Simulation {
             ["ready-timeout", seconds] => options.ready_timeout = Some(time(seconds)?),
             ["max-start-failures", count] => options.max_start_failures = Some(count.parse().ok()?),
             ["kill-timeout", seconds] => options.kill_timeout = Some(time(seconds)?),
+            ["stop-delay", seconds] => options.stop_delay = Some(time(seconds)?),
             ["approve"] => options.approve = Some("approve".into()),
             ["sd-notify"] => self.has_manager = true,
             ["envdir", ref pairs @ ..] => {
@@ -370,7 +371,7 @@ impl World for Simulation {
                 self.note(["status", &String::from_utf8_lossy(workers).replace('\n', " ")].join(" ").trim_end());
             }
             News::Standing(standing) => {
-                if standing == Standing::Stopping {
+                if matches!(standing, Standing::Leaving | Standing::Stopping) {
                     (self.upgrade, self.rehearsed_at) = (None, None);
                 }
                 if self.has_manager {

@@ -42,6 +42,10 @@ pub(crate) fn wait(fds: &mut [PollFd], timeout: Option<Duration>, is_over: impl 
     is_ready
 }
 
+pub(crate) fn ignore_connection_requests(_: &OwnedFd) -> Result<(), Errno> {
+    Err(Errno::ENOSYS)
+}
+
 /// A signal that gets through has ended it.
 pub(crate) fn end_wait() {}
 

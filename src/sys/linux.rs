@@ -71,6 +71,34 @@ pub(crate) fn end_wait() {
     }
 }
 
+/// Lets nobody connect to a TCP listener, without refusing: who asks (SYN) gets no answer, and asks again after a second.
+/// Connections are not affected.
+pub(crate) fn ignore_connection_requests(listener: &OwnedFd) -> Result<(), Errno> {
+    const BYTE_OF_FLAGS: u32 = 13;
+    const SYN: u32 = 2;
+    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code.try_into().unwrap_or(0), jt, jf, k };
+    let mut program = [
+        instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, BYTE_OF_FLAGS),
+        instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 1, SYN),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+    ];
+    let filter = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+    // SAFETY: the option takes a sock_fprog, whose size is given, and which points to as many instructions as it says; the kernel
+    // copies them.
+    let set = unsafe {
+        let length = size_of_val(&filter).try_into().unwrap_or(0);
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const filter).cast(),
+            length,
+        )
+    };
+    Errno::result(set).map(drop)
+}
+
 /// The numbers of the real-time signals.
 pub(crate) fn real_time_signals() -> RangeInclusive<c_int> {
     libc::SIGRTMIN()..=libc::SIGRTMAX()

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use crate::files::log_file::LogFile;
 use crate::files::log_tail::{LogTail, last_lines};
+use crate::readiness::Watch;
 use crate::sys::{self, Pid};
 use crate::wait_status::{WaitStatus, in_words};
 use crate::words::{HAS_FAILED, NEW_WORKER};
@@ -77,8 +78,8 @@ impl Explanation {
     }
 
     /// What is to be said, once, of a worker that is alive and not ready for a long time; or when that will be time, if ever.
-    /// `lack`: what it has not done.
-    pub(super) fn of_long_start(&mut self, worker: Pid, lack: &str) -> Result<Vec<u8>, Option<Duration>> {
+    /// `watch` tells what it has not done.
+    pub(super) fn of_long_start(&mut self, worker: Pid, watch: &dyn Watch) -> Result<Vec<u8>, Option<Duration>> {
         if self.newest != Some(worker) {
             return Err(None);
         }
@@ -87,11 +88,13 @@ impl Explanation {
             return Err(Some(left));
         }
         self.newest = None;
-        Ok(format!("{NEW_WORKER}{worker} is alive, but {lack} so far").into())
+        let line = format!("{NEW_WORKER}{worker} is alive, but {} so far", watch.lack());
+        Ok([line, instead(worker, watch)].concat().into())
     }
 
-    /// What is to be said of a new worker that has failed, if anything. `lack`: what one that is alive has not done.
-    pub(super) fn of(&mut self, worker: Pid, failure: &Failure, lack: &str) -> Option<Vec<u8>> {
+    /// What is to be said of a new worker that has failed, if anything. `watch` tells what one that is alive has not
+    /// done.
+    pub(super) fn of(&mut self, worker: Pid, failure: &Failure, watch: &dyn Watch) -> Option<Vec<u8>> {
         let has_left = self.has_left.take();
         let left_something = self.newest.is_some() && has_left == self.newest;
         let said = self.log.as_ref().map(LogTail::read).unwrap_or_default();
@@ -101,8 +104,8 @@ impl Explanation {
             Failure::Ended(status) => (Vec::new(), Some(self.of_end(*status, &said, left_something))),
             Failure::NotReady => {
                 let seconds = self.begun.elapsed().as_secs();
-                let line = format!("{HAS_FAILED}it is alive, but {lack} after {seconds} seconds");
-                (headline, Some(line.into_bytes()))
+                let line = format!("{HAS_FAILED}it is alive, but {} after {seconds} seconds", watch.lack());
+                (headline, Some([line, instead(worker, watch)].concat().into_bytes()))
             }
             Failure::NotApproved(_) => (headline, None),
         };
@@ -135,6 +138,11 @@ impl Explanation {
         }
         line
     }
+}
+
+/// What it has done instead, to be put behind what it has not.
+fn instead(worker: Pid, watch: &dyn Watch) -> String {
+    watch.instead(worker).map(|instead| format!("; {instead}")).unwrap_or_default()
 }
 
 /// In the child: that its program can't be executed. Async-signal-safe.

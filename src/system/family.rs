@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use libc::{c_int, ino_t};
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
 
 use crate::error::Error;
 use crate::listeners::Listeners;
@@ -39,6 +38,18 @@ impl Kin {
         if let Some(families) = &mut self.0 {
             families.workers.insert(worker, false);
             families.generations.insert(generation.to_vec(), worker);
+        }
+    }
+
+    /// Those that have not been reaped.
+    pub(super) fn workers(&self) -> Vec<Pid> {
+        self.0.iter().flat_map(|families| families.workers.keys().copied()).collect()
+    }
+
+    /// There are new sockets among the listeners. Those that old workers have stay in mind.
+    pub(super) fn follow(&mut self, listeners: &Listeners) {
+        if let Some(families) = &mut self.0 {
+            families.follow(listeners);
         }
     }
 
@@ -176,10 +187,10 @@ struct Families {
     /// What stops the remains of a start that has failed, with `--max-start-failures`.
     stop: Option<StopSignal>,
     /// Of the listeners.
-    inodes: Vec<ino_t>,
+    inodes: BTreeSet<ino_t>,
     /// Names by inode of those that are nobody else's. A service manager has what it has passed, and what it keeps, and may
     /// pass it to others.
-    exclusive: BTreeMap<ino_t, Vec<u8>>,
+    exclusive: Option<BTreeMap<ino_t, Vec<u8>>>,
     /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
     /// spared.
     foreign: BTreeSet<Pid>,
@@ -229,17 +240,13 @@ impl Families {
         // Where that isn't possible, only descendants are seen.
         let _ = sys::become_subreaper();
         let sees = proc::is_own_proc().unwrap_or(false);
-        let named = || {
-            let listeners = listeners.with_names();
-            listeners.filter_map(|(fd, name)| Some((fstat(fd).ok()?.st_ino, name.to_vec())))
-        };
-        Self {
+        let mut families = Self {
             own_pid,
             sees,
             ends: options.kill_timeout.is_some(),
             stop: options.max_start_failures.map(|_| options.signal_on_term.clone()),
-            exclusive: if options.from_systemd { BTreeMap::new() } else { named().collect() },
-            inodes: named().map(|(inode, _)| inode).collect(),
+            exclusive: (!options.from_systemd).then(BTreeMap::new),
+            inodes: BTreeSet::new(),
             foreign: if sees { children_of(own_pid).into_iter().collect() } else { BTreeSet::new() },
             strangers: BTreeSet::new(),
             workers: BTreeMap::new(),
@@ -250,6 +257,16 @@ impl Families {
             killed: BTreeSet::new(),
             has_changed: false,
             more_ended: 0,
+        };
+        families.follow(listeners);
+        families
+    }
+
+    /// Sockets that are new among the listeners.
+    fn follow(&mut self, listeners: &Listeners) {
+        self.inodes.extend(listeners.inodes().map(|(inode, _)| inode));
+        if let Some(exclusive) = &mut self.exclusive {
+            exclusive.extend(listeners.inodes().map(|(inode, name)| (inode, name.to_vec())));
         }
     }
 
@@ -501,11 +518,11 @@ impl Families {
     }
 
     fn strangers(&self) -> Vec<Vec<u8>> {
-        if !self.sees || self.exclusive.is_empty() {
+        let Some(exclusive) = self.exclusive.as_ref().filter(|exclusive| self.sees && !exclusive.is_empty()) else {
             return Vec::new();
-        }
+        };
         let known: Vec<Pid> = self.orphans.keys().chain(&self.foreign).copied().collect();
-        strangers::lines(&self.exclusive, self.own_pid, &with_descendants(&known).into_iter().collect())
+        strangers::lines(exclusive, self.own_pid, &with_descendants(&known).into_iter().collect())
     }
 
     /// KILL to a family.

@@ -15,6 +15,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
+use crate::listeners::Listener;
 use crate::stderr::say;
 use crate::succession::{Lines, Part};
 use crate::sys;
@@ -28,7 +29,7 @@ fn assignments(standing: Standing) -> Vec<u8> {
         Standing::Ready => b"READY=1\n".to_vec(),
         // The manager compares the time with that of its own request to reload.
         Standing::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_time().as_micros()).into(),
-        Standing::Stopping => b"STOPPING=1\n".to_vec(),
+        Standing::Leaving | Standing::Stopping => b"STOPPING=1\n".to_vec(),
     }
 }
 
@@ -109,7 +110,7 @@ impl ServiceManager {
     /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits: what a full queue
     /// doesn't take is kept, until it does or something newer takes its place.
     pub(super) fn send(&mut self, standing: Option<Standing>, status: &[u8]) {
-        if standing == Some(Standing::Stopping) {
+        if matches!(standing, Some(Standing::Leaving | Standing::Stopping)) {
             for name in std::mem::take(&mut self.forgotten_at_end) {
                 self.forget(&name);
             }
@@ -151,6 +152,15 @@ impl ServiceManager {
         self.tell([b"FDSTORE=1\nFDNAME=", name, b"\n"].concat(), Some(listener));
     }
 
+    /// Lets the manager keep another socket of this listener, if it keeps it.
+    pub(super) fn store_again(&mut self, listener: &Listener) {
+        let (name, fd) = listener.to_store_again();
+        if self.forgotten_at_end.contains(&name) {
+            self.forget(&name);
+            self.store(&name, fd);
+        }
+    }
+
     /// Lets the manager give up what it keeps by this name.
     pub(crate) fn forget(&mut self, name: &[u8]) {
         self.tell([b"FDSTOREREMOVE=1\nFDNAME=", name, b"\n"].concat(), None);
@@ -165,11 +175,13 @@ impl ServiceManager {
                 sent => return say_untold(sent),
             }
         }
+        if self.untold.is_empty() {
+            self.end_of_patience = Some(Instant::now() + PATIENCE);
+        }
         match listener.map(|listener| listener.try_clone_to_owned()).transpose() {
             Ok(listener) => self.untold.push_back(Untold { message, listener }),
-            Err(error) => return say_untold(Err(error)),
+            Err(error) => say_untold(Err(error)),
         }
-        self.end_of_patience.get_or_insert_with(|| Instant::now() + PATIENCE);
     }
 
     /// Tells what could not be told before, in its order, as far as the queue takes it. What is too late, and what follows an
@@ -256,7 +268,7 @@ fn name_of(standing: Standing) -> &'static [u8] {
     match standing {
         Standing::Ready => b"READY",
         Standing::Reloading => b"RELOADING",
-        Standing::Stopping => b"STOPPING",
+        Standing::Leaving | Standing::Stopping => b"STOPPING",
     }
 }
 

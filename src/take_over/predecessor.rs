@@ -13,6 +13,7 @@ use std::time::Duration;
 use libc::c_long;
 use nix::errno::Errno;
 
+use crate::cli::invocation::{arguments_behind_the_program, is_start_server};
 use crate::cli::{self, Action};
 use crate::environment::Environment;
 use crate::error::Error;
@@ -287,37 +288,6 @@ fn arguments_of(process: Process, rights: &Rights, command: &[Vec<u8>]) -> Resul
         }
     }
     Ok(arguments.to_vec())
-}
-
-/// What follows the program, or the script that perl runs.
-pub(super) fn arguments_behind_the_program(command: &[Vec<u8>]) -> Option<&[Vec<u8>]> {
-    let (first, rest) = command.split_first()?;
-    if is_start_server(first) {
-        return Some(rest);
-    }
-    if !name_of(first).starts_with(b"perl") {
-        return None;
-    }
-    let mut words = rest.iter().enumerate();
-    while let Some((index, word)) = words.next() {
-        match word.as_slice() {
-            // The directory is the next word.
-            b"-I" => drop(words.next()),
-            // Text in the place of a script.
-            [b'-', b'e' | b'E', ..] => return None,
-            [b'-', ..] => {}
-            _ => return Some(&rest[index + 1..]),
-        }
-    }
-    None
-}
-
-fn is_start_server(path: &[u8]) -> bool {
-    name_of(path).starts_with(b"start_server")
-}
-
-fn name_of(path: &[u8]) -> &[u8] {
-    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
 /// What an earlier program was handed; other variables may begin with the same letters.
