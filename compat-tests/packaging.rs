@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use server_starter::program::{self, Action};
 
@@ -51,35 +55,91 @@ fn help_fits_a_terminal_of_80_columns() {
     }
 }
 
-/// What bash offers for the last word.
-fn completions(words: &[&str]) -> String {
-    let script = r#"
-        source "$1"
-        COMP_WORDS=("${@:2}")
-        COMP_CWORD=$(($# - 2))
-        _start_server_or_program start_server "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
-        printf '%s\n' "${COMPREPLY[@]}" | sort -u
-    "#;
-    let file = examples().join("packaging/completions/start_server.bash");
-    let mut bash = Command::new("bash");
-    bash.args(["-c", script, "bash"]).arg(file).args(words).current_dir(examples());
-    String::from_utf8_lossy(&bash.output().unwrap().stdout).trim_end().replace('\n', " ")
+/// A bash that somebody types at, with our completions. Its terminal is 1,000 columns wide, so that no line breaks.
+struct Typist {
+    shell: Child,
+    keys: ChildStdin,
+    screen: mpsc::Receiver<u8>,
+}
+
+impl Typist {
+    fn new() -> Self {
+        // Whatever the line has become is run, and shows its words.
+        let startup = "stty columns 1000; PS1='> '; start_server() { printf '<%s>' \"$@\"; echo; }; \
+                       bind 'set bell-style none'; bind 'set show-all-if-ambiguous on'; bind 'set page-completions off'; \
+                       bind 'set enable-bracketed-paste off'";
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--command", "bash --norc --noprofile -i", "/dev/null"]).env("TERM", "dumb");
+        script.env("HISTFILE", "/dev/null").current_dir(examples());
+        let mut shell = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script(1)");
+        let keys = shell.stdin.take().expect("a pipe");
+        let (sender, screen) = mpsc::channel();
+        let output = BufReader::new(shell.stdout.take().expect("a pipe"));
+        thread::spawn(move || output.bytes().map_while(Result::ok).try_for_each(|byte| sender.send(byte)));
+        let mut typist = Self { shell, keys, screen };
+        let file = examples().join("packaging/completions/start_server.bash");
+        typist.press(&format!("{startup}; source '{}'; echo rea''dy\n", file.display()));
+        typist.wait_for("ready\r\n> ");
+        typist
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("somebody who reads");
+    }
+
+    /// What is on the screen up to `end`.
+    fn wait_for(&self, end: &str) -> String {
+        let mut seen = Vec::new();
+        while !seen.ends_with(end.as_bytes()) {
+            let byte = self.screen.recv_timeout(Duration::from_secs(60));
+            seen.push(byte.unwrap_or_else(|_| panic!("{end:?} doesn't come: {:?}", String::from_utf8_lossy(&seen))));
+        }
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+
+    /// What a tab makes of a line: what is offered, if there are several, and the words of the line, each in `<>`.
+    fn tab(&mut self, line: &str) -> String {
+        self.press(&format!("{line}\t\n"));
+        self.wait_for(">\r\n> ")
+    }
+}
+
+impl Drop for Typist {
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
 }
 
 #[test]
 fn bash_completes_options_and_the_program() {
-    for (words, expected) in [
-        (&["start_server", "--kill-o"][..], "--kill-old-delay"),
-        (&["start_server", "--ready", ""], "accepting interval notify"),
-        (&["start_server", "--signal-on-hup", "W"], "WINCH"),
-        (&["start_server", "--interval", ""], ""),
-        (&["start_server", "--", "bas"], "bash"),
-        (&["start_server", "--port=80", "--", "bash", "READ"], "README.md"),
-        (&["start_server", "--", "bash", "--kill"], ""),
+    let mut bash = Typist::new();
+    for (line, expected) in [
+        ("--kill-o", "<--kill-old-delay>"),
+        ("--ready ", "interval notify accepting"),
+        ("--ready=", "interval notify accepting"),
+        ("--ready=a", "<--ready=accepting>"),
+        ("--port=80 --signal-on-hup W", "<--port=80><--signal-on-hup><WINCH>"),
+        ("--port=80 --signal-on-hup=Q", "<--port=80><--signal-on-hup=QUIT>"),
+        ("--interval=", "<--interval=>"),
+        ("--approve mkfi", "<--approve><mkfifo>"),
+        ("--approve=mkfi", "<--approve=mkfifo>"),
+        ("--approve=nginx/wor", "<--approve=nginx/worker.sh>"),
+        ("--pid-file=READ", "<--pid-file=README.md>"),
+        ("--log-file READ", "<--log-file><README.md>"),
+        ("-- mkfi", "<--><mkfifo>"),
+        ("--port=80 -- mkfifo READ", "<--port=80><--><mkfifo><README.md>"),
+        ("-- mkfifo --kill", "<--><mkfifo><--kill>"),
     ] {
-        let offered = completions(words);
-        let is_there = expected.split(' ').all(|word| offered.split(' ').any(|offered| offered == word));
-        assert!(is_there, "{words:?}: {offered}");
+        // Whether "=" ends a word is everyone's own choice.
+        for breaks in [r#" "'><=;|&(:"#, r#" "'><;|&("#] {
+            bash.press(&format!("COMP_WORDBREAKS=$'{}'; echo do''ne\n", breaks.replace('\'', "\\'")));
+            bash.wait_for("done\r\n> ");
+            let shown = bash.tab(&format!("start_server {line}"));
+            let mut expected = expected.split(' ');
+            let is_there = expected.all(|word| shown.split_whitespace().any(|shown| shown.ends_with(word)));
+            assert!(is_there, "{line:?}: {shown:?}");
+        }
     }
 }
 
