@@ -1,6 +1,6 @@
 //! What is shipped beside the program is current, and works with it. `scripts/test-package` tests the Debian package.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufReader, Read, Write};
@@ -11,6 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use server_starter::program::{self, Action};
+
+use crate::documents::broken_links;
 
 #[expect(dead_code, reason = "its main() writes the files")]
 #[path = "../examples/generate_docs.rs"]
@@ -53,6 +55,87 @@ fn help_fits_a_terminal_of_80_columns() {
     for line in help.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }
+}
+
+/// All files below a directory, as paths from there.
+fn files_below(directory: &Path) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(next).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                left.push(entry.path());
+            } else {
+                files.insert(entry.path().strip_prefix(directory).unwrap().to_owned());
+            }
+        }
+    }
+    files
+}
+
+fn has_no_broken_link(directory: &Path) {
+    let is_document = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "md");
+    let documents: Vec<_> =
+        files_below(directory).into_iter().filter(is_document).map(|file| directory.join(file)).collect();
+    assert!(documents.len() > 8, "{documents:?}");
+    assert_eq!(broken_links(&documents), Vec::<String>::new());
+}
+
+#[test]
+fn packages_have_all_examples_and_no_link_that_leads_nowhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("share/doc/start-server");
+    let moved = ["CHANGELOG.md=changelog.gz", "LICENSE-MIT=copyright", "LICENSE-APACHE=../../licenses/LICENSE"];
+    is_silent(Command::new(root.join("scripts/package.d/documents")).arg(&folder).args(moved));
+    let examples = files_below(&examples());
+    let packed = files_below(&folder.join("examples"));
+    let is_for_users =
+        |file: &&PathBuf| !file.starts_with("packaging") && file.as_path() != Path::new("generate_docs.rs");
+    assert_eq!(examples.iter().filter(is_for_users).collect::<Vec<_>>(), packed.iter().collect::<Vec<_>>());
+
+    // What has another place is linked there.
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    assert!(readme.contains("(changelog.gz)") && readme.contains("(copyright)"), "{readme}");
+    assert!(!folder.join("CHANGELOG.md").exists());
+    fs::create_dir_all(dir.path().join("share/licenses")).unwrap();
+    for place in ["changelog.gz", "copyright", "../../licenses/LICENSE"] {
+        fs::write(folder.join(place), "").unwrap();
+    }
+    has_no_broken_link(&folder);
+    // And what is nowhere isn't linked.
+    let contributing = fs::read_to_string(folder.join("CONTRIBUTING.md")).unwrap();
+    assert!(contributing.contains("traces of a schedule, side"), "{contributing}");
+}
+
+#[test]
+fn the_crate_has_documents_examples_and_what_they_link() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["package", "--list", "--allow-dirty", "--offline", "--quiet"]).current_dir(root);
+    let list = cargo.output().unwrap();
+    assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
+    let dir = tempfile::tempdir().unwrap();
+    for file in String::from_utf8(list.stdout).unwrap().lines().filter(|file| root.join(file).exists()) {
+        let copy = dir.path().join(file);
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::copy(root.join(file), copy).unwrap();
+    }
+    for directory in ["docs", "examples"] {
+        assert_eq!(files_below(&dir.path().join(directory)), files_below(&root.join(directory)));
+    }
+    has_no_broken_link(dir.path());
+    // README's first command needs it.
+    assert!(dir.path().join("perl-fixtures/httpd.pl").exists());
+}
+
+/// Debian shows one line of at most 80 columns, which doesn't begin with the package's name.
+#[test]
+fn the_short_description_is_one_line() {
+    let manifest = include_str!("../Cargo.toml");
+    let summary = manifest.lines().find_map(|line| line.strip_prefix("summary = \"")?.strip_suffix('"')).unwrap();
+    assert!(summary.len() <= 80 && !summary.starts_with("start"), "{summary}");
+    assert!(!summary.contains(['/', '&', '\\']), "sed would take it for something: {summary}");
 }
 
 /// A bash that somebody types at, with our completions. Its terminal is 1,000 columns wide, so that no line breaks.
