@@ -135,7 +135,6 @@ fn the_short_description_is_one_line() {
     let manifest = include_str!("../Cargo.toml");
     let summary = manifest.lines().find_map(|line| line.strip_prefix("summary = \"")?.strip_suffix('"')).unwrap();
     assert!(summary.len() <= 80 && !summary.starts_with("start"), "{summary}");
-    assert!(!summary.contains(['/', '&', '\\']), "sed would take it for something: {summary}");
 }
 
 /// A bash that somebody types at, with our completions. Its terminal is 1,000 columns wide, so that no line breaks.

@@ -98,6 +98,9 @@ impl Distance {
         if name.starts_with(typed) {
             return Self::Beginning;
         }
+        if typed.len() > 2 * name.len() {
+            return Self::Slips(typed.len() - name.len());
+        }
         // Levenshtein's, of which only one row is kept.
         let mut row: Vec<usize> = (0..=name.len()).collect();
         for (index, letter) in typed.iter().enumerate() {
@@ -145,6 +148,8 @@ mod tests {
         for name in ["user", "workers", "reload", "prot", "5", "no", "s", "sho", "", "\u{e9}", "stopp", "timeout"] {
             means(name, &[]);
         }
+        // Not that this takes time.
+        means(&"ready".repeat(100_000), &[]);
     }
 
     /// Whoever mistypes an option of the original is told nothing of ours.
