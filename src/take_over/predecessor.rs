@@ -147,11 +147,6 @@ impl Predecessor {
         !is_dead && self.children() == look.children && !look.children.iter().any(is_copy)
     }
 
-    /// What is in an open file of it.
-    pub(super) fn read(&self, descriptor: RawFd) -> Option<Vec<u8>> {
-        fs::read(Process::Pid(self.pid).descriptor(descriptor).path()).ok()
-    }
-
     /// Its children, dead ones among them.
     pub(super) fn children(&self) -> Vec<Pid> {
         let mut children = children_of(self.pid);
@@ -347,7 +342,8 @@ fn unreadable(process: Process, name: &str, error: io::Error) -> Error {
 fn lock_of(pid: Pid, pid_file: &Path) -> Result<RawFd, Error> {
     let wanted = FileId::of(pid_file);
     let mut descriptors = Process::Pid(pid).descriptors().into_iter().flatten();
-    let found = descriptors.find(|fd| fd.has_lock() && FileId::of(&fd.path()) == wanted).map(|fd| fd.number);
+    let found =
+        descriptors.find(|fd| fd.has_lock().unwrap_or(false) && FileId::of(&fd.path()) == wanted).map(|fd| fd.number);
     found.ok_or_else(|| Error::rule(&[b"it has not locked the pid file"]))
 }
 
