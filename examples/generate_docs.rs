@@ -348,7 +348,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  pid file, 4 if that can't be known.",
             ),
             Text(
-                "But for --max-start-failures, errors occur at start only, before the first worker. A worker that fails never ends the superdaemon. \
+                "But for --max-start-failures and --end-without-worker, errors occur at start only, before the first worker, and no \
+                 worker that fails ends the superdaemon. \
                  Statuses of workers in messages are those of wait(2): 256 is exit code 1, 9 is signal KILL.",
             ),
         ],
