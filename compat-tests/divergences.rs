@@ -31,6 +31,7 @@ const TABLE: [&str; 41] = [
     "fd-clash",
     "env-too-big",
     "one-file",
+    "own-option-mistyped",
     "visible-text",
     "path-not-socket",
     "special-files",
@@ -254,6 +255,22 @@ fn one_file() {
         },
         &contains("Can't kill a non-numeric process ID"),
         &starts_with("exit 255").and(ends_with("--pid-file and --status-file name the same file:same\n")),
+    );
+}
+
+/// G17
+#[test]
+fn own_option_mistyped() {
+    let line = "Unknown option: killtimeout\n";
+    differ(
+        |s| {
+            let output = s.run(&["--killtimeout=60", "--pid-file=pid", "--", "sleep", "1000"]);
+            format!("{}{}", output.stderr, output.end)
+        },
+        &eq(format!("{line}exit 1")),
+        &eq(format!(
+            "{line}Did you mean --kill-timeout? Options that Server::Starter doesn't have are spelled in full.\nexit 1"
+        )),
     );
 }
 

@@ -83,7 +83,20 @@ _start_server_or_program() {
             return
         fi
     done
-    _start_server "$@"
+    local name="$3" value="$2" prefix=
+    if [[ $name == = ]]; then
+        # bash takes "=" for a word, unless COMP_WORDBREAKS says otherwise.
+        name="${COMP_WORDS[COMP_CWORD - 2]}"
+    elif [[ $value == --*=* ]]; then
+        name="${value%%=*}" prefix="${value%%=*}=" value="${value#*=}"
+        local COMP_CWORD=$((COMP_CWORD + 1))
+    fi
+    if [[ $name == --approve ]]; then
+        mapfile -t COMPREPLY < <(compgen -c -- "$value")
+    else
+        _start_server "$1" "$value" "$name"
+    fi
+    COMPREPLY=("${COMPREPLY[@]/#/$prefix}")
 }
 "#;
 

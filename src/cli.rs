@@ -5,6 +5,7 @@ mod declaration;
 mod failure;
 mod getopt_long;
 pub(crate) mod invocation;
+mod hint;
 
 use std::env;
 use std::ffi::OsString;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use crate::cli::declaration::specs;
-use crate::cli::getopt_long::Spec;
+use crate::cli::hint::Sight;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
@@ -87,6 +88,7 @@ pub enum Action {
 /// All mistakes, with the words of Perl's `Getopt::Long`.
 pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<OsString>, Failure> {
     getopt_long::canonical(arguments, &specs(&command()), posixly_correct)
+        .map_err(|mistakes| getopt_long::usage(&mistakes, Vec::new()))
 }
 
 /// What the arguments, without the program's name, ask for. The order of the checks is part of the interface (P1).
@@ -97,11 +99,9 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
     let mut command = command();
     let posixly_correct = env::var_os("POSIXLY_CORRECT").is_some();
     let specs = specs(&command);
-    let may_lack_dashes = lacks_dashes(&arguments, &specs);
-    let arguments = getopt_long::canonical(arguments, &specs, posixly_correct).map_err(|error| match error {
-        Failure::Usage(lines) if may_lack_dashes => Failure::Usage([&lines, FORGOTTEN_DASHES].concat()),
-        error => error,
-    })?;
+    let sight = Sight::of(&arguments, &specs);
+    let arguments = getopt_long::canonical(arguments, &specs, posixly_correct)
+        .map_err(|mistakes| getopt_long::usage(&mistakes, sight.hints(&mistakes, &specs)))?;
     // The arguments are canonical, so nothing is left that clap could object to.
     let mut matches =
         command.try_get_matches_from_mut(arguments).map_err(|error| Failure::Usage(error.to_string().into_bytes()))?;
@@ -208,22 +208,6 @@ pub fn superdaemon_options(arguments: Vec<OsString>) -> Result<Box<Options>, Fai
     }
 }
 
-/// Behind a mistake that the original knows, where it may be none.
-const FORGOTTEN_DASHES: &[u8] =
-    b"\nOptions of the program stand behind \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...";
-
-/// Whether words of the program may have been read as options: there is no `--`, but a word. Where no option of ours is
-/// in use, nothing is said that the original doesn't say.
-fn lacks_dashes(arguments: &[OsString], specs: &[Spec]) -> bool {
-    let is_own = |argument: &OsString| {
-        let name = argument.as_bytes().strip_prefix(b"--").unwrap_or_default();
-        let name = name.split(|&byte| byte == b'=').next().unwrap_or_default();
-        specs.iter().any(|spec| spec.is_own && spec.name.as_bytes() == name)
-    };
-    let is_word = |argument: &OsString| !argument.as_bytes().starts_with(b"-");
-    !arguments.iter().any(|argument| argument == "--") && arguments.iter().any(is_word) && arguments.iter().any(is_own)
-}
-
 /// The value of an option; an empty one and `0` mean that it is not given (F4).
 fn given(matches: &mut ArgMatches, name: &str) -> Option<OsString> {
     matches.remove_one::<OsString>(name).filter(|value| perl::is_true(value.as_bytes()))
@@ -238,7 +222,7 @@ fn positive(matches: &ArgMatches, name: &str) -> Result<Option<u32>, Error> {
     let Some(&number) = matches.get_one::<i32>(name) else { return Ok(None) };
     match u32::try_from(number) {
         Ok(number @ 1..) => Ok(Some(number)),
-        _ => Err(Error::Rule(format!("invalid ``{name}'' value:{number}").into())),
+        _ => Err(Error::Rule(format!("invalid ``{name}'' value:{number} (a whole number from 1 on)").into())),
     }
 }
 

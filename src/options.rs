@@ -32,7 +32,7 @@ impl Readiness {
             b"interval" => Ok(Self::Interval),
             b"notify" => Ok(Self::Notify),
             b"accepting" => Ok(Self::Accepting),
-            _ => Err(Error::rule(&[b"invalid ``ready'' value:", text])),
+            _ => Err(Error::rule(&[b"invalid ``ready'' value:", text, b" (interval, notify or accepting)"])),
         }
     }
 }
