@@ -46,9 +46,7 @@ impl System<'_> {
             let is_requested = self.is_requested();
             self.look_after_own_children();
             // In other waits the loop reaps whoever is dead.
-            if !matches!(awaited, Awaited::Death | Awaited::Anything { .. })
-                && !matches!(find_dead_child(sys::dead_child), Ok(None))
-            {
+            if !matches!(awaited, Awaited::Death | Awaited::Anything { .. }) {
                 self.kin.bury_untold();
             }
             let has_happened = self.has_happened(awaited);
