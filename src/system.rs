@@ -49,7 +49,7 @@ use crate::system::explanation::Explanation;
 use crate::system::family::Kin;
 use crate::system::inbox::Inbox;
 use crate::system::service_manager::ServiceManager;
-use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
+use crate::system::signals::{LaunchState, Signals, find_dead_child, may_have_dead_child};
 use crate::system::spawner::Spawner;
 use crate::system::successor::Successor;
 use crate::world::{Awaited, Failure, LifePart, News, Request, Standing, Woken, World};
@@ -80,7 +80,7 @@ impl<'a> System<'a> {
         files: Files,
         mut watch: Box<dyn Watch>,
         manager: ServiceManager,
-        pipe: SignalPipe,
+        signals: Signals,
         launch: &'a LaunchState,
     ) -> Self {
         let mut abandoned = Abandoned::default();
@@ -90,7 +90,7 @@ impl<'a> System<'a> {
             abandoned.add(pid);
         }
         Self {
-            inbox: Inbox::new(pipe),
+            inbox: Inbox::new(signals),
             spawner: Spawner::of(options, listeners, launch),
             delivery: Delivery::new(options.process_group),
             launch,

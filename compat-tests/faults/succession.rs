@@ -3,7 +3,6 @@
 //! meanwhile, so there a seccomp filter lets the call fail each time.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -252,7 +251,7 @@ fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
     newer(s, "the start", &mut newest)?;
     reach(s, "a true status file", status_is_true)?;
     reach(s, "rest", is_at_rest)?;
-    let log_before = descriptors(s);
+    let before = descriptors(s);
     if !set.is_take_over() {
         install(s, s.program());
     }
@@ -272,7 +271,7 @@ fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
     check_exit(s, set, fault, &end, &said)?;
     check_files(s, set)?;
     if fault.what == What::Kill {
-        check_traces(s, &log_before)?;
+        check_traces(s, set, &before)?;
     }
     send(s.superdaemon(), Signal::SIGHUP);
     newer(s, "HUP", &mut newest)?;
@@ -332,32 +331,30 @@ fn check_files(s: &mut Scenario, set: &Set) -> Result<(), String> {
     Ok(())
 }
 
-/// Those that a worker would inherit.
+/// What they lead to.
 fn descriptors(s: &Scenario) -> Vec<String> {
-    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
-    let process = PathBuf::from(format!("/proc/{}", s.superdaemon()));
-    let is_inherited = |number: &OsStr| {
-        let info = fs::read_to_string(process.join("fdinfo").join(number)).unwrap_or_default();
-        let flags = info.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
-        flags.is_some_and(|flags| flags & CLOSE_ON_EXEC == 0)
-    };
-    let entries = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    let entries = entries.filter(|entry| is_inherited(&entry.file_name()));
-    entries.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect()
+    let entries = fs::read_dir(format!("/proc/{}/fd", s.superdaemon())).into_iter().flatten().flatten();
+    let mut all: Vec<String> =
+        entries.filter_map(|entry| Some(fs::read_link(entry.path()).ok()?.display().to_string())).collect();
+    all.sort_unstable();
+    all
 }
 
-/// What a killed command may leave in the superdaemon: nothing that a worker gets, and no signal blocked. A file in memory that
-/// is closed on exec stays until the next command has its program executed.
-fn check_traces(s: &Scenario, before: &[String]) -> Result<(), String> {
-    let memory = |all: &[String]| all.iter().filter(|to| to.contains("memfd:")).count();
-    if memory(&descriptors(s)) > memory(before) {
-        return Err("a memfd is left".into());
-    }
-    let status = fs::read_to_string(format!("/proc/{}/status", s.superdaemon())).unwrap_or_default();
-    match status.lines().find(|line| line.starts_with("SigBlk:")) {
-        Some("SigBlk:\t0000000000000000") => Ok(()),
-        line => Err(format!("signals are blocked: {}", line.unwrap_or_default())),
-    }
+/// A killed command leaves nothing open in the superdaemon, and no signal blocked. If all was begun, it becomes this program,
+/// which has descriptors of its own.
+fn check_traces(s: &mut Scenario, set: &Set, before: &[String]) -> Result<(), String> {
+    let is_clean = |s: &mut Scenario| {
+        let now = descriptors(s);
+        let is_closed = if set.is_take_over() && !is_ours_now(s, set) {
+            now == before
+        } else {
+            !now.iter().any(|to| to.contains("memfd:"))
+        };
+        let status = fs::read_to_string(format!("/proc/{}/status", s.superdaemon())).unwrap_or_default();
+        is_closed && status.contains("\nSigBlk:\t0000000000000000\n")
+    };
+    let end = reach(s, "nothing left of a killed command", is_clean);
+    end.map_err(|error| format!("{error}: {:?}, and before {before:?}", descriptors(s)))
 }
 
 /// The calls in a trace: of which process, which, and whether what comes next is the loader's.

@@ -13,7 +13,7 @@ use crate::harness::ours_alone;
 /// Our program can't read its command line, and goes back to a shell, which can: it says what it finds.
 fn what_comes_back_finds(script: &str, more: &[String]) -> String {
     let mut command = Command::new(binary());
-    let command = command.args(["-c", script]).args(more).env("START_SERVER_STATE", "100,102");
+    command.args(["-c", script]).args(more).env("START_SERVER_STATE", "100,102");
     with_state(STATE, SealFlag::all(), "/bin/sh", command).2
 }
 

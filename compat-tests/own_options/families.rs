@@ -271,8 +271,11 @@ fn a_worker_that_has_left_its_group_is_stopped() {
 #[test]
 fn a_stopped_group_is_continued() {
     ours_alone(|s| {
-        s.start(&["--process-group", "--interval=0", "--status-file=st", "--", "sh", "-c", "sleep 1000; exit 0"]);
+        // Not in the foreground: a shell that waits for a vfork(2) can't be stopped.
+        let program = "sleep 1000 & echo >up; wait; exit 0";
+        s.start(&["--process-group", "--interval=0", "--status-file=st", "--", "sh", "-c", program]);
         s.wait_file("st", "1:<W1>\n");
+        s.wait_file("up", "\n");
         let line = s.show("st");
         let said = s.said();
         assert!(said.contains("starting new worker"), "{line}");

@@ -50,7 +50,11 @@ pub fn command() -> Command {
         .override_usage(
             "start_server [OPTIONS] -- PROGRAM [ARGUMENTS]...\n       \
              start_server --restart --pid-file=FILE --status-file=FILE\n       \
-             start_server --stop --pid-file=FILE",
+             start_server --restart-or-start [OPTIONS] -- PROGRAM [ARGUMENTS]...\n       \
+             start_server --stop --pid-file=FILE\n       \
+             start_server --show-status --pid-file=FILE\n       \
+             start_server --take-over --pid-file=FILE\n       \
+             start_server --upgrade --pid-file=FILE",
         )
         .help_template(HELP_TEMPLATE)
         .after_help(AFTER_HELP)
@@ -94,7 +98,8 @@ fn listening() -> [Arg; 3] {
             .long_help(
                 "Listen to a unix stream socket, which everybody may connect to (mode 0777) who gets at its directory. \
                  May be repeated; without it there is no unix socket. A socket that is there already is removed, with \
-                 a warning; anything else that is there is an error. The socket is removed at the end.",
+                 a warning, if nobody listens to it. Otherwise, and if anything else is there, it is an error, and \
+                 nothing is touched. The socket is removed at the end.",
             ),
         integer("backlog", "N").help("How many connections may wait [default: 4096]").long_help(
             "How many connections may wait at each listener to be accepted. Default: 4096, also for 0. The system \

@@ -32,9 +32,14 @@ pub(crate) struct PidFile {
 impl PidFile {
     /// Whether `path` could be a pid file, as far as that can be told without opening it (`special-files`).
     pub(crate) fn check(path: &Path) -> Result<(), Error> {
+        Self::look(path).map(drop)
+    }
+
+    /// The same, and whether there is something.
+    fn look(path: &Path) -> Result<bool, Error> {
         match fs::metadata(path) {
             Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(cannot_open(path, Errno::ENXIO)),
-            _ => Ok(()),
+            found => Ok(found.is_ok()),
         }
     }
 
@@ -47,8 +52,7 @@ impl PidFile {
         mut tell_wait: impl FnMut(),
     ) -> Result<Self, Error> {
         let lock = loop {
-            Self::check(path)?;
-            let is_new = !path.exists();
+            let is_new = !Self::look(path)?;
             // What has become a fifo meanwhile must not be waited for.
             let mut options = OpenOptions::new();
             let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);

@@ -9,6 +9,7 @@ use crate::sys;
 use crate::sys::Pid;
 use crate::system::System;
 use crate::system::approval::Approval;
+use crate::system::inbox::Inbox;
 use crate::system::signals::find_dead_child;
 use crate::world::{Awaited, Woken, World};
 
@@ -78,7 +79,7 @@ impl System<'_> {
     fn pause(&mut self, timeout: Option<Duration>) {
         let mut fds = self.watch.fds();
         fds.extend(self.successor.as_ref().and_then(|successor| successor.rehearsal.fd()));
-        self.inbox.wait(&fds, timeout);
+        Inbox::wait(&fds, timeout);
         self.watch.read();
     }
 

@@ -147,11 +147,6 @@ impl Predecessor {
         !is_dead && self.children() == look.children && !look.children.iter().any(is_copy)
     }
 
-    /// What is in an open file of it.
-    pub(super) fn read(&self, descriptor: RawFd) -> Option<Vec<u8>> {
-        fs::read(Process::Pid(self.pid).descriptor(descriptor).path()).ok()
-    }
-
     /// Its children, dead ones among them.
     pub(super) fn children(&self) -> Vec<Pid> {
         let mut children = children_of(self.pid);
