@@ -128,12 +128,17 @@ pub(crate) fn visible(text: &[u8]) -> Vec<u8> {
     let mut visible = Vec::new();
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {
-            let text = if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            let text = if c.is_control() || turns_text(c) { c.escape_default().to_string() } else { c.to_string() };
             visible.extend_from_slice(text.as_bytes());
         }
         visible.extend(chunk.invalid().escape_ascii());
     }
     visible
+}
+
+/// Whether what follows is shown in another order, and so reads as something else.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The same of lines.
@@ -149,6 +154,7 @@ mod tests {
     fn nothing_that_a_terminal_obeys_is_left() {
         for (text, expected) in [
             ("12 \\ \"é\"".as_bytes(), "12 \\ \"é\"".as_bytes()),
+            ("a\u{202e}b".as_bytes(), b"a\\u{202e}b"),
             (b"\x1b]0;title\x07\r", b"\\u{1b}]0;title\\u{7}\\r"),
             (b"\x9b1m \xc2\x9b1m \xff", b"\\x9b1m \\u{9b}1m \\xff"),
         ] {

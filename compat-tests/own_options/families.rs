@@ -5,9 +5,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use nix::unistd::Uid;
 
 use super::stop;
-use crate::harness::{Scenario, is_dead, ours_alone};
+use crate::harness::{Scenario, is_dead, ours_alone, send};
 
 /// A worker that dies before it says that it is ready has failed, however slow the machine is.
 const READY_AT_ONCE: [&str; 7] =
@@ -52,27 +53,110 @@ fn restart_beside_stranger(s: &mut Scenario) {
     s.kill_process("stranger");
 }
 
-/// Two services share a socket, and the deploy of one fails.
+/// Two services share a socket, and the deploy of one fails: the other one and its worker serve on.
 #[test]
-fn a_neighbour_on_the_same_socket_is_left_alone() {
+fn a_second_service_on_the_same_socket_is_left_alone() {
     ours_alone(|s| {
         // It is started after the superdaemon, and no child of it.
-        let neighbour = "use POSIX; my $super = $$; if (!fork) { if (!fork) { open my $f, '>', 'neighbour'; print $f $$; close $f; \
-                         exec 'sleep', '1000' } POSIX::_exit(0) } wait; exec @ARGV";
+        let neighbour = "use POSIX; if (!fork) { if (!fork) { $ENV{LISTEN_PID} = $$; open STDERR, '>', 'green'; \
+                         open my $f, '>', 'neighbour'; print $f $$; close $f; \
+                         exec $ARGV[0], '--from-systemd', '--interval=0', '--status-file=green-st', '--', 'sleep', '1000' } \
+                         POSIX::_exit(0) } wait; $ENV{LISTEN_PID} = $$; exec @ARGV";
         s.write("neighbour.pl", neighbour);
         s.prelude("exec perl \"$FIXTURES/manager.pl\" tcp:127.0.0.1:$PORT -- perl neighbour.pl \"$0\" \"$@\"");
         start(s, &["--from-systemd", "--max-start-failures=1"], &["G2=exit=1"]);
+        s.wait("the neighbour's worker", |s| s.path("green-st").exists());
+        let worker = std::fs::read_to_string(s.path("green-st")).expect("a status file");
+        let worker: i32 = worker.trim().rsplit(':').next().expect("a pid").parse().expect("a pid");
         s.signal("HUP");
         s.wait_line("giving up the restart");
         stop(s);
         let neighbour = pid_in(s, "neighbour").expect("a pid");
-        assert!(!s.said().contains("still hold"), "{}", s.said());
-        assert!(!is_dead(neighbour), "the neighbour was ended");
-        s.kill_process("neighbour");
+        assert!(!s.said().contains("still hold") && !s.said().contains(" holds "), "{}", s.said());
+        assert!(!is_dead(neighbour) && !is_dead(worker), "the neighbour was ended");
+        let said = std::fs::read_to_string(s.path("green")).expect("what the neighbour has said");
+        assert!(!said.contains("received"), "{said}");
+        send(neighbour, "TERM");
+        s.wait_dead_process("neighbour");
     });
 }
 
-/// As what `kubectl exec` leaves in a container, where the superdaemon is PID 1: a child of somebody else becomes its child.
+/// What `kubectl exec` leaves in a container, where the superdaemon is PID 1: somebody else's process becomes its child.
+#[test]
+fn what_is_left_in_a_container_is_left_alone() {
+    ours_alone(|s| {
+        let (root, enter) =
+            if Uid::effective().is_root() { ("", [].as_slice()) } else { ("--map-root-user", ["-U"].as_slice()) };
+        s.prelude(&format!("exec unshare {root} --pid --fork --kill-child --mount-proc \"$0\" \"$@\""));
+        // Pids in there are small numbers, which other numbers have, too, so that none of them is waited for.
+        s.env("TMPDIR", "$DIR");
+        s.start(&[&["--kill-timeout=2"], &READY_AT_ONCE[..]].concat());
+        let serves = |s: &Scenario, begin: &str| {
+            std::fs::read_to_string(s.path("st")).is_ok_and(|st| st.starts_with(begin) && st.lines().count() == 1)
+        };
+        s.wait("the first worker", |s| serves(s, "1:"));
+        let superdaemon = children_of(s.superdaemon())[0];
+        let mut exec = std::process::Command::new("nsenter");
+        exec.args(["-t", &superdaemon.to_string(), "-p", "-m"]).args(enter);
+        let leave = "setsid sleep 1000 >/dev/null 2>&1 & exit 0";
+        assert!(exec.args(["sh", "-c", leave]).current_dir(s.path("")).status().expect("nsenter").success());
+        let is_stranger = |pid: &i32| {
+            let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.starts_with("sleep\0") || line.starts_with("sh\0") || line.starts_with("setsid\0")
+        };
+        let mut stranger = None;
+        s.wait("a stranger", |_| {
+            stranger = children_of(superdaemon).into_iter().find(is_stranger);
+            stranger.is_some()
+        });
+        send(superdaemon, "HUP");
+        s.wait("the second worker alone", |s| serves(s, "2:"));
+        assert!(!is_dead(stranger.expect("a pid")), "the stranger was ended");
+        assert!(!s.said().contains("has not ended in time"), "{}", s.said());
+        send(superdaemon, "TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+        assert!(!s.said().contains("has not ended in time"), "{}", s.said());
+    });
+}
+
+fn children_of(pid: i32) -> Vec<i32> {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// A restart, and the death of a worker, cost the same however many others there are: nobody but a worker's family is looked at.
+#[test]
+fn nobody_else_is_looked_at() {
+    for options in [&["--kill-timeout=20", "--process-group"][..], &["--max-start-failures=5"], &["--ready=accepting"]]
+    {
+        ours_alone(|s| {
+            s.prelude("exec strace -D -qq -o trace -e trace=openat,readlink,readlinkat \"$0\" \"$@\"");
+            let worker =
+                ["--port=127.0.0.1:$PORT", "--interval=0", "--status-file=st", "--", "$PROBE", "accept", "now"];
+            s.start(&[options, &worker].concat());
+            for generation in 1..=3 {
+                s.wait_worker(generation);
+                s.wait_file("st", &format!("{generation}:<W{generation}>\n"));
+                if generation == 1 {
+                    s.signal("HUP");
+                    s.wait_line("old worker <W1> died");
+                } else if generation == 2 {
+                    s.signal_worker(2, "KILL");
+                }
+            }
+            s.wait_rest();
+            let trace = std::fs::read_to_string(s.path("trace")).expect("a trace");
+            // Neither the list of all processes is read nor what is known of these.
+            let others = ["\"/proc\"".to_owned(), "\"/proc/1/".to_owned(), format!("\"/proc/{}/", std::process::id())];
+            let looks: Vec<&str> =
+                trace.lines().filter(|line| others.iter().any(|other| line.contains(other))).collect();
+            assert!(trace.contains("/task/") && looks.is_empty(), "{looks:?}");
+            stop(s);
+        });
+    }
+}
+
+/// A start script has executed the superdaemon, and started something of its own before.
 #[test]
 fn what_a_sidecar_leaves_behind_is_left_alone() {
     ours_alone(|s| {

@@ -433,6 +433,20 @@ fn the_status_of_a_superdaemon_is_shown() {
     });
 }
 
+/// What can't be read is neither dead nor gone.
+#[test]
+fn the_status_may_be_unknown() {
+    ours_alone(|s| {
+        s.mkdir("directory");
+        let output = s.run(&["--show-status", "--pid-file=directory"]);
+        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "unknown: Is a directory (os error 21)\n"));
+        let output = s.run(&["--show-status", "--pid-file=directory", "--json"]);
+        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "{\"state\":\"unknown\"}\n"));
+        let output = s.run(&["--show-status", "--pid-file=nowhere"]);
+        assert_eq!((&*output.end, &*output.stdout), ("exit 3", "not running\n"));
+    });
+}
+
 // --- restarts that take long
 
 #[test]

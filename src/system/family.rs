@@ -17,6 +17,7 @@ use crate::stop_signal::StopSignal;
 use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid, WaitStatus};
 use crate::system::member::{MOST_LOOKS, Member, kill_all};
+use crate::system::signals::find_dead_child;
 use crate::system::strangers;
 
 /// A line names no more processes than this.
@@ -111,7 +112,9 @@ impl Kin {
 
     /// Reaps the dead of whom nobody is told: in a long wait they would fill the table of processes.
     pub(super) fn bury_untold(&mut self) {
-        if let Some(families) = &mut self.0 {
+        if let Some(families) = &mut self.0
+            && !matches!(find_dead_child(sys::dead_child), Ok(None))
+        {
             families.bury_untold();
         }
     }

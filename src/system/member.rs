@@ -45,3 +45,22 @@ pub(super) fn kill_all(mut look: impl FnMut() -> Vec<Member>) {
         member.kill(libc::SIGKILL);
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// As whoever has the number anew was started later.
+    #[test]
+    fn another_process_of_the_same_number_gets_no_signal() {
+        let mut child = Command::new("sleep").arg("100").spawn().unwrap();
+        let found = Member::of(Pid::try_from(child.id()).unwrap()).unwrap();
+        Member { started: found.started.saturating_sub(Duration::from_millis(10)), ..found }.kill(libc::SIGKILL);
+        kill_all(|| vec![Member { started: Duration::ZERO, ..found }]);
+        assert_eq!(child.try_wait().unwrap(), None);
+        kill_all(|| vec![found]);
+        assert!(!child.wait().unwrap().success());
+    }
+}

@@ -11,7 +11,7 @@ use crate::sys::Pid;
 use crate::system::System;
 use crate::system::approval::Approval;
 use crate::system::inbox::Inbox;
-use crate::system::signals::{find_dead_child, may_have_dead_child};
+use crate::system::signals::find_dead_child;
 use crate::world::{Awaited, Woken, World};
 
 /// How long to wait before a look at children that has failed is tried again.
@@ -48,7 +48,7 @@ impl System<'_> {
             let is_requested = self.is_requested();
             self.look_after_own_children();
             // In other waits the loop reaps whoever is dead.
-            if !matches!(awaited, Awaited::Death | Awaited::Anything { .. }) && may_have_dead_child() {
+            if !matches!(awaited, Awaited::Death | Awaited::Anything { .. }) {
                 self.kin.bury_untold();
             }
             let has_happened = self.has_happened(awaited);
