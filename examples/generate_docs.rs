@@ -98,9 +98,9 @@ complete -c start_server -n 'contains -- -- (commandline -opc)' -f -a '(__start_
 
 fn man_page() -> io::Result<Vec<u8>> {
     let command = server_starter::program::command();
-    // In the place of a date, which would make it another page every day.
+    // A date would make it another page every day.
     let version = format!("start_server {}", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).title("START_SERVER").date(version).source("").manual("");
+    let man = Man::new(command.clone()).title("START_SERVER").date("\"\"").source(version).manual("");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -140,8 +140,10 @@ use Part::{Code, Item, Text};
 fn section(title: &str, parts: &[Part]) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", [title]);
-    for part in parts {
+    for (index, part) in parts.iter().enumerate() {
         match part {
+            // A heading begins a paragraph.
+            Text(text) if index == 0 => roff.text([roman(*text)]),
             Text(text) => roff.control("PP", []).text([roman(*text)]),
             Item(name, text) => roff.control("TP", []).text([bold(*name)]).text([roman(*text)]),
             Code(lines) => {
@@ -330,10 +332,11 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Text(
                 "--show-status has its own: 0 if the superdaemon is running, 1 if it is dead but has a pid file, 3 if there is no \
-                 pid file.",
+                 pid file, 4 if that can't be known.",
             ),
             Text(
-                "But for --max-start-failures, errors occur at start only, before the first worker. A worker that fails never ends the superdaemon. \
+                "But for --max-start-failures and --end-without-worker, errors occur at start only, before the first worker, and no \
+                 worker that fails ends the superdaemon. \
                  Statuses of workers in messages are those of wait(2): 256 is exit code 1, 9 is signal KILL.",
             ),
         ],
@@ -479,7 +482,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Code(
                 "/var/log/app.log {\n    daily\n    delaycompress\n    compress\n    postrotate\n        \
-                 kill -USR1 $(cat /run/app/pid)\n    endscript\n}\n\n\
+                 start_server --show-status --pid-file=/run/app/pid >/dev/null &&\n            \
+                 kill -USR1 $(cat /run/app/pid) || true\n    endscript\n}\n\n\
                  /var/log/app.log {\n    daily\n    compress\n    copytruncate\n}",
             ),
             Item(
@@ -513,8 +517,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "How does the running Perl original become this program?",
                 "By start_server --take-over --pid-file=FILE, as root or as its user. Its process, listeners, workers and log \
-                 stay, and no connection is refused. If it is refused, nothing has changed; docs/switching.md says what to do \
-                 then. Stop and start does it, too.",
+                 stay, and no connection is refused. If it is refused, nothing has changed; switching.md (installed in \
+                 /usr/share/doc/start-server/docs) says what to do then. Stop and start does it, too.",
             ),
             Item(
                 "How is start_server itself updated?",

@@ -102,6 +102,11 @@ impl Listeners {
         self.entries.iter().map(|entry| entry.fd.as_fd())
     }
 
+    /// Each with its name.
+    pub(crate) fn with_names(&self) -> impl Iterator<Item = (BorrowedFd<'_>, &[u8])> {
+        self.entries.iter().map(|entry| (entry.fd.as_fd(), entry.name.as_slice()))
+    }
+
     /// All names, for messages.
     pub(crate) fn names(&self) -> Vec<u8> {
         self.entries.iter().map(|entry| entry.name.as_slice()).collect::<Vec<_>>().join(b", ".as_slice())

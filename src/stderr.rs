@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd;
 
@@ -107,25 +106,21 @@ fn write_part(part: &[u8]) -> Result<usize, Errno> {
 
 /// False if a shutdown is requested, or if `end` comes before.
 fn wait_until_writable(end: Instant) -> bool {
-    // ORDER: signals are blocked, so that one which comes between the question and the wait ends the wait, too.
-    let Ok(mask) = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) else { return false };
-    let is_writable = loop {
+    loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             IS_BLOCKED.store(true, Ordering::Relaxed);
-            break false;
-        }
-        if stop_request::is_waiting() {
-            break false;
+            return false;
         }
         let stderr = io::stderr();
         let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-        if sys::poll_with_mask(&mut fds, left, mask).is_ok_and(|count| count > 0) {
-            break true;
+        if sys::wait(&mut fds, Some(left), stop_request::is_waiting) {
+            return true;
         }
-    };
-    let _ = mask.thread_set_mask();
-    is_writable
+        if stop_request::is_waiting() {
+            return false;
+        }
+    }
 }
 
 /// What others have written, for a terminal: control characters are shown, not sent.

@@ -27,8 +27,9 @@ use nix::unistd::{self, ForkResult};
 
 pub(crate) use exec::{CStringArray, environment, exec, exec_file, exec_shell};
 pub(crate) use os::{
-    IS_LINUX, abstract_address, abstract_name, allow_looks, become_subreaper, datagram_socket, end_with_parent,
-    is_sealed, poll_with_mask, random, real_time_signals, receive, sealed_file, set_process_name, waits, write_nowait,
+    IS_LINUX, abstract_address, abstract_name, allow_looks, become_subreaper, datagram_socket, end_wait,
+    end_with_parent, is_sealed, random, real_time_signals, receive, reserve, sealed_file, set_process_name, wait,
+    waits, write_nowait,
 };
 pub(crate) use signal_mask::{Blocked, block_all};
 
@@ -287,14 +288,26 @@ pub(crate) fn set_close_on_exec(fd: RawFd, flag: CloseOnExec) -> Result<(), Errn
 /// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. Where
 /// that isn't, something else that can be opened everywhere and neither read nor written. How many there were.
 pub(crate) fn open_standard_descriptors() -> usize {
-    let closed: Vec<RawFd> = (0..=2).filter(|&standard| !is_open(standard)).collect();
-    for _ in &closed {
+    let closed = closed_standard_descriptors();
+    for _ in 0..closed {
         // The lowest free number is one of them. It stays open for good.
         let opened = open(c"/dev/null", OFlag::O_RDWR, Mode::empty());
         let opened = opened.or_else(|_| open(c"/", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()));
         let _ = opened.map(IntoRawFd::into_raw_fd);
     }
-    closed.len()
+    closed
+}
+
+/// How many of 0, 1 and 2 are closed. One call, where fcntl(2) takes three.
+fn closed_standard_descriptors() -> usize {
+    let mut fds = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: three elements, which live until it returns. nix asks for descriptors that are open.
+    let asked = Errno::result(unsafe { libc::poll(fds.as_mut_ptr(), 3, 0) });
+    let is_closed = |fd: &libc::pollfd| match asked {
+        Ok(_) => fd.revents & libc::POLLNVAL != 0,
+        Err(_) => !is_open(fd.fd),
+    };
+    fds.iter().filter(|fd| is_closed(fd)).count()
 }
 
 /// A file that this process has locked by flock(2), until it is dropped. nix's panics when it can't be unlocked then.

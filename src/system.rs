@@ -7,12 +7,14 @@ mod delivery;
 mod explanation;
 mod family;
 mod inbox;
+mod member;
 mod own_files;
 pub(crate) mod rehearsal;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 mod spawner;
 mod state;
+mod strangers;
 mod succession;
 pub(crate) mod successor;
 mod waiting;
@@ -47,7 +49,7 @@ use crate::system::explanation::Explanation;
 use crate::system::family::Kin;
 use crate::system::inbox::Inbox;
 use crate::system::service_manager::ServiceManager;
-use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
+use crate::system::signals::{LaunchState, Signals, find_dead_child, may_have_dead_child};
 use crate::system::spawner::Spawner;
 use crate::system::successor::Successor;
 use crate::world::{Awaited, Failure, LifePart, News, Request, Standing, Woken, World};
@@ -78,7 +80,7 @@ impl<'a> System<'a> {
         files: Files,
         mut watch: Box<dyn Watch>,
         manager: ServiceManager,
-        pipe: SignalPipe,
+        signals: Signals,
         launch: &'a LaunchState,
     ) -> Self {
         let mut abandoned = Abandoned::default();
@@ -88,7 +90,7 @@ impl<'a> System<'a> {
             abandoned.add(pid);
         }
         Self {
-            inbox: Inbox::new(pipe),
+            inbox: Inbox::new(signals),
             spawner: Spawner::of(options, listeners, launch),
             delivery: Delivery::new(options.process_group),
             launch,
@@ -106,6 +108,9 @@ impl<'a> System<'a> {
 
     /// What outlives the rest. The pid file goes first (U8).
     pub(crate) fn into_files(mut self) -> Files {
+        for line in self.kin.strangers() {
+            self.say(&line);
+        }
         self.manager.finish();
         if let Some(file) = &self.files.pid {
             file.remove();
@@ -233,8 +238,9 @@ impl World for System<'_> {
     }
 
     fn kill(&mut self, worker: Pid, signal: &StopSignal) {
-        self.kin.stop(worker, signal);
-        if let Err(error) = self.delivery.send(worker, signal) {
+        if self.kin.stop(worker, signal, self.delivery.is_for_group(signal))
+            && let Err(error) = self.delivery.send(worker, signal)
+        {
             self.say(&error.message());
         }
     }

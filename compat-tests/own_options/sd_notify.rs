@@ -359,11 +359,11 @@ fn the_watchdog_is_fed() {
     ours_alone(|s| {
         let manager = Manager::at_path(s);
         s.env("WATCHDOG_USEC", "1000000");
+        let begin = std::time::Instant::now();
         s.start(&["--sd-notify", "--interval=0", "--", "$PROBE"]);
         s.wait_worker(1);
         assert_eq!(s.worker_env(1, "WATCHDOG_USEC"), None);
         let mut count = 0;
-        let begin = std::time::Instant::now();
         while count < 4 {
             count += usize::from(manager.hear(s) == "WATCHDOG=1\n");
         }

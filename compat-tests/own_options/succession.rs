@@ -18,7 +18,7 @@ use super::stop;
 use super::upgrade::{binary, pass_on};
 use crate::harness::{Scenario, original_alone, ours_alone};
 
-const VERSION: &str = "1.1";
+const VERSION: &str = "1.2";
 
 /// Where the program finds the state and the place of its answer.
 const STATE_AND_ANSWER: [RawFd; 2] = [400, 401];
@@ -233,10 +233,10 @@ fn states_of_each_version_are_read() {
     }
 }
 
-/// Whatever another version has more, and what it has less at the end of a line, is no obstacle.
+/// Whatever another version has more than this one, and what it has less at the end of a line, is no obstacle.
 #[test]
 fn states_of_a_newer_minor_version_are_read() {
-    for (name, text, options) in golden() {
+    for (name, text, options) in golden().into_iter().filter(|(name, ..)| name.starts_with(VERSION)) {
         let newer = format!("start_server state 1.999\nwhat-is-new 1 - 3\n{}", text.split_once('\n').unwrap().1);
         let longer: String = newer.lines().enumerate().fold(String::new(), |all, (index, line)| {
             let more = if index > 1 { " what-is-new" } else { "" };

@@ -307,8 +307,8 @@ fn a_rehearsal_reads_the_state() {
     let newer = STATE.replace("1.0", "1.9").replace("token", "what-is-new 1 2 3\ngeneration-of-that 4\ntoken");
     assert_eq!(rehearse(&newer, SealFlag::all(), &good), (Some(0), "sesame".into()));
     for (state, seals, args, expected) in [
-        (STATE.replace("1.0", "2.0"), SealFlag::all(), &good[..], "the state is of version 2.0, this program has 1.1"),
-        (STATE.replace("1.0", "0.9"), SealFlag::all(), &good, "the state is of version 0.9, this program has 1.1"),
+        (STATE.replace("1.0", "2.0"), SealFlag::all(), &good[..], "the state is of version 2.0, this program has 1.2"),
+        (STATE.replace("1.0", "0.9"), SealFlag::all(), &good, "the state is of version 0.9, this program has 1.2"),
         (STATE.replace("generation 3\n", ""), SealFlag::all(), &good, "the state can't be read: generation is missing"),
         (
             STATE.replace("last-restart 5", "last-restart x"),
@@ -336,7 +336,7 @@ fn the_way_back() {
     let mut command = Command::new(binary());
     command.args(["--port=0", "--", "worker"]).env("START_SERVER_STATE", "100,102");
     let (code, _, said) = with_state(&STATE.replace("1.0", "2.0"), SealFlag::all(), "/bin/echo", command);
-    let expected = "--port=0 -- worker\nthe state is of version 2.0, this program has 1.1\n";
+    let expected = "--port=0 -- worker\nthe state is of version 2.0, this program has 1.2\n";
     assert_eq!((code, said.as_str()), (Some(0), expected));
 }
 

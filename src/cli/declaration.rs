@@ -50,7 +50,11 @@ pub fn command() -> Command {
         .override_usage(
             "start_server [OPTIONS] -- PROGRAM [ARGUMENTS]...\n       \
              start_server --restart --pid-file=FILE --status-file=FILE\n       \
-             start_server --stop --pid-file=FILE",
+             start_server --restart-or-start [OPTIONS] -- PROGRAM [ARGUMENTS]...\n       \
+             start_server --stop --pid-file=FILE\n       \
+             start_server --show-status --pid-file=FILE\n       \
+             start_server --take-over --pid-file=FILE\n       \
+             start_server --upgrade --pid-file=FILE",
         )
         .help_template(HELP_TEMPLATE)
         .after_help(AFTER_HELP)
@@ -94,7 +98,8 @@ fn listening() -> [Arg; 3] {
             .long_help(
                 "Listen to a unix stream socket, which everybody may connect to (mode 0777) who gets at its directory. \
                  May be repeated; without it there is no unix socket. A socket that is there already is removed, with \
-                 a warning; anything else that is there is an error. The socket is removed at the end.",
+                 a warning, if nobody listens to it. Otherwise, and if anything else is there, it is an error, and \
+                 nothing is touched. The socket is removed at the end.",
             ),
         integer("backlog", "N").help("How many connections may wait [default: 4096]").long_help(
             "How many connections may wait at each listener to be accepted. Default: 4096, also for 0. The system \
@@ -269,7 +274,7 @@ fn own() -> [Arg; 15] {
              pid, whether it is current, new or old, age and command; a line for each listener with the connections that wait \
              (of UDP: bytes) and those that a full queue has refused since it was opened (which unix sockets don't tell). \
              With --status-file, which is more certain, or by the superdaemon's children. Exit status: 0 if it runs, 1 if it \
-             is dead but has a pid file, 3 if there is none.",
+             is dead but has a pid file, 3 if there is none, 4 if that can't be known.",
         ),
         flag("json").help("With --show-status: as JSON").long_help(
             "With --show-status: one object of JSON with state, pid, age_seconds, workers and listeners. What can't be known is \

@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::time::Duration;
@@ -32,12 +33,18 @@ use crate::sys::{self, Pid};
 #[must_use]
 pub fn show_status(pid_file: &Path, status_file: Option<&Path>) -> Status {
     sys::open_standard_descriptors();
-    let Ok(file) = ForeignPidFile::open(pid_file, OpenOptions::new().read(true)) else {
-        return Status::NotRunning;
+    let file = match ForeignPidFile::open(pid_file, OpenOptions::new().read(true)) {
+        Ok(file) => file,
+        Err(_) if matches!(fs::symlink_metadata(pid_file), Err(error) if error.kind() == ErrorKind::NotFound) => {
+            return Status::NotRunning;
+        }
+        Err(error) => return Status::Unknown { reason: error.to_string() },
     };
-    let Some(pid) = file.is_alive().then(|| file.pid()).flatten() else {
-        return Status::Dead;
+    let pid = match file.liveness() {
+        Ok(is_alive) => is_alive.then(|| file.pid()).flatten(),
+        Err(error) => return Status::Unknown { reason: error.to_string() },
     };
+    let Some(pid) = pid else { return Status::Dead };
     let workers = workers(pid, status_file);
     let listeners = listeners(pid, &workers);
     Status::Running { superdaemon: SuperdaemonStatus { pid, age: age(pid) }, workers, listeners }
@@ -54,7 +61,8 @@ pub fn show_status(pid_file: &Path, status_file: Option<&Path>) -> Status {
 #[must_use]
 pub fn is_running(pid_file: &Path) -> bool {
     sys::open_standard_descriptors();
-    ForeignPidFile::open(pid_file, OpenOptions::new().read(true)).is_ok_and(|superdaemon| superdaemon.is_alive())
+    ForeignPidFile::open(pid_file, OpenOptions::new().read(true))
+        .is_ok_and(|superdaemon| superdaemon.liveness().unwrap_or(false))
 }
 
 /// The listeners of a superdaemon.

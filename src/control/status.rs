@@ -13,8 +13,13 @@ use crate::sys::Pid;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Status {
-    /// There is no pid file that can be read.
+    /// There is no pid file.
     NotRunning,
+    /// This process can't find out.
+    Unknown {
+        /// Why not.
+        reason: String,
+    },
     /// There is a pid file, but no superdaemon holds its lock.
     Dead,
     /// It runs.
@@ -85,13 +90,14 @@ pub struct ListenerStatus {
 
 impl Status {
     /// As the Linux Standard Base has it of init scripts: 0 if it runs, 1 if it is dead but has a pid file, 3 if there
-    /// is none.
+    /// is none, 4 if that can't be known.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Running { .. } => 0,
             Self::Dead => 1,
             Self::NotRunning => 3,
+            Self::Unknown { .. } => 4,
         }
     }
 
@@ -115,6 +121,7 @@ impl Status {
             Self::NotRunning => "not running",
             Self::Dead => "dead, but has a pid file",
             Self::Running { .. } => "running",
+            Self::Unknown { .. } => "unknown",
         }
     }
 }
@@ -122,7 +129,12 @@ impl Status {
 impl Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Running { superdaemon: SuperdaemonStatus { pid, age }, workers, listeners } = self else {
-            return writeln!(f, "{}", self.verdict());
+            return match self {
+                Self::Unknown { reason } => {
+                    writeln!(f, "unknown: {}", String::from_utf8_lossy(&visible(reason.as_bytes())))
+                }
+                _ => writeln!(f, "{}", self.verdict()),
+            };
         };
         writeln!(f, "superdaemon {pid}, {}", in_seconds(*age))?;
         workers.iter().try_for_each(|worker| writeln!(f, "{worker}"))?;
@@ -249,6 +261,9 @@ mod tests {
         let json = r#"{"state":"running","pid":9,"age_seconds":4,"workers":[{"generation":1,"pid":10,"state":"old","age_seconds":null,"told_to_stop_at_most_seconds_ago":1,"command":"a\u001b b"},{"generation":2,"pid":10,"state":"current","age_seconds":1,"told_to_stop_at_most_seconds_ago":null,"command":"a\u001b b"}],"listeners":[{"name":"80","waiting":1,"limit":2,"refused":3},{"name":"80","waiting":1,"limit":2,"refused":null}]}"#;
         assert_eq!((status.to_string(), status.to_json(), status.exit_code()), (lines.into(), format!("{json}\n"), 0));
         let verdicts = [(Status::Dead, "dead, but has a pid file", 1), (Status::NotRunning, "not running", 3)];
+        let unknown = Status::Unknown { reason: "no\twords".to_owned() };
+        assert_eq!((unknown.to_string(), unknown.exit_code()), ("unknown: no\\twords\n".to_owned(), 4));
+        assert_eq!(unknown.to_json(), "{\"state\":\"unknown\"}\n");
         for (status, verdict, code) in verdicts {
             assert_eq!((status.to_string(), status.exit_code()), (format!("{verdict}\n"), code));
             assert_eq!(status.to_json(), format!("{{\"state\":\"{verdict}\"}}\n"));

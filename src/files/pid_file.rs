@@ -32,9 +32,14 @@ pub(crate) struct PidFile {
 impl PidFile {
     /// Whether `path` could be a pid file, as far as that can be told without opening it (`special-files`).
     pub(crate) fn check(path: &Path) -> Result<(), Error> {
+        Self::look(path).map(drop)
+    }
+
+    /// The same, and whether there is something.
+    fn look(path: &Path) -> Result<bool, Error> {
         match fs::metadata(path) {
             Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(cannot_open(path, Errno::ENXIO)),
-            _ => Ok(()),
+            found => Ok(found.is_ok()),
         }
     }
 
@@ -47,8 +52,7 @@ impl PidFile {
         mut tell_wait: impl FnMut(),
     ) -> Result<Self, Error> {
         let lock = loop {
-            Self::check(path)?;
-            let is_new = !path.exists();
+            let is_new = !Self::look(path)?;
             // What has become a fifo meanwhile must not be waited for.
             let mut options = OpenOptions::new();
             let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
@@ -123,6 +127,8 @@ pub(crate) struct ForeignPidFile {
     path: PathBuf,
     file: File,
     text: Vec<u8>,
+    /// Why it couldn't be read, if so.
+    unread: Option<io::Error>,
 }
 
 impl ForeignPidFile {
@@ -131,11 +137,11 @@ impl ForeignPidFile {
         let file = options.open(path);
         let file = file.map_err(|error| Error::cannot_open(path, error))?;
         let mut text = Vec::new();
-        let _ = BufReader::new(&file).read_until(b'\n', &mut text);
+        let unread = BufReader::new(&file).read_until(b'\n', &mut text).err();
         if text.last() == Some(&b'\n') {
             text.pop();
         }
-        Ok(Self { path: path.to_owned(), file, text })
+        Ok(Self { path: path.to_owned(), file, text, unread })
     }
 
     /// The first line, for a terminal: a number as it is, blanks included (`visible-text`).
@@ -160,12 +166,27 @@ impl ForeignPidFile {
         pid.and_then(kill).map_err(|errno| Error::system(&[sentence], errno))
     }
 
-    /// Whether the superdaemon that was there when the file was opened is alive: whether the lock is held, by it where
-    /// that can be known, and the pid is still the same.
+    /// Whether the superdaemon that was there when the file was opened is alive, as far as that can be known.
     pub(crate) fn is_alive(&self) -> bool {
+        self.liveness().unwrap_or(true)
+    }
+
+    /// The same: whether the lock is held, by it where that can be known, and the pid is still the same.
+    ///
+    /// # Errors
+    /// If this process can't find out.
+    pub(crate) fn liveness(&self) -> io::Result<bool> {
+        if let Some(error) = &self.unread {
+            return Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error));
+        }
         let mut text = vec![0; self.text.len()];
-        let is_same = self.file.read_exact_at(&mut text, 0).is_ok() && text == self.text;
-        is_same && self.pid().map_or_else(|| self.is_locked(), |pid| self.is_locked_by(pid))
+        match self.file.read_exact_at(&mut text, 0) {
+            Ok(()) if text == self.text => {}
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => return Ok(false),
+        }
+        let is_locked = self.try_is_locked()?;
+        Ok(is_locked && self.pid().is_none_or(|pid| self.may_be_held_by(pid)))
     }
 
     /// Anybody who may read the file may lock it, and is no superdaemon for that.
@@ -174,8 +195,16 @@ impl ForeignPidFile {
     }
 
     fn is_locked(&self) -> bool {
+        self.try_is_locked().unwrap_or(false)
+    }
+
+    fn try_is_locked(&self) -> io::Result<bool> {
         // A shared lock, so that two that ask at once don't take each other for the superdaemon.
-        self.file.try_clone().is_ok_and(|file| Locked::lock(file, Lock::TryShared).is_err())
+        match Locked::lock(self.file.try_clone()?, Lock::TryShared) {
+            Ok(_) => Ok(false),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+            Err((_, errno)) => Err(errno.into()),
+        }
     }
 
     fn may_be_held_by(&self, pid: Pid) -> bool {
@@ -187,10 +216,14 @@ impl ForeignPidFile {
     pub(crate) fn wait_for_end(self) -> Result<(), Error> {
         let waiting = self.file.try_clone().map_err(|error| self.cannot_lock(error))?;
         let (sender, end) = mpsc::channel();
-        thread::spawn(move || sender.send(Locked::lock(waiting, Lock::Wait).map(drop)));
+        let wait = move || sender.send(Locked::lock(waiting, Lock::Wait).map(drop));
+        let has_thread = thread::Builder::new().spawn(wait).is_ok();
         loop {
             match end.recv_timeout(POLL_INTERVAL) {
                 Ok(locked) => return locked.map_err(|(_, errno)| self.cannot_lock(errno)),
+                // There is no room for a thread that waits: the lock is looked at.
+                Err(_) if !has_thread && !self.try_is_locked().unwrap_or(true) => return Ok(()),
+                Err(mpsc::RecvTimeoutError::Disconnected) => thread::sleep(POLL_INTERVAL),
                 Err(_) if self.pid().is_some_and(|pid| !self.may_be_held_by(pid)) => return Ok(()),
                 Err(_) => {}
             }

@@ -12,10 +12,10 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::names::beside;
 use crate::proc::{Pid, Process};
-use crate::sys::{Lock, Locked};
+use crate::sys::{self, Lock, Locked};
 
 /// More than any answer has.
-const LONGEST: u64 = 16_384;
+const LONGEST: u16 = 16_384;
 
 /// The file as both know it.
 pub(crate) struct RequestFile(PathBuf);
@@ -57,9 +57,16 @@ impl RequestFile {
         if let Some(owner) = Process::Pid(superdaemon).owner() {
             let _ = fchown(&file, Some(owner), None);
         }
+        // On a full disk it is said now, and not that no answer came.
+        sys::reserve(&file, LONGEST).map_err(|errno| {
+            let _ = fs::remove_file(&self.0);
+            Error::cannot_open(&self.0, errno)
+        })?;
         match Locked::lock(file, Lock::Try) {
-            // It may have passed for a left-over one, before it was locked.
-            Ok(locked) => Ok(self.is_at_path(&locked).then_some(Asked { file: self, _locked: locked })),
+            // It may have passed for a left-over one before it was locked. Then the one at the path is another client's, and
+            // not removed by an `Asked`.
+            Ok(locked) if !self.is_at_path(&locked) => Ok(None),
+            Ok(locked) => Ok(Some(Asked { file: self, _locked: locked })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, errno)) => Err(Error::cannot_open(&self.0, errno)),
         }
@@ -94,7 +101,7 @@ impl Asked<'_> {
         let path = &self.file.0;
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
         let mut content = Vec::new();
-        file.take(LONGEST).read_to_end(&mut content).ok()?;
+        file.take(LONGEST.into()).read_to_end(&mut content).ok()?;
         let line = content.strip_suffix(b"\n")?;
         let blank = line.iter().position(|&byte| byte == b' ')?;
         Some((line[..blank].to_vec(), line[blank + 1..].to_vec()))
@@ -105,5 +112,27 @@ impl Drop for Asked<'_> {
     /// It is over, for the client.
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.file.0);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_of_many_clients_gets_an_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = RequestFile::of(&directory.path().join("pid"));
+        let client = || {
+            for _ in 0..200 {
+                let request = std::iter::repeat_with(|| file.ask(Pid::try_from(std::process::id()).unwrap()).unwrap())
+                    .find_map(|it| it)
+                    .unwrap();
+                file.answer("same", b"");
+                assert_eq!(request.answer(), Some((b"same".to_vec(), Vec::new())));
+            }
+        };
+        std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(client))));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 }

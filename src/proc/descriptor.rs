@@ -1,7 +1,7 @@
 //! A descriptor of a process, and what it leads to.
 
 use std::fs::{self, File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
@@ -57,9 +57,9 @@ impl Descriptor {
     }
 
     /// Whether the file has been locked by flock(2) through this descriptor, for one process alone.
-    pub(crate) fn has_lock(self) -> bool {
+    pub(crate) fn has_lock(self) -> io::Result<bool> {
         let is_lock = |line: &str| line.starts_with("lock:") && line.contains("FLOCK") && line.contains("WRITE");
-        self.info().lines().any(is_lock)
+        Ok(self.try_info()?.lines().any(is_lock))
     }
 
     /// Where that can't be seen, it is.
@@ -72,11 +72,13 @@ impl Descriptor {
 
     /// Lines like `flags: 02000002`, and more about some kinds of files; empty if it is not open.
     pub(crate) fn info(self) -> String {
+        self.try_info().unwrap_or_default()
+    }
+
+    fn try_info(self) -> io::Result<String> {
         let mut info = Vec::new();
-        if let Ok(file) = File::open(self.process.path(&format!("fdinfo/{}", self.number))) {
-            let _ = file.take(LONGEST_INFO).read_to_end(&mut info);
-        }
-        String::from_utf8(info).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        File::open(self.process.path(&format!("fdinfo/{}", self.number)))?.take(LONGEST_INFO).read_to_end(&mut info)?;
+        Ok(String::from_utf8(info).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 }
 
@@ -117,9 +119,9 @@ mod tests {
         let descriptor = Process::Own.descriptor(file.as_raw_fd());
         assert_eq!(descriptor.metadata().map(|there| there.ino()), file.metadata().ok().map(|here| here.ino()));
         assert_eq!((descriptor.target(), descriptor.socket()), (Some(Target::Other), None));
-        assert!(descriptor.is_closed_on_exec() && !descriptor.has_lock());
+        assert!(descriptor.is_closed_on_exec() && !descriptor.has_lock().unwrap());
         let _locked = Locked::lock(file, Lock::Try).map_err(|(_, errno)| errno).unwrap();
-        assert!(descriptor.has_lock());
+        assert!(descriptor.has_lock().unwrap());
         let mut own = Process::Own.descriptors().unwrap();
         assert!(own.any(|other| other.number == descriptor.number));
     }

@@ -68,6 +68,11 @@ impl Process {
         format!("{self}/{name}").into()
     }
 
+    /// The name of the program, as the kernel has it: the beginning of it, and a newline.
+    pub(crate) fn name(self) -> io::Result<Vec<u8>> {
+        self.read("comm")
+    }
+
     /// Leads to the program that it executes, whatever has become of that program's name.
     pub(crate) fn executable(self) -> PathBuf {
         self.path("exe")
@@ -76,6 +81,11 @@ impl Process {
     /// The user that it runs as.
     pub(crate) fn owner(self) -> Option<u32> {
         fs::metadata(self.to_string()).ok().map(|directory| directory.uid())
+    }
+
+    /// All that are seen.
+    pub(crate) fn all() -> Vec<Pid> {
+        numbers_in(Path::new("/proc")).into_iter().flatten().collect()
     }
 
     /// The threads of a process; none if it is gone.
@@ -177,6 +187,15 @@ impl Process {
         Ok(numbers_in(&self.path("fd"))?.map(move |number| self.descriptor(number)))
     }
 
+    /// The same, or an error if any of them may be missing.
+    pub(super) fn all_descriptors(self) -> io::Result<Vec<Descriptor>> {
+        let entries = fs::read_dir(self.path("fd"))?;
+        let number =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+        let numbers: io::Result<Vec<Option<RawFd>>> = entries.map(number).collect();
+        Ok(numbers?.into_iter().flatten().map(|number| self.descriptor(number)).collect())
+    }
+
     fn read(self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path(name))
     }
@@ -190,11 +209,6 @@ impl Process {
             Ok(path) => self.path("root").join(path),
             Err(_) => self.path("cwd").join(path),
         }
-    }
-
-    /// The name of the program, as the kernel has it: the beginning of it, and a newline.
-    pub(crate) fn name(self) -> io::Result<Vec<u8>> {
-        self.read("comm")
     }
 
     /// A limit that it runs under, by its name in `limits`, as `Max file size`. None if there is none.

@@ -39,6 +39,7 @@ pub(super) fn try_to_look(one_thread: OneThread) -> Result<Option<Pid>, Error> {
             drop(theirs);
             let _ = ours.read_exact(&mut [0]);
             let readable = is_readable(pid);
+            // A child that isn't reaped: its number is its own.
             let _ = sys::kill(pid, libc::SIGKILL);
             // Should that be forbidden, it ends by this.
             drop(ours);

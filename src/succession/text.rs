@@ -16,7 +16,7 @@ use crate::stop_signal::StopSignal;
 const MAJOR: u32 = 1;
 
 /// Counts what an older program may leave alone.
-const MINOR: u32 = 1;
+const MINOR: u32 = 2;
 
 const MAGIC: &str = "start_server state ";
 
@@ -316,8 +316,8 @@ mod tests {
     fn what_is_no_state_of_this_version_is_refused() {
         for (text, expected) in [
             ("", "the state can't be read: it does not begin with its version"),
-            ("start_server state 2.0\n", "the state is of version 2.0, this program has 1.1"),
-            ("start_server state 0.9\n", "the state is of version 0.9, this program has 1.1"),
+            ("start_server state 2.0\n", "the state is of version 2.0, this program has 1.2"),
+            ("start_server state 0.9\n", "the state is of version 0.9, this program has 1.2"),
             ("start_server state 1.0\ngeneration 12", "the state can't be read: it is cut off"),
             ("start_server state 1.0\nx \\4\n", "the state can't be read: x \\4"),
             ("start_server state 1.0\nx  y\n", "the state can't be read: x  y"),

@@ -11,15 +11,16 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::ptr;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use libc::{c_int, c_long};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use nix::poll::{PollFd, ppoll};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::poll::PollFd;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 
 use crate::sys::Pid;
@@ -40,9 +41,34 @@ pub(crate) fn write_nowait(fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> 
     Errno::result(written).map(isize::cast_unsigned)
 }
 
-/// Waits at most `time` for one of `fds`. Signals that `mask` lets through end the wait (`EINTR`).
-pub(crate) fn poll_with_mask(fds: &mut [PollFd], time: Duration, mask: SigSet) -> Result<c_int, Errno> {
-    ppoll(fds, Some(time.into()), Some(mask))
+/// The time that [`wait`] may take. The kernel reads it when the wait begins.
+static TIMEOUT: [AtomicIsize; 2] = [AtomicIsize::new(0), AtomicIsize::new(0)];
+
+/// Whether one of `fds` gets ready within `timeout`, before a signal handler calls [`end_wait`]. False at once if `is_over`, by
+/// what a handler has noted.
+///
+/// ppoll(2) by itself misses the signal that comes just before it. Here that one sets the time to zero, which the kernel
+/// reads only then: a mask would take two system calls more, and a pipe two as well and two descriptors. Only one thread may
+/// wait.
+pub(crate) fn wait(fds: &mut [PollFd], timeout: Option<Duration>, is_over: impl Fn() -> bool) -> bool {
+    let timeout = timeout.unwrap_or(Duration::MAX);
+    let [seconds, nanoseconds] = &TIMEOUT;
+    nanoseconds.store(timeout.subsec_nanos().cast_signed().try_into().unwrap_or(0), Ordering::Relaxed);
+    seconds.store(timeout.as_secs().try_into().unwrap_or(isize::MAX), Ordering::Relaxed);
+    // ORDER: after the time is set, as what came before has set the time that is overwritten.
+    if is_over() {
+        return false;
+    }
+    // SAFETY: `PollFd` is a `pollfd`, and `TIMEOUT` has the layout of the `timespec` that this call takes, two longs; the
+    // kernel may write what is left of it.
+    unsafe { libc::syscall(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), &raw const TIMEOUT, ptr::null::<u8>(), 0) > 0 }
+}
+
+/// Ends a [`wait`]. Async-signal-safe.
+pub(crate) fn end_wait() {
+    for part in &TIMEOUT {
+        part.store(0, Ordering::Relaxed);
+    }
 }
 
 /// The numbers of the real-time signals.
@@ -109,6 +135,14 @@ pub(crate) fn sealed_file(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
     (&file).write_all(content)?;
     fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::all()))?;
     Ok(file.into())
+}
+
+/// Makes sure that the disk has room for the next `length` bytes of an empty file, as far as its file system can do that.
+pub(crate) fn reserve(file: impl AsFd, length: u16) -> Result<(), Errno> {
+    match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, length.into()) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+        reserved => reserved,
+    }
 }
 
 /// Whether nobody can write to a file any more.

@@ -45,7 +45,12 @@ impl Delivery {
         Self { leads_group, unsent: BTreeMap::new() }
     }
 
-    /// Sends a signal. One that fails is tried again; the first time that is an error to be said.
+    /// Whether `signal` is for the process group of a worker.
+    pub(super) fn is_for_group(&self, signal: &StopSignal) -> bool {
+        self.leads_group || signal.is_for_process_group()
+    }
+
+    /// Sends a signal to a worker that has not been reaped, so that its number is its own. One that fails is tried again; the first time that is an error to be said.
     pub(super) fn send(&mut self, worker: Pid, signal: &StopSignal) -> Result<(), Error> {
         let Err(errno) = self.try_to_send(worker, signal) else {
             self.unsent.remove(&worker);
@@ -107,8 +112,7 @@ impl Delivery {
 
     /// Sends a number to those that `signal` is for.
     fn send_to_whom(&self, worker: Pid, signal: &StopSignal, number: c_int) -> Result<(), Errno> {
-        let is_for_group = self.leads_group || signal.is_for_process_group();
-        match is_for_group.then(|| sys::kill(-worker, number)) {
+        match self.is_for_group(signal).then(|| sys::kill(-worker, number)) {
             // It leads none (`no-such-group`).
             None | Some(Err(Errno::ESRCH)) => sys::kill(worker, number),
             // It led one, and has left it to others.

@@ -25,6 +25,7 @@ use crate::succession::{Lines, Part, REHEARSAL};
 use crate::sys::{self, CStringArray, CloseOnExec, Fork, OneThread, Pid, WaitStatus, c_string};
 use crate::system::State;
 use crate::system::arrival::read_sealed;
+use crate::system::member::{Member, kill_all};
 use crate::wait_status::in_short;
 
 /// The line that only the state of a rehearsal has.
@@ -320,11 +321,10 @@ fn end_all_children() {
 
 /// KILL to a rehearsal and what it has started, as far as that is in its process group, or descends from it.
 fn kill_family(rehearsal: Pid) {
-    let family = with_descendants(&[rehearsal]);
+    kill_all(|| with_descendants(&[rehearsal]).into_iter().filter_map(Member::of).collect());
+    // It isn't reaped, so that its number is still that of its group; without /proc, nobody else is found.
     let _ = sys::kill(-rehearsal, libc::SIGKILL);
-    for pid in family {
-        let _ = sys::kill(pid, libc::SIGKILL);
-    }
+    let _ = sys::kill(rehearsal, libc::SIGKILL);
 }
 
 /// What a program rehearses with, and answers with the token.

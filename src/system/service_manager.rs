@@ -44,7 +44,7 @@ pub(crate) struct ServiceManager {
     waiting: Option<(Option<Standing>, Vec<u8>)>,
     /// What it is to keep or to give up, and its full queue has not taken.
     untold: VecDeque<Untold>,
-    /// From when on no more is tried of that: one time for all.
+    /// From when on no more is tried of that: one time for all that waits together.
     end_of_patience: Option<Instant>,
     watchdog: Option<Watchdog>,
     /// Names of the unix listeners that it keeps. Their files are deleted at shutdown, and then nobody reaches them.
@@ -185,11 +185,14 @@ impl ServiceManager {
                     if !is_full || self.end_of_patience.is_none_or(|end| end <= Instant::now()) {
                         say_untold(Err(error));
                         self.untold.clear();
+                        self.end_of_patience = None;
                     }
                     return;
                 }
             }
         }
+        // What is to be told some other day has a time of its own.
+        self.end_of_patience = None;
     }
 
     /// Whether the manager has not been told all that it is to keep and to give up.
@@ -400,7 +403,7 @@ mod tests {
             last.push(length);
         }
         assert_eq!(buffer[..*last.last().unwrap()], *b"FDSTOREREMOVE=1\nFDNAME=b\n");
-        assert_eq!(manager.pause(), None);
+        assert_eq!((manager.pause(), manager.end_of_patience), (None, None));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::sys;
 use crate::sys::Pid;
 use crate::system::System;
 use crate::system::approval::Approval;
-use crate::system::signals::find_dead_child;
+use crate::system::inbox::Inbox;
+use crate::system::signals::{find_dead_child, may_have_dead_child};
 use crate::world::{Awaited, Woken, World};
 
 /// How long to wait before a look at children that has failed is tried again.
@@ -45,6 +46,10 @@ impl System<'_> {
             // ORDER: read before the looks, so that what comes after them still wakes.
             let is_requested = self.is_requested();
             self.look_after_own_children();
+            // In other waits the loop reaps whoever is dead.
+            if !matches!(awaited, Awaited::Death | Awaited::Anything { .. }) && may_have_dead_child() {
+                self.kin.bury_untold();
+            }
             let has_happened = self.has_happened(awaited);
             if has_happened == Ok(true) {
                 return Woken::Happened;
@@ -74,7 +79,7 @@ impl System<'_> {
     fn pause(&mut self, timeout: Option<Duration>) {
         let mut fds = self.watch.fds();
         fds.extend(self.successor.as_ref().and_then(|successor| successor.rehearsal.fd()));
-        self.inbox.wait(&fds, timeout);
+        Inbox::wait(&fds, timeout);
         self.watch.read();
     }
 

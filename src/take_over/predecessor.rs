@@ -342,7 +342,8 @@ fn unreadable(process: Process, name: &str, error: io::Error) -> Error {
 fn lock_of(pid: Pid, pid_file: &Path) -> Result<RawFd, Error> {
     let wanted = FileId::of(pid_file);
     let mut descriptors = Process::Pid(pid).descriptors().into_iter().flatten();
-    let found = descriptors.find(|fd| fd.has_lock() && FileId::of(&fd.path()) == wanted).map(|fd| fd.number);
+    let found =
+        descriptors.find(|fd| fd.has_lock().unwrap_or(false) && FileId::of(&fd.path()) == wanted).map(|fd| fd.number);
     found.ok_or_else(|| Error::rule(&[b"it has not locked the pid file"]))
 }
 

@@ -167,6 +167,7 @@ impl Tracee {
     /// Sends it a signal, and waits until it has got that and waits again.
     fn send(&mut self, signal: c_int, end: Instant) -> Result<(), Errno> {
         let signals = self.signals;
+        // Nobody else reaps what is traced before this process has seen its end, so that its number is its own.
         sys::kill(self.pid, signal)?;
         while self.signals == signals && Instant::now() < end {
             self.pass_signals_on()?;
@@ -479,7 +480,10 @@ impl Tracee {
         while self.look()?.is_none() {
             if !is_killed && Instant::now() >= end {
                 is_killed = true;
-                let _ = sys::kill(Pid::try_from(child).unwrap_or(Pid::MAX), libc::SIGKILL);
+                let child = Pid::try_from(child).unwrap_or(Pid::MAX);
+                // Its parent reaps it as soon as it ends.
+                let is_it = || Process::Pid(child).parent() == Some(self.pid);
+                let _ = sys::kill_if(child, libc::SIGKILL, is_it);
             }
             std::thread::sleep(LOOK / 4);
         }
@@ -755,9 +759,11 @@ impl Drop for Tracee {
             (None, Ok(Some(Stop::Signal(signal)))) => c_ulong::try_from(signal).unwrap_or(0),
             _ => 0,
         };
+        let started = Process::Pid(self.pid).started();
         let _ = self.request(libc::PTRACE_DETACH, 0, signal);
         for signal in self.is_to_stop.then_some(libc::SIGSTOP).into_iter().chain(self.told) {
-            let _ = sys::kill(self.pid, signal);
+            let is_it = || started.is_some() && Process::Pid(self.pid).started() == started;
+            let _ = sys::kill_if(self.pid, signal, is_it);
         }
     }
 }
