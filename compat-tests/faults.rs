@@ -69,7 +69,7 @@ const NEVER: [&str; 20] = [
 ];
 
 /// With which error a call fails. Others fail with EIO.
-const ERRORS: [(&str, &str); 28] = [
+const ERRORS: [(&str, &str); 29] = [
     ("openat", "EMFILE"),
     ("socket", "EMFILE"),
     ("pipe2", "EMFILE"),
@@ -98,6 +98,8 @@ const ERRORS: [(&str, &str); 28] = [
     ("rmdir", "EACCES"),
     ("flock", "ENOLCK"),
     ("newfstatat", "ENOMEM"),
+    // The only one that a kernel gives; the standard library takes any other one for a mistake.
+    ("clock_nanosleep", "EINTR"),
 ];
 
 /// What happens to a superdaemon, once.

@@ -20,6 +20,7 @@ use libc::{c_char, c_int};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::sys::stat::Mode;
 use nix::sys::uio::writev;
 use nix::unistd::{self, ForkResult};
@@ -78,6 +79,22 @@ pub(crate) fn fork(_: OneThread) -> Result<Fork, Errno> {
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(c_int::from(code)) }
+}
+
+/// Leaves a forked process in the way that another one has ended.
+pub(crate) fn end_like(status: WaitStatus) -> ! {
+    if let Ok(signal) = Signal::try_from(status & 0x7f) {
+        let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: setrlimit(2) reads the structure, and the default is no function that would be called.
+        unsafe {
+            libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
+            let _ = sigaction(signal, &default);
+        }
+        let _ = SigSet::from(signal).thread_unblock();
+        let _ = raise(signal);
+    }
+    exit_now(u8::try_from(status >> 8).unwrap_or(u8::MAX))
 }
 
 /// Whether something can be written to `fd` without waiting. Async-signal-safe.
