@@ -4,8 +4,8 @@
 mod declaration;
 mod failure;
 mod getopt_long;
-pub(crate) mod invocation;
 mod hint;
+pub(crate) mod invocation;
 
 use std::env;
 use std::ffi::OsString;
