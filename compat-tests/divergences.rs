@@ -17,7 +17,7 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, failure, ours_alone, record};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 41] = [
+const TABLE: [&str; 42] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -353,6 +353,28 @@ fn failed_child_of_a_daemon() {
         },
         &eq("exit 2"),
         &eq("exit 0"),
+    );
+}
+
+/// LIFE-107 P5: the superdaemon ends while somebody waits for its restart. Its status file goes before it does.
+#[test]
+fn restart_ends_with_its_superdaemon() {
+    differ(
+        |s| {
+            let options = ["--interval=5", "--signal-on-hup=USR1", "--pid-file=pid"];
+            s.serve(&options, &["G1=ign=USR1,TERM"]);
+            let restart = s.begin(&["--restart", "--pid-file=pid", "--status-file=st"]);
+            s.wait_worker(2);
+            s.signal("TERM");
+            s.wait_line("worker <W2> died");
+            s.wait_report(1, "got TERM");
+            s.signal_worker(1, "KILL");
+            s.wait_exit();
+            let output = s.end(restart);
+            format!("{}, {}", output.end, output.stderr)
+        },
+        &starts_with("exit 2, failed to open file:st:No such file or directory"),
+        &eq("exit 3, the server process has died:No such process\n"),
     );
 }
 

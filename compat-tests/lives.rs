@@ -307,6 +307,9 @@ fn random_schedule_of_our_own(random: &mut Random) -> String {
     }
     if random.once_in(2) {
         lines.push(format!("max-start-failures {}\n", 1 + random.below(3)));
+        if random.once_in(3) {
+            lines.push("end-without-worker\n".into());
+        }
     }
     if random.once_in(2) {
         lines.push(format!("kill-timeout {}\n", 1 + random.below(4)));
@@ -456,6 +459,8 @@ fn check_invariants(schedule: &str) {
                 model.is_given_up = true;
                 model.old.insert(pid);
             }
+            // A HUP that has come while no worker serves is answered.
+            ["giving", "up", "the", "restart,", "no", ..] => model.hups.push(now),
             ["giving", "up", "the", ..] => {
                 model.current = model.previous.filter(|pid| model.old.remove(pid));
                 if model.current.is_none() {

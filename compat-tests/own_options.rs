@@ -17,6 +17,7 @@ mod sd_notify;
 mod shortage;
 mod shutdown;
 mod socket_files;
+mod status;
 mod succession;
 mod take_over;
 mod take_over_odd;

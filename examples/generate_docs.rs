@@ -252,13 +252,14 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "status file",
                 "A line GENERATION:PID for each worker, the current one and old ones that have not ended, sorted as \
                  strings (10: comes before 9:). It appears when the first worker has started, and is always replaced \
-                 as a whole, by renaming FILE.PID, PID being that of the superdaemon.",
+                 as a whole, by renaming FILE.PID, PID being that of the superdaemon. With options that Server::Starter \
+                 doesn't have, a worker that has died leaves it at once; otherwise when there is another one.",
             ),
             Item(
                 "status file with .failed appended",
                 "Only with options that Server::Starter doesn't have, and while starts fail: the generation of the last attempt, \
-                 with \"goes on\" behind it until the restart is given up, and lines that say why it has failed. --restart \
-                 tells them. It goes when a worker has started.",
+                 with \"goes on\" behind it until the restart is given up, and lines that say why it has failed. \
+                 --restart reads it where the superdaemon can't tell that itself. It goes when a worker has started.",
             ),
             Item(
                 "pid file with .upgrade appended",
@@ -321,16 +322,25 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Item("1", "The options are wrong: each mistake is reported. Or the version could not be printed."),
             Item(
+                "3",
+                "--restart, --stop, --upgrade, --take-over: the superdaemon isn't running, or has ended meanwhile.",
+            ),
+            Item(
+                "123",
+                "--restart: the time of --restart-timeout is over. The new version serves, and old workers have not ended yet: \
+                 they finish what they have begun.",
+            ),
+            Item(
                 "124",
-                "--restart: the time of --restart-timeout is over. The restart continues. --upgrade: no answer within a minute. \
+                "--restart: the time of --restart-timeout is over, and the new version doesn't serve. The restart continues. --upgrade: no answer within a minute. \
                  --take-over: within 10 seconds, the superdaemon has not finished the start of a worker, and keeps running; or \
                  this program has not arrived in its process.",
             ),
             Item(
                 "125",
-                "As many starts have failed as --max-start-failures allows: with --restart, the restart was given up and \
-                 the old worker keeps running; otherwise, no worker has started, and everything has been removed. With \
-                 --upgrade and --take-over: refused, for the reason that is given, and the running program keeps running.",
+                "As many starts have failed as --max-start-failures allows, or the worker was not approved: with --restart, the \
+                 restart was given up, the old worker keeps running if there is one, and what was refused has ended; otherwise, no \
+                 worker serves, and everything has been removed. With --upgrade and --take-over: refused, for the reason that is given, and the running program keeps running.",
             ),
             Item(
                 "255",
@@ -341,12 +351,12 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "errno",
                 "The number of the system's error, for any other error. On Linux: 1 operation not permitted (--take-over: the \
-                 superdaemon may not be traced), 2 no such file or directory, 3 no such process (--restart, --stop, \
-                 --upgrade, --take-over: the superdaemon isn't running), 13 permission denied, 98 address already in use.",
+                 superdaemon may not be traced), 2 no such file or directory, 3 no such process, 13 permission denied, 98 address already in use.",
             ),
             Text(
-                "--show-status has its own: 0 if the superdaemon is running, 1 if it is dead but has a pid file, 3 if there is no \
-                 pid file, 4 if that can't be known.",
+                "--show-status has its own, as the Linux Standard Base has it: 0 if the superdaemon is running and a worker serves, \
+                 150 if it is running and no worker serves or it is stopping, 1 if it is dead but has a pid file, 3 if there is no pid file, 4 if \
+                 that can't be known. Of the original, without --status-file, 0 only means that it is running and has workers.",
             ),
             Text(
                 "But for --max-start-failures and --end-without-worker, errors occur at start only, before the first worker, and no \
@@ -503,8 +513,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "How does a deploy script know that it failed?",
                 "By the exit status of --restart, with --ready and --max-start-failures at the start and --restart-timeout: \
-                 0 means that the new version serves, 124 and 125 that the old one does. \"--restart || start\" is \
-                 wrong therefore.",
+                 0 and 123 mean that the new version serves, 124 and 125 that it doesn't, 3 that the superdaemon is gone, and \
+                 anything else that nothing was asked for. \"--restart || start\" is wrong therefore.",
             ),
             Item(
                 "What does a worker get?",
@@ -561,7 +571,7 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Item(
                 "How is the state seen?",
-                "By --show-status, also of a running original. In the status file there is a line GENERATION:PID for each \
+                "By --show-status, also of a running original. With --quiet, that is a probe: 0 only if a worker serves. In the status file there is a line GENERATION:PID for each \
                  worker; one line means that a restart is over. With --sd-notify also in systemctl status.",
             ),
             Item(
@@ -614,6 +624,11 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "failed to send SIGNAL to worker PID",
                 "The worker runs as a user that the superdaemon may not signal, and has to be stopped by somebody else.",
+            ),
+            Item(
+                "worker PID was killed by SIGKILL, for lack of memory",
+                "With options of ours, behind the line about a death: the signal, and that the kernel has counted a process of \
+                 this control group that it has killed for lack of memory.",
             ),
         ],
     ),

@@ -54,6 +54,8 @@ pub enum Action {
         status_file: Option<PathBuf>,
         /// For a program, as JSON.
         as_json: bool,
+        /// By the exit code alone.
+        is_quiet: bool,
     },
     /// Run a superdaemon.
     Start(Box<Options>),
@@ -124,7 +126,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
         return rule("--restart-timeout option requires --restart to be set as well");
     }
     let (pid_file, status_file) = files;
-    let as_json = matches.get_flag("json");
+    let (as_json, is_quiet) = (matches.get_flag("json"), matches.get_flag("quiet"));
     if let Some(name) = ["stop", "upgrade", "take-over", "show-status"].into_iter().find(|name| matches.get_flag(name))
     {
         let Some(pid_file) = pid_file else {
@@ -134,11 +136,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
             "stop" => Action::Stop { pid_file },
             "upgrade" => Action::Upgrade { pid_file },
             "take-over" => Action::TakeOver { pid_file },
-            _ => Action::ShowStatus { pid_file, status_file, as_json },
+            _ => Action::ShowStatus { pid_file, status_file, as_json, is_quiet },
         });
     }
-    if as_json {
-        return rule("--json option requires --show-status to be set as well");
+    if let Some((_, name)) = [(as_json, "json"), (is_quiet, "quiet")].into_iter().find(|&(is_given, _)| is_given) {
+        return rule(&format!("--{name} option requires --show-status to be set as well"));
     }
     // QUIRK: the misspelling is what scripts know.
     if matches.get_flag("daemonize") && !matches.contains_id("log-file") {
@@ -177,6 +179,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
         ready_timeout: time(&matches, "ready-timeout")?,
         approve: matches.remove_one("approve"),
         max_start_failures: positive(&matches, "max-start-failures")?,
+        end_without_worker: matches.get_flag("end-without-worker"),
         kill_timeout: time(&matches, "kill-timeout")?,
         stop_delay: time(&matches, "stop-delay")?,
         refuse_on_stop: matches.get_flag("refuse-on-stop"),
@@ -241,8 +244,8 @@ mod tests {
     use crate::options::OWN;
 
     /// Which options of ours are for clients.
-    const OF_CLIENTS: [&str; 6] =
-        ["restart-or-start", "show-status", "json", "restart-timeout", "upgrade", "take-over"];
+    const OF_CLIENTS: [&str; 7] =
+        ["restart-or-start", "show-status", "json", "quiet", "restart-timeout", "upgrade", "take-over"];
 
     /// An option that is left out of the table wouldn't switch on what is said beyond the original.
     #[test]

@@ -14,7 +14,7 @@ mod upgrade;
 
 pub use restart::restart_server;
 pub use show_status::{is_running, show_status};
-pub use status::{ListenerStatus, Status, SuperdaemonStatus, WorkerState, WorkerStatus};
+pub use status::{FailureStatus, ListenerStatus, ProgramStatus, Status, SuperdaemonStatus, WorkerState, WorkerStatus};
 pub use stop::stop_server;
 #[cfg(feature = "cli")]
 pub(crate) use updates::LIST_UPDATES;

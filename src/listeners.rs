@@ -118,6 +118,11 @@ impl Listeners {
         self.with_names().filter_map(|(fd, name)| Some((fstat(fd).ok()?.st_ino, name)))
     }
 
+    /// Descriptors and names, for those who look.
+    pub(crate) fn numbers_and_names(&self) -> Vec<(RawFd, Vec<u8>)> {
+        self.entries.iter().map(|entry| (entry.fd.as_raw_fd(), entry.name.clone())).collect()
+    }
+
     /// Each with its name.
     pub(crate) fn with_names(&self) -> impl Iterator<Item = (BorrowedFd<'_>, &[u8])> {
         self.entries.iter().map(|entry| (entry.fd.as_fd(), entry.name.as_slice()))

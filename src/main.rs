@@ -37,9 +37,11 @@ fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         Action::RestartOrStart { pid_file, status_file, timeout, .. } if is_alive(&pid_file) => {
             restart_server(&pid_file, &status_file, timeout)?;
         }
-        Action::ShowStatus { pid_file, status_file, as_json } => {
+        Action::ShowStatus { pid_file, status_file, as_json, is_quiet } => {
             let status = show_status(&pid_file, status_file.as_deref());
-            print(if as_json { status.to_json() } else { status.to_string() })?;
+            if !is_quiet {
+                print(if as_json { status.to_json() } else { status.to_string() })?;
+            }
             return Ok(status.exit_code());
         }
         Action::TakeOver { pid_file } => take_over(&pid_file)?,

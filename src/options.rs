@@ -41,12 +41,14 @@ type IsGiven = fn(&Options) -> bool;
 
 /// The options of a superdaemon that the original doesn't have, and whether they are given. A test compares them with
 /// what the command line declares.
-pub(crate) const OWN: [(&str, IsGiven); 11] = [
+pub(crate) const OWN: [(&str, IsGiven); 12] = [
     ("ready", |options| options.ready != Readiness::Interval),
     // Only with others of these.
     ("ready-timeout", |_| false),
     ("approve", |options| options.approve.is_some()),
     ("max-start-failures", |options| options.max_start_failures.is_some()),
+    // Only with that.
+    ("end-without-worker", |_| false),
     ("kill-timeout", |options| options.kill_timeout.is_some()),
     ("stop-delay", |options| options.stop_delay.is_some()),
     ("refuse-on-stop", |options| options.refuse_on_stop),
@@ -110,6 +112,9 @@ pub struct Options {
     pub approve: Option<OsString>,
     /// `--max-start-failures`: failed starts in a row after which a restart is given up. None: never.
     pub max_start_failures: Option<u32>,
+    /// `--end-without-worker`: end when `max_start_failures` starts have failed in a row and no worker serves, also if one
+    /// has served before.
+    pub end_without_worker: bool,
     /// `--kill-timeout`: after its stop signal, the time until a worker that is still running gets KILL. None: never.
     pub kill_timeout: Option<Duration>,
     /// `--stop-delay`: after TERM, INT or QUIT, the time for which workers keep serving before they are stopped. None: they
@@ -152,6 +157,7 @@ impl Options {
             ready_timeout: None,
             approve: None,
             max_start_failures: None,
+            end_without_worker: false,
             kill_timeout: None,
             stop_delay: None,
             refuse_on_stop: false,
@@ -188,6 +194,10 @@ impl Options {
             (
                 self.refuse_on_stop && self.from_systemd,
                 "--refuse-on-stop and --from-systemd options can't be used together, as systemd keeps the listeners",
+            ),
+            (
+                self.end_without_worker && self.max_start_failures.is_none(),
+                "--end-without-worker option requires --max-start-failures to be set as well",
             ),
             (self.daemonize && self.sd_notify, "--sd-notify and --daemonize options can't be used together"),
         ];

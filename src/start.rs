@@ -160,8 +160,7 @@ impl Resources {
             system.answer_upgrade(refusal.as_deref());
             supervisor = Supervisor::new(system, &life_cycle, environment);
             supervisor.take_over(state.life);
-            supervisor.keep_running();
-            ended = Ok(());
+            ended = supervisor.keep_running();
         } else {
             supervisor = Supervisor::new(system, &life_cycle, environment);
             ended = supervisor.run();

@@ -31,7 +31,7 @@ pub(crate) use os::{
     end_with_parent, ignore_connection_requests, is_sealed, random, real_time_signals, receive, reserve, sealed_file,
     set_process_name, wait, waits, write_nowait,
 };
-pub(crate) use signal_mask::{Blocked, block_all};
+pub(crate) use signal_mask::{Blocked, Interrupts, block_all};
 
 use crate::proc;
 pub(crate) use crate::proc::Pid;

@@ -12,6 +12,7 @@ mod member;
 mod neglect;
 mod own_files;
 pub(crate) mod rehearsal;
+mod reporter;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 mod spawner;
@@ -51,6 +52,7 @@ use crate::system::explanation::Explanation;
 use crate::system::family::Kin;
 use crate::system::inbox::Inbox;
 use crate::system::neglect::Neglect;
+use crate::system::reporter::Reporter;
 use crate::system::service_manager::ServiceManager;
 use crate::system::signals::{LaunchState, Signals, find_dead_child, may_have_dead_child};
 use crate::system::spawner::Spawner;
@@ -73,6 +75,7 @@ pub(crate) struct System<'a> {
     neglect: Option<Neglect<'a>>,
     /// With options of ours.
     explanation: Option<Explanation>,
+    reporter: Reporter,
     successor: Option<Successor>,
     /// All workers are stopped, or will be in a while, and the end follows.
     is_stopping: bool,
@@ -102,11 +105,14 @@ impl<'a> System<'a> {
             files,
             watch,
             kin,
-            manager: manager.forgetting(options.stores_listeners().then(|| listeners.names_of_stored_files())),
+            manager: manager
+                .with_patience(options.kill_timeout)
+                .forgetting(options.stores_listeners().then(|| listeners.names_of_stored_files())),
             approval: Approval::of(options, listeners, launch),
             abandoned,
             neglect: Neglect::of(options, listeners),
             explanation: options.uses_our_own().then(|| Explanation::new(listeners.names())),
+            reporter: Reporter::new(options, listeners),
             successor: None,
             is_stopping: false,
         }
@@ -230,6 +236,38 @@ impl<'a> System<'a> {
             }
         }
     }
+
+    fn tell_others(&mut self, news: &News) {
+        match *news {
+            News::Workers(workers) => {
+                self.manager.send_workers(workers);
+                if let Some(Err(error)) = self.files.status.as_mut().map(|file| file.write(workers)) {
+                    self.say(&error.message());
+                }
+            }
+            News::Standing(standing) => {
+                // Once it is told of the end, nothing else is news to it.
+                if !self.is_stopping {
+                    self.manager.send(Some(standing), b"");
+                }
+                if matches!(standing, Standing::Leaving | Standing::Stopping) {
+                    self.refuse_to_be_replaced();
+                }
+                if standing == Standing::Stopping {
+                    self.delivery.end_all();
+                }
+            }
+            News::Failed { worker, failure } => self.explain(worker, failure),
+            News::Family(_) => {}
+            News::Died { worker, status } => {
+                if let Some(line) = self.explanation.as_mut().and_then(|it| it.of_death(worker, status)) {
+                    self.say(&line);
+                }
+            }
+            News::Started => self.note_end_of_start(None),
+            News::GivenUp { generation } => self.note_end_of_start(Some(generation)),
+        }
+    }
 }
 
 impl World for System<'_> {
@@ -319,29 +357,9 @@ impl World for System<'_> {
     }
 
     fn tell(&mut self, news: News) {
-        match news {
-            News::Workers(workers) => {
-                self.manager.send(None, &[b"workers, as GENERATION:PID: ", workers.trim_ascii_end()].concat());
-                if let Some(Err(error)) = self.files.status.as_mut().map(|file| file.write(workers)) {
-                    self.say(&error.message());
-                }
-            }
-            News::Standing(standing) => {
-                // Once it is told of the end, nothing else is news to it.
-                if !self.is_stopping {
-                    self.manager.send(Some(standing), b"");
-                }
-                if matches!(standing, Standing::Leaving | Standing::Stopping) {
-                    self.refuse_to_be_replaced();
-                }
-                if standing == Standing::Stopping {
-                    self.delivery.end_all();
-                }
-            }
-            News::Failed { worker, failure } => self.explain(worker, failure),
-            News::Started => self.note_end_of_start(None),
-            News::GivenUp { generation } => self.note_end_of_start(Some(generation)),
-        }
+        self.tell_others(&news);
+        // ORDER: last, so that a client that has read it finds the files as they are to be.
+        self.reporter.tell(news, self.explanation.as_ref().map(Explanation::last));
     }
 
     fn hand_over(&mut self, life: LifePart) -> LifePart {

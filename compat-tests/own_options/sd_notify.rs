@@ -83,8 +83,8 @@ fn starts_restarts_and_the_end_are_told() {
                 let (old, new) = (generation - 1, generation);
                 s.wait_worker(generation);
                 manager.expect_workers(s, &format!("{old}:<W{old}> {new}:<W{new}>"));
-                manager.expect(s, &["READY=1\n"]);
-                manager.expect_workers(s, &format!("{new}:<W{new}>"));
+                // Not before the old one has ended.
+                manager.expect(s, &[&format!("READY=1\nSTATUS=workers, as GENERATION:PID: {new}:<W{new}>\n")]);
             }
             stop(s);
             manager.expect(s, &["STOPPING=1\n"]);

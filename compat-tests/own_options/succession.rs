@@ -18,7 +18,7 @@ use super::stop;
 use super::upgrade::{binary, pass_on};
 use crate::harness::{Scenario, original_alone, ours_alone};
 
-const VERSION: &str = "1.2";
+const VERSION: &str = "1.3";
 
 /// Where the program finds the state and the place of its answer.
 const STATE_AND_ANSWER: [RawFd; 2] = [400, 401];
@@ -45,11 +45,12 @@ const fn at(descriptor: usize, key: Key) -> Key {
 }
 
 /// Every key. One that is missing here makes a test fail.
-const KEYS: [Key; 32] = [
+const KEYS: [Key; 33] = [
     single("generation", "x"),
     single("last-restart", "x"),
     single("current", "x 1 1"),
     many("old", "1 x 1 - -"),
+    many("told", "1 x TERM"),
     many("request", "-"),
     single("envdir-unread", "7"),
     single("may-look", "7"),

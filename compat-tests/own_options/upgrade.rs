@@ -307,8 +307,8 @@ fn a_rehearsal_reads_the_state() {
     let newer = STATE.replace("1.0", "1.9").replace("token", "what-is-new 1 2 3\ngeneration-of-that 4\ntoken");
     assert_eq!(rehearse(&newer, SealFlag::all(), &good), (Some(0), "sesame".into()));
     for (state, seals, args, expected) in [
-        (STATE.replace("1.0", "2.0"), SealFlag::all(), &good[..], "the state is of version 2.0, this program has 1.2"),
-        (STATE.replace("1.0", "0.9"), SealFlag::all(), &good, "the state is of version 0.9, this program has 1.2"),
+        (STATE.replace("1.0", "2.0"), SealFlag::all(), &good[..], "the state is of version 2.0, this program has 1.3"),
+        (STATE.replace("1.0", "0.9"), SealFlag::all(), &good, "the state is of version 0.9, this program has 1.3"),
         (STATE.replace("generation 3\n", ""), SealFlag::all(), &good, "the state can't be read: generation is missing"),
         (
             STATE.replace("last-restart 5", "last-restart x"),
@@ -336,7 +336,7 @@ fn the_way_back() {
     let mut command = Command::new(binary());
     command.args(["--port=0", "--", "worker"]).env("START_SERVER_STATE", "100,102");
     let (code, _, said) = with_state(&STATE.replace("1.0", "2.0"), SealFlag::all(), "/bin/echo", command);
-    let expected = "--port=0 -- worker\nthe state is of version 2.0, this program has 1.2\n";
+    let expected = "--port=0 -- worker\nthe state is of version 2.0, this program has 1.3\n";
     assert_eq!((code, said.as_str()), (Some(0), expected));
 }
 
@@ -355,6 +355,40 @@ fn a_variable_that_means_nothing() {
             assert_ne!(output.end, "exit 0");
             assert_eq!((output.stderr.as_str(), s.ls().as_str()), (complaint, ""), "{value}");
         }
+    });
+}
+
+/// What is told of each worker is the same before and after.
+#[test]
+fn what_is_shown() {
+    ours_alone(|s| {
+        start(s, &[&FILES[..], &["--interval=0", "--kill-timeout=9999"], &WORKER, &["G1=ign=TERM"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_report(1, "got TERM");
+        s.wait_rest();
+        let shown = |s: &mut Scenario| {
+            let output = s.run_unrecorded(&["--show-status", "--pid-file=pid"]);
+            assert_eq!(output.end, "exit 0", "{}", output.stdout);
+            let lines = output.stdout.lines().filter(|line| line.starts_with("generation "));
+            let known = |line: &str| line.replace(|c: char| c.is_ascii_digit(), "").replace("  ", " ");
+            let heading = output.stdout.lines().next().unwrap_or_default().to_owned();
+            (heading, lines.map(known).collect::<Vec<_>>())
+        };
+        let (_, before) = shown(s);
+        assert!(before.len() == 2 && before[0].contains("stopping, ") && before[0].contains("KILL in "), "{before:?}");
+        install_ours(s);
+        let (heading, meanwhile) = shown(s);
+        assert!(heading.ends_with(", another program is on disk"), "{heading}");
+        assert_eq!(meanwhile, before);
+        upgrade(s);
+        let (heading, after) = shown(s);
+        assert!(!heading.contains("on disk"), "{heading}");
+        assert_eq!(after, before);
+        s.signal_worker(1, "KILL");
+        s.wait_file("st", "2:<W2>\n");
+        stop(s);
     });
 }
 

@@ -1,7 +1,7 @@
 //! The pid file: it holds the pid of the superdaemon, and its lock tells that the superdaemon is alive.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -22,6 +22,9 @@ use crate::sys::{self, Lock, Locked, Pid};
 
 /// How often is looked whether somebody else has the lock by now.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// In bytes: more than any pid takes.
+const LONGEST_LINE: u64 = 4096;
 
 /// The pid file of this superdaemon, locked as long as this lives.
 pub(crate) struct PidFile {
@@ -122,6 +125,14 @@ fn lock(
     }
 }
 
+/// What a pid file tells of its superdaemon.
+pub(crate) enum Standing {
+    Alive(Pid),
+    Dead,
+    /// For this reason.
+    Unknown(String),
+}
+
 /// The pid file of a superdaemon that is to be told something.
 pub(crate) struct ForeignPidFile {
     path: PathBuf,
@@ -137,7 +148,7 @@ impl ForeignPidFile {
         let file = options.open(path);
         let file = file.map_err(|error| Error::cannot_open(path, error))?;
         let mut text = Vec::new();
-        let unread = BufReader::new(&file).read_until(b'\n', &mut text).err();
+        let unread = BufReader::new((&file).take(LONGEST_LINE)).read_until(b'\n', &mut text).err();
         if text.last() == Some(&b'\n') {
             text.pop();
         }
@@ -210,6 +221,31 @@ impl ForeignPidFile {
     fn may_be_held_by(&self, pid: Pid) -> bool {
         let holds = self.file.metadata().ok().and_then(|metadata| lock_holder::is_held_by(pid, &metadata));
         holds.unwrap_or(true) && sys::kill(pid, 0) != Err(Errno::ESRCH)
+    }
+
+    /// What can be known of the superdaemon.
+    pub(crate) fn standing(&self) -> Standing {
+        let unknown = |reason: &str| Standing::Unknown(format!("{} {reason}", self.path.display()));
+        if self.file.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return unknown("is no file");
+        }
+        let is_alive = match self.liveness() {
+            Ok(is_alive) => is_alive,
+            Err(error) => return Standing::Unknown(error.to_string()),
+        };
+        match self.pid() {
+            Some(pid) if is_alive => Standing::Alive(pid),
+            None if !self.text.is_empty() => unknown("is no pid file"),
+            _ if !self.is_locked() => Standing::Dead,
+            None => unknown("is locked, and holds no pid"),
+            Some(_) => unknown("is locked, but not by the process that it names, as far as that can be seen"),
+        }
+    }
+
+    /// Whether its name leads to it no longer: a superdaemon that ends removes it before all else.
+    pub(crate) fn is_removed(&self) -> bool {
+        let there = self.file.metadata().ok().map(|metadata| FileId::from(&metadata));
+        there.is_none() || FileId::of(&self.path) != there
     }
 
     /// Waits until the superdaemon is gone: until the lock is free, or somebody else has it.

@@ -1,13 +1,16 @@
 //! A descriptor of a process, and what it leads to.
 
-use std::fs::{self, File, Metadata};
+use std::ffi::CStr;
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use libc::ino_t;
 
-use crate::proc::Process;
+use crate::proc::{Process, memory_file};
 
 /// No more is read about a descriptor. The list of an epoll set of ten thousand members takes less.
 const LONGEST_INFO: u64 = 1 << 20;
@@ -54,6 +57,27 @@ impl Descriptor {
     /// Of the file.
     pub(crate) fn metadata(self) -> Option<Metadata> {
         fs::metadata(self.path()).ok()
+    }
+
+    /// Opened for reading, if it is a file in memory of this name. Another file may have a link that looks the same, on a file
+    /// system whose owner can let a reader wait: all files in memory are on one mount, which no other file is on.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub(crate) fn memory_file(self, name: &CStr) -> io::Result<Option<File>> {
+        let expected = [b"/memfd:", name.to_bytes(), b" (deleted)"].concat();
+        if fs::read_link(self.path()).is_ok_and(|link| link.as_os_str().as_bytes() == expected)
+            && let Ok(own) = memory_file(name)
+            && self.mount() == Process::Own.descriptor(own.as_raw_fd()).mount()
+        {
+            return OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(self.path()).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// The number of the mount that the file is on.
+    fn mount(self) -> Option<u64> {
+        self.info().lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
     }
 
     /// Whether the file has been locked by flock(2) through this descriptor, for one process alone.

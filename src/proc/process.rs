@@ -98,6 +98,12 @@ impl Process {
         parent_in(&self.read("stat").ok()?)
     }
 
+    /// Whether it lives and is a child of this one. None if it is gone, or that can't be seen.
+    pub(crate) fn is_living_child_of(self, parent: Pid) -> Option<bool> {
+        let stat = self.read("stat").ok()?;
+        Some(parent_in(&stat)? == parent && !matches!(field_of(&stat, 0), Some('Z' | 'X')))
+    }
+
     /// When it was started: how long after the machine was.
     pub(crate) fn started(self) -> Option<Duration> {
         start_in(&self.read("stat").ok()?)

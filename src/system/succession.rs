@@ -88,6 +88,7 @@ impl System<'_> {
         let _blocked = sys::block_all();
         // ORDER: what came in before is part of the state, what comes now stays pending.
         self.is_requested();
+        self.manager.end_reload();
         let state = self.state(life.clone())?;
         Some(self.successor.as_mut()?.execute(&state, self.launch))
     }

@@ -120,7 +120,11 @@ impl Predecessor {
                 generation,
                 last_restart: started,
                 current: Some(worker(generation, current, Some(started))),
-                old: workers.iter().map(|&(generation, pid)| (worker(generation, pid, None), None)).collect(),
+                old: workers
+                    .iter()
+                    .map(|&(generation, pid)| (worker(generation, pid, start_of(pid).ok()), None))
+                    .collect(),
+                told: Vec::new(),
                 requests: Vec::new(),
                 variables: environment.lasting().clone(),
                 // The program itself reads it, which has the right user.

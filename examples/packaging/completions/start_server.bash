@@ -23,7 +23,7 @@ _start_server() {
 
     case "${cmd}" in
         start_server)
-            opts="--path --dir --envdir --enable-auto-restart --pid-file --status-file --log-file --daemonize --restart --stop --help --version --approve --refuse-on-stop --process-group --restart-or-start --show-status --json --upgrade --take-over --sd-notify --from-systemd --listen-fds --signal-on-hup --signal-on-term --ready --port --backlog --interval --kill-old-delay --auto-restart-interval --ready-timeout --max-start-failures --kill-timeout --stop-delay --restart-timeout"
+            opts="--path --dir --envdir --enable-auto-restart --pid-file --status-file --log-file --daemonize --restart --stop --help --version --approve --end-without-worker --refuse-on-stop --process-group --restart-or-start --show-status --json --quiet --upgrade --take-over --sd-notify --from-systemd --listen-fds --signal-on-hup --signal-on-term --ready --port --backlog --interval --kill-old-delay --auto-restart-interval --ready-timeout --max-start-failures --kill-timeout --stop-delay --restart-timeout"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
