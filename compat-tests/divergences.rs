@@ -17,7 +17,7 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, failure, ours_alone, record};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 41] = [
+const TABLE: [&str; 42] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
