@@ -1,7 +1,6 @@
 //! The steps, in their order.
 
 use std::fs::{self, OpenOptions};
-use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -103,7 +102,7 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
             continue;
         }
         look.state.launch = predecessor.launch(tracee.blocked()).map_err(refusal)?;
-        match hand_over(&mut tracee, &predecessor, &program, &mut look.state) {
+        match hand_over(&mut tracee, &predecessor, &program, &look.state) {
             // A signal has come, and is acted on.
             Err(Failure::Disturbed) => continue,
             Err(Failure::Refused(error)) => return Err(refusal(error)),
@@ -187,9 +186,8 @@ impl Failure {
 /// Lets the other process execute this program with the state in a sealed file in memory: a copy of it first, which has to
 /// answer that it can read the state, and then itself. Each time it opens the file, and closes it if it is still there: if
 /// this command is killed meanwhile, nothing is left.
-fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, state: &mut State) -> Result<(), Failure> {
+fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, state: &State) -> Result<(), Failure> {
     let numbers = tracee.numbers().map_err(Failure::of("show its descriptors"))?;
-    state.inbox.pipe = Some(numbers.pipe.map(|end| RawFd::try_from(end).unwrap_or(-1)).into());
     let token = format!("{} {:?}", std::process::id(), Instant::now()).into_bytes();
     let text = rehearsal::text_of(state, &token);
     tracee.check_file_size(text.len()).map_err(Failure::Refused)?;

@@ -94,9 +94,7 @@ pub(super) struct Files {
 pub(super) struct Numbers {
     /// The state, in memory.
     pub(super) state: u64,
-    /// What this program needs at its start, and which is made where nothing is lost if it can't be had.
-    pub(super) pipe: [u64; 2],
-    /// As many as its loader needs, which are closed by then.
+    /// A pipe, as proof that there are as many as this program and its loader need at the start. Closed by then.
     spare: [u64; 2],
     /// Of the rehearsal alone, in memory.
     pub(super) answer: u64,
@@ -298,7 +296,7 @@ impl Tracee {
                 Ok(_) => {}
             }
         };
-        Ok(Numbers { state: next()?, pipe: [next()?, next()?], spare: [next()?, next()?], answer: next()? })
+        Ok(Numbers { state: next()?, spare: [next()?, next()?], answer: next()? })
     }
 
     /// Lets a copy of it execute a program with the state and an open file for the answer, which is given when that has ended.
@@ -318,7 +316,7 @@ impl Tracee {
         ];
         let list = self.data().map_err(|errno| (COPY, errno))?;
         let opening = |otherwise| -> Result<Vec<Call>, Failed> {
-            let mut calls = self.opening(files, libc::O_CLOEXEC, otherwise).map_err(|errno| (COPY, errno))?;
+            let mut calls = self.opening(files, otherwise).map_err(|errno| (COPY, errno))?;
             calls.push(memory_file(files.names[1], answer, otherwise));
             Ok(calls)
         };
@@ -364,8 +362,8 @@ impl Tracee {
     ) -> Result<(), Failed> {
         const EXECUTE: &str = "execute this program";
         let failed = |errno| (EXECUTE, errno);
-        let otherwise = self.opening(files, 0, 0).map_err(failed)?.len() + 2;
-        let mut calls = self.opening(files, 0, otherwise).map_err(failed)?;
+        let otherwise = self.opening(files, 0).map_err(failed)?.len() + 2;
+        let mut calls = self.opening(files, otherwise).map_err(failed)?;
         calls.push(set_close_on_exec(lock, 0).or_else(0, otherwise).to(EXECUTE));
         calls.push(Call::new(libc::SYS_execve, [path, arguments, environment]).or_else(0, otherwise).to(EXECUTE));
         calls.push(set_close_on_exec(lock, libc::FD_CLOEXEC));
@@ -382,27 +380,25 @@ impl Tracee {
     }
 
     /// Blocks all signals, and opens the files, if it is allowed to; what fails leads to the call `otherwise`.
-    fn opening(&self, files: &Files, pipe_flags: c_int, otherwise: usize) -> Result<Vec<Call>, Errno> {
+    fn opening(&self, files: &Files, otherwise: usize) -> Result<Vec<Call>, Errno> {
         const WRITE: &str = "write the state";
         let Files { names, state, length, numbers } = *files;
         let ends = self.data()? + PIPE;
         let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
         let seal = [numbers.state, word(libc::F_ADD_SEALS), word(seals)];
-        let pipe = |flags| Call::new(libc::SYS_pipe2, [ends, word(flags)]).or_else(0, otherwise).to(OPEN);
         Ok(vec![
             self.block(ALL_SIGNALS)?.or_else(ALLOWED, otherwise).to(OPEN),
             memory_file(names[0], numbers.state, otherwise),
             Call::new(libc::SYS_write, [numbers.state, state, length]).or_else(length, otherwise).to(WRITE),
             Call::new(libc::SYS_fcntl, seal).or_else(0, otherwise).to(WRITE),
-            pipe(libc::O_NONBLOCK | pipe_flags),
-            pipe(libc::O_CLOEXEC),
+            Call::new(libc::SYS_pipe2, [ends, word(libc::O_CLOEXEC)]).or_else(0, otherwise).to(OPEN),
         ])
     }
 
     /// Undoes that, however much has been done.
     fn closing(&self, files: &Files) -> Result<Vec<Call>, Errno> {
-        let Numbers { state, pipe, spare, .. } = files.numbers;
-        let numbers = [state].into_iter().chain(pipe).chain(spare);
+        let Numbers { state, spare, .. } = files.numbers;
+        let numbers = [state].into_iter().chain(spare);
         let mut calls: Vec<Call> = numbers.map(|number| Call::new(libc::SYS_close, [number])).collect();
         calls.push(self.block(OLD_MASK)?);
         Ok(calls)
