@@ -18,7 +18,7 @@ fn own() -> Vec<String> {
 #[test]
 fn nothing_but_the_full_name_is_an_option_of_ours() {
     let names = own();
-    assert_eq!(names.len(), 17);
+    assert_eq!(names.len(), 19);
     let beginnings = names.iter().flat_map(|name| (1..name.len()).map(|length| &name[..length]));
     let beginnings: BTreeSet<&str> =
         beginnings.filter(|&beginning| !names.iter().any(|name| name == beginning)).collect();
@@ -97,8 +97,8 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
         "exit 1",
         "Value \"9999999999\" invalid for option kill-timeout (number expected)\n",
     ),
-    (&["--stop-delay=0"], "exit 255", "invalid ``stop-delay'' value:0\n"),
-    (&["--stop-delay=-1"], "exit 255", "invalid ``stop-delay'' value:-1\n"),
+    (&["--stop-delay=0"], "exit 255", "invalid ``stop-delay'' value:0 (a whole number from 1 on)\n"),
+    (&["--stop-delay=-1"], "exit 255", "invalid ``stop-delay'' value:-1 (a whole number from 1 on)\n"),
     (&["--stop-delay="], "exit 1", "Option stop-delay requires an argument\n"),
     (&["--stop-delay=1s"], "exit 1", "Value \"1s\" invalid for option stop-delay (number expected)\n"),
     (&["--refuse-on-stop=1"], "exit 1", "Option refuse-on-stop does not take an argument\n"),
