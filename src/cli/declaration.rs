@@ -313,7 +313,7 @@ fn own_of_clients() -> [Arg; 7] {
         ),
         flag("quiet").help("With --show-status: by the exit status alone").long_help(
             "With --show-status: print nothing. The exit status tells, so that this is a probe: it is 0 if and only if the \
-             superdaemon runs and a worker serves.",
+             superdaemon runs, a worker serves, and it has not been told to stop.",
         ),
         integer("restart-timeout", "SECS").help("Seconds that --restart waits\n[default: for ever]").long_help(
             "Seconds that --restart waits for the end of the restart. If that takes longer, --restart exits with 123 if the new version \
