@@ -293,18 +293,21 @@ fn the_synopsis_has_every_action() {
 // --- options and command lines
 
 /// What other programs are called with on these pages.
-const OF_OTHERS: [&str; 22] = [
+const OF_OTHERS: [&str; 24] = [
     "dynamic",
     "examples",
     "exec",
     "fail",
     "fd",
     "features",
+    // A slip, as an example.
+    "killtimeout",
     "line-regexp",
     "locked",
     "mode",
     "no-default-features",
     "nproc",
+    "only",
     "pid",
     "pidfile",
     "preload",

@@ -448,11 +448,11 @@ fn the_status_may_be_unknown() {
     ours_alone(|s| {
         s.mkdir("directory");
         let output = s.run(&["--show-status", "--pid-file=directory"]);
-        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "unknown: Is a directory (os error 21)\n"));
+        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "unknown: directory is no file\n"));
         let output = s.run(&["--show-status", "--pid-file=directory", "--json"]);
-        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "{\"state\":\"unknown\"}\n"));
+        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "{\"state\":\"unknown\",\"reason\":\"directory is no file\"}\n"));
         let output = s.run(&["--show-status", "--pid-file=nowhere"]);
-        assert_eq!((&*output.end, &*output.stdout), ("exit 3", "not running\n"));
+        assert_eq!((&*output.end, &*output.stdout), ("exit 3", "not running: there is no nowhere\n"));
     });
 }
 

@@ -199,7 +199,7 @@ fn no_descriptor_is_left_for_it() {
         };
         limit(s, "4");
         s.signal("HUP");
-        s.wait_line("is gone, and no client can connect: dup2(2) failed:Bad file descriptor");
+        s.wait_line("is gone, and no client can connect: failed to listen to file sock:Too many open files");
         s.wait_worker(2);
         assert!(!s.path("sock").exists());
         limit(s, "100");

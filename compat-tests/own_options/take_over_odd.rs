@@ -278,7 +278,7 @@ fn what_it_has_been_told_and_forgotten() {
     }
 }
 
-/// The status file is a fifo that nobody writes to: nobody waits for it while the original stands still. (F14)
+/// The status file is a fifo that nobody writes to: nobody waits for it while the original stands still.
 #[test]
 fn a_status_file_that_is_a_fifo() {
     original_alone(|s| {
