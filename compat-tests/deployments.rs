@@ -4,6 +4,7 @@
 //! `DEPLOY_HUPS=20` makes every deployment as long as the longest ones. `--nocapture` shows the figures of both
 //! programs.
 
+mod container;
 pub mod load;
 mod own_options;
 
@@ -319,8 +320,13 @@ fn a_day_of_deploys_as_pid_1() {
 }
 
 fn run_beside_pid_1(s: &mut Scenario, options: &[&str]) -> Output {
+    run_beside(pid_1(s), s, options)
+}
+
+/// In the namespaces of a process.
+fn run_beside(pid: i32, s: &Scenario, options: &[&str]) -> Output {
     let user: &[&str] = if Uid::effective().is_root() { &[] } else { &["--user", "--preserve-credentials"] };
-    let target = format!("--target={}", pid_1(s));
+    let target = format!("--target={pid}");
     let command = format!("cd '{}' && exec '{}' \"$@\"", s.path(".").display(), s.program().display());
     let output = Command::new("nsenter")
         .args([&target, "--pid", "--mount"])

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -16,7 +17,7 @@ use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 use crate::harness::{Scenario, Verdict, both, failure, ours_alone, record};
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-const TABLE: [&str; 40] = [
+const TABLE: [&str; 42] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -30,6 +31,7 @@ const TABLE: [&str; 40] = [
     "fd-clash",
     "env-too-big",
     "one-file",
+    "own-option-mistyped",
     "visible-text",
     "path-not-socket",
     "special-files",
@@ -48,6 +50,7 @@ const TABLE: [&str; 40] = [
     "no-such-group",
     "stopped-worker",
     "shut-listener",
+    "path-gone",
     "alive-after-delay",
     "daemonize-ready",
     "status-errors",
@@ -255,6 +258,22 @@ fn one_file() {
     );
 }
 
+/// G17
+#[test]
+fn own_option_mistyped() {
+    let line = "Unknown option: killtimeout\n";
+    differ(
+        |s| {
+            let output = s.run(&["--killtimeout=60", "--pid-file=pid", "--", "sleep", "1000"]);
+            format!("{}{}", output.stderr, output.end)
+        },
+        &eq(format!("{line}exit 1")),
+        &eq(format!(
+            "{line}Did you mean --kill-timeout? Options that Server::Starter doesn't have are spelled in full.\nexit 1"
+        )),
+    );
+}
+
 /// LIFE-120: a pid file that would give the terminal another title.
 #[test]
 fn visible_text() {
@@ -334,6 +353,28 @@ fn failed_child_of_a_daemon() {
         },
         &eq("exit 2"),
         &eq("exit 0"),
+    );
+}
+
+/// LIFE-107 P5: the superdaemon ends while somebody waits for its restart. Its status file goes before it does.
+#[test]
+fn restart_ends_with_its_superdaemon() {
+    differ(
+        |s| {
+            let options = ["--interval=5", "--signal-on-hup=USR1", "--pid-file=pid"];
+            s.serve(&options, &["G1=ign=USR1,TERM"]);
+            let restart = s.begin(&["--restart", "--pid-file=pid", "--status-file=st"]);
+            s.wait_worker(2);
+            s.signal("TERM");
+            s.wait_line("worker <W2> died");
+            s.wait_report(1, "got TERM");
+            s.signal_worker(1, "KILL");
+            s.wait_exit();
+            let output = s.end(restart);
+            format!("{}, {}", output.end, output.stderr)
+        },
+        &starts_with("exit 2, failed to open file:st:No such file or directory"),
+        &eq("exit 3, the server process has died:No such process\n"),
     );
 }
 
@@ -714,6 +755,110 @@ fn shut_listener() {
         &starts_with("connects: false"),
         &starts_with("connects: true").and(contains(
             "a worker has shut down the listener 127.0.0.1:$PORT, it is made to listen again\nstarting new worker <W3>",
+        )),
+    );
+}
+
+/// Whether a client can connect.
+fn connects(s: &Scenario) -> String {
+    format!("connects: {}\n", UnixStream::connect(s.path("app.sock")).is_ok())
+}
+
+/// A clean-up job removes the file.
+#[test]
+fn path_gone() {
+    differ(
+        |s| {
+            s.serve(&["--path=app.sock", "--interval=0"], &[]);
+            s.remove("app.sock");
+            for generation in 2..4 {
+                s.signal("HUP");
+                s.wait_worker(generation);
+                s.wait_dead(generation - 1);
+            }
+            let seen = connects(s);
+            s.term();
+            seen + &s.said()
+        },
+        &starts_with("connects: false"),
+        &starts_with("connects: true").and(contains(
+            "the file of the socket app.sock is gone, the next worker gets a new one there\nstarting new worker <W2>",
+        )),
+    );
+}
+
+/// A worker that removes the file when it is told to stop, as Python's asyncio does.
+const REMOVES: &str = "my $g = $ENV{SERVER_STARTER_GENERATION}; \
+    $SIG{TERM} = sub { unlink 'app.sock', $g == 2 ? glob '.app.sock.*' : (); exit }; sleep 1000";
+
+/// The same when a worker ends.
+#[test]
+fn path_gone_with_a_worker() {
+    differ(
+        |s| {
+            s.start(&["--path=app.sock", "--interval=1", "--", "perl", "-e", REMOVES]);
+            s.wait_line("starting new worker <W1>");
+            s.signal("HUP");
+            s.wait_line("old worker <W1> died, status:0");
+            let seen = connects(s);
+            s.term();
+            seen + &s.said()
+        },
+        &starts_with("connects: false"),
+        &starts_with("connects: true")
+            .and(contains("\na worker has removed the file of the socket app.sock, it is put back\n")),
+    );
+}
+
+/// What can't be put back isn't hidden from `--restart`, and the next restart mends it.
+#[test]
+fn path_gone_is_no_success() {
+    differ(
+        |s| {
+            let files = ["--pid-file=pid", "--status-file=st"];
+            let options = ["--path=app.sock", "--interval=1", "--", "perl", "-e", REMOVES];
+            s.start(&[&files[..], &options].concat());
+            s.wait_file("st", "1:<W1>\n");
+            let mut restart = || {
+                let output = s.run(&[&["--restart"], &files[..]].concat());
+                format!("{}{} {}", output.stderr, output.end, connects(s))
+            };
+            let seen = [(); 3].map(|()| restart()).concat();
+            s.term();
+            seen + &s.said()
+        },
+        &starts_with("exit 0 connects: false\nexit 0 connects: false\nexit 0 connects: false\n"),
+        &starts_with(
+            "exit 0 connects: true\n\
+             generation 3 has started, but no client can connect to app.sock: its socket is no longer there, and the log \
+             of start_server tells more\nexit 255 connects: false\n\
+             exit 0 connects: true\n",
+        )
+        .and(contains("\nthe file of the socket app.sock is gone: no client can connect until another worker starts\n"))
+        .and(contains("\nthe file of the socket app.sock is gone, the next worker gets a new one there\n")),
+    );
+}
+
+/// Another process has bound the name.
+#[test]
+fn path_gone_to_another() {
+    differ(
+        |s| {
+            s.serve(&["--path=app.sock", "--interval=0"], &[]);
+            s.remove("app.sock");
+            let other = UnixListener::bind(s.path("app.sock")).expect("a socket");
+            s.signal("HUP");
+            s.wait_worker(2);
+            s.wait_dead(1);
+            s.term();
+            let seen = format!("still there: {}\n{}", s.path("app.sock").exists(), s.said());
+            drop(other);
+            seen
+        },
+        &starts_with("still there: false"),
+        &starts_with("still there: true").and(contains(
+            "\nthe file of the socket app.sock is another's now, and stays it: no client can connect here\nstarting new \
+             worker <W2>",
         )),
     );
 }

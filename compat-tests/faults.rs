@@ -3,15 +3,19 @@
 //!
 //! A sample runs in every test; `scripts/faults` runs all, of either program. docs/faults.md tells what came of it.
 
+mod clients;
 mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::iter;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process::Command;
-use std::sync::Mutex;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -30,11 +34,13 @@ const MOST_OCCURRENCES: usize = 40;
 const LOOKS_AT_REST: usize = 20;
 
 /// Sets of options. Each is a name and what it adds to the listeners.
-const SETS: [(&str, &[&str]); 4] = [
+const SETS: [(&str, &[&str]); 6] = [
     ("files", &["--pid-file=pid", "--status-file=st"]),
     ("notify", &["--status-file=st", "--ready=notify", "--kill-timeout=20", "--envdir=env", "--max-start-failures=50"]),
     ("log", &["--status-file=st", "--pid-file=pid", "--log-file=| exec cat >>log"]),
     ("accepting", &["--status-file=st", "--ready=accepting", "--log-file=log"]),
+    ("approve", &["--status-file=st", "--approve=true", "--process-group", "--kill-timeout=20"]),
+    ("store", &["--status-file=st", "--pid-file=pid", "--sd-notify", "--from-systemd"]),
 ];
 
 /// Calls that no life makes fail: of the C library and the loader, or such as can't fail. A close(2) that strace lets fail
@@ -63,7 +69,7 @@ const NEVER: [&str; 20] = [
 ];
 
 /// With which error a call fails. Others fail with EIO.
-const ERRORS: [(&str, &str); 28] = [
+const ERRORS: [(&str, &str); 29] = [
     ("openat", "EMFILE"),
     ("socket", "EMFILE"),
     ("pipe2", "EMFILE"),
@@ -92,6 +98,8 @@ const ERRORS: [(&str, &str); 28] = [
     ("rmdir", "EACCES"),
     ("flock", "ENOLCK"),
     ("newfstatat", "ENOMEM"),
+    // The only one that a kernel gives; the standard library takes any other one for a mistake.
+    ("clock_nanosleep", "EINTR"),
 ];
 
 /// What happens to a superdaemon, once.
@@ -128,7 +136,52 @@ impl Fault {
     }
 }
 
-fn start(s: &mut Scenario, set: usize, strace: &str) {
+/// A service manager that takes what it is told, until it is dropped.
+struct Manager {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Vec<String>>>,
+}
+
+impl Manager {
+    /// What is started from now on is told of it. It has no file, which would be left at the end.
+    fn start(s: &mut Scenario) -> Self {
+        let name = s.path("manager").display().to_string();
+        s.env("NOTIFY_SOCKET", &format!("@{name}"));
+        let address = SocketAddr::from_abstract_name(name).expect("a name that isn't too long");
+        let socket = UnixDatagram::bind_addr(&address).expect("a socket");
+        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a timeout");
+        let is_over = Arc::new(AtomicBool::new(false));
+        let sees_end = Arc::clone(&is_over);
+        let thread = thread::spawn(move || {
+            let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
+            loop {
+                // ORDER: before the look at the queue, which then is empty for good.
+                let is_last = sees_end.load(Ordering::Relaxed);
+                match socket.recv(&mut buffer) {
+                    Ok(length) => heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned()),
+                    Err(_) if is_last => return heard,
+                    Err(_) => {}
+                }
+            }
+        });
+        Self { is_over, thread: Some(thread) }
+    }
+
+    /// All that has been told.
+    fn end(&mut self) -> Vec<String> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.thread.take().map(|thread| thread.join().expect("no panic")).unwrap_or_default()
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn start(s: &mut Scenario, set: usize, strace: &str) -> Option<Manager> {
+    let manager = (SETS[set].0 == "store").then(|| Manager::start(s));
     s.mkdir("env");
     s.write("env/NAME", "value\n");
     s.env("TMPDIR", "$DIR");
@@ -137,6 +190,7 @@ fn start(s: &mut Scenario, set: usize, strace: &str) {
     let worker = ["--", "$PROBE", "accept", "now"];
     let notify: &[&str] = if SETS[set].0 == "notify" { &["notify=READY=1"] } else { &[] };
     s.start(&[&listeners[..], SETS[set].1, &worker, notify].concat());
+    manager
 }
 
 /// What the life of a superdaemon has come to before its end.
@@ -177,8 +231,25 @@ fn answering(s: &Scenario) -> Option<(u64, i32)> {
 
 /// Start, ask, HUP, ask, KILL of the worker, ask, HUP, status, rest, TERM. What was broken, or how it ended early.
 fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
-    start(s, fault.set, &format!("-o /dev/null {}", fault.injection()));
+    let mut manager = start(s, fault.set, &format!("-o /dev/null {}", fault.injection()));
+    live_on(s, fault)?;
+    let heard = manager.as_mut().map(Manager::end).unwrap_or_default();
+    let is_kept = |name: &str| {
+        let begin = format!("FDSTORE=1\nFDNAME=start_server-{name}");
+        heard.iter().any(|message| message.starts_with(&begin))
+    };
+    let said = everything_said(s);
+    // One that has started anything has told what is to be kept, or a line says that it couldn't.
+    let is_short = manager.is_some()
+        && said.contains("starting new worker")
+        && !said.contains("can't be told what to keep")
+        && !(is_kept("127.0.0.1_") && is_kept("sock"));
+    if is_short { Err(format!("the manager has only heard {heard:?}")) } else { Ok(()) }
+}
+
+fn live_on(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
     let mut newest = 0;
+    let mut given_up = 0;
     let mut worker = 0;
     for step in ["start", "HUP", "KILL of the worker", "another HUP"] {
         match step {
@@ -191,7 +262,14 @@ fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
                 (newest, worker) = (generation, pid);
                 true
             }
-            _ => false,
+            _ => {
+                // A command of --approve that can't be run approves of nobody.
+                if s.said().matches("giving up the restart").count() > given_up {
+                    given_up += 1;
+                    send(s.superdaemon(), Signal::SIGHUP);
+                }
+                false
+            }
         })?;
         if let Step::Ended(end) = outcome {
             return ended_early(s, fault, step, &end);
@@ -300,7 +378,7 @@ fn faults(of_original: bool, set: usize) -> Vec<Fault> {
     let trace = tempfile::NamedTempFile::new().expect("a temporary file");
     let strace = format!("-o {}", trace.path().display());
     let Outcome { result, transcript } = one(of_original, |s| {
-        start(s, set, &strace);
+        let _manager = start(s, set, &strace);
         let mut newest = 0;
         for signal in [None, Some("HUP"), Some("KILL"), Some("HUP")] {
             match signal {
@@ -397,10 +475,11 @@ fn no_fault_breaks_a_promise() {
     let of_original = of.as_deref() == Some("original");
     let only = std::env::var("FAULTS_SET").ok();
     let only_call = std::env::var("FAULTS_CALL").ok();
-    // The original has no --ready.
+    // The original has none of our options.
     let is_wanted = |set: &usize| {
         only.as_deref().is_none_or(|only| only == SETS[*set].0)
-            && !(of_original && SETS[*set].1.concat().contains("--ready"))
+            && !(of_original
+                && ["--ready", "--approve", "--sd-notify"].iter().any(|ours| SETS[*set].1.concat().contains(ours)))
     };
     let mut all_broken = Vec::new();
     for set in (0..SETS.len()).filter(is_wanted) {

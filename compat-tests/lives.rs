@@ -91,6 +91,39 @@ fn upgrades_leave_no_trace() {
     }
 }
 
+/// `--stop-delay` makes of the first TERM one that comes later, and of the moment when it came one when something is looked at:
+/// all else is as if it were so.
+#[test]
+fn a_delayed_stop_is_a_later_one() {
+    let (seed, cases) = (setting("SIM_SEED", SEED), setting("SIM_CASES", CASES));
+    println!("SIM_SEED={seed}");
+    let mut random = Random::new(seed);
+    let mut delayed = 0;
+    for case in 0..cases {
+        let random_schedule = if case % 2 == 0 { random_schedule } else { random_schedule_of_our_own };
+        let schedule = random_schedule(&mut random);
+        let stops: Vec<&str> = schedule
+            .lines()
+            .filter(|line| [" TERM", " INT", " QUIT"].into_iter().any(|stop| line.ends_with(stop)))
+            .collect();
+        let [stop] = stops[..] else { continue };
+        let (moment, signal) = stop.strip_prefix("at ").and_then(|rest| rest.split_once(' ')).expect("a signal");
+        let seconds = 1 + random.below(4);
+        let end = text_of(usize::try_from(milliseconds(moment)).expect("a time") + 1000 * seconds);
+        let found = live(&format!("stop-delay {seconds}\n{schedule}"));
+        let is_announcement = |line: &&str| line.contains(" the workers keep serving ") || line.ends_with(" Leaving");
+        let expected = if found.lines().any(|line| is_announcement(&line)) {
+            delayed += 1;
+            live(&schedule.replace(stop, &format!("at {moment} ALRM\nat {end} {signal}")))
+        } else {
+            live(&schedule)
+        };
+        let found: Vec<&str> = found.lines().filter(|line| !is_announcement(line)).collect();
+        assert_eq!(found, expected.lines().collect::<Vec<_>>(), "stop-delay {seconds}\n{schedule}");
+    }
+    assert!(delayed > cases / 10, "{delayed}");
+}
+
 /// Without any one of the patches, the lives differ: so every row of the table is true, and is seen.
 #[test]
 fn every_patch_is_needed() {
@@ -274,6 +307,9 @@ fn random_schedule_of_our_own(random: &mut Random) -> String {
     }
     if random.once_in(2) {
         lines.push(format!("max-start-failures {}\n", 1 + random.below(3)));
+        if random.once_in(3) {
+            lines.push("end-without-worker\n".into());
+        }
     }
     if random.once_in(2) {
         lines.push(format!("kill-timeout {}\n", 1 + random.below(4)));
@@ -423,6 +459,8 @@ fn check_invariants(schedule: &str) {
                 model.is_given_up = true;
                 model.old.insert(pid);
             }
+            // A HUP that has come while no worker serves is answered.
+            ["giving", "up", "the", "restart,", "no", ..] => model.hups.push(now),
             ["giving", "up", "the", ..] => {
                 model.current = model.previous.filter(|pid| model.old.remove(pid));
                 if model.current.is_none() {

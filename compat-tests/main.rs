@@ -11,6 +11,9 @@ mod deployments;
 #[cfg(target_os = "linux")]
 mod divergences;
 mod documents;
+#[cfg(target_os = "linux")]
+mod examples;
+mod facts;
 mod faults;
 mod harness;
 mod help;

@@ -1,12 +1,18 @@
 //! What is shipped beside the program is current, and works with it. `scripts/test-package` tests the Debian package.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use server_starter::program::{self, Action};
+
+use crate::documents::broken_links;
 
 #[expect(dead_code, reason = "its main() writes the files")]
 #[path = "../examples/generate_docs.rs"]
@@ -51,35 +57,171 @@ fn help_fits_a_terminal_of_80_columns() {
     }
 }
 
-/// What bash offers for the last word.
-fn completions(words: &[&str]) -> String {
-    let script = r#"
-        source "$1"
-        COMP_WORDS=("${@:2}")
-        COMP_CWORD=$(($# - 2))
-        _start_server_or_program start_server "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
-        printf '%s\n' "${COMPREPLY[@]}" | sort -u
-    "#;
-    let file = examples().join("packaging/completions/start_server.bash");
-    let mut bash = Command::new("bash");
-    bash.args(["-c", script, "bash"]).arg(file).args(words).current_dir(examples());
-    String::from_utf8_lossy(&bash.output().unwrap().stdout).trim_end().replace('\n', " ")
+/// All files below a directory, as paths from there.
+fn files_below(directory: &Path) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        for entry in fs::read_dir(next).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                left.push(entry.path());
+            } else {
+                files.insert(entry.path().strip_prefix(directory).unwrap().to_owned());
+            }
+        }
+    }
+    files
+}
+
+fn has_no_broken_link(directory: &Path) {
+    let is_document = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "md");
+    let documents: Vec<_> =
+        files_below(directory).into_iter().filter(is_document).map(|file| directory.join(file)).collect();
+    assert!(documents.len() > 8, "{documents:?}");
+    assert_eq!(broken_links(&documents), Vec::<String>::new());
+}
+
+#[test]
+fn packages_have_all_examples_and_no_link_that_leads_nowhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("share/doc/start-server");
+    let moved = ["CHANGELOG.md=changelog.gz", "LICENSE-MIT=copyright", "LICENSE-APACHE=../../licenses/LICENSE"];
+    is_silent(Command::new(root.join("scripts/package.d/documents")).arg(&folder).args(moved));
+    let examples = files_below(&examples());
+    let packed = files_below(&folder.join("examples"));
+    let is_for_users =
+        |file: &&PathBuf| !file.starts_with("packaging") && file.as_path() != Path::new("generate_docs.rs");
+    assert_eq!(examples.iter().filter(is_for_users).collect::<Vec<_>>(), packed.iter().collect::<Vec<_>>());
+
+    // What has another place is linked there.
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    assert!(readme.contains("(changelog.gz)") && readme.contains("(copyright)"), "{readme}");
+    assert!(!folder.join("CHANGELOG.md").exists());
+    fs::create_dir_all(dir.path().join("share/licenses")).unwrap();
+    for place in ["changelog.gz", "copyright", "../../licenses/LICENSE"] {
+        fs::write(folder.join(place), "").unwrap();
+    }
+    has_no_broken_link(&folder);
+    // And what is nowhere isn't linked.
+    let contributing = fs::read_to_string(folder.join("CONTRIBUTING.md")).unwrap();
+    assert!(contributing.contains("traces of a schedule, side"), "{contributing}");
+}
+
+#[test]
+fn the_crate_has_documents_examples_and_what_they_link() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["package", "--list", "--allow-dirty", "--offline", "--quiet"]).current_dir(root);
+    let list = cargo.output().unwrap();
+    assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
+    let dir = tempfile::tempdir().unwrap();
+    for file in String::from_utf8(list.stdout).unwrap().lines().filter(|file| root.join(file).exists()) {
+        let copy = dir.path().join(file);
+        fs::create_dir_all(copy.parent().unwrap()).unwrap();
+        fs::copy(root.join(file), copy).unwrap();
+    }
+    for directory in ["docs", "examples"] {
+        assert_eq!(files_below(&dir.path().join(directory)), files_below(&root.join(directory)));
+    }
+    has_no_broken_link(dir.path());
+    // README's first command needs it.
+    assert!(dir.path().join("perl-fixtures/httpd.pl").exists());
+}
+
+/// Debian shows one line of at most 80 columns, which doesn't begin with the package's name.
+#[test]
+fn the_short_description_is_one_line() {
+    let manifest = include_str!("../Cargo.toml");
+    let summary = manifest.lines().find_map(|line| line.strip_prefix("summary = \"")?.strip_suffix('"')).unwrap();
+    assert!(summary.len() <= 80 && !summary.starts_with("start"), "{summary}");
+}
+
+/// A bash that somebody types at, with our completions. Its terminal is 1,000 columns wide, so that no line breaks.
+struct Typist {
+    shell: Child,
+    keys: ChildStdin,
+    screen: mpsc::Receiver<u8>,
+}
+
+impl Typist {
+    fn new() -> Self {
+        // Whatever the line has become is run, and shows its words.
+        let startup = "stty columns 1000; PS1='> '; start_server() { printf '<%s>' \"$@\"; echo; }; \
+                       bind 'set bell-style none'; bind 'set show-all-if-ambiguous on'; bind 'set page-completions off'; \
+                       bind 'set enable-bracketed-paste off'";
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--command", "bash --norc --noprofile -i", "/dev/null"]).env("TERM", "dumb");
+        script.env("HISTFILE", "/dev/null").current_dir(examples());
+        let mut shell = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script(1)");
+        let keys = shell.stdin.take().expect("a pipe");
+        let (sender, screen) = mpsc::channel();
+        let output = BufReader::new(shell.stdout.take().expect("a pipe"));
+        thread::spawn(move || output.bytes().map_while(Result::ok).try_for_each(|byte| sender.send(byte)));
+        let mut typist = Self { shell, keys, screen };
+        let file = examples().join("packaging/completions/start_server.bash");
+        typist.press(&format!("{startup}; source '{}'; echo rea''dy\n", file.display()));
+        typist.wait_for("ready\r\n> ");
+        typist
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).expect("somebody who reads");
+    }
+
+    /// What is on the screen up to `end`.
+    fn wait_for(&self, end: &str) -> String {
+        let mut seen = Vec::new();
+        while !seen.ends_with(end.as_bytes()) {
+            let byte = self.screen.recv_timeout(Duration::from_secs(60));
+            seen.push(byte.unwrap_or_else(|_| panic!("{end:?} doesn't come: {:?}", String::from_utf8_lossy(&seen))));
+        }
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+
+    /// What a tab makes of a line: what is offered, if there are several, and the words of the line, each in `<>`.
+    fn tab(&mut self, line: &str) -> String {
+        self.press(&format!("{line}\t\n"));
+        self.wait_for(">\r\n> ")
+    }
+}
+
+impl Drop for Typist {
+    fn drop(&mut self) {
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
 }
 
 #[test]
 fn bash_completes_options_and_the_program() {
-    for (words, expected) in [
-        (&["start_server", "--kill-o"][..], "--kill-old-delay"),
-        (&["start_server", "--ready", ""], "accepting interval notify"),
-        (&["start_server", "--signal-on-hup", "W"], "WINCH"),
-        (&["start_server", "--interval", ""], ""),
-        (&["start_server", "--", "bas"], "bash"),
-        (&["start_server", "--port=80", "--", "bash", "READ"], "README.md"),
-        (&["start_server", "--", "bash", "--kill"], ""),
+    let mut bash = Typist::new();
+    for (line, expected) in [
+        ("--kill-o", "<--kill-old-delay>"),
+        ("--ready ", "interval notify accepting"),
+        ("--ready=", "interval notify accepting"),
+        ("--ready=a", "<--ready=accepting>"),
+        ("--port=80 --signal-on-hup W", "<--port=80><--signal-on-hup><WINCH>"),
+        ("--port=80 --signal-on-hup=Q", "<--port=80><--signal-on-hup=QUIT>"),
+        ("--interval=", "<--interval=>"),
+        ("--approve mkfi", "<--approve><mkfifo>"),
+        ("--approve=mkfi", "<--approve=mkfifo>"),
+        ("--approve=nginx/wor", "<--approve=nginx/worker.sh>"),
+        ("--pid-file=READ", "<--pid-file=README.md>"),
+        ("--log-file READ", "<--log-file><README.md>"),
+        ("-- mkfi", "<--><mkfifo>"),
+        ("--port=80 -- mkfifo READ", "<--port=80><--><mkfifo><README.md>"),
+        ("-- mkfifo --kill", "<--><mkfifo><--kill>"),
     ] {
-        let offered = completions(words);
-        let is_there = expected.split(' ').all(|word| offered.split(' ').any(|offered| offered == word));
-        assert!(is_there, "{words:?}: {offered}");
+        // Whether "=" ends a word is everyone's own choice.
+        for breaks in [r#" "'><=;|&(:"#, r#" "'><;|&("#] {
+            bash.press(&format!("COMP_WORDBREAKS=$'{}'; echo do''ne\n", breaks.replace('\'', "\\'")));
+            bash.wait_for("done\r\n> ");
+            let shown = bash.tab(&format!("start_server {line}"));
+            let mut expected = expected.split(' ');
+            let is_there = expected.all(|word| shown.split_whitespace().any(|shown| shown.ends_with(word)));
+            assert!(is_there, "{line:?}: {shown:?}");
+        }
     }
 }
 

@@ -83,7 +83,20 @@ _start_server_or_program() {
             return
         fi
     done
-    _start_server "$@"
+    local name="$3" value="$2" prefix=
+    if [[ $name == = ]]; then
+        # bash takes "=" for a word, unless COMP_WORDBREAKS says otherwise.
+        name="${COMP_WORDS[COMP_CWORD - 2]}"
+    elif [[ $value == --*=* ]]; then
+        name="${value%%=*}" prefix="${value%%=*}=" value="${value#*=}"
+        local COMP_CWORD=$((COMP_CWORD + 1))
+    fi
+    if [[ $name == --approve ]]; then
+        mapfile -t COMPREPLY < <(compgen -c -- "$value")
+    else
+        _start_server "$1" "$value" "$name"
+    fi
+    COMPREPLY=("${COMPREPLY[@]/#/$prefix}")
 }
 "#;
 
@@ -98,9 +111,9 @@ complete -c start_server -n 'contains -- -- (commandline -opc)' -f -a '(__start_
 
 fn man_page() -> io::Result<Vec<u8>> {
     let command = server_starter::program::command();
-    // In the place of a date, which would make it another page every day.
+    // A date would make it another page every day.
     let version = format!("start_server {}", env!("CARGO_PKG_VERSION"));
-    let man = Man::new(command.clone()).title("START_SERVER").date(version).source("").manual("");
+    let man = Man::new(command.clone()).title("START_SERVER").date("\"\"").source(version).manual("");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -140,8 +153,10 @@ use Part::{Code, Item, Text};
 fn section(title: &str, parts: &[Part]) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", [title]);
-    for part in parts {
+    for (index, part) in parts.iter().enumerate() {
         match part {
+            // A heading begins a paragraph.
+            Text(text) if index == 0 => roff.text([roman(*text)]),
             Text(text) => roff.control("PP", []).text([roman(*text)]),
             Item(name, text) => roff.control("TP", []).text([bold(*name)]).text([roman(*text)]),
             Code(lines) => {
@@ -237,13 +252,14 @@ const SECTIONS: &[(&str, &[Part])] = &[
                 "status file",
                 "A line GENERATION:PID for each worker, the current one and old ones that have not ended, sorted as \
                  strings (10: comes before 9:). It appears when the first worker has started, and is always replaced \
-                 as a whole, by renaming FILE.PID, PID being that of the superdaemon.",
+                 as a whole, by renaming FILE.PID, PID being that of the superdaemon. With options that Server::Starter \
+                 doesn't have, a worker that has died leaves it at once; otherwise when there is another one.",
             ),
             Item(
                 "status file with .failed appended",
                 "Only with options that Server::Starter doesn't have, and while starts fail: the generation of the last attempt, \
-                 with \"goes on\" behind it until the restart is given up, and lines that say why it has failed. --restart \
-                 tells them. It goes when a worker has started.",
+                 with \"goes on\" behind it until the restart is given up, and lines that say why it has failed. \
+                 --restart reads it where the superdaemon can't tell that itself. It goes when a worker has started.",
             ),
             Item(
                 "pid file with .upgrade appended",
@@ -306,34 +322,45 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Item("1", "The options are wrong: each mistake is reported. Or the version could not be printed."),
             Item(
+                "3",
+                "--restart, --stop, --upgrade, --take-over: the superdaemon isn't running, or has ended meanwhile.",
+            ),
+            Item(
+                "123",
+                "--restart: the time of --restart-timeout is over. The new version serves, and old workers have not ended yet: \
+                 they finish what they have begun.",
+            ),
+            Item(
                 "124",
-                "--restart: the time of --restart-timeout is over. The restart continues. --upgrade: no answer within a minute. \
+                "--restart: the time of --restart-timeout is over, and the new version doesn't serve. The restart continues. --upgrade: no answer within a minute. \
                  --take-over: within 10 seconds, the superdaemon has not finished the start of a worker, and keeps running; or \
                  this program has not arrived in its process.",
             ),
             Item(
                 "125",
-                "As many starts have failed as --max-start-failures allows: with --restart, the restart was given up and \
-                 the old worker keeps running; otherwise, no worker has started, and everything has been removed. With \
-                 --upgrade and --take-over: refused, for the reason that is given, and the running program keeps running.",
+                "As many starts have failed as --max-start-failures allows, or the worker was not approved: with --restart, the \
+                 restart was given up, the old worker keeps running if there is one, and what was refused has ended; otherwise, no \
+                 worker serves, and everything has been removed. With --upgrade and --take-over: refused, for the reason that is given, and the running program keeps running.",
             ),
             Item(
                 "255",
                 "An error without a number of the system's: there is no PROGRAM, an option lacks another one that it \
-                 needs, a port is no port, there is no such signal.",
+                 needs, a port is no port, there is no such signal. --restart: it is over, but no client can connect to a \
+                 unix socket, whose file is gone or another's.",
             ),
             Item(
                 "errno",
                 "The number of the system's error, for any other error. On Linux: 1 operation not permitted (--take-over: the \
-                 superdaemon may not be traced), 2 no such file or directory, 3 no such process (--restart, --stop, \
-                 --upgrade, --take-over: the superdaemon isn't running), 13 permission denied, 98 address already in use.",
+                 superdaemon may not be traced), 2 no such file or directory, 3 no such process, 13 permission denied, 98 address already in use.",
             ),
             Text(
-                "--show-status has its own: 0 if the superdaemon is running, 1 if it is dead but has a pid file, 3 if there is no \
-                 pid file.",
+                "--show-status has its own, as the Linux Standard Base has it: 0 if the superdaemon is running and a worker serves, \
+                 150 if it is running and no worker serves or it is stopping, 1 if it is dead but has a pid file, 3 if there is no pid file, 4 if \
+                 that can't be known. Of the original, without --status-file, 0 only means that it is running and has workers.",
             ),
             Text(
-                "But for --max-start-failures, errors occur at start only, before the first worker. A worker that fails never ends the superdaemon. \
+                "But for --max-start-failures and --end-without-worker, errors occur at start only, before the first worker, and no \
+                 worker that fails ends the superdaemon. \
                  Statuses of workers in messages are those of wait(2): 256 is exit code 1, 9 is signal KILL.",
             ),
         ],
@@ -479,14 +506,15 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Code(
                 "/var/log/app.log {\n    daily\n    delaycompress\n    compress\n    postrotate\n        \
-                 kill -USR1 $(cat /run/app/pid)\n    endscript\n}\n\n\
+                 start_server --show-status --pid-file=/run/app/pid >/dev/null &&\n            \
+                 kill -USR1 $(cat /run/app/pid) || true\n    endscript\n}\n\n\
                  /var/log/app.log {\n    daily\n    compress\n    copytruncate\n}",
             ),
             Item(
                 "How does a deploy script know that it failed?",
                 "By the exit status of --restart, with --ready and --max-start-failures at the start and --restart-timeout: \
-                 0 means that the new version serves, 124 and 125 that the old one does. \"--restart || start\" is \
-                 wrong therefore.",
+                 0 and 123 mean that the new version serves, 124 and 125 that it doesn't, 3 that the superdaemon is gone, and \
+                 anything else that nothing was asked for. \"--restart || start\" is wrong therefore.",
             ),
             Item(
                 "What does a worker get?",
@@ -513,8 +541,8 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "How does the running Perl original become this program?",
                 "By start_server --take-over --pid-file=FILE, as root or as its user. Its process, listeners, workers and log \
-                 stay, and no connection is refused. If it is refused, nothing has changed; docs/switching.md says what to do \
-                 then. Stop and start does it, too.",
+                 stay, and no connection is refused. If it is refused, nothing has changed; switching.md (installed in \
+                 /usr/share/doc/start-server/docs) says what to do then. Stop and start does it, too.",
             ),
             Item(
                 "How is start_server itself updated?",
@@ -543,7 +571,7 @@ const SECTIONS: &[(&str, &[Part])] = &[
             ),
             Item(
                 "How is the state seen?",
-                "By --show-status, also of a running original. In the status file there is a line GENERATION:PID for each \
+                "By --show-status, also of a running original. With --quiet, that is a probe: 0 only if a worker serves. In the status file there is a line GENERATION:PID for each \
                  worker; one line means that a restart is over. With --sd-notify also in systemctl status.",
             ),
             Item(
@@ -573,6 +601,21 @@ const SECTIONS: &[(&str, &[Part])] = &[
                  server. A TCP port listens again; a unix socket can't, until start_server is started anew.",
             ),
             Item(
+                "the file of the socket FILE is gone",
+                "A worker or a clean-up job has removed it, and no client can connect any more. The next worker gets a new \
+                 socket there; --restart starts one. If a worker removes it when it is stopped, as asyncio of Python 3.13 does, \
+                 it is put back, and a line says so: asyncio's cleanup_socket=False spares it.",
+            ),
+            Item(
+                "the file of the socket FILE is another's now",
+                "Another process has removed it, and listens there. It is left alone, and clients reach that process.",
+            ),
+            Item(
+                "connections wait at NAME for more than 10 seconds, and no worker waits for them",
+                "With --ready=accepting. The server takes other listeners than this one, or hangs. Some servers take one of \
+                 several.",
+            ),
+            Item(
                 "FILE is the file of another process by now, and is left alone",
                 "Something else has replaced the status file, perhaps a second superdaemon with the same name. It isn't \
                  written any more, so --restart can't see the end of a restart. Remove the file: the next change writes it \
@@ -581,6 +624,11 @@ const SECTIONS: &[(&str, &[Part])] = &[
             Item(
                 "failed to send SIGNAL to worker PID",
                 "The worker runs as a user that the superdaemon may not signal, and has to be stopped by somebody else.",
+            ),
+            Item(
+                "worker PID was killed by SIGKILL, for lack of memory",
+                "With options of ours, behind the line about a death: the signal, and that the kernel has counted a process of \
+                 this control group that it has killed for lack of memory.",
             ),
         ],
     ),

@@ -2,6 +2,7 @@
 //! idle, and leaves. `/slow` takes two seconds, to see that.
 //!
 //! ```sh
+//! cargo build --examples
 //! start_server --port=8000 -- target/debug/examples/hello_hyper
 //! ```
 

@@ -2,6 +2,7 @@
 //! does that of a systemd socket unit. On TERM it accepts no more, answers whom it has accepted, and leaves.
 //!
 //! ```sh
+//! cargo build --examples
 //! start_server --port=8000 --listen-fds --ready=accepting -- target/debug/examples/hello_listenfd
 //! ```
 

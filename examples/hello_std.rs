@@ -2,6 +2,7 @@
 //! leaves.
 //!
 //! ```sh
+//! cargo build --examples
 //! start_server --port=8000 -- target/debug/examples/hello_std
 //! ```
 

@@ -34,6 +34,18 @@ sub receive {
     return substr($text, 0, $length), $controls ? $fd : undef;
 }
 
+sub hear {
+    my ($text, $fd) = receive() or return 0;
+    my ($name) = $text =~ /^FDNAME=(.*)/m;
+    print $log $text =~ s/\n(?=.)/ /gr;
+    push @kept, [ $name, $fd ] if $text =~ /^FDSTORE=1/m && !grep { $_->[0] eq $name } @kept;
+    if ($text =~ /^FDSTOREREMOVE=1/m) {
+        POSIX::close($_->[1]) for grep { $_->[0] eq $name } @kept;
+        @kept = grep { $_->[0] ne $name } @kept;
+    }
+    return 1;
+}
+
 while (1) {
     my $pid = fork // die "fork: $!\n";
     if (!$pid) {
@@ -51,14 +63,9 @@ while (1) {
     until ($waited = waitpid $pid, POSIX::WNOHANG()) {
         vec(my $ready = "", fileno $socket, 1) = 1;
         next if select($ready, undef, undef, 0.05) <= 0;
-        my ($text, $fd) = receive() or next;
-        my ($name) = $text =~ /^FDNAME=(.*)/m;
-        print $log $text =~ s/\n(?=.)/ /gr;
-        push @kept, [ $name, $fd ] if $text =~ /^FDSTORE=1/m && !grep { $_->[0] eq $name } @kept;
-        if ($text =~ /^FDSTOREREMOVE=1/m) {
-            POSIX::close($_->[1]) for grep { $_->[0] eq $name } @kept;
-            @kept = grep { $_->[0] ne $name } @kept;
-        }
+        hear();
     }
+    # As systemd does it: what has been told counts, though the one who has told it is dead.
+    1 while hear();
     exit($? >> 8) if $? != 9;
 }

@@ -4,6 +4,8 @@
 mod declaration;
 mod failure;
 mod getopt_long;
+mod hint;
+pub(crate) mod invocation;
 
 use std::env;
 use std::ffi::OsString;
@@ -14,7 +16,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use crate::cli::declaration::specs;
-use crate::cli::getopt_long::Spec;
+use crate::cli::hint::Sight;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
@@ -52,6 +54,8 @@ pub enum Action {
         status_file: Option<PathBuf>,
         /// For a program, as JSON.
         as_json: bool,
+        /// By the exit code alone.
+        is_quiet: bool,
     },
     /// Run a superdaemon.
     Start(Box<Options>),
@@ -86,6 +90,7 @@ pub enum Action {
 /// All mistakes, with the words of Perl's `Getopt::Long`.
 pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<OsString>, Failure> {
     getopt_long::canonical(arguments, &specs(&command()), posixly_correct)
+        .map_err(|mistakes| getopt_long::usage(&mistakes, Vec::new()))
 }
 
 /// What the arguments, without the program's name, ask for. The order of the checks is part of the interface (P1).
@@ -96,11 +101,9 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
     let mut command = command();
     let posixly_correct = env::var_os("POSIXLY_CORRECT").is_some();
     let specs = specs(&command);
-    let may_lack_dashes = lacks_dashes(&arguments, &specs);
-    let arguments = getopt_long::canonical(arguments, &specs, posixly_correct).map_err(|error| match error {
-        Failure::Usage(lines) if may_lack_dashes => Failure::Usage([&lines, FORGOTTEN_DASHES].concat()),
-        error => error,
-    })?;
+    let sight = Sight::of(&arguments, &specs);
+    let arguments = getopt_long::canonical(arguments, &specs, posixly_correct)
+        .map_err(|mistakes| getopt_long::usage(&mistakes, sight.hints(&mistakes, &specs)))?;
     // The arguments are canonical, so nothing is left that clap could object to.
     let mut matches =
         command.try_get_matches_from_mut(arguments).map_err(|error| Failure::Usage(error.to_string().into_bytes()))?;
@@ -123,7 +126,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
         return rule("--restart-timeout option requires --restart to be set as well");
     }
     let (pid_file, status_file) = files;
-    let as_json = matches.get_flag("json");
+    let (as_json, is_quiet) = (matches.get_flag("json"), matches.get_flag("quiet"));
     if let Some(name) = ["stop", "upgrade", "take-over", "show-status"].into_iter().find(|name| matches.get_flag(name))
     {
         let Some(pid_file) = pid_file else {
@@ -133,11 +136,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
             "stop" => Action::Stop { pid_file },
             "upgrade" => Action::Upgrade { pid_file },
             "take-over" => Action::TakeOver { pid_file },
-            _ => Action::ShowStatus { pid_file, status_file, as_json },
+            _ => Action::ShowStatus { pid_file, status_file, as_json, is_quiet },
         });
     }
-    if as_json {
-        return rule("--json option requires --show-status to be set as well");
+    if let Some((_, name)) = [(as_json, "json"), (is_quiet, "quiet")].into_iter().find(|&(is_given, _)| is_given) {
+        return rule(&format!("--{name} option requires --show-status to be set as well"));
     }
     // QUIRK: the misspelling is what scripts know.
     if matches.get_flag("daemonize") && !matches.contains_id("log-file") {
@@ -176,7 +179,10 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
         ready_timeout: time(&matches, "ready-timeout")?,
         approve: matches.remove_one("approve"),
         max_start_failures: positive(&matches, "max-start-failures")?,
+        end_without_worker: matches.get_flag("end-without-worker"),
         kill_timeout: time(&matches, "kill-timeout")?,
+        stop_delay: time(&matches, "stop-delay")?,
+        refuse_on_stop: matches.get_flag("refuse-on-stop"),
         process_group: matches.get_flag("process-group"),
         sd_notify: matches.get_flag("sd-notify"),
         from_systemd: matches.get_flag("from-systemd"),
@@ -205,22 +211,6 @@ pub fn superdaemon_options(arguments: Vec<OsString>) -> Result<Box<Options>, Fai
     }
 }
 
-/// Behind a mistake that the original knows, where it may be none.
-const FORGOTTEN_DASHES: &[u8] =
-    b"\nOptions of the program stand behind \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...";
-
-/// Whether words of the program may have been read as options: there is no `--`, but a word. Where no option of ours is
-/// in use, nothing is said that the original doesn't say.
-fn lacks_dashes(arguments: &[OsString], specs: &[Spec]) -> bool {
-    let is_own = |argument: &OsString| {
-        let name = argument.as_bytes().strip_prefix(b"--").unwrap_or_default();
-        let name = name.split(|&byte| byte == b'=').next().unwrap_or_default();
-        specs.iter().any(|spec| spec.is_own && spec.name.as_bytes() == name)
-    };
-    let is_word = |argument: &OsString| !argument.as_bytes().starts_with(b"-");
-    !arguments.iter().any(|argument| argument == "--") && arguments.iter().any(is_word) && arguments.iter().any(is_own)
-}
-
 /// The value of an option; an empty one and `0` mean that it is not given (F4).
 fn given(matches: &mut ArgMatches, name: &str) -> Option<OsString> {
     matches.remove_one::<OsString>(name).filter(|value| perl::is_true(value.as_bytes()))
@@ -235,7 +225,7 @@ fn positive(matches: &ArgMatches, name: &str) -> Result<Option<u32>, Error> {
     let Some(&number) = matches.get_one::<i32>(name) else { return Ok(None) };
     match u32::try_from(number) {
         Ok(number @ 1..) => Ok(Some(number)),
-        _ => Err(Error::Rule(format!("invalid ``{name}'' value:{number}").into())),
+        _ => Err(Error::Rule(format!("invalid ``{name}'' value:{number} (a whole number from 1 on)").into())),
     }
 }
 
@@ -254,8 +244,8 @@ mod tests {
     use crate::options::OWN;
 
     /// Which options of ours are for clients.
-    const OF_CLIENTS: [&str; 6] =
-        ["restart-or-start", "show-status", "json", "restart-timeout", "upgrade", "take-over"];
+    const OF_CLIENTS: [&str; 7] =
+        ["restart-or-start", "show-status", "json", "quiet", "restart-timeout", "upgrade", "take-over"];
 
     /// An option that is left out of the table wouldn't switch on what is said beyond the original.
     #[test]

@@ -35,6 +35,13 @@ pub enum Error {
         /// What it waits for, and why that may be, as far as it is known: nothing, or lines that each follow a newline.
         reason: Vec<u8>,
     },
+    /// A new worker serves, but old ones have not ended in time. Exit code 123.
+    OldWorkersLeft {
+        /// How long it was waited for.
+        limit: Duration,
+        /// What it waits for, as in [`Error::TimedOut`].
+        reason: Vec<u8>,
+    },
     /// Too many starts have failed in a row, or an upgrade was refused. Exit code 125.
     GivenUp(Vec<u8>),
 }
@@ -63,7 +70,7 @@ impl Error {
         Self::system(&[b"failed to unlink file:", path.as_os_str().as_bytes(), b":"], errno)
     }
 
-    /// The line for standard error, without a newline at the end. ([`Error::TimedOut`] may have more lines.)
+    /// The line for standard error, without a newline at the end. (Some have more lines.)
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         match self {
@@ -72,6 +79,11 @@ impl Error {
             Self::TimedOut { what, limit, reason } => {
                 let seconds = limit.as_secs();
                 [format!("the {what} is not over after {seconds} seconds").as_bytes(), reason].concat()
+            }
+            Self::OldWorkersLeft { limit, reason } => {
+                let seconds = limit.as_secs();
+                let sentence = format!("the new version serves, but the restart is not over after {seconds} seconds");
+                [sentence.as_bytes(), reason].concat()
             }
         }
     }
@@ -82,6 +94,7 @@ impl Error {
         match self {
             Self::System { errno, .. } if errno & 255 != 0 => u8::try_from(errno & 255).unwrap_or(255),
             Self::Rule(_) | Self::System { .. } => 255,
+            Self::OldWorkersLeft { .. } => 123,
             Self::TimedOut { .. } => 124,
             Self::GivenUp(_) => 125,
         }

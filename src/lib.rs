@@ -57,6 +57,8 @@ mod proc;
 #[cfg(feature = "superdaemon")]
 mod readiness;
 #[cfg(feature = "superdaemon")]
+mod report;
+#[cfg(feature = "superdaemon")]
 mod start;
 #[cfg(feature = "superdaemon")]
 mod stderr;
@@ -86,8 +88,8 @@ pub use server_ports::{ServerPort, ServerPortsError, ServerSocket, server_ports}
 #[cfg(feature = "superdaemon")]
 pub use {
     control::{
-        ListenerStatus, Status, SuperdaemonStatus, WorkerState, WorkerStatus, is_running, restart_server, show_status,
-        stop_server, upgrade_server,
+        FailureStatus, ListenerStatus, ProgramStatus, Status, SuperdaemonStatus, WorkerState, WorkerStatus, is_running,
+        restart_server, show_status, stop_server, upgrade_server,
     },
     error::Error,
     options::{Options, Readiness},

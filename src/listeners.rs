@@ -5,6 +5,7 @@ mod address;
 #[allow(dead_code, reason = "for --take-over alone, which not every system has")]
 pub(crate) mod adopted;
 mod bind;
+mod closing;
 mod export;
 pub(crate) mod inherited;
 mod open;
@@ -12,19 +13,24 @@ mod part;
 mod plan;
 mod port_spec;
 mod revival;
+mod socket_file;
 mod stored;
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::files::file_id::{FileId, remove_own};
+use libc::ino_t;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+
+use crate::files::file_id::FileId;
 use crate::listeners::inherited::InheritedListener;
+use crate::listeners::socket_file::SocketFile;
 use crate::options::Options;
-use crate::stderr::say;
 use crate::sys;
 
 pub(crate) use address::Address;
@@ -61,7 +67,7 @@ impl Place {
 }
 
 /// A listening socket, or a bound UDP socket.
-struct Listener {
+pub(crate) struct Listener {
     name: Vec<u8>,
     /// The descriptor as `SERVER_STARTER_PORT` spells it.
     fd_text: Vec<u8>,
@@ -73,6 +79,11 @@ struct Listener {
 impl Listener {
     fn new(name: &[u8], fd: OwnedFd) -> Self {
         Self { name: name.to_vec(), fd_text: fd.as_raw_fd().to_string().into(), fd_name: None, fd }
+    }
+
+    /// Not so those for UDP.
+    fn takes_connections(&self) -> bool {
+        Address::of(&self.fd).ok().flatten().is_some_and(|address| address.takes_connections())
     }
 
     /// The file of an inherited unix socket. The manager's paths are absolute.
@@ -102,9 +113,36 @@ impl Listeners {
         self.entries.iter().map(|entry| entry.fd.as_fd())
     }
 
+    /// What the kernel calls the socket of each, with its name. fstat(2) of an open descriptor does not fail.
+    pub(crate) fn inodes(&self) -> impl Iterator<Item = (ino_t, &[u8])> {
+        self.with_names().filter_map(|(fd, name)| Some((fstat(fd).ok()?.st_ino, name)))
+    }
+
+    /// Descriptors and names, for those who look.
+    pub(crate) fn numbers_and_names(&self) -> Vec<(RawFd, Vec<u8>)> {
+        self.entries.iter().map(|entry| (entry.fd.as_raw_fd(), entry.name.clone())).collect()
+    }
+
+    /// Each with its name.
+    pub(crate) fn with_names(&self) -> impl Iterator<Item = (BorrowedFd<'_>, &[u8])> {
+        self.entries.iter().map(|entry| (entry.fd.as_fd(), entry.name.as_slice()))
+    }
+
     /// All names, for messages.
     pub(crate) fn names(&self) -> Vec<u8> {
-        self.entries.iter().map(|entry| entry.name.as_slice()).collect::<Vec<_>>().join(b", ".as_slice())
+        self.with_names().map(|(_, name)| name).collect::<Vec<_>>().join(b", ".as_slice())
+    }
+
+    /// The listeners at which connections wait, with their names.
+    pub(crate) fn waited_at(&self) -> BTreeMap<ino_t, &[u8]> {
+        let entries = self.entries.iter().filter(|entry| entry.takes_connections());
+        let mut fds: Vec<_> = entries.clone().map(|entry| PollFd::new(entry.fd.as_fd(), PollFlags::POLLIN)).collect();
+        if !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
+            return BTreeMap::new();
+        }
+        let has_waiting = |fd: &PollFd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLIN));
+        let waited_at = entries.zip(&fds).filter(|(_, fd)| has_waiting(fd)).map(|(entry, _)| entry);
+        waited_at.filter_map(|entry| Some((fstat(&entry.fd).ok()?.st_ino, entry.name.as_slice()))).collect()
     }
 
     /// Whether a listener is at standard input.
@@ -122,22 +160,6 @@ impl From<Vec<InheritedListener>> for Listeners {
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        for file in &self.files {
-            if let Err(error) = remove_own(&file.path, file.id) {
-                say(error.message());
-            }
-        }
-    }
-}
-
-/// The file of a unix socket of ours.
-struct SocketFile {
-    path: PathBuf,
-    id: FileId,
-}
-
-impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), id: FileId::from(&fs::metadata(path)?) })
+        self.files.iter().for_each(SocketFile::remove);
     }
 }

@@ -11,7 +11,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::unistd::write;
 use server_starter::program::{
-    Action, Failure, Rehearsal, go_back, is_handed_over, parse, start_program, superdaemon_options, take_over,
+    Action, Failure, Rehearsal, asks_for_updates, go_back, is_handed_over, list_updates, parse, start_program,
+    superdaemon_options, take_over,
 };
 use server_starter::{Error, Options, is_running, restart_server, show_status, stop_server, upgrade_server};
 
@@ -20,6 +21,11 @@ fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
     if let Some(rehearsal) = Rehearsal::of(&arguments)? {
         let options = superdaemon_options(arguments.split_off(1));
         return Ok(rehearsal.answer(options.map_err(|failure| Error::Rule(failure.message()))));
+    }
+    if asks_for_updates(&arguments) {
+        let lines = list_updates();
+        print(&lines)?;
+        return Ok(0);
     }
     // One that has been handed a superdaemon would find it alive, which is itself.
     let is_alive = |pid_file: &Path| !is_handed_over() && is_running(pid_file);
@@ -31,9 +37,11 @@ fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         Action::RestartOrStart { pid_file, status_file, timeout, .. } if is_alive(&pid_file) => {
             restart_server(&pid_file, &status_file, timeout)?;
         }
-        Action::ShowStatus { pid_file, status_file, as_json } => {
+        Action::ShowStatus { pid_file, status_file, as_json, is_quiet } => {
             let status = show_status(&pid_file, status_file.as_deref());
-            print(&if as_json { status.to_json() } else { status.to_string() })?;
+            if !is_quiet {
+                print(if as_json { status.to_json() } else { status.to_string() })?;
+            }
             return Ok(status.exit_code());
         }
         Action::TakeOver { pid_file } => take_over(&pid_file)?,
@@ -59,8 +67,8 @@ fn print_help(text: &str) {
 }
 
 /// The standard library's stdout would take a closed descriptor for a success.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut rest = text.as_bytes();
+fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut rest = text.as_ref();
     while !rest.is_empty() {
         match write(io::stdout(), rest) {
             Ok(count) => rest = &rest[count..],

@@ -32,7 +32,7 @@ impl Readiness {
             b"interval" => Ok(Self::Interval),
             b"notify" => Ok(Self::Notify),
             b"accepting" => Ok(Self::Accepting),
-            _ => Err(Error::rule(&[b"invalid ``ready'' value:", text])),
+            _ => Err(Error::rule(&[b"invalid ``ready'' value:", text, b" (interval, notify or accepting)"])),
         }
     }
 }
@@ -41,13 +41,17 @@ type IsGiven = fn(&Options) -> bool;
 
 /// The options of a superdaemon that the original doesn't have, and whether they are given. A test compares them with
 /// what the command line declares.
-pub(crate) const OWN: [(&str, IsGiven); 9] = [
+pub(crate) const OWN: [(&str, IsGiven); 12] = [
     ("ready", |options| options.ready != Readiness::Interval),
     // Only with others of these.
     ("ready-timeout", |_| false),
     ("approve", |options| options.approve.is_some()),
     ("max-start-failures", |options| options.max_start_failures.is_some()),
+    // Only with that.
+    ("end-without-worker", |_| false),
     ("kill-timeout", |options| options.kill_timeout.is_some()),
+    ("stop-delay", |options| options.stop_delay.is_some()),
+    ("refuse-on-stop", |options| options.refuse_on_stop),
     ("process-group", |options| options.process_group),
     ("sd-notify", |options| options.sd_notify),
     ("from-systemd", |options| options.from_systemd),
@@ -108,8 +112,16 @@ pub struct Options {
     pub approve: Option<OsString>,
     /// `--max-start-failures`: failed starts in a row after which a restart is given up. None: never.
     pub max_start_failures: Option<u32>,
+    /// `--end-without-worker`: end when `max_start_failures` starts have failed in a row and no worker serves, also if one
+    /// has served before.
+    pub end_without_worker: bool,
     /// `--kill-timeout`: after its stop signal, the time until a worker that is still running gets KILL. None: never.
     pub kill_timeout: Option<Duration>,
+    /// `--stop-delay`: after TERM, INT or QUIT, the time for which workers keep serving before they are stopped. None: they
+    /// are stopped at once.
+    pub stop_delay: Option<Duration>,
+    /// `--refuse-on-stop`: when all workers are stopped, the listeners refuse new connections at once.
+    pub refuse_on_stop: bool,
     /// `--process-group`: each worker leads a process group, which its stop signals and KILL go to.
     pub process_group: bool,
     /// `--sd-notify`: tell the service manager at `NOTIFY_SOCKET` how things stand.
@@ -145,7 +157,10 @@ impl Options {
             ready_timeout: None,
             approve: None,
             max_start_failures: None,
+            end_without_worker: false,
             kill_timeout: None,
+            stop_delay: None,
+            refuse_on_stop: false,
             process_group: false,
             sd_notify: false,
             from_systemd: false,
@@ -171,6 +186,18 @@ impl Options {
             (
                 self.approve.as_ref().is_some_and(|command| Exec::of(command.as_encoded_bytes()).is_none()),
                 "--approve requires a command",
+            ),
+            (
+                self.refuse_on_stop && self.ports.is_empty() && self.paths.is_empty(),
+                "--refuse-on-stop requires --port or --path to be set as well",
+            ),
+            (
+                self.refuse_on_stop && self.from_systemd,
+                "--refuse-on-stop and --from-systemd options can't be used together, as systemd keeps the listeners",
+            ),
+            (
+                self.end_without_worker && self.max_start_failures.is_none(),
+                "--end-without-worker option requires --max-start-failures to be set as well",
             ),
             (self.daemonize && self.sd_notify, "--sd-notify and --daemonize options can't be used together"),
         ];

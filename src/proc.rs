@@ -1,6 +1,7 @@
 //! What the kernel shows of processes and sockets: /proc, which nothing else opens, and for the queues of sockets
 //! `sock_diag(7)`. Where there is no /proc, nothing is found.
 
+pub(crate) mod cgroup;
 pub(crate) mod descendants;
 mod descriptor;
 pub(crate) mod lock_holder;
@@ -12,7 +13,7 @@ pub(crate) mod sock_diag;
 mod tables;
 
 pub(crate) use descriptor::{Descriptor, Target};
-pub(crate) use os::{DUMP, diagnosis_socket, program_path};
+pub(crate) use os::{DUMP, diagnosis_socket, memory_file, program_path};
 pub(crate) use process::{Kinship, Process, is_own_proc, own_threads};
 pub(crate) use tables::{UnixSocket, unix_sockets, uptime};
 

@@ -14,6 +14,7 @@ use crate::succession::{REHEARSAL, VARIABLE};
 #[cfg(feature = "cli")]
 pub use crate::{
     cli::{Action, Failure, canonical, command, parse, superdaemon_options},
+    control::list_updates,
     take_over::take_over,
 };
 
@@ -29,6 +30,13 @@ pub fn go_back(reason: &[u8]) {
 #[must_use]
 pub fn is_handed_over() -> bool {
     env::var_os(VARIABLE).is_some()
+}
+
+/// Whether the arguments ask for [`list_updates`].
+#[cfg(feature = "cli")]
+#[must_use]
+pub fn asks_for_updates(arguments: &[OsString]) -> bool {
+    matches!(arguments, [only] if only == crate::control::LIST_UPDATES)
 }
 
 /// Another `start_server` executes this one, to see whether it could be replaced by it.

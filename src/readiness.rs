@@ -11,6 +11,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use libc::ino_t;
 use nix::errno::Errno;
 
 use crate::error::Error;
@@ -33,6 +34,9 @@ pub(crate) trait Watch {
         None
     }
 
+    /// There are new sockets among the listeners.
+    fn follow(&mut self, _listeners: &Listeners) {}
+
     /// The worker has been started.
     fn begin(&mut self, _worker: Pid) {}
 
@@ -41,9 +45,22 @@ pub(crate) trait Watch {
 
     fn is_ready(&mut self, worker: Pid) -> bool;
 
+    /// It was ready under the program before this one.
+    fn serves(&mut self, _worker: Pid) {}
+
     /// What a worker that isn't ready has not done so far.
-    fn lack(&self) -> &'static str {
-        ""
+    fn lack(&self) -> String {
+        String::new()
+    }
+
+    /// What it does instead.
+    fn instead(&self, _worker: Pid) -> Option<String> {
+        None
+    }
+
+    /// Which of these listeners nobody serves, of `workers` and their families, as far as that is to be looked at.
+    fn unserved(&self, _workers: &[Pid], _listeners: &[ino_t]) -> Vec<ino_t> {
+        Vec::new()
     }
 
     /// How long to pause before the worker is looked at again, if nothing else tells when.
@@ -107,7 +124,7 @@ pub(crate) fn watch(
         Readiness::Notify => Box::new(NotifySockets::new()?),
         Readiness::Accepting => {
             let abandoned = Accepting::check(one_thread)?;
-            Box::new(Accepting::of(listeners.fds()).with(abandoned))
+            Box::new(Accepting::at(listeners).with(abandoned))
         }
     })
 }
@@ -147,7 +164,7 @@ impl PreparedWatch {
             Preparation::Interval => Box::new(Interval),
             Preparation::Notify(part) => Box::new(NotifySockets::take_over(part, descriptors)),
             Preparation::Own(sockets) => Box::new(sockets),
-            Preparation::Accepting { abandoned } => Box::new(Accepting::of(listeners.fds()).with(abandoned)),
+            Preparation::Accepting { abandoned } => Box::new(Accepting::at(listeners).with(abandoned)),
         }
     }
 }

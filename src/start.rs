@@ -27,7 +27,7 @@ use crate::sys::{Blocked, IS_LINUX, OneThread, block_all};
 use crate::system::arrival::{self, Arrival};
 use crate::system::rehearsal::answer_rehearsal;
 use crate::system::service_manager::ServiceManager;
-use crate::system::signals::{LaunchState, Pipe, PreparedPipe, SignalPipe, ignore_broken_pipes};
+use crate::system::signals::{LaunchState, Signals, ignore_broken_pipes};
 use crate::system::successor::Successor;
 use crate::system::{Files, State, System, failure_file};
 
@@ -116,7 +116,7 @@ struct Parts {
     environment: Environment,
     manager: ServiceManager,
     watch: Box<dyn Watch>,
-    pipe: SignalPipe,
+    signals: Signals,
     files: Files,
 }
 
@@ -126,7 +126,6 @@ struct Prepared {
     descriptors: Descriptors,
     manager: ServiceManager,
     watch: PreparedWatch,
-    pipe: PreparedPipe,
 }
 
 impl Resources {
@@ -149,8 +148,8 @@ impl Resources {
             is_checked?;
             self.open(options, one_thread, environment)?
         };
-        let Parts { launch, environment, manager, watch, pipe, files } = parts;
-        let mut system = System::new(options, &self.listeners, files, watch, manager, pipe, &launch);
+        let Parts { launch, environment, manager, watch, signals, files } = parts;
+        let mut system = System::new(options, &self.listeners, files, watch, manager, signals, &launch);
         let program = state.as_ref().map(|(state, _)| &state.program);
         system.allow(is_program.then(|| Successor::of(options, program)).flatten());
         let life_cycle = LifeCycle::of(options);
@@ -161,8 +160,7 @@ impl Resources {
             system.answer_upgrade(refusal.as_deref());
             supervisor = Supervisor::new(system, &life_cycle, environment);
             supervisor.take_over(state.life);
-            supervisor.keep_running();
-            ended = Ok(());
+            ended = supervisor.keep_running();
         } else {
             supervisor = Supervisor::new(system, &life_cycle, environment);
             ended = supervisor.run();
@@ -180,7 +178,7 @@ impl Resources {
     fn open(&mut self, options: &Options, one_thread: OneThread, mut environment: Environment) -> Result<Parts, Error> {
         check_proc(options)?;
         self.place = Place::of_script(options);
-        let launch = LaunchState::take_over(one_thread);
+        let mut launch = LaunchState::take_over(one_thread);
         // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited
         // listeners.
         let mut stored = Stored::default();
@@ -213,8 +211,7 @@ impl Resources {
         let daemonize = || daemonize(launch.one_thread, self.listeners.use_stdin(), self.blocked.as_ref());
         let launcher = options.daemonize.then(daemonize).transpose()?;
 
-        let pipe = Pipe::new().map_err(no_pipe)?;
-        let mut pipe = SignalPipe::install(pipe, &launch, self.blocked.take());
+        let mut signals = Signals::install(&mut launch, self.blocked.take());
         let pid_file = options.pid_file.as_deref();
         let create_pid_file = |path| {
             let tell_wait = || {
@@ -223,7 +220,7 @@ impl Resources {
                     say([Path::as_os_str(path).as_bytes(), end].concat());
                 }
             };
-            PidFile::create(path, || !pipe.read().is_empty(), tell_wait)
+            PidFile::create(path, || !signals.read().is_empty(), tell_wait)
         };
         let pid_file = pid_file.map(create_pid_file).transpose();
         if let Some(launcher) = launcher {
@@ -233,7 +230,7 @@ impl Resources {
         if let Some(file) = &files.failure {
             file.remove_left_over();
         }
-        Ok(Parts { launch, environment, manager, watch, pipe, files })
+        Ok(Parts { launch, environment, manager, watch, signals, files })
     }
 
     /// Replaces another program in the same process: nothing is opened, bound, or said to be started.
@@ -245,8 +242,8 @@ impl Resources {
         mut environment: Environment,
         prepared: Prepared,
     ) -> Parts {
-        let Prepared { state, mut descriptors, manager, watch, pipe } = prepared;
-        let (launch, blocked) = LaunchState::resume(one_thread, &state.launch);
+        let Prepared { state, mut descriptors, manager, watch } = prepared;
+        let (mut launch, blocked) = LaunchState::resume(one_thread, &state.launch);
         self.listeners = Listeners::take_over(&state.listeners, options.backlog, &mut descriptors);
         if options.from_systemd {
             inherited::forget(&mut environment);
@@ -254,12 +251,11 @@ impl Resources {
         keep_manager_secret(options, &mut environment);
         let files = Files::take_over(options, state.files.clone(), &mut descriptors);
         let watch = watch.take_over(&self.listeners, &mut descriptors);
-        let pipe = pipe.take_over(&mut descriptors);
         arrival::finish(&state.program, descriptors);
         ignore_broken_pipes();
-        let pipe = SignalPipe::install(pipe, &launch, Some(blocked));
+        let signals = Signals::install(&mut launch, Some(blocked));
         say(format!("start_server (pid:{}) goes on as version {}", std::process::id(), env!("CARGO_PKG_VERSION")));
-        Parts { launch, environment, manager, watch, pipe, files }
+        Parts { launch, environment, manager, watch, signals, files }
     }
 
     /// First of all, so that everything else that fails is in it, too.
@@ -299,14 +295,9 @@ impl Prepared {
     ) -> Result<Self, Error> {
         let (state, descriptors) = arrival.read()?;
         let manager = manager_of(options, environment)?;
-        let pipe = PreparedPipe::of(state.inbox.pipe).map_err(no_pipe)?;
         let watch = PreparedWatch::of(options.ready, state.watch.clone(), one_thread)?;
-        Ok(Self { state, descriptors, manager, watch, pipe })
+        Ok(Self { state, descriptors, manager, watch })
     }
-}
-
-fn no_pipe(error: std::io::Error) -> Error {
-    Error::system(&[b"pipe failed:"], error)
 }
 
 /// Refuses options that would do nothing, or the wrong thing, for want of the right /proc. Only on Linux: elsewhere, those that

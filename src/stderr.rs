@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{SFlag, fstat};
 use nix::unistd;
 
@@ -107,25 +106,21 @@ fn write_part(part: &[u8]) -> Result<usize, Errno> {
 
 /// False if a shutdown is requested, or if `end` comes before.
 fn wait_until_writable(end: Instant) -> bool {
-    // ORDER: signals are blocked, so that one which comes between the question and the wait ends the wait, too.
-    let Ok(mask) = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) else { return false };
-    let is_writable = loop {
+    loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             IS_BLOCKED.store(true, Ordering::Relaxed);
-            break false;
-        }
-        if stop_request::is_waiting() {
-            break false;
+            return false;
         }
         let stderr = io::stderr();
         let mut fds = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-        if sys::poll_with_mask(&mut fds, left, mask).is_ok_and(|count| count > 0) {
-            break true;
+        if sys::wait(&mut fds, Some(left), stop_request::is_waiting) {
+            return true;
         }
-    };
-    let _ = mask.thread_set_mask();
-    is_writable
+        if stop_request::is_waiting() {
+            return false;
+        }
+    }
 }
 
 /// What others have written, for a terminal: control characters are shown, not sent.
@@ -133,12 +128,17 @@ pub(crate) fn visible(text: &[u8]) -> Vec<u8> {
     let mut visible = Vec::new();
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {
-            let text = if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+            let text = if c.is_control() || turns_text(c) { c.escape_default().to_string() } else { c.to_string() };
             visible.extend_from_slice(text.as_bytes());
         }
         visible.extend(chunk.invalid().escape_ascii());
     }
     visible
+}
+
+/// Whether what follows is shown in another order, and so reads as something else.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The same of lines.
@@ -154,6 +154,7 @@ mod tests {
     fn nothing_that_a_terminal_obeys_is_left() {
         for (text, expected) in [
             ("12 \\ \"é\"".as_bytes(), "12 \\ \"é\"".as_bytes()),
+            ("a\u{202e}b".as_bytes(), b"a\\u{202e}b"),
             (b"\x1b]0;title\x07\r", b"\\u{1b}]0;title\\u{7}\\r"),
             (b"\x9b1m \xc2\x9b1m \xff", b"\\x9b1m \\u{9b}1m \\xff"),
         ] {

@@ -7,7 +7,7 @@ mod text;
 use std::os::fd::RawFd;
 
 pub(crate) use descriptors::{Descriptors, check_unique};
-pub(crate) use text::Lines;
+pub(crate) use text::{Field, Lines};
 
 use crate::error::Error;
 

@@ -16,13 +16,14 @@ pub(crate) use life_cycle::LifeCycle;
 
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::report::Post;
 use crate::stop_signal::StopSignal;
 use crate::supervisor::old_workers::{OldWorkers, Worker};
 use crate::supervisor::requests::Requests;
 use crate::supervisor::starting::Limit;
 use crate::sys::{Pid, WaitStatus};
 use crate::words::SPAWNING;
-use crate::world::{Awaited, News, Request, Standing, World};
+use crate::world::{Awaited, Family, News, Request, Standing, World};
 
 /// Keeps one worker running, and replaces it on request.
 pub(crate) struct Supervisor<'a, W> {
@@ -33,7 +34,11 @@ pub(crate) struct Supervisor<'a, W> {
     /// Counts the attempts to start a worker.
     generation: u64,
     current: Option<Worker>,
+    /// One that has not shown yet that it has started, and since when it is there.
+    starting: Option<(Worker, Duration)>,
     old: OldWorkers,
+    /// When the restart began that is under way.
+    restart_begun: Option<Duration>,
     /// When the current worker had started, or the last restart was given up.
     last_restart: Duration,
 }
@@ -47,7 +52,9 @@ impl<'a, W: World> Supervisor<'a, W> {
             requests: Requests::default(),
             generation: 0,
             current: None,
+            starting: None,
             old: OldWorkers::default(),
+            restart_begun: None,
             last_restart: Duration::ZERO,
         }
     }
@@ -58,19 +65,25 @@ impl<'a, W: World> Supervisor<'a, W> {
     /// If the first worker does not start (`--max-start-failures`); what is left of its attempts has ended, too.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         self.start_first_worker()?;
-        self.keep_running();
-        Ok(())
+        self.keep_running()
     }
 
     /// The same from where another program was, or this one is.
-    pub(crate) fn keep_running(&mut self) {
+    ///
+    /// # Errors
+    /// If no worker serves and none can be started (`--end-without-worker`).
+    pub(crate) fn keep_running(&mut self) -> Result<(), Error> {
         loop {
             self.wait();
             // ORDER: a shutdown comes first; a worker that has died isn't replaced just to be stopped (`term-first`).
             if !self.is_stop_requested()
                 && let Some((pid, status)) = self.world.reap(None)
             {
-                self.bury(pid, status, Limit::NONE);
+                self.bury(pid, status, self.replacement_limit());
+            }
+            if self.life_cycle.ends_without_worker && self.current.is_none() && !self.is_stop_requested() {
+                self.announce(Standing::Stopping);
+                return Err(self.end_without_worker());
             }
             match self.next_request() {
                 Some(Request::Hup) => {
@@ -81,7 +94,7 @@ impl<'a, W: World> Supervisor<'a, W> {
                 }
                 Some(stop @ (Request::Term | Request::Int | Request::Quit)) => {
                     self.shut_down(stop);
-                    return;
+                    return Ok(());
                 }
                 Some(Request::Alrm) | None => {
                     if self.is_auto_restart_due() {
@@ -115,6 +128,7 @@ impl<'a, W: World> Supervisor<'a, W> {
     /// Starts a new worker, and when it has started stops the old ones.
     fn restart(&mut self) {
         let previous = self.current;
+        self.restart_begun = Some(self.world.clock());
         self.retire_current();
         if !self.start_worker(self.restart_limit()) {
             return self.go_on_with(previous);
@@ -143,6 +157,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.say("giving up the restart, the old worker goes on");
         // An automatic restart isn't due again at once.
         self.last_restart = self.world.clock();
+        self.restart_begun = None;
         self.update_status();
         self.world.tell(News::GivenUp { generation: self.generation });
     }
@@ -163,6 +178,12 @@ impl<'a, W: World> Supervisor<'a, W> {
     fn bury(&mut self, pid: Pid, status: WaitStatus, limit: Limit) {
         if let Some(worker) = self.current.take_if(|worker| worker.pid == pid) {
             self.say(format!("worker {pid} died unexpectedly with status:{status}, restarting"));
+            self.world.tell(News::Died { worker: pid, status });
+            // QUIRK: the original lists it until there is another one.
+            if self.life_cycle.uses_our_own {
+                self.list_workers();
+            }
+            self.tell_family();
             self.pace_restart(worker);
             if !self.is_stop_requested() {
                 self.start_worker(limit);
@@ -208,11 +229,13 @@ impl<'a, W: World> Supervisor<'a, W> {
         for pid in self.old.pids() {
             self.stop(pid, signal);
         }
+        self.tell_family();
     }
 
     /// Sends an old worker its stop signal. From the first one on, the time to KILL runs.
     fn stop(&mut self, pid: Pid, signal: &StopSignal) {
         self.world.kill(pid, signal);
+        self.old.tell(self.world.clock(), pid, signal);
         if let Some(timeout) = self.life_cycle.kill_timeout {
             self.old.kill_at(self.world.clock() + timeout, pid, signal.to_kill());
         }
@@ -249,8 +272,25 @@ impl<'a, W: World> Supervisor<'a, W> {
         (self.world.clock().as_secs() - time.as_secs()) as f64
     }
 
-    /// One line for each worker, sorted as strings by generation: `10:` comes before `9:` (LIFE-052).
     fn update_status(&mut self) {
+        self.list_workers();
+        self.tell_family();
+    }
+
+    /// Tells where each worker stands.
+    fn tell_family(&mut self) {
+        if self.old.is_empty() && self.starting.is_none() {
+            self.restart_begun = None;
+        }
+        let current = self.current.map(|worker| worker.member(Post::Current, worker.started, None, None));
+        let starting = self.starting.map(|(worker, begun)| worker.member(Post::Starting, Some(begun), None, None));
+        let old = self.old.members(self.current.is_none());
+        let members = old.chain(current).chain(starting).collect();
+        self.world.tell(News::Family(Family { attempts: self.generation, members, restart: self.restart_begun }));
+    }
+
+    /// One line for each worker, sorted as strings by generation: `10:` comes before `9:` (LIFE-052).
+    fn list_workers(&mut self) {
         let workers = self.current.into_iter().chain(self.old.iter());
         let mut lines: Vec<_> = workers.map(|worker| (worker.generation.to_string(), worker.pid)).collect();
         lines.sort_unstable();

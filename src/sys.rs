@@ -14,23 +14,24 @@ use std::io::{self, IoSlice};
 use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use libc::{c_char, c_int};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use nix::sys::stat::Mode;
 use nix::sys::uio::writev;
 use nix::unistd::{self, ForkResult};
 
 pub(crate) use exec::{CStringArray, environment, exec, exec_file, exec_shell};
 pub(crate) use os::{
-    IS_LINUX, abstract_address, abstract_name, allow_looks, become_subreaper, datagram_socket, end_with_parent,
-    is_sealed, poll_with_mask, random, real_time_signals, receive, reserve, sealed_file, set_process_name, waits,
-    write_nowait,
+    IS_LINUX, abstract_address, abstract_name, allow_looks, become_subreaper, datagram_socket, end_wait,
+    end_with_parent, ignore_connection_requests, is_sealed, random, real_time_signals, receive, reserve, sealed_file,
+    set_process_name, wait, waits, write_nowait,
 };
-pub(crate) use signal_mask::{Blocked, block_all};
+pub(crate) use signal_mask::{Blocked, Interrupts, block_all};
 
 use crate::proc;
 pub(crate) use crate::proc::Pid;
@@ -78,6 +79,22 @@ pub(crate) fn fork(_: OneThread) -> Result<Fork, Errno> {
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(c_int::from(code)) }
+}
+
+/// Leaves a forked process in the way that another one has ended.
+pub(crate) fn end_like(status: WaitStatus) -> ! {
+    if let Ok(signal) = Signal::try_from(status & 0x7f) {
+        let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: setrlimit(2) reads the structure, and the default is no function that would be called.
+        unsafe {
+            libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core);
+            let _ = sigaction(signal, &default);
+        }
+        let _ = SigSet::from(signal).thread_unblock();
+        let _ = raise(signal);
+    }
+    exit_now(u8::try_from(status >> 8).unwrap_or(u8::MAX))
 }
 
 /// Whether something can be written to `fd` without waiting. Async-signal-safe.
@@ -220,6 +237,12 @@ pub(crate) fn replace(place: OwnedFd, fd: OwnedFd) -> Result<OwnedFd, Errno> {
     unsafe { move_to(fd, place.into_raw_fd()) }
 }
 
+/// Puts a copy of `fd` in the place of another descriptor, whose owner owns the copy from here on. Without close-on-exec.
+pub(crate) fn put_over(place: BorrowedFd, fd: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: the number stays open, and its owner the only one.
+    Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), place.as_raw_fd()) }).map(drop)
+}
+
 /// Moves `fd` to the lowest free number from `minimum` on. `flag` says whether it is closed on exec.
 pub(crate) fn move_above(fd: OwnedFd, minimum: RawFd, flag: CloseOnExec) -> Result<OwnedFd, Errno> {
     let command = match flag {
@@ -271,14 +294,26 @@ pub(crate) fn set_close_on_exec(fd: RawFd, flag: CloseOnExec) -> Result<(), Errn
 /// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. Where
 /// that isn't, something else that can be opened everywhere and neither read nor written. How many there were.
 pub(crate) fn open_standard_descriptors() -> usize {
-    let closed: Vec<RawFd> = (0..=2).filter(|&standard| !is_open(standard)).collect();
-    for _ in &closed {
+    let closed = closed_standard_descriptors();
+    for _ in 0..closed {
         // The lowest free number is one of them. It stays open for good.
         let opened = open(c"/dev/null", OFlag::O_RDWR, Mode::empty());
         let opened = opened.or_else(|_| open(c"/", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()));
         let _ = opened.map(IntoRawFd::into_raw_fd);
     }
-    closed.len()
+    closed
+}
+
+/// How many of 0, 1 and 2 are closed. One call, where fcntl(2) takes three.
+fn closed_standard_descriptors() -> usize {
+    let mut fds = [0, 1, 2].map(|fd| libc::pollfd { fd, events: 0, revents: 0 });
+    // SAFETY: three elements, which live until it returns. nix asks for descriptors that are open.
+    let asked = Errno::result(unsafe { libc::poll(fds.as_mut_ptr(), 3, 0) });
+    let is_closed = |fd: &libc::pollfd| match asked {
+        Ok(_) => fd.revents & libc::POLLNVAL != 0,
+        Err(_) => !is_open(fd.fd),
+    };
+    fds.iter().filter(|fd| is_closed(fd)).count()
 }
 
 /// A file that this process has locked by flock(2), until it is dropped. nix's panics when it can't be unlocked then.

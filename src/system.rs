@@ -4,15 +4,20 @@ mod abandoned;
 mod approval;
 pub(crate) mod arrival;
 mod delivery;
+mod departure;
 mod explanation;
 mod family;
 mod inbox;
+mod member;
+mod neglect;
 mod own_files;
 pub(crate) mod rehearsal;
+mod reporter;
 pub(crate) mod service_manager;
 pub(crate) mod signals;
 mod spawner;
 mod state;
+mod strangers;
 mod succession;
 pub(crate) mod successor;
 mod waiting;
@@ -46,8 +51,10 @@ use crate::system::delivery::Delivery;
 use crate::system::explanation::Explanation;
 use crate::system::family::Kin;
 use crate::system::inbox::Inbox;
+use crate::system::neglect::Neglect;
+use crate::system::reporter::Reporter;
 use crate::system::service_manager::ServiceManager;
-use crate::system::signals::{LaunchState, SignalPipe, find_dead_child, may_have_dead_child};
+use crate::system::signals::{LaunchState, Signals, find_dead_child, may_have_dead_child};
 use crate::system::spawner::Spawner;
 use crate::system::successor::Successor;
 use crate::world::{Awaited, Failure, LifePart, News, Request, Standing, Woken, World};
@@ -56,7 +63,7 @@ use crate::world::{Awaited, Failure, LifePart, News, Request, Standing, Woken, W
 pub(crate) struct System<'a> {
     inbox: Inbox,
     spawner: Spawner<'a>,
-    delivery: Delivery,
+    delivery: Delivery<'a>,
     launch: &'a LaunchState,
     files: Files,
     watch: Box<dyn Watch>,
@@ -64,10 +71,13 @@ pub(crate) struct System<'a> {
     manager: ServiceManager,
     approval: Option<Approval<'a>>,
     abandoned: Abandoned,
+    /// With `--ready=accepting`.
+    neglect: Option<Neglect<'a>>,
     /// With options of ours.
     explanation: Option<Explanation>,
+    reporter: Reporter,
     successor: Option<Successor>,
-    /// All workers are stopped, and the end follows.
+    /// All workers are stopped, or will be in a while, and the end follows.
     is_stopping: bool,
 }
 
@@ -78,7 +88,7 @@ impl<'a> System<'a> {
         files: Files,
         mut watch: Box<dyn Watch>,
         manager: ServiceManager,
-        pipe: SignalPipe,
+        signals: Signals,
         launch: &'a LaunchState,
     ) -> Self {
         let mut abandoned = Abandoned::default();
@@ -88,17 +98,21 @@ impl<'a> System<'a> {
             abandoned.add(pid);
         }
         Self {
-            inbox: Inbox::new(pipe),
+            inbox: Inbox::new(signals),
             spawner: Spawner::of(options, listeners, launch),
-            delivery: Delivery::new(options.process_group),
+            delivery: Delivery::new(options, listeners),
             launch,
             files,
             watch,
             kin,
-            manager: manager.forgetting(options.stores_listeners().then(|| listeners.names_of_stored_files())),
+            manager: manager
+                .with_patience(options.kill_timeout)
+                .forgetting(options.stores_listeners().then(|| listeners.names_of_stored_files())),
             approval: Approval::of(options, listeners, launch),
             abandoned,
+            neglect: Neglect::of(options, listeners),
             explanation: options.uses_our_own().then(|| Explanation::new(listeners.names())),
+            reporter: Reporter::new(options, listeners),
             successor: None,
             is_stopping: false,
         }
@@ -106,6 +120,9 @@ impl<'a> System<'a> {
 
     /// What outlives the rest. The pid file goes first (U8).
     pub(crate) fn into_files(mut self) -> Files {
+        for line in self.kin.strangers() {
+            self.say(&line);
+        }
         self.manager.finish();
         if let Some(file) = &self.files.pid {
             file.remove();
@@ -118,6 +135,21 @@ impl<'a> System<'a> {
         if let Some(Err(error)) = self.files.log.as_ref().map(open) {
             self.say(&error.message());
         }
+    }
+
+    /// What workers or others have done to listeners is undone, as far as that is possible. A socket that is new is made known.
+    fn mend_listeners(&mut self) {
+        self.spawner.revive_listeners();
+        let listeners = self.spawner.listeners;
+        let rebound = listeners.rebind();
+        if rebound.is_empty() {
+            return;
+        }
+        for listener in rebound {
+            self.manager.store_again(listener);
+        }
+        self.watch.follow(listeners);
+        self.kin.follow(listeners);
     }
 
     /// A child has been reaped. Whether that is to be told now. `is_wanted`: it is a worker that is looked after by
@@ -182,7 +214,7 @@ impl<'a> System<'a> {
     /// Says why a new worker has failed to start, and notes it for `--restart`.
     fn explain(&mut self, (generation, worker): (u64, Pid), failure: &Failure) {
         let Some(explanation) = &mut self.explanation else { return };
-        if let Some(line) = explanation.of(worker, failure, self.watch.lack()) {
+        if let Some(line) = explanation.of(worker, failure, self.watch.as_ref()) {
             stderr::say(line);
         }
         if let Some(file) = &mut self.files.failure {
@@ -204,12 +236,44 @@ impl<'a> System<'a> {
             }
         }
     }
+
+    fn tell_others(&mut self, news: &News) {
+        match *news {
+            News::Workers(workers) => {
+                self.manager.send_workers(workers);
+                if let Some(Err(error)) = self.files.status.as_mut().map(|file| file.write(workers)) {
+                    self.say(&error.message());
+                }
+            }
+            News::Standing(standing) => {
+                // Once it is told of the end, nothing else is news to it.
+                if !self.is_stopping {
+                    self.manager.send(Some(standing), b"");
+                }
+                if matches!(standing, Standing::Leaving | Standing::Stopping) {
+                    self.refuse_to_be_replaced();
+                }
+                if standing == Standing::Stopping {
+                    self.delivery.end_all();
+                }
+            }
+            News::Failed { worker, failure } => self.explain(worker, failure),
+            News::Family(_) => {}
+            News::Died { worker, status } => {
+                if let Some(line) = self.explanation.as_mut().and_then(|it| it.of_death(worker, status)) {
+                    self.say(&line);
+                }
+            }
+            News::Started => self.note_end_of_start(None),
+            News::GivenUp { generation } => self.note_end_of_start(Some(generation)),
+        }
+    }
 }
 
 impl World for System<'_> {
     fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error> {
         self.open_log(LogFile::follow);
-        self.spawner.revive_listeners();
+        self.mend_listeners();
         let notify_socket = self.watch.prepare();
         let notify_socket =
             notify_socket.map_err(|errno| Error::system(&[b"failed to open a notify socket:"], errno))?;
@@ -233,8 +297,9 @@ impl World for System<'_> {
     }
 
     fn kill(&mut self, worker: Pid, signal: &StopSignal) {
-        self.kin.stop(worker, signal);
-        if let Err(error) = self.delivery.send(worker, signal) {
+        if self.kin.stop(worker, signal, self.delivery.is_for_group(signal))
+            && let Err(error) = self.delivery.send(worker, signal)
+        {
             self.say(&error.message());
         }
     }
@@ -292,23 +357,9 @@ impl World for System<'_> {
     }
 
     fn tell(&mut self, news: News) {
-        match news {
-            News::Workers(workers) => {
-                self.manager.send(None, &[b"workers, as GENERATION:PID: ", workers.trim_ascii_end()].concat());
-                if let Some(Err(error)) = self.files.status.as_mut().map(|file| file.write(workers)) {
-                    self.say(&error.message());
-                }
-            }
-            News::Standing(standing) => {
-                self.manager.send(Some(standing), b"");
-                if standing == Standing::Stopping {
-                    self.refuse_to_be_replaced();
-                }
-            }
-            News::Failed { worker, failure } => self.explain(worker, failure),
-            News::Started => self.note_end_of_start(None),
-            News::GivenUp { generation } => self.note_end_of_start(Some(generation)),
-        }
+        self.tell_others(&news);
+        // ORDER: last, so that a client that has read it finds the files as they are to be.
+        self.reporter.tell(news, self.explanation.as_ref().map(Explanation::last));
     }
 
     fn hand_over(&mut self, life: LifePart) -> LifePart {

@@ -10,6 +10,7 @@ pub(crate) use life_part::{LifePart, WorkerPart};
 
 use crate::environment::{Environment, Variables};
 use crate::error::Error;
+use crate::report::Member;
 use crate::stop_signal::StopSignal;
 use crate::sys::{Pid, WaitStatus};
 use crate::words::HAS_ENDED;
@@ -93,14 +94,27 @@ impl Request {
 pub(crate) enum News<'a> {
     /// These workers run, one `GENERATION:PID` a line.
     Workers(&'a [u8]),
+    /// The same, with one that is being started, and where each stands.
+    Family(Family),
     /// Of the superdaemon as a whole.
     Standing(Standing),
-    /// An attempt to start a worker, of this generation and pid, has failed.
+    /// An attempt to start a worker, of this generation and pid (if it has got one), has failed.
     Failed { worker: (u64, Pid), failure: &'a Failure },
+    /// The current worker has died.
+    Died { worker: Pid, status: WaitStatus },
     /// A worker has started.
     Started,
     /// A restart has been given up, whose last attempt was this generation.
     GivenUp { generation: u64 },
+}
+
+/// All workers, and what becomes of them.
+pub(crate) struct Family {
+    /// Counts the attempts to start a worker.
+    pub(crate) attempts: u64,
+    pub(crate) members: Vec<Member>,
+    /// When the restart began that is under way.
+    pub(crate) restart: Option<Duration>,
 }
 
 /// How a new worker has failed to start. It is said of it in these words.
@@ -172,6 +186,8 @@ pub(crate) enum Standing {
     Ready,
     /// A restart of the workers has begun. [`Standing::Ready`] has to follow.
     Reloading,
+    /// A shutdown is requested, but the workers keep serving for a while.
+    Leaving,
     /// The superdaemon is shutting down.
     Stopping,
 }

@@ -1,6 +1,7 @@
 //! The ways to run a scenario: `compare` wants equal transcripts, `both` hands out what each side saw, and `ours_alone`
 //! is for what the original doesn't have.
 
+mod guard;
 mod http;
 mod names;
 mod perl_noise;

@@ -20,6 +20,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, getsid};
 use tempfile::TempDir;
 
+use super::guard;
 use super::http;
 use super::names::Names;
 use super::ports::Port;
@@ -74,6 +75,7 @@ impl Scenario {
         let top = tempfile::tempdir().expect("a temporary directory");
         let dir = top.path().join("dir");
         fs::create_dir(&dir).expect("the scenario's directory");
+        guard::watch(&dir);
         Self {
             program: program.to_owned(),
             other: other.to_owned(),
@@ -660,6 +662,6 @@ impl Scenario {
     }
 }
 
-fn fixture(name: &str) -> PathBuf {
+pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("perl-fixtures").join(name)
 }

@@ -13,7 +13,7 @@ use crate::harness::ours_alone;
 /// Our program can't read its command line, and goes back to a shell, which can: it says what it finds.
 fn what_comes_back_finds(script: &str, more: &[String]) -> String {
     let mut command = Command::new(binary());
-    let command = command.args(["-c", script]).args(more).env("START_SERVER_STATE", "100,102");
+    command.args(["-c", script]).args(more).env("START_SERVER_STATE", "100,102");
     with_state(STATE, SealFlag::all(), "/bin/sh", command).2
 }
 
@@ -84,5 +84,20 @@ fn a_script_that_starts_the_program_as_its_child() {
         s.wait_file("st", "2:<W2>\n");
         stop(s);
         assert_eq!(s.ls(), "");
+    });
+}
+
+/// The process at which `--ready=accepting` finds out whether it may look can't say that it is there: nobody waits for that.
+#[test]
+fn a_probe_that_can_say_nothing() {
+    ours_alone(|s| {
+        s.prelude(
+            "exec strace -D -f -qq -o /dev/null -e trace=sendto,shutdown \
+             -e inject=sendto,shutdown:error=ENOBUFS:when=1 \"$0\" \"$@\"",
+        );
+        let output = s.run(&["--port=127.0.0.1:$PORT", "--ready=accepting", "--", "$PROBE"]);
+        assert_ne!(output.end, "exit 0");
+        let reason = "--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): failed to read ";
+        assert!(output.stderr.contains(reason), "{}", output.stderr);
     });
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use server_starter::program;
 
-use crate::harness::{compare, ours_alone};
+use crate::harness::{Scenario, compare, ours_alone};
 
 /// The names of our own options.
 fn own() -> Vec<String> {
@@ -18,7 +18,7 @@ fn own() -> Vec<String> {
 #[test]
 fn nothing_but_the_full_name_is_an_option_of_ours() {
     let names = own();
-    assert_eq!(names.len(), 15);
+    assert_eq!(names.len(), 17);
     let beginnings = names.iter().flat_map(|name| (1..name.len()).map(|length| &name[..length]));
     let beginnings: BTreeSet<&str> =
         beginnings.filter(|&beginning| !names.iter().any(|name| name == beginning)).collect();
@@ -34,13 +34,21 @@ fn nothing_but_the_full_name_is_an_option_of_ours() {
     // With POSIXLY_CORRECT these are words.
     options.extend(names.iter().map(|name| format!("+{name}=x")));
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    // Behind the lines of the original there may be some of ours: `own-option-mistyped` of the table.
+    let run = |s: &mut Scenario, options: &[&str]| {
+        let output = s.run_unrecorded(options);
+        let lines = output.stderr.lines().filter(|line| !line.starts_with("Did you mean --"));
+        let said: Vec<&str> = lines.chain([output.stdout.as_str(), output.end.as_str(), ""]).collect();
+        s.write("said", &said.join("\n"));
+        s.show("said");
+    };
     compare(|s| {
         for _ in 0..2 {
-            s.run(&options);
+            run(s, &options);
             for option in ["--l", "--li", "--r", "--res", "--k", "--m", "--f", "--s", "--sd", "-ready", "-kill-timeout"]
             {
-                s.run(&["--version", "--bogus", option]);
-                s.run(&["--port=80x", option, "prog"]);
+                run(s, &["--version", "--bogus", option]);
+                run(s, &["--port=80x", option, "prog"]);
             }
             s.env("POSIXLY_CORRECT", "1");
         }
@@ -50,12 +58,20 @@ fn nothing_but_the_full_name_is_an_option_of_ours() {
 /// What is said of a command line, and its exit code.
 const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["--ready="], "exit 1", "Option ready requires an argument\n"),
-    (&["--ready", ""], "exit 255", "invalid ``ready'' value:\n"),
-    (&["--ready=foo"], "exit 255", "invalid ``ready'' value:foo\n"),
-    (&["--ready=Notify"], "exit 255", "invalid ``ready'' value:Notify\n"),
-    (&["--ready=notify", "--ready=no"], "exit 255", "invalid ``ready'' value:no\n"),
-    (&["--ready=notify", "--ready-timeout=0"], "exit 255", "invalid ``ready-timeout'' value:0\n"),
-    (&["--ready=notify", "--ready-timeout=-1"], "exit 255", "invalid ``ready-timeout'' value:-1\n"),
+    (&["--ready", ""], "exit 255", "invalid ``ready'' value: (interval, notify or accepting)\n"),
+    (&["--ready=foo"], "exit 255", "invalid ``ready'' value:foo (interval, notify or accepting)\n"),
+    (&["--ready=Notify"], "exit 255", "invalid ``ready'' value:Notify (interval, notify or accepting)\n"),
+    (&["--ready=notify", "--ready=no"], "exit 255", "invalid ``ready'' value:no (interval, notify or accepting)\n"),
+    (
+        &["--ready=notify", "--ready-timeout=0"],
+        "exit 255",
+        "invalid ``ready-timeout'' value:0 (a whole number from 1 on)\n",
+    ),
+    (
+        &["--ready=notify", "--ready-timeout=-1"],
+        "exit 255",
+        "invalid ``ready-timeout'' value:-1 (a whole number from 1 on)\n",
+    ),
     (&["--ready-timeout=x"], "exit 1", "Value \"x\" invalid for option ready-timeout (number expected)\n"),
     (&["--ready-timeout=1.5"], "exit 1", "Value \"1.5\" invalid for option ready-timeout (number expected)\n"),
     (
@@ -71,19 +87,37 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["--approve="], "exit 1", "Option approve requires an argument\n"),
     (&["--approve", ""], "exit 255", "--approve requires a command\n"),
     (&["--approve= "], "exit 255", "--approve requires a command\n"),
-    (&["--max-start-failures=0"], "exit 255", "invalid ``max-start-failures'' value:0\n"),
-    (&["--max-start-failures=-3"], "exit 255", "invalid ``max-start-failures'' value:-3\n"),
+    (&["--max-start-failures=0"], "exit 255", "invalid ``max-start-failures'' value:0 (a whole number from 1 on)\n"),
+    (&["--max-start-failures=-3"], "exit 255", "invalid ``max-start-failures'' value:-3 (a whole number from 1 on)\n"),
     (&["--max-start-failures="], "exit 1", "Option max-start-failures requires an argument\n"),
-    (&["--kill-timeout=0"], "exit 255", "invalid ``kill-timeout'' value:0\n"),
-    (&["--kill-timeout=-1"], "exit 255", "invalid ``kill-timeout'' value:-1\n"),
+    (&["--kill-timeout=0"], "exit 255", "invalid ``kill-timeout'' value:0 (a whole number from 1 on)\n"),
+    (&["--kill-timeout=-1"], "exit 255", "invalid ``kill-timeout'' value:-1 (a whole number from 1 on)\n"),
     (
         &["--kill-timeout=9999999999"],
         "exit 1",
         "Value \"9999999999\" invalid for option kill-timeout (number expected)\n",
     ),
+    (&["--stop-delay=0"], "exit 255", "invalid ``stop-delay'' value:0\n"),
+    (&["--stop-delay=-1"], "exit 255", "invalid ``stop-delay'' value:-1\n"),
+    (&["--stop-delay="], "exit 1", "Option stop-delay requires an argument\n"),
+    (&["--stop-delay=1s"], "exit 1", "Value \"1s\" invalid for option stop-delay (number expected)\n"),
+    (&["--refuse-on-stop=1"], "exit 1", "Option refuse-on-stop does not take an argument\n"),
+    (
+        &["--refuse-on-stop", "--from-systemd"],
+        "exit 255",
+        "--refuse-on-stop and --from-systemd options can't be used together, as systemd keeps the listeners\n",
+    ),
     (&["--restart-timeout=5"], "exit 255", "--restart-timeout option requires --restart to be set as well\n"),
-    (&["--restart", "--restart-timeout=0"], "exit 255", "invalid ``restart-timeout'' value:0\n"),
-    (&["--restart", "--restart-timeout=-1"], "exit 255", "invalid ``restart-timeout'' value:-1\n"),
+    (
+        &["--restart", "--restart-timeout=0"],
+        "exit 255",
+        "invalid ``restart-timeout'' value:0 (a whole number from 1 on)\n",
+    ),
+    (
+        &["--restart", "--restart-timeout=-1"],
+        "exit 255",
+        "invalid ``restart-timeout'' value:-1 (a whole number from 1 on)\n",
+    ),
     (&["--sd-notify=1"], "exit 1", "Option sd-notify does not take an argument\n"),
     (&["--sd-notify", "--daemonize"], "exit 255", "--sd-notify and --daemonize options can't be used together\n"),
     (&["--listen-fds=yes"], "exit 1", "Option listen-fds does not take an argument\n"),
@@ -110,6 +144,9 @@ fn bad_values_are_refused_before_anything_is_done() {
         let output = s.run(&["--ready=accepting", "--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
         assert_eq!(output.end, "exit 255");
         assert_eq!(output.stderr, "--ready=accepting requires something to listen to\n");
+        let output = s.run(&["--refuse-on-stop", "--pid-file=pid", "--status-file=st", "--", "$PROBE"]);
+        assert_eq!(output.end, "exit 255");
+        assert_eq!(output.stderr, "--refuse-on-stop requires --port or --path to be set as well\n");
         s.env("NOTIFY_SOCKET", "notify");
         let output = s.run(&[&["--sd-notify"], &files[..]].concat());
         assert_eq!(output.end, "exit 255");
@@ -130,19 +167,39 @@ fn options_for_a_start_mean_nothing_to_other_requests() {
     });
 }
 
-/// The words of the original stay; where options of ours are in use, another line follows.
+/// The words of the original stay; where options of ours are in use or meant, another line follows.
 #[test]
-fn a_forgotten_double_dash_is_explained() {
-    let ambiguous = "Option s is ambiguous (signal-on-hup, signal-on-term, status-file, stop)\n";
-    let hint = "Options of the program stand behind \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...\n";
+fn mistakes_are_explained_where_options_of_ours_are() {
+    let ambiguous = "Option s is ambiguous (signal-on-hup, signal-on-term, status-file, stop)";
+    let dashes = "Options of the program stand behind \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...";
+    let help = "start_server --help shows every option.";
+    let meant = |name| format!("Did you mean {name}? Options that Server::Starter doesn't have are spelled in full.");
+    let (show, ready) = (meant("--show-status"), meant("--ready"));
     ours_alone(|s| {
         for (options, expected) in [
-            (&["--kill-timeout=9", "plackup", "-s", "Starlet"][..], [ambiguous, hint].concat()),
-            (&["plackup", "-s", "Starlet"], ambiguous.to_owned()),
-            (&["--kill-timeout=9", "-s", "--", "plackup"], ambiguous.to_owned()),
+            (&["--kill-timeout=9", "plackup", "-s", "Starlet"][..], &[ambiguous, dashes][..]),
+            (&["--kill-timeout=9", "-s", "--", "plackup"], &[ambiguous]),
+            (&["--kill-timeout=9", "--user=www", "--", "plackup"], &["Unknown option: user", help]),
+            (&["--show", "--pid-file=p"], &["Unknown option: show", &show]),
+            (
+                &["--show", "--show-stat", "--READY=notify", "--pid_file=p", "--json", "--", "prog"],
+                &[
+                    "Unknown option: show",
+                    "Unknown option: show-stat",
+                    "Unknown option: ready",
+                    "Unknown option: pid_file",
+                    &show,
+                    &ready,
+                    help,
+                ],
+            ),
+            // Nothing here is ours.
+            (&["plackup", "-s", "Starlet"], &[ambiguous]),
+            (&["--pidfile=p", "--", "plackup"], &["Unknown option: pidfile"]),
+            (&["--user=www", "--", "plackup", "--ready"], &["Unknown option: user"]),
         ] {
             let output = s.run(options);
-            assert_eq!((output.end.as_str(), output.stderr), ("exit 1", expected), "{options:?}");
+            assert_eq!((output.end.as_str(), output.stderr), ("exit 1", expected.join("\n") + "\n"), "{options:?}");
         }
     });
 }

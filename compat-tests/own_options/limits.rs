@@ -402,7 +402,7 @@ fn the_status_of_a_superdaemon_is_shown() {
         let shown =
             |s: &mut Scenario, option: &[&str]| s.run_unrecorded(&[&["--show-status"], &files[..], option].concat());
         let output = shown(s, &[]);
-        assert_eq!((&*output.end, &*output.stdout), ("exit 3", "not running\n"));
+        assert_eq!((&*output.end, &*output.stdout), ("exit 3", "not running: there is no pid\n"));
         s.probe(&["--port=$PORT", "--path=app.sock", "--pid-file=pid", "--status-file=st"], &["G1=ign=TERM"]);
         s.wait_file("st", "1:<W1>\n");
         s.signal("HUP");
@@ -413,16 +413,25 @@ fn the_status_of_a_superdaemon_is_shown() {
         assert_eq!(output.end, "exit 0");
         let lines: Vec<&str> = output.stdout.lines().collect();
         assert!(lines[0].starts_with("superdaemon <S>, "), "{}", output.stdout);
-        assert!(lines[1].starts_with("generation 1, pid <W1>, old, ") && lines[1].contains(" (told to stop at most "));
-        assert!(lines[2].starts_with("generation 2, pid <W2>, current, ") && lines[2].contains(": perl "));
-        assert!(lines[3].starts_with("listener $PORT, waiting 0, of at most ") && lines[3].ends_with(", refused 0"));
-        assert!(lines[4].starts_with("listener app.sock, waiting 0, of at most "), "{}", output.stdout);
+        assert!(lines[1].starts_with("a restart has been under way for "), "{}", output.stdout);
+        assert!(lines[2].starts_with("generation 1, pid <W1>, stopping, ") && lines[2].contains(" (TERM "));
+        assert!(lines[3].starts_with("generation 2, pid <W2>, current, ") && lines[3].contains(": perl "));
+        assert!(lines[4].starts_with("listener $PORT, waiting 0, of at most ") && lines[4].ends_with(", refused 0"));
+        assert!(lines[5].starts_with("listener app.sock, waiting 0, of at most "), "{}", output.stdout);
         let output = shown(s, &["--json"]);
-        assert!(output.stdout.starts_with("{\"state\":\"running\",\"pid\":<S>,"), "{}", output.stdout);
+        let begin = "{\"state\":\"running\",\"serves\":true,\"pid\":<S>,";
+        assert!(output.stdout.starts_with(begin), "{}", output.stdout);
         s.signal("KILL");
         s.wait_exit();
         let output = shown(s, &[]);
-        assert_eq!((&*output.end, &*output.stdout), ("exit 1", "dead, but has a pid file\n"));
+        let lines: Vec<&str> = output.stdout.lines().collect();
+        assert_eq!(
+            (&*output.end, lines[0], lines[1]),
+            ("exit 1", "dead, but has a pid file", "its workers are alive:")
+        );
+        assert!(lines[2].starts_with("generation 1, pid <W1>, orphaned, "), "{}", output.stdout);
+        assert!(lines[3].starts_with("generation 2, pid <W2>, orphaned, "), "{}", output.stdout);
+        assert!(lines[4].starts_with("listener $PORT, waiting 0, "), "{}", output.stdout);
         for generation in [1, 2] {
             s.signal_worker(generation, "KILL");
             s.wait_dead(generation);
@@ -430,6 +439,20 @@ fn the_status_of_a_superdaemon_is_shown() {
         for file in ["app.sock", "pid", "st"] {
             s.remove(file);
         }
+    });
+}
+
+/// What can't be read is neither dead nor gone.
+#[test]
+fn the_status_may_be_unknown() {
+    ours_alone(|s| {
+        s.mkdir("directory");
+        let output = s.run(&["--show-status", "--pid-file=directory"]);
+        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "unknown: Is a directory (os error 21)\n"));
+        let output = s.run(&["--show-status", "--pid-file=directory", "--json"]);
+        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "{\"state\":\"unknown\"}\n"));
+        let output = s.run(&["--show-status", "--pid-file=nowhere"]);
+        assert_eq!((&*output.end, &*output.stdout), ("exit 3", "not running\n"));
     });
 }
 

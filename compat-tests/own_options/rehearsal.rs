@@ -230,10 +230,27 @@ fn nothing_that_it_has_started_is_left() {
 fn what_outlives_it_is_not_left_either() {
     ours_alone(|s| {
         serve(s, &[], &[]);
-        let begun = begin_upgrade(s, "#!/bin/sh\nsleep 1000 & echo $! >child\necho $$ >tried\nexit 3\n");
-        let output = s.end(begun);
-        check_refused(s, &output, "it has ended without an answer (exit 3)");
-        s.wait_dead_process("child");
+        for (child, end, how) in [
+            ("sleep 1000 & echo $! >child", "exit 3", "exit 3"),
+            (
+                "setsid sh -c 'echo $$ >child; exec sleep 1000' & until [ -s child ]; do sleep .01; done",
+                "exit 3",
+                "exit 3",
+            ),
+            (
+                "(setsid sh -c 'echo $$ >child; exec sleep 1000' &) & until [ -s child ]; do sleep .01; done",
+                "exit 3",
+                "exit 3",
+            ),
+            ("sleep 1000 & echo $! >child", "kill -KILL $$", "signal 9"),
+        ] {
+            let begun = begin_upgrade(s, &format!("#!/bin/sh\n{child}\necho $$ >tried\n{end}\n"));
+            let output = s.end(begun);
+            check_refused(s, &output, &format!("it has ended without an answer ({how})"));
+            s.wait_dead_process("child");
+            s.remove("child");
+            s.remove("tried");
+        }
         stop(s);
     });
 }

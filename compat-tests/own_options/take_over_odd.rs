@@ -1,6 +1,7 @@
 //! `--take-over` of what it can't take over, or hardly: each either works, or is refused with a sentence that says what to
 //! do, and the original keeps running.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -228,4 +229,109 @@ fn what_its_user_may_not_read() {
         }
         let _ = fs::remove_dir(s.path("secret"));
     });
+}
+
+/// Signals come between the original's last look at what it has been told and its wait, where it forgets them until something
+/// else happens. It acts on them before it is taken over. (F6b)
+#[test]
+fn what_it_has_been_told_and_forgotten() {
+    for signal in ["HUP", "INT", "TERM"] {
+        original_alone(|s| {
+            s.write(
+                "Window.pm",
+                "package Window;
+                INIT {
+                    no warnings;
+                    my $wait = \\&Server::Starter::_wait3;
+                    *Server::Starter::_wait3 = sub {
+                        if ($_[0] && -e 'hold') {
+                            open my $held, '>', 'held';
+                            select undef, undef, undef, 0.01 while -e 'hold';
+                        }
+                        $wait->(@_);
+                    };
+                }
+                1;\n",
+            );
+            s.prelude("exec perl -I. -MWindow \"$0\" \"$@\"");
+            start(s);
+            s.prelude("");
+            s.write("hold", "");
+            send(s.superdaemon(), "ALRM");
+            s.wait("the window", |s| s.path("held").exists());
+            {
+                send(s.superdaemon(), signal);
+            }
+            s.remove("hold");
+            s.wait_rest();
+            assert!(!s.said().contains("received "), "{}", s.said());
+            let (code, text) = take_over(s);
+            if signal == "HUP" {
+                assert_eq!(code, Some(0), "{text}");
+                s.wait_worker(2);
+                s.wait_file("st", "2:<W2>\n");
+                stop(s);
+            } else {
+                assert_eq!(s.wait_exit(), "exit 0", "{code:?} {text}");
+            }
+        });
+    }
+}
+
+/// The status file is a fifo that nobody writes to: nobody waits for it while the original stands still. (F14)
+#[test]
+fn a_status_file_that_is_a_fifo() {
+    original_alone(|s| {
+        start(s);
+        fs::remove_file(s.path("st")).unwrap();
+        nix::unistd::mkfifo(&s.path("st"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        refused(s, "it has no worker whose generation is known");
+    });
+}
+
+/// HUP and TERM come while the command has stopped the original, and it is killed then: they are acted on all the same. (The
+/// third of those found later.)
+#[test]
+fn a_signal_before_the_command_is_killed() {
+    let (stops, is_over) = (Cell::new(0), Cell::new(false));
+    for call in (2..).step_by(7) {
+        for signal in ["HUP", "TERM"] {
+            original_alone(|s| {
+                start(s);
+                let stop_at = format!("inject=ptrace:signal=STOP:when={call}");
+                let mut strace = Command::new("strace")
+                    .args(["-qq", "-o", "trace", "-e", "trace=ptrace", "-e", &stop_at])
+                    .arg(s.other())
+                    .args(TAKE_OVER)
+                    .current_dir(s.path("."))
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .expect("strace");
+                s.wait("the command's stop or end", |s| {
+                    is_over.set(strace.try_wait().unwrap().is_some());
+                    let trace = fs::read_to_string(s.path("trace")).unwrap_or_default();
+                    is_over.get() || trace.contains("--- stopped by SIGSTOP ---")
+                });
+                let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.id()));
+                let command = children.ok().and_then(|children| children.trim().parse::<i32>().ok());
+                send(s.superdaemon(), signal);
+                if let Some(command) = command.filter(|_| !is_over.get()) {
+                    stops.set(stops.get() + 1);
+                    send(command, "KILL");
+                    strace.wait().unwrap();
+                }
+                if signal == "HUP" {
+                    s.wait_worker(2);
+                    s.wait_file("st", "2:<W2>\n");
+                    stop(s);
+                } else {
+                    assert_eq!(s.wait_exit(), "exit 0");
+                }
+            });
+        }
+        if is_over.get() {
+            break;
+        }
+    }
+    assert!(stops.get() > 10, "{} stops", stops.get());
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -245,32 +245,15 @@ fn programs_that_cannot_go_on() {
 
 /// Runs our program with a state at descriptor 100, where it answers at 101, and a program to go back to at 102. Its exit
 /// code, its answer, and what it says.
-pub fn with_state(
-    state: &str,
-    seals: SealFlag,
-    way_back: &str,
-    command: &mut Command,
-) -> (Option<i32>, String, String) {
+pub fn with_state(state: &str, seals: SealFlag, way_back: &str, mut command: Command) -> (Option<i32>, String, String) {
     let memory = File::from(memfd_create(c"state", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap());
     (&memory).write_all(state.as_bytes()).unwrap();
     fcntl(&memory, FcntlArg::F_ADD_SEALS(seals)).unwrap();
     let (answer, to_us) = pipe2(OFlag::O_CLOEXEC).unwrap();
-    let way_back: OwnedFd = File::open(way_back).unwrap().into();
-    let numbers = [memory.as_raw_fd(), to_us.as_raw_fd(), way_back.as_raw_fd()];
-    // SAFETY: dup2(2) and fcntl(2) are async-signal-safe, and nothing of this process is at these numbers of the child.
-    #[expect(unsafe_code)]
-    unsafe {
-        command.pre_exec(move || {
-            for (number, fd) in (100..).zip(numbers) {
-                let fd = dup2_raw(std::os::fd::BorrowedFd::borrow_raw(fd), number)?;
-                fcntl(&fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
-                std::mem::forget(fd);
-            }
-            Ok(())
-        });
-    }
+    let way_back = File::open(way_back).unwrap();
+    pass_on(&mut command, (100..).zip([memory.as_fd(), to_us.as_fd(), way_back.as_fd()]));
     let output = command.output().unwrap();
-    drop(to_us);
+    drop((to_us, command));
     let mut answered = String::new();
     std::io::Read::read_to_string(&mut File::from(answer), &mut answered).unwrap();
     (
@@ -280,14 +263,41 @@ pub fn with_state(
     )
 }
 
+/// Lets the command have descriptors at certain numbers; it keeps copies of them as long as it lives. Those are at higher
+/// numbers than any that is asked for: one that was in the way would lead elsewhere before it is taken.
+pub fn pass_on<'a>(command: &mut Command, descriptors: impl Iterator<Item = (RawFd, BorrowedFd<'a>)>) {
+    const COPIES: RawFd = 500;
+    let copy = |(number, fd): (RawFd, BorrowedFd)| {
+        assert!(number < COPIES, "{number}");
+        let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(COPIES)).unwrap();
+        // SAFETY: fcntl(2) has just opened it, so nothing else owns it.
+        #[expect(unsafe_code)]
+        let copy = unsafe { OwnedFd::from_raw_fd(copy) };
+        (number, copy)
+    };
+    let copies: Vec<(RawFd, OwnedFd)> = descriptors.map(copy).collect();
+    // SAFETY: dup2(2) and fcntl(2) are async-signal-safe, and what this process has at these numbers, its child doesn't need.
+    #[expect(unsafe_code)]
+    unsafe {
+        command.pre_exec(move || {
+            for (number, copy) in &copies {
+                let fd = dup2_raw(copy, *number)?;
+                fcntl(&fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+                std::mem::forget(fd);
+            }
+            Ok(())
+        });
+    }
+}
+
 pub const STATE: &str = "start_server state 1.0\ngeneration 3\nlast-restart 5\ntoken sesame\n";
 
 #[test]
 fn a_rehearsal_reads_the_state() {
     let rehearse = |state: &str, seals, args: &[&str]| {
         let mut command = Command::new(binary());
-        let (code, answered, said) =
-            with_state(state, seals, "/bin/echo", command.arg("--rehearse-state=100,101").args(args));
+        command.arg("--rehearse-state=100,101").args(args);
+        let (code, answered, said) = with_state(state, seals, "/bin/echo", command);
         assert_eq!(said, "");
         (code, answered)
     };
@@ -297,8 +307,8 @@ fn a_rehearsal_reads_the_state() {
     let newer = STATE.replace("1.0", "1.9").replace("token", "what-is-new 1 2 3\ngeneration-of-that 4\ntoken");
     assert_eq!(rehearse(&newer, SealFlag::all(), &good), (Some(0), "sesame".into()));
     for (state, seals, args, expected) in [
-        (STATE.replace("1.0", "2.0"), SealFlag::all(), &good[..], "the state is of version 2.0, this program has 1.1"),
-        (STATE.replace("1.0", "0.9"), SealFlag::all(), &good, "the state is of version 0.9, this program has 1.1"),
+        (STATE.replace("1.0", "2.0"), SealFlag::all(), &good[..], "the state is of version 2.0, this program has 1.3"),
+        (STATE.replace("1.0", "0.9"), SealFlag::all(), &good, "the state is of version 0.9, this program has 1.3"),
         (STATE.replace("generation 3\n", ""), SealFlag::all(), &good, "the state can't be read: generation is missing"),
         (
             STATE.replace("last-restart 5", "last-restart x"),
@@ -324,9 +334,9 @@ fn a_rehearsal_reads_the_state() {
 #[test]
 fn the_way_back() {
     let mut command = Command::new(binary());
-    let command = command.args(["--port=0", "--", "worker"]).env("START_SERVER_STATE", "100,102");
+    command.args(["--port=0", "--", "worker"]).env("START_SERVER_STATE", "100,102");
     let (code, _, said) = with_state(&STATE.replace("1.0", "2.0"), SealFlag::all(), "/bin/echo", command);
-    let expected = "--port=0 -- worker\nthe state is of version 2.0, this program has 1.1\n";
+    let expected = "--port=0 -- worker\nthe state is of version 2.0, this program has 1.3\n";
     assert_eq!((code, said.as_str()), (Some(0), expected));
 }
 
@@ -345,6 +355,40 @@ fn a_variable_that_means_nothing() {
             assert_ne!(output.end, "exit 0");
             assert_eq!((output.stderr.as_str(), s.ls().as_str()), (complaint, ""), "{value}");
         }
+    });
+}
+
+/// What is told of each worker is the same before and after.
+#[test]
+fn what_is_shown() {
+    ours_alone(|s| {
+        start(s, &[&FILES[..], &["--interval=0", "--kill-timeout=9999"], &WORKER, &["G1=ign=TERM"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        s.signal("HUP");
+        s.wait_report(1, "got TERM");
+        s.wait_rest();
+        let shown = |s: &mut Scenario| {
+            let output = s.run_unrecorded(&["--show-status", "--pid-file=pid"]);
+            assert_eq!(output.end, "exit 0", "{}", output.stdout);
+            let lines = output.stdout.lines().filter(|line| line.starts_with("generation "));
+            let known = |line: &str| line.replace(|c: char| c.is_ascii_digit(), "").replace("  ", " ");
+            let heading = output.stdout.lines().next().unwrap_or_default().to_owned();
+            (heading, lines.map(known).collect::<Vec<_>>())
+        };
+        let (_, before) = shown(s);
+        assert!(before.len() == 2 && before[0].contains("stopping, ") && before[0].contains("KILL in "), "{before:?}");
+        install_ours(s);
+        let (heading, meanwhile) = shown(s);
+        assert!(heading.ends_with(", another program is on disk"), "{heading}");
+        assert_eq!(meanwhile, before);
+        upgrade(s);
+        let (heading, after) = shown(s);
+        assert!(!heading.contains("on disk"), "{heading}");
+        assert_eq!(after, before);
+        s.signal_worker(1, "KILL");
+        s.wait_file("st", "2:<W2>\n");
+        stop(s);
     });
 }
 

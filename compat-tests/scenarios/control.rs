@@ -123,24 +123,6 @@ fn missing_options_and_files_are_refused() {
     });
 }
 
-/// LIFE-107 P5: the superdaemon ends while somebody waits for its restart.
-#[test]
-fn restart_of_a_superdaemon_that_ends() {
-    compare(|s| {
-        s.start(&[&["--interval=5", "--signal-on-hup=USR1"], &START[..], &["G1=ign=USR1,TERM"]].concat());
-        s.wait_worker(1);
-        s.wait_file("st", "1:<W1>\n");
-        let restart = s.begin(&RESTART);
-        s.wait_worker(2);
-        s.signal("TERM");
-        s.wait_line("worker <W2> died");
-        s.wait_report(1, "got TERM");
-        s.signal_worker(1, "KILL");
-        s.wait_exit();
-        s.end(restart);
-    });
-}
-
 /// LIFE-108: nothing is sent as long as there is no status file.
 #[test]
 fn restart_in_the_first_interval() {

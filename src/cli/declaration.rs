@@ -50,7 +50,11 @@ pub fn command() -> Command {
         .override_usage(
             "start_server [OPTIONS] -- PROGRAM [ARGUMENTS]...\n       \
              start_server --restart --pid-file=FILE --status-file=FILE\n       \
-             start_server --stop --pid-file=FILE",
+             start_server --restart-or-start [OPTIONS] -- PROGRAM [ARGUMENTS]...\n       \
+             start_server --stop --pid-file=FILE\n       \
+             start_server --show-status --pid-file=FILE\n       \
+             start_server --take-over --pid-file=FILE\n       \
+             start_server --upgrade --pid-file=FILE",
         )
         .help_template(HELP_TEMPLATE)
         .after_help(AFTER_HELP)
@@ -94,7 +98,8 @@ fn listening() -> [Arg; 3] {
             .long_help(
                 "Listen to a unix stream socket, which everybody may connect to (mode 0777) who gets at its directory. \
                  May be repeated; without it there is no unix socket. A socket that is there already is removed, with \
-                 a warning; anything else that is there is an error. The socket is removed at the end.",
+                 a warning, if nobody listens to it. Otherwise, and if anything else is there, it is an error, and \
+                 nothing is touched. The socket is removed at the end.",
             ),
         integer("backlog", "N").help("How many connections may wait [default: 4096]").long_help(
             "How many connections may wait at each listener to be accepted. Default: 4096, also for 0. The system \
@@ -214,7 +219,11 @@ fn instead_of_starting() -> [Arg; 4] {
 /// The heading of the options that the original doesn't have.
 const OWN: &str = "Beyond Server::Starter";
 
-fn own() -> [Arg; 15] {
+fn own() -> impl Iterator<Item = Arg> {
+    own_of_workers().into_iter().chain(own_of_clients()).chain(own_of_systemd())
+}
+
+fn own_of_workers() -> [Arg; 9] {
     [
         text("ready", "WHEN")
             .help("How a new worker shows that it has started:\n\"interval\", it lives; \"notify\", it says so to\nNOTIFY_SOCKET; \"accepting\", it waits for\nconnections [default: interval]")
@@ -222,7 +231,8 @@ fn own() -> [Arg; 15] {
                 "When a new worker has started. \"interval\": when it is alive after --interval seconds. \"notify\": when it, \
                  or a program that it starts, says READY=1 to the NOTIFY_SOCKET that it gets, see sd_notify(3). \
                  \"accepting\": when it, or one of its descendants, waits for a connection at one of the listeners: \
-                 blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set. The \
+                 blocked in accept(2), or in epoll_wait(2), poll(2) or select(2) with the listener in the set; in a restart, \
+                 at each listener where the old worker waits. The \
                  worker need not know of that, but the kernel must let start_server look at it, which is checked at \
                  start. With both, a worker that dies is noticed at once, and the next one is started when \
                  --interval seconds have passed since the start of that one. Both need Linux. Default: interval.",
@@ -246,7 +256,13 @@ fn own() -> [Arg; 15] {
         integer("max-start-failures", "N").help("Failed starts in a row after which a restart\nis given up [default: never]").long_help(
             "Failed starts in a row after which a restart is given up: the old worker goes on as if there had been \
              no restart. If no worker has ever started, exit with 125. A worker that dies is replaced without any \
-             limit. Default: try for ever.",
+             limit, unless there is --end-without-worker; but a HUP that comes while no worker serves is given up, too. \
+             Default: try for ever.",
+        ),
+        flag("end-without-worker").help("End when so many starts have failed and no\nworker serves").long_help(
+            "Exit with 125 when --max-start-failures starts have failed in a row and no worker serves: when the worker has died \
+             and none can be started in its place. For a container or a unit, whose manager acts on that. Only with \
+             --max-start-failures. Default: try for ever to replace a worker that has died.",
         ),
         integer("kill-timeout", "SECS").help("Seconds after its stop signal until a worker\ngets KILL [default: never]").long_help(
             "Seconds after its stop signal until a worker that is still running gets KILL, in a restart and in a \
@@ -254,30 +270,55 @@ fn own() -> [Arg; 15] {
              Until then the status file lists it, and a shutdown waits. What a worker starts and must outlive it has to be \
              started by another program. Default: never.",
         ),
+        integer("stop-delay", "SECS").help("Seconds that workers keep serving after TERM,\nINT or QUIT [default: 0]").long_help(
+            "Seconds that workers keep serving when TERM, INT or QUIT has come, before they are stopped: time for load \
+             balancers to notice. Until then, everything continues as before: a worker that dies is replaced, and HUP starts a \
+             new one. Another TERM, INT or QUIT ends the wait at once, and no upgrade is possible. There is no wait if no worker \
+             has started. Whoever sends KILL after a time, as systemd's TimeoutStopSec=, has to wait that much longer. Default: \
+             the workers are stopped at once.",
+        ),
+        flag("refuse-on-stop").help("Refuse new connections as soon as all workers\nare stopped").long_help(
+            "When all workers have got their stop signal, shut down the listeners of --port and --path: who connects is refused \
+             at once, and can try another server, instead of waiting for the last request to end. Requests that run are \
+             finished. Without it, connections are taken until all workers have ended, and then reset. UDP is not affected. Not \
+             with --from-systemd, as the service manager keeps its listeners open.",
+        ),
         flag("process-group").help("Stop workers with what they have started").long_help(
             "Each worker leads a process group of its own, and its stop signals and KILL go to the group. So a start script \
              that starts the server without exec is stopped whole. Signals of the terminal, such as that of Ctrl-C, reach \
              the superdaemon alone, which then stops the workers.",
         ),
+    ]
+}
+
+fn own_of_clients() -> [Arg; 7] {
+    [
         flag("restart-or-start").help("Restart if the superdaemon is alive, or\nelse start").long_help(
             "If the superdaemon of --pid-file is alive, do as --restart; otherwise start with all the other options, in the \
              foreground or with --daemonize. One line for an init or deploy script: a restart that fails can't lead to a \
              second superdaemon. Requires --pid-file and --status-file.",
         ),
         flag("show-status").help("Show workers and listeners, and exit").long_help(
-            "Show what the superdaemon of --pid-file is doing, also if it is the original: a line for each worker with generation, \
-             pid, whether it is current, new or old, age and command; a line for each listener with the connections that wait \
-             (of UDP: bytes) and those that a full queue has refused since it was opened (which unix sockets don't tell). \
-             With --status-file, which is more certain, or by the superdaemon's children. Exit status: 0 if it runs, 1 if it \
-             is dead but has a pid file, 3 if there is none.",
+            "Show what the superdaemon of --pid-file is doing: a line for each worker with generation, pid, whether it is starting, \
+             current, stopping or rejected, age and command, and with its stop signal and the time that is left until KILL; failed \
+             starts and their reasons; a restart that is under way; the version; a line for each listener with the connections that wait \
+             (of UDP: bytes) and those that a full queue has refused since it was opened (which unix sockets don't tell). The original \
+             and older versions don't tell all that: of them, --status-file and their children are shown. Of one that was killed, what it \
+             has left behind. Exit status: 0 if a worker serves, 150 if the superdaemon runs and no worker serves, or it is stopping, 1 if it is dead but \
+             has a pid file, 3 if there is none, 4 if that can't be known.",
         ),
         flag("json").help("With --show-status: as JSON").long_help(
             "With --show-status: one object of JSON with state, pid, age_seconds, workers and listeners. What can't be known is \
              null.",
         ),
+        flag("quiet").help("With --show-status: by the exit status alone").long_help(
+            "With --show-status: print nothing. The exit status tells, so that this is a probe: it is 0 if and only if the \
+             superdaemon runs and a worker serves.",
+        ),
         integer("restart-timeout", "SECS").help("Seconds that --restart waits\n[default: for ever]").long_help(
-            "Seconds that --restart waits for the end of the restart. If that takes longer, --restart exits \
-             with 124, having said what it was waiting for, and the restart goes on. Default: for ever.",
+            "Seconds that --restart waits for the end of the restart. If that takes longer, --restart exits with 123 if the new version \
+             serves and old workers have not ended, otherwise with 124, having said what it was waiting for; the restart continues. \
+             With it, --restart also waits for a superdaemon whose first worker has not started. Default: for ever.",
         ),
         flag("upgrade").help("Let the program that is on disk by now go on in\nthe place of the superdaemon of --pid-file").long_help(
             "Let the program that is on disk by now, after an update of this package, go on in the place of the \
@@ -294,10 +335,15 @@ fn own() -> [Arg; 15] {
              number of the system's error if it isn't running or may not be traced. One that is no Perl original is \
              for --upgrade.",
         ),
+    ]
+}
+
+fn own_of_systemd() -> [Arg; 3] {
+    [
         flag("sd-notify").help("Tell systemd of the first worker, of restarts\nand of the end (Type=notify)").long_help(
             "Tell the service manager at NOTIFY_SOCKET how things stand, see sd_notify(3): READY=1 when the first \
-             worker has started; RELOADING=1 on HUP, and READY=1 when that restart is over, successful or not; \
-             STOPPING=1; and in STATUS the workers. For units with Type=notify or Type=notify-reload. Workers \
+             worker has started; RELOADING=1 on HUP, and READY=1 when that restart is over, successful or not, and no old worker \
+             can answer any more, or a second after --kill-timeout (without one, after 5 seconds); STOPPING=1; and in STATUS the workers. For units with Type=notify or Type=notify-reload. Workers \
              don't get that NOTIFY_SOCKET then, nor WATCHDOG_USEC, which the superdaemon answers with WATCHDOG=1 twice \
              in that time. Without NOTIFY_SOCKET, nothing is sent. Not with --daemonize.",
         ),

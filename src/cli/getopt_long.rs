@@ -6,6 +6,30 @@ use std::os::unix::ffi::OsStringExt;
 
 use crate::cli::failure::Failure;
 
+/// What is wrong with an argument.
+#[derive(Debug)]
+pub(super) enum Mistake {
+    /// No option has this name.
+    Unknown(Vec<u8>),
+    /// What this line says.
+    Other(Vec<u8>),
+}
+
+impl Mistake {
+    fn line(&self) -> Vec<u8> {
+        match self {
+            Self::Unknown(name) => [b"Unknown option: ", name.as_slice()].concat(),
+            Self::Other(line) => line.clone(),
+        }
+    }
+}
+
+/// A line for each mistake, in the order of the arguments (G17), and `hints` behind them.
+pub(super) fn usage(mistakes: &[Mistake], hints: Vec<String>) -> Failure {
+    let lines = mistakes.iter().map(Mistake::line).chain(hints.into_iter().map(String::into_bytes));
+    Failure::Usage(lines.collect::<Vec<_>>().join(b"\n".as_slice()))
+}
+
 /// An option that can be given.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spec<'a> {
@@ -33,12 +57,12 @@ pub(super) enum Kind {
 /// option ends the options, and names must be given in full (G15).
 ///
 /// # Errors
-/// [`Failure::Usage`] with a line for each mistake, in the order of the arguments (G17).
+/// All mistakes.
 pub(super) fn canonical(
     arguments: Vec<OsString>,
     specs: &[Spec],
     posixly_correct: bool,
-) -> Result<Vec<OsString>, Failure> {
+) -> Result<Vec<OsString>, Vec<Mistake>> {
     let mut arguments = arguments.into_iter().map(OsString::into_vec);
     let grammar = Grammar { specs, posixly_correct };
     let (mut options, mut words, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());
@@ -59,7 +83,7 @@ pub(super) fn canonical(
         }
     }
     if !mistakes.is_empty() {
-        return Err(Failure::Usage(mistakes.join(b"\n".as_slice())));
+        return Err(mistakes);
     }
     options.push("--".into());
     options.extend(words.into_iter().chain(arguments).map(OsString::from_vec));
@@ -97,14 +121,15 @@ impl Grammar<'_> {
         })
     }
 
-    /// The option as clap reads it; it may take the next argument. Or the line that says what is wrong with it.
-    fn spell_out(&self, option: &Candidate, rest: &mut impl Iterator<Item = Vec<u8>>) -> Result<Vec<u8>, Vec<u8>> {
+    /// The option as clap reads it; it may take the next argument.
+    fn spell_out(&self, option: &Candidate, rest: &mut impl Iterator<Item = Vec<u8>>) -> Result<Vec<u8>, Mistake> {
+        let wrong = |parts: &[&[u8]]| Mistake::Other(parts.concat());
         let spec = self.find(option)?;
         let name = spec.name.as_bytes();
         if spec.kind == Kind::Flag {
             return match option.value {
                 None => Ok([b"--", name].concat()),
-                Some(_) => Err([b"Option ", name, b" does not take an argument"].concat()),
+                Some(_) => Err(wrong(&[b"Option ", name, b" does not take an argument"])),
             };
         }
         let value = match option.value {
@@ -113,17 +138,16 @@ impl Grammar<'_> {
             // Whatever it is: `--`, an option, nothing (G8).
             None => rest.next(),
         };
-        let value = value.ok_or_else(|| [b"Option ", name, b" requires an argument"].concat())?;
+        let value = value.ok_or_else(|| wrong(&[b"Option ", name, b" requires an argument"]))?;
         let value = match spec.kind {
-            Kind::Integer => integer(&value).ok_or_else(|| {
-                [b"Value \"", value.as_slice(), b"\" invalid for option ", name, b" (number expected)"].concat()
-            })?,
+            Kind::Integer => integer(&value)
+                .ok_or_else(|| wrong(&[b"Value \"", &value, b"\" invalid for option ", name, b" (number expected)"]))?,
             _ => value,
         };
         Ok([b"--", name, b"=", &value].concat())
     }
 
-    fn find(&self, option: &Candidate) -> Result<Spec<'_>, Vec<u8>> {
+    fn find(&self, option: &Candidate) -> Result<Spec<'_>, Mistake> {
         let lower = option.name.to_ascii_lowercase();
         let is_exact = |spec: &&Spec| {
             let is_in_full = option.starter == b"--" && spec.name.as_bytes() == option.name;
@@ -142,18 +166,19 @@ impl Grammar<'_> {
             [_, ..] if !lower.is_empty() => {
                 hits.sort_unstable_by_key(|spec| spec.name);
                 let names: Vec<&str> = hits.iter().map(|spec| spec.name).collect();
-                Err([b"Option ", lower.as_slice(), b" is ambiguous (", names.join(", ").as_bytes(), b")"].concat())
+                let names = names.join(", ");
+                Err(Mistake::Other([b"Option ", lower.as_slice(), b" is ambiguous (", names.as_bytes(), b")"].concat()))
             }
             _ => Err(unknown(option, &lower)),
         }
     }
 }
 
-fn unknown(option: &Candidate, name: &[u8]) -> Vec<u8> {
+fn unknown(option: &Candidate, name: &[u8]) -> Mistake {
     if name.is_empty() {
-        [b"Missing option after ", option.starter].concat()
+        Mistake::Other([b"Missing option after ", option.starter].concat())
     } else {
-        [b"Unknown option: ", name].concat()
+        Mistake::Unknown(name.to_vec())
     }
 }
 
@@ -186,6 +211,7 @@ mod tests {
 
     fn parse(words: &[&str], posixly_correct: bool) -> Result<Vec<OsString>, Failure> {
         canonical(words.iter().map(OsString::from).collect(), SPECS, posixly_correct)
+            .map_err(|mistakes| usage(&mistakes, Vec::new()))
     }
 
     #[track_caller]
@@ -243,7 +269,7 @@ mod tests {
              Unknown option: po\nrt\nOption port requires an argument",
         );
         let not_utf8 = canonical(vec![OsString::from_vec(b"--\xff\xc3\x89".to_vec())], SPECS, false);
-        assert_eq!(not_utf8.unwrap_err().message(), b"Unknown option: \xff\xc3\x89");
+        assert_eq!(usage(&not_utf8.unwrap_err(), Vec::new()).message(), b"Unknown option: \xff\xc3\x89");
     }
 
     #[test]

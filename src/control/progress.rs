@@ -5,10 +5,10 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::control::delay::Standstill;
+use crate::control::delay::{Delay, Standstill};
 use crate::control::show_status::listeners_of;
 use crate::control::status::ListenerStatus;
-use crate::sys::Pid;
+use crate::sys::{Interrupts, Pid};
 
 /// How often the line is written again.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -23,6 +23,7 @@ pub(super) struct Progress<'a> {
     shown: Option<Instant>,
     /// The listeners, with what full queues had refused before.
     before: Vec<ListenerStatus>,
+    interrupts: Interrupts,
 }
 
 impl<'a> Progress<'a> {
@@ -30,19 +31,25 @@ impl<'a> Progress<'a> {
     pub(super) fn of(superdaemon: Option<Pid>, status_file: &'a Path, begin: Instant) -> Option<Self> {
         let superdaemon = superdaemon.filter(|_| io::stderr().is_terminal())?;
         let before = listeners_of(superdaemon, status_file);
-        Some(Self { superdaemon, status_file, begin, started: None, shown: None, before })
+        let interrupts = Interrupts::hold();
+        Some(Self { superdaemon, status_file, begin, started: None, shown: None, before, interrupts })
     }
 
     /// What the restart is waiting for.
-    pub(super) fn show(&mut self, standstill: &Standstill) {
+    pub(super) fn show(&mut self, standstill: &mut Standstill, delay: &Delay) {
+        if self.interrupts.has_come() {
+            let _ = writeln!(io::stderr(), "\nthe restart continues");
+            self.interrupts.let_through();
+        }
         let elapsed = self.begin.elapsed();
-        if self.started.is_none() && standstill.started().is_some() {
+        if self.started.is_none() && standstill.started.is_some() {
             self.started = Some(elapsed);
         }
         if self.shown.is_some_and(|shown| shown.elapsed() < INTERVAL) {
             return;
         }
         self.shown = Some(Instant::now());
+        delay.add_what_is_seen(standstill);
         // What doesn't fit is cut off: a line that is continued on the next one could not be written over.
         let line = format!("{:.1} s: {standstill}", elapsed.as_secs_f64());
         let _ = write!(io::stderr(), "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
@@ -58,7 +65,7 @@ impl<'a> Progress<'a> {
         let all = self.begin.elapsed();
         let started = self.started.unwrap_or(all);
         let times = format!(
-            "generation {generation} serves: it had started after {:.1} s, and the old one ended {:.1} s later",
+            "generation {generation} serves: it started after {:.1} s, the old one ended {:.1} s later",
             started.as_secs_f64(),
             all.saturating_sub(started).as_secs_f64()
         );

@@ -1,18 +1,21 @@
 //! `--restart`: asks for a restart of the workers and waits until only a new one is left.
 
 use std::fs::OpenOptions;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
-use crate::control::delay::Delay;
+use crate::control::delay::{Course, Delay, Failed, Standstill, named};
 use crate::control::pace::pause;
 use crate::control::progress::Progress;
+use crate::control::reach::lost_socket;
 use crate::error::Error;
 use crate::files::pid_file::ForeignPidFile;
 use crate::files::status_file::generations;
+use crate::report::Report;
 use crate::sys;
 
 /// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left, for `timeout`
@@ -20,8 +23,8 @@ use crate::sys;
 ///
 /// # Errors
 /// If a file can't be read, if no worker has started yet, if the superdaemon is not alive or doesn't survive the
-/// restart, if it gives the restart up ([`Error::GivenUp`]), or if the time is over ([`Error::TimedOut`]): the restart
-/// continues then.
+/// restart, if it gives the restart up ([`Error::GivenUp`]), or if the time is over: the restart continues then, and if the
+/// new version serves it is [`Error::OldWorkersLeft`], otherwise [`Error::TimedOut`]. If the file of a unix socket is gone, so that no client can connect there.
 ///
 /// ```no_run
 /// # use std::path::Path;
@@ -36,38 +39,50 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<Durat
     sys::open_standard_descriptors();
     // ORDER: all is known before anything is sent (P5).
     let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true))?;
-    let newest = generations(status_file)?.pop();
-    let awaited =
-        newest.ok_or_else(|| Error::rule(&[b"no active process found in the status file"]))?.saturating_add(1);
-    let delay = Delay::of(superdaemon.pid(), status_file, awaited);
+    let awaited = Awaited::of(&superdaemon, status_file, timeout.is_some())?;
+    let delay = Delay::of(superdaemon.pid(), status_file, awaited.new);
     let begin = Instant::now();
     let mut progress = Progress::of(superdaemon.pid(), status_file, begin);
     superdaemon.kill(Signal::SIGHUP, SENTENCE)?;
     let outcome = loop {
         // ORDER: looked at first, as a superdaemon may die just after it has finished.
         let alive = superdaemon.is_alive();
-        let running = generations(status_file);
-        // ORDER: a failure is noted before the status file shows who is left.
-        let standstill = delay.look();
+        let mut standstill = delay.look();
+        let listed = generations(status_file);
         // Any later generation will do: the awaited one may have failed, or another restart was asked for, too
         // (`restart-ends`).
-        match running.as_deref() {
-            Ok(&[generation]) if standstill.has_started(generation) => break Ok(generation),
-            Err(error) => break Err(error.clone()),
-            Ok(_) => {}
+        if let Some(generation) = standstill.over()
+            && awaited.is_shown_by(&listed)
+        {
+            break Ok(generation);
         }
-        if let Some(failure) = standstill.failure.as_ref().filter(|note| note.is_last()) {
-            let sentence = b"the restart was given up, the old worker goes on";
-            break Err(Error::GivenUp([sentence, &failure.reason()[..]].concat()));
+        let is_out_of_time = timeout.filter(|&limit| begin.elapsed() >= limit);
+        if standstill.course == Course::GivenUp
+            && (standstill.rejected.is_empty() || is_out_of_time.is_some() || !alive)
+        {
+            break Err(given_up(&standstill));
         }
         if !alive {
             break Err(Error::system(&[b"the server process has died:"], Errno::ESRCH));
         }
-        if let Some(limit) = timeout.filter(|&limit| begin.elapsed() >= limit) {
-            break Err(Error::TimedOut { what: "restart", limit, reason: delay.reason(&standstill) });
+        // A superdaemon that ends removes the pid file, and then this one.
+        if let Err(error) = listed
+            && !(standstill.is_told && awaited.is_lenient)
+            && !superdaemon.is_removed()
+        {
+            break Err(error);
+        }
+        if let Some(limit) = is_out_of_time {
+            let has_started = standstill.started.is_some();
+            let reason = delay.reason(standstill);
+            break Err(if has_started {
+                Error::OldWorkersLeft { limit, reason }
+            } else {
+                Error::TimedOut { what: "restart", limit, reason }
+            });
         }
         if let Some(progress) = &mut progress {
-            progress.show(&standstill);
+            progress.show(&mut standstill, &delay);
         }
         pause(begin);
     };
@@ -77,5 +92,61 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<Durat
             Err(_) => Progress::clear(),
         }
     }
-    outcome.map(drop)
+    let generation = outcome?;
+    superdaemon.pid().and_then(lost_socket).map_or(Ok(()), |path| Err(unreachable_at(generation, &path)))
+}
+
+/// The restart is over, but for these clients it was in vain (`path-gone`).
+fn unreachable_at(generation: u64, path: &Path) -> Error {
+    let generation = format!("generation {generation} has started, but no client can connect to ");
+    let end = b": its socket is no longer there, and the log of start_server tells more";
+    Error::rule(&[generation.as_bytes(), path.as_os_str().as_bytes(), end])
+}
+
+/// What a restart waits for.
+struct Awaited {
+    /// The first generation that will be a new one.
+    new: u64,
+    /// The same by the status file, which may be one that the superdaemon doesn't write.
+    listed: u64,
+    /// With options of ours on either side, a superdaemon that tells needs no status file: a restart before there is a worker
+    /// is none the worse for that.
+    is_lenient: bool,
+}
+
+impl Awaited {
+    fn of(superdaemon: &ForeignPidFile, status_file: &Path, uses_our_own: bool) -> Result<Self, Error> {
+        let pid = superdaemon.pid().filter(|_| superdaemon.is_alive());
+        let report = pid.and_then(|pid| Report::of(pid).ok().flatten());
+        let is_lenient = report.as_ref().is_some_and(|report| uses_our_own || report.uses_our_own);
+        let newest = generations(status_file).and_then(|generations| {
+            generations.last().copied().ok_or_else(|| Error::rule(&[b"no active process found in the status file"]))
+        });
+        let newest = if is_lenient { newest.unwrap_or(0) } else { newest? };
+        let attempts = report.map_or(newest, |report| report.attempts);
+        Ok(Self { new: attempts.saturating_add(1), listed: newest.saturating_add(1), is_lenient })
+    }
+
+    /// Whether the status file shows one generation, and a new one.
+    fn is_shown_by(&self, listed: &Result<Vec<u64>, Error>) -> bool {
+        match listed.as_deref() {
+            Ok(&[generation]) => generation >= self.listed,
+            Ok(_) => false,
+            Err(_) => self.is_lenient,
+        }
+    }
+}
+
+fn given_up(standstill: &Standstill) -> Error {
+    let sentence: &[u8] = if standstill.serves {
+        b"the restart was given up, the old worker goes on"
+    } else {
+        b"the restart was given up, and no worker serves"
+    };
+    let mut message = sentence.to_vec();
+    if !standstill.rejected.is_empty() {
+        message.extend(format!("\nbut what was refused has not ended: {}", named(&standstill.rejected)).into_bytes());
+    }
+    message.extend(standstill.failure.as_ref().map(Failed::reason).unwrap_or_default());
+    Error::GivenUp(message)
 }

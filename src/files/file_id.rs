@@ -17,6 +17,9 @@ pub(crate) struct FileId {
 }
 
 impl FileId {
+    /// Of no file at all.
+    pub(crate) const NONE: Self = Self { device: 0, inode: 0 };
+
     /// Device and inode.
     pub(crate) fn numbers(self) -> (u64, u64) {
         (self.device, self.inode)

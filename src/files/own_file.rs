@@ -1,21 +1,21 @@
 //! A file that a superdaemon writes for others. Replaced as a whole, so that a reader never sees half of it; and
 //! removed or written over only as long as it is still its own (`own-files-only`).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
 use crate::error::Error;
-use crate::files::file_id::{FileId, remove_own};
+use crate::files::file_id::FileId;
 use crate::files::names::beside;
 use crate::stderr::say;
-use crate::succession::{Descriptors, Lines};
+use crate::succession::{Descriptors, Field, Lines};
 
 /// How long to wait before what has failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
 pub(crate) struct OwnFile {
     path: PathBuf,
+    /// Where it is written, before it gets its name.
+    temporary: PathBuf,
     written: Option<Written>,
     /// Whether it has been said that the file is another process's.
     is_loss_said: bool,
@@ -33,8 +35,10 @@ pub(crate) struct OwnFile {
 /// What the next program has to know of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OwnFilePart {
-    /// Keeps the inode of what was written last. None: the file that holds `content` is the one.
+    /// Up to version 1.1: what was written last, open.
     pub(crate) kept: Option<RawFd>,
+    /// That of what was written last. None: the file that holds `content` is the one.
+    pub(crate) stamp: Option<Stamp>,
     /// What was written last.
     pub(crate) content: Option<Vec<u8>>,
     pub(crate) is_loss_said: bool,
@@ -45,35 +49,84 @@ pub(crate) struct OwnFilePart {
 impl OwnFilePart {
     /// By the `key` of whoever has the file.
     pub(crate) fn write(&self, key: &str, lines: &mut Lines) {
-        let Self { kept, content, is_loss_said, unwritten } = self;
-        lines.add(key, &(*kept, content.clone(), *is_loss_said, unwritten.clone()));
+        let Self { kept, stamp, content, is_loss_said, unwritten } = self;
+        lines.add(key, &(*kept, content.clone(), *is_loss_said, unwritten.clone(), *stamp));
     }
 
     /// # Errors
     /// If there is such a line and it can't be read.
     pub(crate) fn read(key: &str, lines: &Lines) -> Result<Option<Self>, Error> {
         let line = lines.get(key)?;
-        Ok(line.map(|(kept, content, is_loss_said, unwritten)| Self { kept, content, is_loss_said, unwritten }))
+        Ok(line.map(|(kept, content, is_loss_said, unwritten, stamp)| Self {
+            kept,
+            stamp,
+            content,
+            is_loss_said,
+            unwritten,
+        }))
+    }
+}
+
+/// What tells a file from all others: its inode may be used anew when it is gone, but not with the time at which this one was
+/// written. (A descriptor that keeps the inode costs two system calls for each time, and is one more to hand over.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    id: FileId,
+    /// In seconds and nanoseconds.
+    modified: (i64, i64),
+}
+
+impl From<&Metadata> for Stamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self { id: FileId::from(metadata), modified: (metadata.mtime(), metadata.mtime_nsec()) }
+    }
+}
+
+/// Device, inode, seconds, nanoseconds.
+impl Field for Stamp {
+    fn to_bytes(&self) -> Option<Vec<u8>> {
+        let ((device, inode), (seconds, nanoseconds)) = (self.id.numbers(), self.modified);
+        Some(format!("{device}:{inode}:{seconds}:{nanoseconds}").into())
+    }
+
+    fn from_bytes(bytes: Option<&[u8]>) -> Option<Self> {
+        let mut numbers = str::from_utf8(bytes?).ok()?.split(':');
+        let id = FileId::of_numbers(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        let modified = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+        numbers.next().is_none().then_some(Self { id, modified })
     }
 }
 
 /// What was written last.
 struct Written {
-    id: FileId,
+    stamp: Stamp,
     content: Vec<u8>,
-    /// Keeps the inode, which another file would get otherwise, and pass for this one.
-    kept: File,
+}
+
+impl Written {
+    /// Whether it is the file at `path`. Somebody may have touched it.
+    fn is_at(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|there| {
+            let there = Stamp::from(&there);
+            there == self.stamp || there.id == self.stamp.id && self.is_content_of(path)
+        })
+    }
+
+    fn is_content_of(&self, path: &Path) -> bool {
+        // One byte more, to see that it is longer.
+        read_regular(path, self.content.len() + 1).is_some_and(|content| content == self.content)
+    }
 }
 
 impl OwnFile {
     /// Finds out, without changing anything, whether the file could be written (`status-errors`, `special-files`).
     pub(crate) fn new(path: &Path) -> Result<Self, Error> {
-        let file = Self { path: path.to_owned(), written: None, is_loss_said: false, unwritten: None };
-        let temporary = file.temporary();
-        create(&temporary)?;
-        fs::remove_file(&temporary).map_err(|error| Error::cannot_unlink(&temporary, error))?;
+        let temporary = temporary(path);
+        let file = Self { path: path.to_owned(), temporary, written: None, is_loss_said: false, unwritten: None };
+        create(&file.temporary)?;
+        fs::remove_file(&file.temporary).map_err(|error| Error::cannot_unlink(&file.temporary, error))?;
         match fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Err(file.cannot_rename(&temporary, Errno::EISDIR)),
+            Ok(metadata) if metadata.is_dir() => Err(file.cannot_rename(Errno::EISDIR)),
             Ok(metadata) if !metadata.is_file() => Err(Error::cannot_open(path, Errno::ENXIO)),
             _ => Ok(file),
         }
@@ -108,24 +161,23 @@ impl OwnFile {
 
     /// What it was and is to be.
     pub(crate) fn part(&self) -> OwnFilePart {
-        let (kept, content) = self.written.as_ref().map(|file| (file.kept.as_raw_fd(), file.content.clone())).unzip();
+        let (stamp, content) = self.written.as_ref().map(|file| (file.stamp, file.content.clone())).unzip();
         let unwritten = self.unwritten.as_ref().map(|(content, _)| content.clone());
-        OwnFilePart { kept, content, is_loss_said: self.is_loss_said, unwritten }
+        OwnFilePart { kept: None, stamp, content, is_loss_said: self.is_loss_said, unwritten }
     }
 
-    /// Continues with it. Where there is no descriptor, the file that holds what was written last is the one.
+    /// Continues with it. Where there is no stamp, the file that holds what was written last is the one.
     pub(crate) fn take_over(path: &Path, part: OwnFilePart, descriptors: &mut Descriptors) -> Self {
-        let OwnFilePart { kept, content, is_loss_said, unwritten } = part;
+        let OwnFilePart { kept, stamp, content, is_loss_said, unwritten } = part;
         let kept = kept.map(|number| File::from(descriptors.take_own(number)));
-        let kept = kept.or_else(|| {
-            let longest = content.as_ref()?.len() + 1;
-            (read_regular(path, longest) == content).then(|| File::open(path).ok()).flatten()
+        let stamp = stamp.or_else(|| Some(Stamp::from(&kept?.metadata().ok()?)));
+        let written = content.and_then(|content| {
+            let found = || fs::metadata(path).ok().map(|there| Stamp::from(&there));
+            let written = Written { stamp: stamp.or_else(found)?, content };
+            (stamp.is_some() || written.is_content_of(path)).then_some(written)
         });
-        let written = kept
-            .zip(content)
-            .and_then(|(kept, content)| Some(Written { id: FileId::from(&kept.metadata().ok()?), content, kept }));
         let unwritten = unwritten.map(|content| (content, Instant::now()));
-        Self { path: path.to_owned(), written, is_loss_said, unwritten }
+        Self { path: path.to_owned(), temporary: temporary(path), written, is_loss_said, unwritten }
     }
 
     fn replace(&mut self, content: &[u8]) -> Result<(), Error> {
@@ -135,16 +187,15 @@ impl OwnFile {
             let is_said = std::mem::replace(&mut self.is_loss_said, true);
             return if is_said { Ok(()) } else { Err(Error::rule(&sentence)) };
         }
-        let temporary = self.temporary();
-        let written = write_temporary(&temporary, content);
-        let renamed = written.and_then(|written| match fs::rename(&temporary, &self.path) {
+        let written = write_temporary(&self.temporary, content);
+        let renamed = written.and_then(|written| match fs::rename(&self.temporary, &self.path) {
             Ok(()) => Ok(written),
-            Err(error) => Err(self.cannot_rename(&temporary, error)),
+            Err(error) => Err(self.cannot_rename(error)),
         });
         match renamed {
             Ok(written) => self.written = Some(written),
             Err(error) => {
-                let _ = fs::remove_file(&temporary);
+                let _ = fs::remove_file(&self.temporary);
                 return Err(error);
             }
         }
@@ -154,10 +205,10 @@ impl OwnFile {
     /// Removes the file, if it is still the one that was written last. That it can't be removed is said.
     pub(super) fn remove(&mut self) {
         self.unwritten = None;
-        if let Some(written) = self.written.take()
-            && let Err(error) = remove_own(&self.path, written.id)
+        if self.written.take().is_some_and(|written| written.is_at(&self.path))
+            && let Err(error) = fs::remove_file(&self.path)
         {
-            say(error.message());
+            say(Error::cannot_unlink(&self.path, error).message());
         }
     }
 
@@ -167,7 +218,7 @@ impl OwnFile {
     fn is_taken_over(&self) -> bool {
         let Some(written) = &self.written else { return false };
         let there = fs::metadata(&self.path);
-        if there.is_ok_and(|there| there.is_dir() || FileId::from(&there) == written.id) {
+        if there.is_ok_and(|there| there.is_dir() || Stamp::from(&there) == written.stamp) {
             return false;
         }
         // One byte more, to see that it is longer.
@@ -176,13 +227,8 @@ impl OwnFile {
         !content.split(|&byte| byte == b'\n').all(|line| ours.clone().any(|our| our == line))
     }
 
-    /// `FILE.PID`, as the original names it.
-    fn temporary(&self) -> PathBuf {
-        beside(&self.path, &format!(".{}", std::process::id()))
-    }
-
-    fn cannot_rename(&self, temporary: &Path, error: impl Into<io::Error>) -> Error {
-        let (from, to) = (temporary.as_os_str().as_bytes(), self.path.as_os_str().as_bytes());
+    fn cannot_rename(&self, error: impl Into<io::Error>) -> Error {
+        let (from, to) = (self.temporary.as_os_str().as_bytes(), self.path.as_os_str().as_bytes());
         Error::system(&[b"failed to rename ", from, b" to ", to, b":"], error)
     }
 }
@@ -193,15 +239,17 @@ impl Drop for OwnFile {
     }
 }
 
+/// `FILE.PID`, as the original names it.
+fn temporary(path: &Path) -> PathBuf {
+    beside(path, &format!(".{}", std::process::id()))
+}
+
 /// Writes the file that is about to get the name of the file.
+// ORDER: closed before it gets its name, as the original does: who watches the name sees one event.
 fn write_temporary(temporary: &Path, content: &[u8]) -> Result<Written, Error> {
     let mut file = create(temporary)?;
-    let written = file.write_all(content).and_then(|()| {
-        let kept = File::open(temporary)?;
-        // ORDER: closed before it gets its name, as the original does: who watches the name sees one event.
-        drop(file);
-        Ok(Written { id: FileId::from(&kept.metadata()?), content: content.to_vec(), kept })
-    });
+    let written = file.write_all(content).and_then(|()| file.metadata());
+    let written = written.map(|metadata| Written { stamp: Stamp::from(&metadata), content: content.to_vec() });
     written.map_err(|error| {
         Error::system(&[b"failed to write temporary file:", temporary.as_os_str().as_bytes(), b":"], error)
     })
@@ -295,10 +343,10 @@ mod tests {
         let path = dir.path().join("status");
         let mut file = OwnFile::new(&path).unwrap();
         file.write(b"1:100\n").unwrap();
-        fs::create_dir(file.temporary()).unwrap();
+        fs::create_dir(&file.temporary).unwrap();
         assert_eq!(file.write(b"2:101\n").unwrap_err().exit_code(), 21);
         assert_eq!(fs::read(&path).unwrap(), b"1:100\n");
-        fs::remove_dir(file.temporary()).unwrap();
+        fs::remove_dir(&file.temporary).unwrap();
         let due = |file: &mut OwnFile| file.unwritten.iter_mut().for_each(|(_, time)| *time = Instant::now());
         file.retry();
         assert!(file.pause().is_some_and(|pause| pause <= RETRY));
@@ -316,7 +364,7 @@ mod tests {
         let link = |temporary: &Path| fs::hard_link(&victim, temporary).unwrap();
         let symlink = |temporary: &Path| std::os::unix::fs::symlink(&victim, temporary).unwrap();
         for put in [&link as &dyn Fn(&Path), &symlink] {
-            put(&file.temporary());
+            put(&file.temporary);
             file.write(b"1:100\n").unwrap();
             assert_eq!(fs::read(&path).unwrap(), b"1:100\n");
             assert_eq!(fs::read(&victim).unwrap(), b"theirs");
@@ -334,7 +382,7 @@ mod tests {
 
         let path = dir.path().join("status");
         let mut file = OwnFile::new(&path).unwrap();
-        nix::unistd::mkfifo(&file.temporary(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        nix::unistd::mkfifo(&file.temporary, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(file.write(b"1:100\n").unwrap_err().exit_code(), 6);
     }
 }

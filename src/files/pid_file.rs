@@ -1,7 +1,7 @@
 //! The pid file: it holds the pid of the superdaemon, and its lock tells that the superdaemon is alive.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -23,6 +23,9 @@ use crate::sys::{self, Lock, Locked, Pid};
 /// How often is looked whether somebody else has the lock by now.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
+/// In bytes: more than any pid takes.
+const LONGEST_LINE: u64 = 4096;
+
 /// The pid file of this superdaemon, locked as long as this lives.
 pub(crate) struct PidFile {
     path: PathBuf,
@@ -32,9 +35,14 @@ pub(crate) struct PidFile {
 impl PidFile {
     /// Whether `path` could be a pid file, as far as that can be told without opening it (`special-files`).
     pub(crate) fn check(path: &Path) -> Result<(), Error> {
+        Self::look(path).map(drop)
+    }
+
+    /// The same, and whether there is something.
+    fn look(path: &Path) -> Result<bool, Error> {
         match fs::metadata(path) {
             Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => Err(cannot_open(path, Errno::ENXIO)),
-            _ => Ok(()),
+            found => Ok(found.is_ok()),
         }
     }
 
@@ -47,8 +55,7 @@ impl PidFile {
         mut tell_wait: impl FnMut(),
     ) -> Result<Self, Error> {
         let lock = loop {
-            Self::check(path)?;
-            let is_new = !path.exists();
+            let is_new = !Self::look(path)?;
             // What has become a fifo meanwhile must not be waited for.
             let mut options = OpenOptions::new();
             let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
@@ -118,11 +125,21 @@ fn lock(
     }
 }
 
+/// What a pid file tells of its superdaemon.
+pub(crate) enum Standing {
+    Alive(Pid),
+    Dead,
+    /// For this reason.
+    Unknown(String),
+}
+
 /// The pid file of a superdaemon that is to be told something.
 pub(crate) struct ForeignPidFile {
     path: PathBuf,
     file: File,
     text: Vec<u8>,
+    /// Why it couldn't be read, if so.
+    unread: Option<io::Error>,
 }
 
 impl ForeignPidFile {
@@ -131,11 +148,11 @@ impl ForeignPidFile {
         let file = options.open(path);
         let file = file.map_err(|error| Error::cannot_open(path, error))?;
         let mut text = Vec::new();
-        let _ = BufReader::new(&file).read_until(b'\n', &mut text);
+        let unread = BufReader::new((&file).take(LONGEST_LINE)).read_until(b'\n', &mut text).err();
         if text.last() == Some(&b'\n') {
             text.pop();
         }
-        Ok(Self { path: path.to_owned(), file, text })
+        Ok(Self { path: path.to_owned(), file, text, unread })
     }
 
     /// The first line, for a terminal: a number as it is, blanks included (`visible-text`).
@@ -160,12 +177,27 @@ impl ForeignPidFile {
         pid.and_then(kill).map_err(|errno| Error::system(&[sentence], errno))
     }
 
-    /// Whether the superdaemon that was there when the file was opened is alive: whether the lock is held, by it where
-    /// that can be known, and the pid is still the same.
+    /// Whether the superdaemon that was there when the file was opened is alive, as far as that can be known.
     pub(crate) fn is_alive(&self) -> bool {
+        self.liveness().unwrap_or(true)
+    }
+
+    /// The same: whether the lock is held, by it where that can be known, and the pid is still the same.
+    ///
+    /// # Errors
+    /// If this process can't find out.
+    pub(crate) fn liveness(&self) -> io::Result<bool> {
+        if let Some(error) = &self.unread {
+            return Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error));
+        }
         let mut text = vec![0; self.text.len()];
-        let is_same = self.file.read_exact_at(&mut text, 0).is_ok() && text == self.text;
-        is_same && self.pid().map_or_else(|| self.is_locked(), |pid| self.is_locked_by(pid))
+        match self.file.read_exact_at(&mut text, 0) {
+            Ok(()) if text == self.text => {}
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+            _ => return Ok(false),
+        }
+        let is_locked = self.try_is_locked()?;
+        Ok(is_locked && self.pid().is_none_or(|pid| self.may_be_held_by(pid)))
     }
 
     /// Anybody who may read the file may lock it, and is no superdaemon for that.
@@ -174,8 +206,16 @@ impl ForeignPidFile {
     }
 
     fn is_locked(&self) -> bool {
+        self.try_is_locked().unwrap_or(false)
+    }
+
+    fn try_is_locked(&self) -> io::Result<bool> {
         // A shared lock, so that two that ask at once don't take each other for the superdaemon.
-        self.file.try_clone().is_ok_and(|file| Locked::lock(file, Lock::TryShared).is_err())
+        match Locked::lock(self.file.try_clone()?, Lock::TryShared) {
+            Ok(_) => Ok(false),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+            Err((_, errno)) => Err(errno.into()),
+        }
     }
 
     fn may_be_held_by(&self, pid: Pid) -> bool {
@@ -183,14 +223,43 @@ impl ForeignPidFile {
         holds.unwrap_or(true) && sys::kill(pid, 0) != Err(Errno::ESRCH)
     }
 
+    /// What can be known of the superdaemon.
+    pub(crate) fn standing(&self) -> Standing {
+        let unknown = |reason: &str| Standing::Unknown(format!("{} {reason}", self.path.display()));
+        if self.file.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return unknown("is no file");
+        }
+        let is_alive = match self.liveness() {
+            Ok(is_alive) => is_alive,
+            Err(error) => return Standing::Unknown(error.to_string()),
+        };
+        match self.pid() {
+            Some(pid) if is_alive => Standing::Alive(pid),
+            None if !self.text.is_empty() => unknown("is no pid file"),
+            _ if !self.is_locked() => Standing::Dead,
+            None => unknown("is locked, and holds no pid"),
+            Some(_) => unknown("is locked, but not by the process that it names, as far as that can be seen"),
+        }
+    }
+
+    /// Whether its name leads to it no longer: a superdaemon that ends removes it before all else.
+    pub(crate) fn is_removed(&self) -> bool {
+        let there = self.file.metadata().ok().map(|metadata| FileId::from(&metadata));
+        there.is_none() || FileId::of(&self.path) != there
+    }
+
     /// Waits until the superdaemon is gone: until the lock is free, or somebody else has it.
     pub(crate) fn wait_for_end(self) -> Result<(), Error> {
         let waiting = self.file.try_clone().map_err(|error| self.cannot_lock(error))?;
         let (sender, end) = mpsc::channel();
-        thread::spawn(move || sender.send(Locked::lock(waiting, Lock::Wait).map(drop)));
+        let wait = move || sender.send(Locked::lock(waiting, Lock::Wait).map(drop));
+        let has_thread = thread::Builder::new().spawn(wait).is_ok();
         loop {
             match end.recv_timeout(POLL_INTERVAL) {
                 Ok(locked) => return locked.map_err(|(_, errno)| self.cannot_lock(errno)),
+                // There is no room for a thread that waits: the lock is looked at.
+                Err(_) if !has_thread && !self.try_is_locked().unwrap_or(true) => return Ok(()),
+                Err(mpsc::RecvTimeoutError::Disconnected) => thread::sleep(POLL_INTERVAL),
                 Err(_) if self.pid().is_some_and(|pid| !self.may_be_held_by(pid)) => return Ok(()),
                 Err(_) => {}
             }

@@ -140,7 +140,7 @@ impl Address {
 
     /// The name that `--port` or `--path` would have given it. An abstract one is written `@NAME`, as everywhere; a NUL
     /// in the name becomes another `@`, as in /proc/net/unix.
-    pub(super) fn name(&self) -> Vec<u8> {
+    pub(crate) fn name(&self) -> Vec<u8> {
         match self {
             Self::Tcp(address) | Self::Udp(address) => internet_name(address).into(),
             Self::Unix(name) => name.iter().map(|&byte| if byte == 0 { b'@' } else { byte }).collect(),

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::listeners::address::Address;
 use crate::listeners::port_spec::PortSpec;
+use crate::listeners::socket_file::is_of_another;
 use crate::listeners::{Listener, ListenerPart, Listeners, ListenersPart, SocketFilePart};
 use crate::options::Options;
 
@@ -32,11 +33,12 @@ pub(crate) fn adopt(
     left.sort_unstable_by_key(|(_, socket)| socket.number);
     let mut listeners = Listeners::default();
     let (mut part, mut files) = (ListenersPart::default(), Vec::new());
-    let mut take = |wanted: &Address, name: &[u8], fd_text: Option<&[u8]>| {
+    let mut take = |wanted: &Address, name: &[u8], fd_text: Option<&[u8]>, file: Option<FileId>| {
         let Some(index) = left.iter().position(|(address, _)| wanted.asks_for(address)) else {
             return Err(Error::rule(&[b"it has no listener for ", name]));
         };
         let (_, socket) = left.remove(index);
+        let has_file = file.is_some_and(|id| !is_of_another(&socket.fd, id));
         let socket_number = socket.number;
         let number = socket_number.to_string().into_bytes();
         let listener = Listener { fd_text: fd_text.map_or(number, <[u8]>::to_vec), ..Listener::new(name, socket.fd) };
@@ -47,19 +49,21 @@ pub(crate) fn adopt(
             fd_name: None,
         });
         listeners.entries.push(listener);
-        Ok(())
+        Ok(has_file)
     };
     for port in &options.ports {
         let spec = PortSpec::parse(port.as_bytes())?;
         let wanted = Address::of_port(&spec)?;
         let text = spec.target.as_ref().map(|target| target.text.as_slice());
-        take(&wanted, &spec.name, text)?;
+        take(&wanted, &spec.name, text, None)?;
     }
     for path in &options.paths {
         let name = path.as_os_str().as_bytes();
-        take(&Address::of_path(path), name, None)?;
-        // A file that is gone must not be removed at the end, even if another process has made one there by then.
-        files.extend(file(path).map(|id| SocketFilePart { path: path.clone(), id }));
+        let there = file(path);
+        // A file that is gone or another's must not be removed at the end.
+        let has_file = take(&Address::of_path(path), name, None, there)?;
+        let id = there.filter(|_| has_file).unwrap_or(FileId::NONE);
+        files.push(SocketFilePart { path: path.clone(), id });
     }
     match left.first() {
         None => {

@@ -43,8 +43,12 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     if is_listed(path) {
         return Err(cannot_listen(path, Errno::EADDRINUSE));
     }
-    // The list lacks sockets of other network namespaces, such as that of another container that shares the directory.
-    // A connection, which is closed at once, finds those.
+    check_refused(path)
+}
+
+/// Makes sure that a connection to a socket, which is closed at once, is refused. Unlike the list, that finds sockets of other
+/// network namespaces, too, such as that of another container that shares the directory.
+pub(super) fn check_refused(path: &Path) -> Result<(), Error> {
     for kind in [SockType::Stream, SockType::Datagram, SockType::SeqPacket] {
         match connect(path, kind) {
             // Stale, or gone in the meantime.
@@ -95,6 +99,11 @@ pub(super) fn listen_to_path(path: &Path, is_own: bool, backlog: i32) -> Result<
         say([b"removing existing socket file:", name].concat());
         unlink(path).map_err(|errno| Error::system(&[b"failed to remove existing socket file:", name, b":"], errno))?;
     }
+    bind_path(path, backlog)
+}
+
+/// Where there is no file.
+pub(super) fn bind_path(path: &Path, backlog: i32) -> Result<OwnedFd, Error> {
     let failed = |errno| cannot_listen(path, errno);
     let address = Address::of_path(path);
     let fd = address.socket().map_err(failed)?;

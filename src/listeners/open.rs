@@ -19,7 +19,8 @@ use crate::listeners::bind::{bind_port, cannot_create, cannot_listen, check_not_
 use crate::listeners::export::check_length;
 use crate::listeners::plan::ListenPlan;
 use crate::listeners::port_spec::PortSpec;
-use crate::listeners::{Listener, Listeners, Place, SocketFile, Stored};
+use crate::listeners::socket_file::SocketFile;
+use crate::listeners::{Listener, Listeners, Place, Stored};
 use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
 
@@ -81,7 +82,7 @@ impl ListenPlan<'_> {
             }
         }
         for (path, kept) in self.paths.iter().zip(kept) {
-            let is_own = FileId::of(path).is_some_and(|id| listeners.files.iter().any(|file| file.id == id));
+            let is_own = FileId::of(path).is_some_and(|id| listeners.files.iter().any(|file| file.id() == id));
             let open = || kept.map_or_else(|| listen_to_path(path, is_own, self.backlog), Ok);
             let fd = self.open_at(open, None, places.next())?;
             // Without the identity of its file, the socket could not be removed at the end.

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::listeners::plan::for_listen;
-use crate::listeners::{Listener, Listeners, SocketFile};
+use crate::listeners::socket_file::SocketFile;
+use crate::listeners::{Listener, Listeners};
 use crate::succession::{Descriptors, Lines, Part};
 
 /// What the next program has to know of the listeners.
@@ -77,7 +78,7 @@ impl Listeners {
             fd_text: fd_text.clone(),
             fd_name: fd_name.clone(),
         });
-        let files = self.files.iter().map(|SocketFile { path, id }| SocketFilePart { path: path.clone(), id: *id });
+        let files = self.files.iter().map(|file| SocketFilePart { path: file.path.clone(), id: file.id() });
         ListenersPart { listeners: listeners.collect(), files: files.collect(), shut: shut.into_iter().collect() }
     }
 
@@ -90,7 +91,7 @@ impl Listeners {
             fd: descriptors.take(fd),
         });
         let entries = entries.collect();
-        let files = part.files.iter().cloned().map(|SocketFilePart { path, id }| SocketFile { path, id });
+        let files = part.files.iter().cloned().map(|SocketFilePart { path, id }| SocketFile::new(path, id));
         Self { entries, files: files.collect(), backlog: for_listen(backlog) }
     }
 }

@@ -5,16 +5,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::sys::stat::fstat;
-
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::listeners::address::Address;
 use crate::listeners::bind::{cannot_create, is_socket};
 use crate::listeners::export::to_fd_name;
 use crate::listeners::inherited::InheritedListener;
+use crate::listeners::socket_file::is_bound_to;
 use crate::listeners::{Listener, Listeners};
-use crate::proc::sock_diag::bound_files;
 use crate::sys::{self, CloseOnExec};
 
 /// What the names of our listeners at the manager begin with.
@@ -63,7 +61,7 @@ impl Stored {
         }
         let wanted = Address::of_path(path);
         let Some((_, _, fd)) = self.0.iter().find(|(_, address, _)| wanted.asks_for(address)) else { return Ok(None) };
-        if is_bound_to(fd, path) { self.take(&wanted) } else { Ok(None) }
+        if FileId::of(path).is_some_and(|file| is_bound_to(fd, file)) { self.take(&wanted) } else { Ok(None) }
     }
 
     /// The one that an option asks for, at the lowest free number, as if it had just been opened.
@@ -81,14 +79,6 @@ impl Stored {
     pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.0.iter().map(|(name, ..)| name.as_slice())
     }
-}
-
-/// Where the kernel doesn't tell, the name is believed.
-fn is_bound_to(fd: &OwnedFd, path: &Path) -> bool {
-    let (Ok(socket), Some(there)) = (fstat(fd), FileId::of(path)) else { return false };
-    let (_, inode) = there.numbers();
-    // As much of it as the kernel tells.
-    bound_files().get(&socket.st_ino).is_none_or(|&bound| u64::from(bound) == inode & u64::from(u32::MAX))
 }
 
 impl Listeners {
@@ -110,6 +100,11 @@ impl Listeners {
 }
 
 impl Listener {
+    /// The same of one that has been bound anew (`path-gone`).
+    pub(crate) fn to_store_again(&self) -> (Vec<u8>, BorrowedFd<'_>) {
+        (self.name_at_manager(None), self.fd.as_fd())
+    }
+
     fn name_at_manager(&self, address: Option<&Address>) -> Vec<u8> {
         let kind = address.map_or(b"".as_slice(), Address::prefix);
         to_fd_name(&[PREFIX, kind, &self.name].concat())

@@ -2,9 +2,7 @@
 //! takes as long as a family is large; elsewhere all processes of the machine are read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use crate::proc::process::numbers_in;
 use crate::proc::{Pid, Process};
 
 /// `processes` and their descendants, as far as they are found while processes come and go.
@@ -48,7 +46,7 @@ impl Tree {
 /// The children of all processes that are seen.
 fn families_of_all() -> BTreeMap<Pid, Vec<Pid>> {
     let mut children: BTreeMap<Pid, Vec<Pid>> = BTreeMap::new();
-    for pid in numbers_in(Path::new("/proc")).into_iter().flatten() {
+    for pid in Process::all() {
         if let Some(parent) = Process::Pid(pid).parent() {
             children.entry(parent).or_default().push(pid);
         }

@@ -1,13 +1,16 @@
 //! A descriptor of a process, and what it leads to.
 
-use std::fs::{self, File, Metadata};
-use std::io::Read;
-use std::os::fd::RawFd;
+use std::ffi::CStr;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use libc::ino_t;
 
-use crate::proc::Process;
+use crate::proc::{Process, memory_file};
 
 /// No more is read about a descriptor. The list of an epoll set of ten thousand members takes less.
 const LONGEST_INFO: u64 = 1 << 20;
@@ -56,10 +59,31 @@ impl Descriptor {
         fs::metadata(self.path()).ok()
     }
 
+    /// Opened for reading, if it is a file in memory of this name. Another file may have a link that looks the same, on a file
+    /// system whose owner can let a reader wait: all files in memory are on one mount, which no other file is on.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub(crate) fn memory_file(self, name: &CStr) -> io::Result<Option<File>> {
+        let expected = [b"/memfd:", name.to_bytes(), b" (deleted)"].concat();
+        if fs::read_link(self.path()).is_ok_and(|link| link.as_os_str().as_bytes() == expected)
+            && let Ok(own) = memory_file(name)
+            && self.mount() == Process::Own.descriptor(own.as_raw_fd()).mount()
+        {
+            return OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(self.path()).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// The number of the mount that the file is on.
+    fn mount(self) -> Option<u64> {
+        self.info().lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
+    }
+
     /// Whether the file has been locked by flock(2) through this descriptor, for one process alone.
-    pub(crate) fn has_lock(self) -> bool {
+    pub(crate) fn has_lock(self) -> io::Result<bool> {
         let is_lock = |line: &str| line.starts_with("lock:") && line.contains("FLOCK") && line.contains("WRITE");
-        self.info().lines().any(is_lock)
+        Ok(self.try_info()?.lines().any(is_lock))
     }
 
     /// Where that can't be seen, it is.
@@ -72,11 +96,13 @@ impl Descriptor {
 
     /// Lines like `flags: 02000002`, and more about some kinds of files; empty if it is not open.
     pub(crate) fn info(self) -> String {
+        self.try_info().unwrap_or_default()
+    }
+
+    fn try_info(self) -> io::Result<String> {
         let mut info = Vec::new();
-        if let Ok(file) = File::open(self.process.path(&format!("fdinfo/{}", self.number))) {
-            let _ = file.take(LONGEST_INFO).read_to_end(&mut info);
-        }
-        String::from_utf8(info).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        File::open(self.process.path(&format!("fdinfo/{}", self.number)))?.take(LONGEST_INFO).read_to_end(&mut info)?;
+        Ok(String::from_utf8(info).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 }
 
@@ -117,9 +143,9 @@ mod tests {
         let descriptor = Process::Own.descriptor(file.as_raw_fd());
         assert_eq!(descriptor.metadata().map(|there| there.ino()), file.metadata().ok().map(|here| here.ino()));
         assert_eq!((descriptor.target(), descriptor.socket()), (Some(Target::Other), None));
-        assert!(descriptor.is_closed_on_exec() && !descriptor.has_lock());
+        assert!(descriptor.is_closed_on_exec() && !descriptor.has_lock().unwrap());
         let _locked = Locked::lock(file, Lock::Try).map_err(|(_, errno)| errno).unwrap();
-        assert!(descriptor.has_lock());
+        assert!(descriptor.has_lock().unwrap());
         let mut own = Process::Own.descriptors().unwrap();
         assert!(own.any(|other| other.number == descriptor.number));
     }

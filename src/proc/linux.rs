@@ -4,6 +4,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 /// The path by which this program was executed, as it was given to execve(2). Where a link leads may have changed since,
@@ -15,6 +16,11 @@ pub(crate) fn program_path() -> Option<CString> {
         let path = libc::getauxval(libc::AT_EXECFN) as *const c_char;
         (!path.is_null()).then(|| CStr::from_ptr(path).to_owned())
     }
+}
+
+/// A file in memory, by whose name its descriptor is found. Closed on exec.
+pub(crate) fn memory_file(name: &CStr) -> Result<OwnedFd, Errno> {
+    memfd_create(name, MFdFlags::MFD_CLOEXEC)
 }
 
 /// A socket to the kernel, which tells of sockets there: `sock_diag(7)`.

@@ -1,6 +1,7 @@
 //! Who holds the lock of a file.
 
 use std::fs::{self, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 
 use crate::proc::{Pid, Process, is_own_proc};
@@ -46,16 +47,21 @@ enum Seen {
     Nothing,
 }
 
-/// Only the user of that process, and root, can see that.
+/// Only the user of that process, and root, can see that. None if anything of it can't be seen.
 fn seen_in_descriptors(pid: Pid, file: &Metadata) -> Option<Seen> {
-    let is_same = |there: Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
+    let is_same = |there: &Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
     let mut seen = Seen::Nothing;
-    for descriptor in Process::Pid(pid).descriptors().ok()? {
-        if descriptor.metadata().is_some_and(is_same) {
-            if descriptor.has_lock() {
-                return Some(Seen::Lock);
+    for descriptor in Process::Pid(pid).all_descriptors().ok()? {
+        match fs::metadata(descriptor.path()) {
+            Ok(there) if is_same(&there) => {
+                if descriptor.has_lock().ok()? {
+                    return Some(Seen::Lock);
+                }
+                seen = Seen::File;
             }
-            seen = Seen::File;
+            // One that has been closed meanwhile is none.
+            Err(error) if error.kind() != ErrorKind::NotFound => return None,
+            _ => {}
         }
     }
     Some(seen)

@@ -68,6 +68,11 @@ impl Process {
         format!("{self}/{name}").into()
     }
 
+    /// The name of the program, as the kernel has it: the beginning of it, and a newline.
+    pub(crate) fn name(self) -> io::Result<Vec<u8>> {
+        self.read("comm")
+    }
+
     /// Leads to the program that it executes, whatever has become of that program's name.
     pub(crate) fn executable(self) -> PathBuf {
         self.path("exe")
@@ -78,6 +83,11 @@ impl Process {
         fs::metadata(self.to_string()).ok().map(|directory| directory.uid())
     }
 
+    /// All that are seen.
+    pub(crate) fn all() -> Vec<Pid> {
+        numbers_in(Path::new("/proc")).into_iter().flatten().collect()
+    }
+
     /// The threads of a process; none if it is gone.
     pub(crate) fn threads_of(pid: Pid) -> impl Iterator<Item = Self> {
         numbers_in(&Self::Pid(pid).path("task")).into_iter().flatten().map(move |thread| Self::Thread(pid, thread))
@@ -86,6 +96,12 @@ impl Process {
     /// One that has been reaped has none.
     pub(crate) fn parent(self) -> Option<Pid> {
         parent_in(&self.read("stat").ok()?)
+    }
+
+    /// Whether it lives and is a child of this one. None if it is gone, or that can't be seen.
+    pub(crate) fn is_living_child_of(self, parent: Pid) -> Option<bool> {
+        let stat = self.read("stat").ok()?;
+        Some(parent_in(&stat)? == parent && !matches!(field_of(&stat, 0), Some('Z' | 'X')))
     }
 
     /// When it was started: how long after the machine was.
@@ -177,6 +193,15 @@ impl Process {
         Ok(numbers_in(&self.path("fd"))?.map(move |number| self.descriptor(number)))
     }
 
+    /// The same, or an error if any of them may be missing.
+    pub(super) fn all_descriptors(self) -> io::Result<Vec<Descriptor>> {
+        let entries = fs::read_dir(self.path("fd"))?;
+        let number =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+        let numbers: io::Result<Vec<Option<RawFd>>> = entries.map(number).collect();
+        Ok(numbers?.into_iter().flatten().map(|number| self.descriptor(number)).collect())
+    }
+
     fn read(self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path(name))
     }
@@ -190,11 +215,6 @@ impl Process {
             Ok(path) => self.path("root").join(path),
             Err(_) => self.path("cwd").join(path),
         }
-    }
-
-    /// The name of the program, as the kernel has it: the beginning of it, and a newline.
-    pub(crate) fn name(self) -> io::Result<Vec<u8>> {
-        self.read("comm")
     }
 
     /// A limit that it runs under, by its name in `limits`, as `Max file size`. None if there is none.

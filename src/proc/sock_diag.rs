@@ -1,6 +1,7 @@
 //! The queues of sockets, as the kernel tells them by `sock_diag(7)`, which needs no right.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 use libc::{c_int, ino_t};
@@ -10,14 +11,24 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use crate::proc::{DUMP, diagnosis_socket};
 
 /// What waits at a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Queue {
+    /// Where the socket was bound.
+    pub(crate) name: Name,
     /// TCP and unix: connections; UDP: bytes.
     pub(crate) waiting: u32,
     /// How many connections may wait.
     pub(crate) limit: Option<u32>,
     /// Connections or datagrams that a full queue has refused since the socket was opened. Not told of unix sockets.
     pub(crate) refused: Option<u32>,
+}
+
+/// Where a socket was bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Internet(SocketAddr),
+    /// A path; an abstract name begins with a NUL.
+    Unix(Vec<u8>),
 }
 
 /// `SOCK_DIAG_BY_FAMILY`, the type of the messages in both directions.
@@ -30,6 +41,9 @@ const DROPS: usize = 8;
 const LENGTHS: u16 = 4;
 /// `UDIAG_SHOW_RQLEN`.
 const SHOW_LENGTHS: u32 = 1 << 4;
+/// `UNIX_DIAG_NAME` and `UDIAG_SHOW_NAME`.
+const NAME: u16 = 0;
+const SHOW_NAMES: u32 = 1;
 /// `UNIX_DIAG_VFS` and `UDIAG_SHOW_VFS`.
 const FILE: u16 = 1;
 const SHOW_FILES: u32 = 1 << 1;
@@ -47,7 +61,7 @@ pub(crate) fn queues() -> BTreeMap<ino_t, Queue> {
             });
         }
     }
-    let _ = ask(&unix_request(SHOW_LENGTHS), |message| queues.extend(unix_queue(message)));
+    let _ = ask(&unix_request(SHOW_LENGTHS | SHOW_NAMES), |message| queues.extend(unix_queue(message)));
     // A socket with TCP_DEFER_ACCEPT, as Starlet has it, counts each connection that it lets wait for data; the kernel's sum
     // of what full queues have refused does not.
     if let Some(most) = listen_drops() {
@@ -67,6 +81,29 @@ pub(crate) fn bound_files() -> BTreeMap<ino_t, u32> {
         files.extend(file());
     });
     files
+}
+
+/// Where each listening TCP socket listens.
+pub(crate) fn listening() -> BTreeMap<ino_t, SocketAddr> {
+    let mut addresses = BTreeMap::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let _ = ask(&inet_request(family, libc::IPPROTO_TCP, LISTENING), |message| {
+            let inode = u32_at(message, 68).map(ino_t::from);
+            addresses.extend(inode.zip(inet_address(message, family == libc::AF_INET)));
+        });
+    }
+    addresses
+}
+
+/// From an `inet_diag_msg`.
+fn inet_address(message: &[u8], is_v4: bool) -> Option<SocketAddr> {
+    let port = u16::from_be_bytes(*message.get(4..)?.first_chunk()?);
+    let ip = if is_v4 {
+        IpAddr::from(*message.get(8..)?.first_chunk::<4>()?)
+    } else {
+        IpAddr::from(*message.get(8..)?.first_chunk::<16>()?)
+    };
+    Some(SocketAddr::new(ip, port))
 }
 
 /// What all full queues of TCP have refused (`ListenDrops` of /proc/net/netstat: a line of names, and one of values).
@@ -129,14 +166,29 @@ fn inet_queue(message: &[u8], is_tcp: bool) -> Option<(ino_t, Queue)> {
     let inode = u32_at(message, 68)?;
     let refused = attribute(message.get(72..)?, MEMORY).and_then(|memory| u32_at(memory, 4 * DROPS));
     let limit = if is_tcp { u32_at(message, 60) } else { None };
-    Some((inode.into(), Queue { waiting: u32_at(message, 56)?, limit, refused }))
+    let queue = Queue { name: Name::Internet(inet_name(message)?), waiting: u32_at(message, 56)?, limit, refused };
+    Some((inode.into(), queue))
+}
+
+/// The source in an `inet_diag_sockid`, which is in the order of the network.
+fn inet_name(message: &[u8]) -> Option<SocketAddr> {
+    let port = u16::from_be_bytes(message.get(4..6)?.try_into().ok()?);
+    let bytes: [u8; 16] = message.get(8..24)?.try_into().ok()?;
+    let ip = match c_int::from(*message.first()?) {
+        libc::AF_INET => IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]),
+        _ => IpAddr::from(bytes),
+    };
+    Some(SocketAddr::new(ip, port))
 }
 
 /// From a `unix_diag_msg`.
 fn unix_queue(message: &[u8]) -> Option<(ino_t, Queue)> {
     let inode = u32_at(message, 4)?;
     let lengths = attribute(message.get(16..)?, LENGTHS)?;
-    Some((inode.into(), Queue { waiting: u32_at(lengths, 0)?, limit: u32_at(lengths, 4), refused: None }))
+    let name = attribute(message.get(16..)?, NAME).unwrap_or_default();
+    let end = name.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let name = Name::Unix(name[..end].to_vec());
+    Some((inode.into(), Queue { name, waiting: u32_at(lengths, 0)?, limit: u32_at(lengths, 4), refused: None }))
 }
 
 /// The value of an `rtattr` of a kind.
@@ -161,11 +213,21 @@ fn u32_at(bytes: &[u8], index: usize) -> Option<u32> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     use nix::sys::stat::fstat;
 
     use super::*;
+
+    #[test]
+    fn where_sockets_listen() {
+        for address in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let listening = listening();
+            assert_eq!(listening.get(&fstat(&listener).unwrap().st_ino), Some(&listener.local_addr().unwrap()));
+        }
+    }
 
     #[test]
     fn what_waits_is_counted() {
@@ -175,10 +237,12 @@ mod tests {
         let _clients = [TcpStream::connect(tcp.local_addr().unwrap()), TcpStream::connect(tcp.local_addr().unwrap())];
         let _client = UnixStream::connect(&path).unwrap();
         let queues = queues();
-        let of_tcp = queues[&fstat(&tcp).unwrap().st_ino];
+        let of_tcp = &queues[&fstat(&tcp).unwrap().st_ino];
+        assert_eq!(of_tcp.name, Name::Internet(tcp.local_addr().unwrap()));
         assert_eq!((of_tcp.waiting, of_tcp.refused), (2, Some(0)));
         assert!(of_tcp.limit.is_some_and(|limit| limit > 0));
-        let of_unix = queues[&fstat(&unix).unwrap().st_ino];
+        let of_unix = &queues[&fstat(&unix).unwrap().st_ino];
+        assert_eq!(of_unix.name, Name::Unix(path.as_os_str().as_bytes().to_vec()));
         assert_eq!((of_unix.waiting, of_unix.refused), (1, None));
     }
 }

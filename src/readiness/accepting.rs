@@ -5,7 +5,7 @@
 //! is ready when it has a connection to a listener. Nothing about a worker changes by being looked at.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -14,8 +14,10 @@ use nix::sys::stat::fstat;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
+use crate::listeners::Listeners;
 use crate::proc::descendants::with_descendants;
-use crate::proc::{Descriptor, Process, Target};
+use crate::proc::sock_diag::listening;
+use crate::proc::{Descriptor, Process, Target, unix_sockets};
 use crate::readiness::blocked_calls::{EpollMember, awaited};
 use crate::readiness::connections::Connections;
 use crate::readiness::permission::try_to_look;
@@ -42,6 +44,14 @@ const LEVELS: u8 = 2;
 pub(super) struct Accepting {
     /// What the kernel calls their sockets. Descriptors of workers may have any numbers.
     inodes: Vec<ino_t>,
+    /// How they are called in lines.
+    names: Vec<Vec<u8>>,
+    /// The workers that were ready and have not ended, the newest last.
+    ready: Vec<Pid>,
+    /// The listeners at which the last of them waited when the start of the newest worker began: it has to serve those, too.
+    required: BTreeSet<ino_t>,
+    /// Those of them at which that one was seen so far.
+    seen: RefCell<BTreeSet<ino_t>>,
     connections: Connections,
     /// Sockets of the newest worker, until it is ready, that are no connections to listeners. They never become such, so they
     /// are looked up only once.
@@ -91,31 +101,73 @@ impl Accepting {
         // fstat(2) of an open descriptor does not fail.
         let inodes: Vec<_> = listeners.iter().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect();
         let connections = Connections::to(&listeners, &inodes);
-        let (others, cost) = (RefCell::default(), Cost::default());
-        Self { connections, inodes, others, cost, is_interrupted: stop_request::is_waiting, abandoned: None }
+        Self {
+            connections,
+            inodes,
+            names: Vec::new(),
+            ready: Vec::new(),
+            required: BTreeSet::new(),
+            seen: RefCell::default(),
+            others: RefCell::default(),
+            cost: Cost::default(),
+            is_interrupted: stop_request::is_waiting,
+            abandoned: None,
+        }
     }
 
-    /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one.
-    /// That is one look, and a process may just be doing something else: the caller repeats it.
+    pub(super) fn at(listeners: &Listeners) -> Self {
+        Self { names: listeners.with_names().map(|(_, name)| name.to_vec()).collect(), ..Self::of(listeners.fds()) }
+    }
+
+    /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one; or, if it
+    /// is to serve certain ones, has done so at each. That is one look, and a process may just be doing something else: the
+    /// caller repeats it.
     fn is_accepting(&self, worker: Pid) -> bool {
+        let mut seen = self.seen.borrow_mut();
+        if self.required.is_empty() {
+            seen.clear();
+        }
+        let is_enough = |seen: &BTreeSet<ino_t>| {
+            if self.required.is_empty() { !seen.is_empty() } else { self.required.is_subset(seen) }
+        };
         let family = with_descendants(&[worker]);
-        family.iter().any(|&process| self.is_waiting(process)) || self.have_accepted(&family)
+        self.find_waits(&family, &mut seen, is_enough);
+        if !is_enough(&seen) {
+            self.find_accepted(&family, &mut seen, is_enough);
+        }
+        is_enough(&seen)
     }
 
-    /// Whether `worker` or one of its descendants waits on one of the listeners right now; not, whether it has a connection.
-    #[allow(dead_code, reason = "for --take-over alone, as `look_for_waits`")]
-    pub(super) fn waits(&self, worker: Pid) -> bool {
-        with_descendants(&[worker]).iter().any(|&process| self.is_waiting(process))
+    /// Which of `wanted` workers and their descendants serve right now.
+    fn served_by(&self, workers: &[Pid], wanted: &[ino_t]) -> BTreeSet<ino_t> {
+        let family = with_descendants(workers);
+        let is_enough = |served: &BTreeSet<ino_t>| wanted.iter().all(|inode| served.contains(inode));
+        let mut served = BTreeSet::new();
+        self.find_waits(&family, &mut served, is_enough);
+        if !is_enough(&served) {
+            let all = self.unless_interrupted(family.iter()).flat_map(|&process| sockets_of(process));
+            let sockets = self.unless_interrupted(all).collect();
+            self.connections.find(&sockets, self.is_interrupted, &mut served, is_enough);
+        }
+        served
     }
 
-    fn is_waiting(&self, process: Pid) -> bool {
-        // Threads share their descriptors.
-        let mut known = BTreeMap::new();
-        self.unless_interrupted(Process::threads_of(process)).any(|thread| {
-            let awaited = awaited(thread).unwrap_or_default().into_iter();
-            self.unless_interrupted(awaited)
-                .any(|fd| *known.entry(fd).or_insert_with(|| self.is_listener(thread.descriptor(fd), LEVELS)))
-        })
+    /// Adds the listeners that a family waits on right now, until that `is_enough`.
+    fn find_waits(&self, family: &[Pid], found: &mut BTreeSet<ino_t>, is_enough: impl Fn(&BTreeSet<ino_t>) -> bool) {
+        for &process in family {
+            // Threads share their descriptors.
+            let mut known = BTreeSet::new();
+            for thread in self.unless_interrupted(Process::threads_of(process)) {
+                for fd in self.unless_interrupted(awaited(thread).unwrap_or_default().into_iter()) {
+                    if known.insert(fd) {
+                        self.find_listeners(thread.descriptor(fd), LEVELS, found, &is_enough);
+                    }
+                    if is_enough(found) {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// A look at many things ends when something more urgent comes.
@@ -123,41 +175,78 @@ impl Accepting {
         things.take_while(|_| !(self.is_interrupted)())
     }
 
-    /// Whether one of the processes has a connection to a listener.
-    fn have_accepted(&self, processes: &[Pid]) -> bool {
+    /// Adds the listeners to which one of the processes has a connection.
+    fn find_accepted(
+        &self,
+        processes: &[Pid],
+        found: &mut BTreeSet<ino_t>,
+        is_enough: impl Fn(&BTreeSet<ino_t>) -> bool,
+    ) {
         let mut others = self.others.borrow_mut();
         let all = self.unless_interrupted(processes.iter()).flat_map(|&process| sockets_of(process));
         let all = self.unless_interrupted(all);
         let mut new = BTreeSet::new();
         new.extend(all.filter(|inode| !self.inodes.contains(inode) && !others.contains(inode)));
         if new.is_empty() {
-            return false;
+            return;
         }
-        let is_there = self.connections.have_one_of(&new, self.is_interrupted);
-        if !is_there && !(self.is_interrupted)() {
+        let before = found.len();
+        self.connections.find(&new, self.is_interrupted, found, is_enough);
+        if found.len() == before && !(self.is_interrupted)() {
             others.extend(new);
         }
-        is_there
     }
 
-    /// Whether a descriptor is a listener, or an epoll set with one in it. `levels`: of sets in sets.
-    fn is_listener(&self, descriptor: Descriptor, levels: u8) -> bool {
+    /// Adds a descriptor that is a listener, and those in an epoll set. `levels`: of sets in sets.
+    fn find_listeners(
+        &self,
+        descriptor: Descriptor,
+        levels: u8,
+        found: &mut BTreeSet<ino_t>,
+        is_enough: &impl Fn(&BTreeSet<ino_t>) -> bool,
+    ) {
         match descriptor.target() {
-            Some(Target::Socket(inode)) => self.inodes.contains(&inode),
-            Some(Target::EpollSet) => levels > 0 && self.epoll_set_has_listener(descriptor, levels - 1),
-            _ => false,
+            Some(Target::Socket(inode)) => self.find_listener(inode, found),
+            Some(Target::EpollSet) if levels > 0 => self.find_members(descriptor, levels - 1, found, is_enough),
+            _ => {}
         }
     }
 
-    fn epoll_set_has_listener(&self, set: Descriptor, levels: u8) -> bool {
+    fn find_listener(&self, inode: ino_t, found: &mut BTreeSet<ino_t>) {
+        if self.inodes.contains(&inode) {
+            found.insert(inode);
+        }
+    }
+
+    fn find_members(
+        &self,
+        set: Descriptor,
+        levels: u8,
+        found: &mut BTreeSet<ino_t>,
+        is_enough: &impl Fn(&BTreeSet<ino_t>) -> bool,
+    ) {
         // A member has the number under which it was added, perhaps by another process; the inode is what counts. Linux
         // before 4.13 doesn't tell it.
         let info = set.info();
         let members = info.lines().filter_map(EpollMember::parse).filter(|member| member.is_for_input);
-        self.unless_interrupted(members).any(|member| {
-            member.inode.is_some_and(|inode| self.inodes.contains(&inode))
-                || self.is_listener(set.sibling(member.fd), levels)
-        })
+        for member in self.unless_interrupted(members) {
+            match member.inode {
+                Some(inode) if self.inodes.contains(&inode) => self.find_listener(inode, found),
+                _ => self.find_listeners(set.sibling(member.fd), levels, found, is_enough),
+            }
+            if is_enough(found) {
+                return;
+            }
+        }
+    }
+
+    /// The names of these listeners.
+    fn names_of(&self, inodes: impl Iterator<Item = ino_t>) -> String {
+        let name = |inode| {
+            let index = self.inodes.iter().position(|&known| known == inode)?;
+            Some(String::from_utf8_lossy(self.names.get(index)?).into_owned())
+        };
+        inodes.filter_map(name).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -170,9 +259,38 @@ impl Watch for Accepting {
         self.abandoned.take()
     }
 
+    fn follow(&mut self, listeners: &Listeners) {
+        let Self { inodes, connections, .. } = Self::of(listeners.fds());
+        (self.inodes, self.connections) = (inodes, connections);
+    }
+
+    /// It has to serve what the one serves that it may replace. (A connection doesn't tell exactly of which listener it is.)
     fn begin(&mut self, _worker: Pid) {
         self.cost = Cost::default();
         self.others.take();
+        self.seen.take();
+        let mut required = BTreeSet::new();
+        if let Some(&previous) = self.ready.last() {
+            self.find_waits(&with_descendants(&[previous]), &mut required, |_| false);
+        }
+        self.required = required;
+    }
+
+    /// Where nobody is left, one that serves anything is welcome.
+    fn end(&mut self, worker: Pid) {
+        self.ready.retain(|&ready| ready != worker);
+        if self.ready.is_empty() {
+            self.required.clear();
+        }
+    }
+
+    fn serves(&mut self, worker: Pid) {
+        self.ready.push(worker);
+    }
+
+    fn unserved(&self, workers: &[Pid], listeners: &[ino_t]) -> Vec<ino_t> {
+        let served = self.served_by(workers, listeners);
+        listeners.iter().copied().filter(|inode| !served.contains(inode)).collect()
     }
 
     fn is_ready(&mut self, worker: Pid) -> bool {
@@ -182,12 +300,30 @@ impl Watch for Accepting {
         self.cost = Cost { all: self.cost.all + last, last };
         if is_accepting {
             self.others.take();
+            self.serves(worker);
         }
         is_accepting
     }
 
-    fn lack(&self) -> &'static str {
-        "has not waited for a connection at a listener"
+    fn lack(&self) -> String {
+        let seen = self.seen.borrow();
+        let missing = self.names_of(self.required.difference(&seen).copied());
+        if missing.is_empty() || seen.is_empty() {
+            "has not waited for a connection at a listener".into()
+        } else {
+            format!("has not waited for a connection at {missing}, where the old worker does,")
+        }
+    }
+
+    fn instead(&self, worker: Pid) -> Option<String> {
+        let family = with_descendants(&[worker]);
+        let sockets: BTreeSet<_> = family.iter().flat_map(|&process| sockets_of(process)).collect();
+        let is_other = |inode: &ino_t| sockets.contains(inode) && !self.inodes.contains(inode);
+        let tcp = listening().into_iter().filter(|(inode, _)| is_other(inode)).map(|(_, address)| address.to_string());
+        let unix = unix_sockets().filter(|socket| socket.is_listening && is_other(&socket.inode));
+        let unix = unix.map(|socket| String::from_utf8_lossy(&socket.name).into_owned());
+        let all: Vec<_> = tcp.chain(unix).filter(|name| !name.is_empty()).collect();
+        (!all.is_empty()).then(|| format!("it listens to {}, which it has opened itself", all.join(", ")))
     }
 
     /// The longer it has taken, the longer; and the more a look costs.
@@ -294,7 +430,11 @@ mod tests {
         let listener = listener();
         let mut accepting = Accepting::of([&listener]);
         let _other = UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert!(!accepting.have_accepted(&[own_pid()]));
+        assert!(!{
+            let mut found = BTreeSet::new();
+            accepting.find_accepted(&[own_pid()], &mut found, |found| !found.is_empty());
+            !found.is_empty()
+        });
         assert!(!accepting.others.borrow().is_empty());
         accepting.begin(1);
         assert!(accepting.others.borrow().is_empty());

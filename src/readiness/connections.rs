@@ -1,6 +1,6 @@
 //! Finds out from the kernel which sockets are connections to the listeners.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, ino_t};
@@ -12,57 +12,83 @@ use crate::proc::{DUMP, UnixSocket, diagnosis_socket, unix_sockets};
 
 /// Where the listeners take connections.
 pub(super) struct Connections {
-    /// TCP ports.
-    ports: BTreeSet<u16>,
+    /// TCP ports, and the listeners there.
+    ports: BTreeMap<u16, Vec<ino_t>>,
     /// Names of unix sockets. A connection has that of its listener.
-    names: Vec<Vec<u8>>,
+    names: BTreeMap<Vec<u8>, Vec<ino_t>>,
 }
 
 impl Connections {
     /// `inodes` are those of the listeners' sockets.
     pub(super) fn to(listeners: &[impl AsFd], inodes: &[ino_t]) -> Self {
-        Self {
-            ports: listeners.iter().filter_map(|fd| Address::of_listener(fd).ok()??.tcp_port()).collect(),
-            names: unix_sockets()
-                .filter(|socket| inodes.contains(&socket.inode) && !socket.name.is_empty())
-                .map(|socket| socket.name)
-                .collect(),
+        let mut connections = Self { ports: BTreeMap::new(), names: BTreeMap::new() };
+        for (fd, &inode) in listeners.iter().zip(inodes) {
+            if let Some(port) = Address::of_listener(fd).ok().flatten().and_then(|address| address.tcp_port()) {
+                connections.ports.entry(port).or_default().push(inode);
+            }
+        }
+        let named = unix_sockets().filter(|socket| inodes.contains(&socket.inode) && !socket.name.is_empty());
+        named.for_each(|socket| connections.names.entry(socket.name).or_default().push(socket.inode));
+        connections
+    }
+
+    /// Adds to `found` the listeners to which one of the sockets is a connection, until that `is_enough`. Of several listeners
+    /// at one port, each may be meant. Not all are known when there is something more urgent.
+    pub(super) fn find(
+        &self,
+        sockets: &BTreeSet<ino_t>,
+        is_interrupted: fn() -> bool,
+        found: &mut BTreeSet<ino_t>,
+        is_enough: impl Fn(&BTreeSet<ino_t>) -> bool,
+    ) {
+        let families = [libc::AF_INET, libc::AF_INET6].into_iter().filter(|_| !self.ports.is_empty());
+        for family in families {
+            let _ = self.ask_for_connections(family, is_interrupted, |(port, inode)| {
+                if sockets.contains(&inode) {
+                    found.extend(self.ports.get(&port).into_iter().flatten());
+                }
+                is_enough(found)
+            });
+            if is_enough(found) {
+                return;
+            }
+        }
+        if self.names.is_empty() {
+            return;
+        }
+        for UnixSocket { inode, name, .. } in unix_sockets().take_while(|_| !is_interrupted()) {
+            if sockets.contains(&inode) {
+                found.extend(self.names.get(&name).into_iter().flatten());
+            }
+            if is_enough(found) {
+                return;
+            }
         }
     }
 
-    /// Whether one of the sockets is a connection. Not known, and so false, when there is something more urgent.
-    pub(super) fn have_one_of(&self, sockets: &BTreeSet<ino_t>, is_interrupted: fn() -> bool) -> bool {
-        let is_unix_connection =
-            |socket: UnixSocket| sockets.contains(&socket.inode) && self.names.contains(&socket.name);
-        let is_tcp_connection = |(port, inode)| self.ports.contains(&port) && sockets.contains(&inode);
-        let has_tcp = |family| self.ask_for_connections(family, is_interrupted, is_tcp_connection).unwrap_or_default();
-        !self.ports.is_empty() && [libc::AF_INET, libc::AF_INET6].into_iter().any(has_tcp)
-            || !self.names.is_empty() && unix_sockets().take_while(|_| !is_interrupted()).any(is_unix_connection)
-    }
-
-    /// Asks the kernel by `sock_diag(7)` once for the sockets of all processes that have a peer: whether one of these ports and
-    /// inodes (0 for those that have not been accepted) `is_wanted`. To ask for each port alone would be a walk through the
+    /// Asks the kernel by `sock_diag(7)` once for the sockets of all processes that have a peer, and passes on each one's port and
+    /// inode (0 for those that have not been accepted), until that `is_enough`. To ask for each port alone would be a walk through the
     /// whole table each time. /proc/net/tcp has the same answer, but also lists all connections that have just ended, which
     /// takes a tenth of a second on a busy system.
     fn ask_for_connections(
         &self,
         family: c_int,
         is_interrupted: fn() -> bool,
-        is_wanted: impl Fn((u16, ino_t)) -> bool,
-    ) -> Result<bool, Errno> {
+        mut is_enough: impl FnMut((u16, ino_t)) -> bool,
+    ) -> Result<(), Errno> {
         // If there is but one, the kernel leaves out the others.
-        let only_port = self.ports.first().filter(|_| self.ports.len() == 1).copied().unwrap_or(0);
+        let only_port = self.ports.first_key_value().filter(|_| self.ports.len() == 1).map_or(0, |(&port, _)| port);
         let kernel = diagnosis_socket()?;
         send(kernel.as_raw_fd(), &request_for_connections(family, only_port), MsgFlags::empty())?;
         let mut answer = vec![0; 1 << 16];
-        let mut is_there = false;
-        while !is_there && !is_interrupted() {
+        let mut is_over = false;
+        while !is_over && !is_interrupted() {
             let length = recv(kernel.as_raw_fd(), &mut answer, MsgFlags::MSG_DONTWAIT)?;
-            if !read_answer(&answer[..length], |found| is_there |= is_wanted(found)) {
+            if !read_answer(&answer[..length], |found| is_over |= is_enough(found)) {
                 break;
             }
         }
-        Ok(is_there)
+        Ok(())
     }
 }
 
@@ -133,14 +159,20 @@ mod tests {
     fn one_question_for_all_ports() {
         let listeners: Vec<_> = (0..20).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
         let inode = |fd: &TcpStream| fstat(fd).unwrap().st_ino;
-        let connections = Connections::to(&listeners, &[]);
+        let inodes: Vec<_> = listeners.iter().map(|listener| fstat(listener).unwrap().st_ino).collect();
+        let found = |listeners: &[TcpListener], inodes: &[ino_t], socket, is_interrupted| {
+            let mut found = BTreeSet::new();
+            let sockets = BTreeSet::from([socket]);
+            Connections::to(listeners, inodes).find(&sockets, is_interrupted, &mut found, |found| !found.is_empty());
+            found.into_iter().collect::<Vec<_>>()
+        };
         let client = TcpStream::connect(listeners[13].local_addr().unwrap()).unwrap();
-        assert!(!connections.have_one_of(&BTreeSet::from([inode(&client)]), || false));
+        assert!(found(&listeners, &inodes, inode(&client), || false).is_empty());
         let (accepted, _) = listeners[13].accept().unwrap();
-        let accepted = BTreeSet::from([inode(&accepted)]);
-        assert!(connections.have_one_of(&accepted, || false));
-        assert!(!connections.have_one_of(&accepted, || true));
-        assert!(Connections::to(&listeners[13..14], &[]).have_one_of(&accepted, || false));
-        assert!(!Connections::to(&listeners[14..], &[]).have_one_of(&accepted, || false));
+        let accepted = inode(&accepted);
+        assert_eq!(found(&listeners, &inodes, accepted, || false), [inodes[13]]);
+        assert!(found(&listeners, &inodes, accepted, || true).is_empty());
+        assert_eq!(found(&listeners[13..14], &inodes[13..14], accepted, || false), [inodes[13]]);
+        assert!(found(&listeners[14..], &inodes[14..], accepted, || false).is_empty());
     }
 }

@@ -200,8 +200,8 @@ impl Watch for NotifySockets {
         WatchPart { notify: Some(notify), may_look: false }
     }
 
-    fn lack(&self) -> &'static str {
-        "has not sent READY=1"
+    fn lack(&self) -> String {
+        "has not sent READY=1".into()
     }
 
     fn fds(&self) -> Vec<BorrowedFd<'_>> {

@@ -1,7 +1,8 @@
 //! Whether this process may look at its workers.
 
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::Read;
+use std::net::Shutdown;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -38,6 +39,7 @@ pub(super) fn try_to_look(one_thread: OneThread) -> Result<Option<Pid>, Error> {
             drop(theirs);
             let _ = ours.read_exact(&mut [0]);
             let readable = is_readable(pid);
+            // A child that isn't reaped: its number is its own.
             let _ = sys::kill(pid, libc::SIGKILL);
             // Should that be forbidden, it ends by this.
             drop(ours);
@@ -56,8 +58,10 @@ fn stand_still(mut parent: UnixStream) -> ! {
     // A superdaemon that has capabilities (setcap) may not be looked at, and neither may what is forked from it; but
     // its workers may, since they have executed another program.
     let _ = sys::allow_looks();
-    let _ = parent.write(b".");
-    let _ = parent.read(&mut [0]);
+    // The parent waits for this. A byte needs memory of the kernel, and without it both would wait for ever.
+    if parent.shutdown(Shutdown::Write).is_ok() {
+        let _ = parent.read(&mut [0]);
+    }
     sys::exit_now(0)
 }
 

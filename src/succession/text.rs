@@ -16,7 +16,7 @@ use crate::stop_signal::StopSignal;
 const MAJOR: u32 = 1;
 
 /// Counts what an older program may leave alone.
-const MINOR: u32 = 1;
+const MINOR: u32 = 3;
 
 const MAGIC: &str = "start_server state ";
 
@@ -92,11 +92,16 @@ impl Lines {
 
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("{MAGIC}{MAJOR}.{MINOR}\n");
+        self.write_body(&mut text);
+        text
+    }
+
+    /// The lines, without that of the version.
+    pub(crate) fn write_body(&self, text: &mut String) {
         for line in &self.lines {
             text.push_str(&line.to_text());
             text.push('\n');
         }
-        text
     }
 
     /// # Errors
@@ -120,6 +125,14 @@ impl Lines {
         if !text.ends_with('\n') {
             return Err(unreadable("it is cut off"));
         }
+        Self::parse_body(lines)
+    }
+
+    /// Lines behind that of the version.
+    ///
+    /// # Errors
+    /// If one of them is none.
+    pub(crate) fn parse_body<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Self, Error> {
         let lines = lines.map(|line| Line::parse(line).ok_or_else(|| unreadable(line)));
         Ok(Self { lines: lines.collect::<Result<_, _>>()? })
     }
@@ -281,6 +294,7 @@ records! {
     (A 0, B 1, C 2)
     (A 0, B 1, C 2, D 3)
     (A 0, B 1, C 2, D 3, E 4)
+    (A 0, B 1, C 2, D 3, E 4, F 5, G 6)
 }
 
 #[cfg(test)]
@@ -316,8 +330,8 @@ mod tests {
     fn what_is_no_state_of_this_version_is_refused() {
         for (text, expected) in [
             ("", "the state can't be read: it does not begin with its version"),
-            ("start_server state 2.0\n", "the state is of version 2.0, this program has 1.1"),
-            ("start_server state 0.9\n", "the state is of version 0.9, this program has 1.1"),
+            ("start_server state 2.0\n", "the state is of version 2.0, this program has 1.3"),
+            ("start_server state 0.9\n", "the state is of version 0.9, this program has 1.3"),
             ("start_server state 1.0\ngeneration 12", "the state can't be read: it is cut off"),
             ("start_server state 1.0\nx \\4\n", "the state can't be read: x \\4"),
             ("start_server state 1.0\nx  y\n", "the state can't be read: x  y"),

@@ -21,7 +21,13 @@ pub(crate) struct LifeCycle {
     pub(crate) ready_timeout: Option<Duration>,
     /// How many starts may fail in a row before a restart is given up.
     pub(crate) most_failures: Option<u32>,
+    /// Whether all ends when that many have failed and no worker serves.
+    pub(crate) ends_without_worker: bool,
+    /// Whether there is an option that the original doesn't have.
+    pub(crate) uses_our_own: bool,
     pub(crate) kill_timeout: Option<Duration>,
+    /// How long workers keep serving when a shutdown is requested.
+    pub(crate) stop_delay: Option<Duration>,
     /// How long the command of `--approve` may take. None: there is none.
     pub(crate) approval_timeout: Option<Duration>,
 }
@@ -41,7 +47,10 @@ impl LifeCycle {
             signal_on_term: options.signal_on_term.clone(),
             ready_timeout: (options.ready != Readiness::Interval).then_some(ready_timeout),
             most_failures: options.max_start_failures,
+            ends_without_worker: options.end_without_worker,
+            uses_our_own: options.uses_our_own(),
             kill_timeout: options.kill_timeout.map(limited),
+            stop_delay: options.stop_delay.map(limited),
             approval_timeout: options.approve.is_some().then_some(ready_timeout),
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::report::{Member, Post};
 use crate::stop_signal::StopSignal;
 use crate::sys::Pid;
 
@@ -16,19 +17,33 @@ pub(super) struct Worker {
     pub(super) started: Option<Duration>,
 }
 
+impl Worker {
+    pub(super) fn member(
+        &self,
+        post: Post,
+        since: Option<Duration>,
+        signal: Option<Vec<u8>>,
+        kill: Option<Duration>,
+    ) -> Member {
+        Member { generation: self.generation, pid: self.pid, post, since, signal, kill }
+    }
+}
+
 /// Times are those of the world's clock.
 #[derive(Default)]
 pub(super) struct OldWorkers(BTreeMap<Pid, OldWorker>);
 
 struct OldWorker {
     worker: Worker,
+    /// When it got its first stop signal, and which.
+    told: Option<(Duration, StopSignal)>,
     /// When it gets KILL, and in which form.
     kill: Option<(Duration, StopSignal)>,
 }
 
 impl OldWorkers {
     pub(super) fn add(&mut self, worker: Worker) {
-        self.0.insert(worker.pid, OldWorker { worker, kill: None });
+        self.0.insert(worker.pid, OldWorker { worker, told: None, kill: None });
     }
 
     /// Forgets a worker that has ended. False if it was no old worker.
@@ -69,6 +84,32 @@ impl OldWorkers {
         let mut pids: Vec<Pid> = self.0.keys().copied().collect();
         pids.sort_unstable_by_key(ToString::to_string);
         pids
+    }
+
+    /// A worker gets its stop signal.
+    pub(super) fn tell(&mut self, now: Duration, pid: Pid, signal: &StopSignal) {
+        if let Some(worker) = self.0.get_mut(&pid) {
+            worker.told.get_or_insert_with(|| (now, signal.clone()));
+        }
+    }
+
+    /// Which stop signals they have got, and when.
+    pub(super) fn told(&self) -> impl Iterator<Item = (Pid, Duration, StopSignal)> {
+        self.0.iter().filter_map(|(&pid, old)| old.told.clone().map(|(at, signal)| (pid, at, signal)))
+    }
+
+    /// For others. `serve`: whether the one that has not been told to stop serves, as there is no current one.
+    pub(super) fn members(&self, serve: bool) -> impl Iterator<Item = Member> {
+        self.0.values().map(move |OldWorker { worker, told, kill }| {
+            let post = match (worker.started, told) {
+                (None, _) => Post::Rejected,
+                (Some(_), None) if serve => Post::Current,
+                (Some(_), _) => Post::Stopping,
+            };
+            let since = if post == Post::Current { worker.started } else { told.as_ref().map(|(at, _)| *at) };
+            let signal = told.as_ref().map(|(_, signal)| signal.text().to_vec());
+            worker.member(post, since, signal, kill.as_ref().map(|(at, _)| *at))
+        })
     }
 
     /// A worker gets KILL at `time`, unless an earlier time was set.

@@ -1,40 +1,91 @@
 //! The queue of requests that have not been acted on.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::world::Request;
 
-/// Oldest first.
 #[derive(Default)]
-pub(super) struct Requests(VecDeque<Request>);
+pub(super) struct Requests {
+    /// Oldest first.
+    queue: VecDeque<Request>,
+    delay: Delay,
+}
+
+/// What becomes of a shutdown that waits for a while (`--stop-delay`).
+#[derive(Default)]
+enum Delay {
+    /// None was requested.
+    #[default]
+    Ahead,
+    /// This one is requested when it is time.
+    Until(Duration, Request),
+    /// Any other means at once.
+    Over,
+}
 
 impl Requests {
+    /// Takes a shutdown out, until `end`; it only wakes, as an ALRM does. None if there is none that is to wait.
+    pub(super) fn delay_stop(&mut self, end: Duration) -> Option<Request> {
+        let index = self.first_stop().filter(|_| matches!(self.delay, Delay::Ahead))?;
+        let stop = std::mem::replace(self.queue.get_mut(index)?, Request::Alrm);
+        self.delay = Delay::Until(end, stop);
+        Some(stop)
+    }
+
+    /// A shutdown that is there doesn't wait.
+    pub(super) fn forgo_delay(&mut self) {
+        if self.has_stop() {
+            self.delay = Delay::Over;
+        }
+    }
+
+    /// Puts back a shutdown that has waited until `now`.
+    pub(super) fn end_delay(&mut self, now: Duration) {
+        if let Delay::Until(end, stop) = self.delay
+            && end <= now
+        {
+            self.delay = Delay::Over;
+            self.queue.push_back(stop);
+        }
+    }
+
+    /// When a shutdown has waited long enough.
+    pub(super) fn end_of_delay(&self) -> Option<Duration> {
+        if let Delay::Until(end, _) = self.delay { Some(end) } else { None }
+    }
+
+    fn first_stop(&self) -> Option<usize> {
+        self.queue.iter().position(|request| request.is_stop())
+    }
+
     pub(super) fn add(&mut self, requests: Vec<Request>) {
-        self.0.extend(requests);
+        self.queue.extend(requests);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Request> {
-        self.0.iter().copied()
+        self.queue.iter().copied()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.queue.is_empty()
     }
 
     /// Whether one of them asks for the end of all workers.
     pub(super) fn has_stop(&self) -> bool {
-        self.0.iter().any(|request| request.is_stop())
+        self.first_stop().is_some()
     }
 
     /// Takes the next one to act on: a TERM or INT before any HUP (`term-first`). All HUPs that wait are answered by
     /// the one restart that follows (`whole-interval`). ALRM has done its work by waking the loop.
     pub(super) fn next(&mut self) -> Option<Request> {
-        if let Some(index) = self.0.iter().position(|request| request.is_stop()) {
-            return self.0.remove(index);
+        if let Some(index) = self.first_stop() {
+            self.delay = Delay::Over;
+            return self.queue.remove(index);
         }
-        while let Some(request) = self.0.pop_front() {
+        while let Some(request) = self.queue.pop_front() {
             if request == Request::Hup {
-                self.0.retain(|&other| other != Request::Hup);
+                self.queue.retain(|&other| other != Request::Hup);
                 return Some(request);
             }
         }
@@ -43,18 +94,18 @@ impl Requests {
 
     /// Whether one of them asks for new workers.
     pub(super) fn has_hup(&self) -> bool {
-        self.0.contains(&Request::Hup)
+        self.queue.contains(&Request::Hup)
     }
 
     /// A start that follows answers all HUPs that wait. Whether there are any.
     pub(super) fn take_hups(&mut self) -> bool {
-        let count = self.0.len();
-        self.0.retain(|&request| request != Request::Hup);
-        self.0.len() < count
+        let count = self.queue.len();
+        self.queue.retain(|&request| request != Request::Hup);
+        self.queue.len() < count
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.queue.clear();
     }
 }
 

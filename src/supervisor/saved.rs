@@ -14,6 +14,7 @@ impl<W: World> Supervisor<'_, W> {
             last_restart: self.last_restart,
             current: self.current.map(worker),
             old: self.old.with_kill_times().map(|(old, kill)| (worker(old), kill.cloned())).collect(),
+            told: self.old.told().collect(),
             requests: self.requests.iter().collect(),
             variables: self.environment.lasting().clone(),
             is_envdir_unread: false,
@@ -24,7 +25,20 @@ impl<W: World> Supervisor<'_, W> {
     pub(crate) fn take_over(&mut self, part: LifePart) {
         let worker = |WorkerPart { pid, generation, started }| Worker { pid, generation, started };
         // With all fields, so that none that comes later is forgotten.
-        let Self { world: _, life_cycle: _, environment, requests, generation, current, old, last_restart } = self;
+        let Self {
+            world: _,
+            life_cycle: _,
+            environment,
+            requests,
+            generation,
+            current,
+            starting,
+            old,
+            restart_begun,
+            last_restart,
+        } = self;
+        // An upgrade waits until nothing is under way.
+        (*starting, *restart_begun) = (None, None);
         environment.take_over(part.variables, part.is_envdir_unread);
         *requests = Requests::default();
         requests.add(part.requests);
@@ -37,5 +51,9 @@ impl<W: World> Supervisor<'_, W> {
                 old.kill_at(time, saved.pid, signal);
             }
         }
+        for (pid, at, signal) in part.told {
+            old.tell(at, pid, &signal);
+        }
+        self.tell_family();
     }
 }

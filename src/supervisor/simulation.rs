@@ -129,8 +129,10 @@ impl Simulation {
             ["status-file"] => self.has_status_file = true,
             ["ready", text] => options.ready = Readiness::parse(text.as_bytes()).ok()?,
             ["ready-timeout", seconds] => options.ready_timeout = Some(time(seconds)?),
+            ["end-without-worker"] => options.end_without_worker = true,
             ["max-start-failures", count] => options.max_start_failures = Some(count.parse().ok()?),
             ["kill-timeout", seconds] => options.kill_timeout = Some(time(seconds)?),
+            ["stop-delay", seconds] => options.stop_delay = Some(time(seconds)?),
             ["approve"] => options.approve = Some("approve".into()),
             ["sd-notify"] => self.has_manager = true,
             ["envdir", ref pairs @ ..] => {
@@ -370,7 +372,7 @@ impl World for Simulation {
                 self.note(["status", &String::from_utf8_lossy(workers).replace('\n', " ")].join(" ").trim_end());
             }
             News::Standing(standing) => {
-                if standing == Standing::Stopping {
+                if matches!(standing, Standing::Leaving | Standing::Stopping) {
                     (self.upgrade, self.rehearsed_at) = (None, None);
                 }
                 if self.has_manager {
@@ -382,7 +384,7 @@ impl World for Simulation {
                 self.note(&format!("given up {generation}"));
                 self.is_given_up = true;
             }
-            News::Workers(_) | News::Failed { .. } | News::Started => {}
+            News::Workers(_) | News::Family(_) | News::Died { .. } | News::Failed { .. } | News::Started => {}
         }
     }
 

@@ -43,6 +43,11 @@ impl<W: World> Supervisor<'_, W> {
         if self.is_stop_requested() {
             return Ok(());
         }
+        Err(self.end_without_worker())
+    }
+
+    /// The end, as no worker serves and no other is tried. It comes when all that was started has ended.
+    pub(super) fn end_without_worker(&mut self) -> Error {
         // Those that were not ready have got the signal of a restart, which may mean something else than the end.
         if self.life_cycle.signal_on_term != self.life_cycle.signal_on_hup {
             self.stop_old_workers(&self.life_cycle.signal_on_term);
@@ -58,7 +63,7 @@ impl<W: World> Supervisor<'_, W> {
                 _ => self.bury_next_old_worker(),
             }
         }
-        Err(Error::GivenUp(b"giving up, no worker has started".into()))
+        Error::GivenUp(b"giving up, no worker has started".into())
     }
 
     /// Starts a worker, and others as long as starts fail, up to the `limit`. Whether there is a current worker now; there is
@@ -66,8 +71,13 @@ impl<W: World> Supervisor<'_, W> {
     pub(super) fn start_worker(&mut self, limit: Limit) -> bool {
         let mut failures = 0;
         let mut pause = SHORTEST_PAUSE;
+        // Of the attempts that a HUP has waited for, while no worker serves.
+        let mut failures_since_hup = None;
         loop {
             self.bury_failed_starts();
+            if limit.most_failures.is_none() && self.requests().has_hup() {
+                failures_since_hup.get_or_insert(0);
+            }
             let begin = self.world.clock();
             let failure = match self.try_to_start(limit) {
                 Ok(Some(worker)) => {
@@ -81,12 +91,20 @@ impl<W: World> Supervisor<'_, W> {
             if limit.is_reached(failures, &failure) {
                 return false;
             }
+            if let Some(count) = &mut failures_since_hup {
+                *count += 1;
+                if self.life_cycle.most_failures.is_some_and(|most| *count >= most) {
+                    failures_since_hup = None;
+                    self.give_up_hups();
+                }
+            }
             let next = begin + self.interval_after(&failure);
             if matches!(failure, Failure::NotReady | Failure::NotApproved(_)) {
                 self.pause_until(next.max(self.world.clock() + pause));
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 if self.requests().take_hups() {
                     (failures, pause) = (0, SHORTEST_PAUSE);
+                    failures_since_hup = limit.most_failures.is_none().then_some(0);
                 }
             } else {
                 self.sleep_until(next);
@@ -97,6 +115,13 @@ impl<W: World> Supervisor<'_, W> {
             // What made it fail may have been put right (`envdir-retry`).
             self.read_envdir();
         }
+    }
+
+    /// Answers those that wait: no worker serves, and the next attempts are what they would be without a HUP.
+    fn give_up_hups(&mut self) {
+        self.requests().take_hups();
+        self.say("giving up the restart, no worker serves");
+        self.world.tell(News::GivenUp { generation: self.generation });
     }
 
     /// How long after its begin another attempt may begin.
@@ -141,11 +166,23 @@ impl<W: World> Supervisor<'_, W> {
         let pid = self.world.spawn(&self.environment).map_err(|error| {
             // Running workers are not affected (`fork-failure`).
             self.say(error.message());
-            Failure::NoProcess
+            let failure = Failure::NoProcess;
+            self.world.tell(News::Failed { worker: (self.generation, 0), failure: &failure });
+            self.tell_family();
+            failure
         })?;
         let worker = Worker { pid, generation: self.generation, started: None };
         self.say(format!("{STARTING}{pid}"));
-        let is_in_time = self.give_time_to_start(pid);
+        self.starting = Some((worker, self.world.clock()));
+        self.tell_family();
+        let result = self.prove(worker, limit);
+        self.starting = None;
+        result
+    }
+
+    /// Waits until a new worker has shown that it has started.
+    fn prove(&mut self, worker: Worker, limit: Limit) -> Result<Option<Worker>, Failure> {
+        let is_in_time = self.give_time_to_start(worker.pid);
         if !self.is_stop_requested() {
             self.check_alive(worker)?;
             if !is_in_time {
@@ -154,6 +191,7 @@ impl<W: World> Supervisor<'_, W> {
             self.seek_approval(worker, limit)?;
         }
         if self.life_cycle.demands_proof() && self.is_stop_requested() {
+            self.starting = None;
             self.old.add(worker);
             self.update_status();
             return Ok(None);
@@ -168,6 +206,8 @@ impl<W: World> Supervisor<'_, W> {
                 let failure = Failure::Ended(status);
                 self.say(format!("{NEW_WORKER}{}{failure}", worker.pid));
                 self.world.tell(News::Failed { worker: (worker.generation, worker.pid), failure: &failure });
+                self.starting = None;
+                self.tell_family();
                 Err(failure)
             }
         }
@@ -217,6 +257,7 @@ impl<W: World> Supervisor<'_, W> {
         let signal = &self.life_cycle.signal_on_hup;
         self.say([format!("{NEW_WORKER}{}{failure}, sending ", worker.pid).as_bytes(), signal.text()].concat());
         self.world.tell(News::Failed { worker: (worker.generation, worker.pid), failure: &failure });
+        self.starting = None;
         self.old.add(worker);
         self.stop(worker.pid, signal);
         self.update_status();
@@ -226,8 +267,15 @@ impl<W: World> Supervisor<'_, W> {
     pub(super) fn accept(&mut self, worker: Worker) {
         self.last_restart = self.world.clock();
         self.current = Some(Worker { started: Some(self.last_restart), ..worker });
-        self.update_status();
+        self.list_workers();
         self.world.tell(News::Started);
+        self.tell_family();
+    }
+
+    /// For one that replaces a dead worker.
+    pub(super) fn replacement_limit(&self) -> Limit {
+        let most_failures = self.life_cycle.most_failures.filter(|_| self.life_cycle.ends_without_worker);
+        Limit { most_failures, ..Limit::NONE }
     }
 
     pub(super) fn restart_limit(&self) -> Limit {

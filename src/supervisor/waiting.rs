@@ -7,7 +7,7 @@ use crate::supervisor::Supervisor;
 use crate::supervisor::requests::Requests;
 use crate::supervisor::starting::Limit;
 use crate::sys::Pid;
-use crate::world::{Awaited, Request, Woken, World};
+use crate::world::{Awaited, Request, Standing, Woken, World};
 
 impl<W: World> Supervisor<'_, W> {
     /// Waits for something to happen, then reads the envdir.
@@ -68,8 +68,11 @@ impl<W: World> Supervisor<'_, W> {
             if end.is_some_and(|end| self.world.clock() >= end) {
                 return Woken::OutOfTime;
             }
-            let until = self.old.next_kill().into_iter().chain(end).min();
+            let until = self.old.next_kill().into_iter().chain(end).chain(self.requests.end_of_delay()).min();
             match self.world.wait(awaited, until) {
+                Woken::OutOfTime if self.requests.end_of_delay().is_some_and(|end| self.world.clock() >= end) => {
+                    return Woken::Requested;
+                }
                 Woken::OutOfTime => {}
                 woken => return woken,
             }
@@ -94,7 +97,25 @@ impl<W: World> Supervisor<'_, W> {
     /// The requests that have come in so far.
     pub(super) fn requests(&mut self) -> &mut Requests {
         self.requests.add(self.world.take_requests());
+        if let Some(delay) = self.life_cycle.stop_delay {
+            self.delay_stop(delay);
+        }
         &mut self.requests
+    }
+
+    /// While a worker serves, the first request for a shutdown waits, and everything continues as before (`--stop-delay`).
+    fn delay_stop(&mut self, delay: Duration) {
+        let now = self.world.clock();
+        if self.current.is_none() && self.old.newest_started().is_none() {
+            self.requests.forgo_delay();
+        } else if let Some(stop) = self.requests.delay_stop(now + delay) {
+            let (name, seconds) = (stop.name(), delay.as_secs());
+            self.say(format!(
+                "received {name}, the workers keep serving for {seconds} seconds before they are stopped"
+            ));
+            self.announce(Standing::Leaving);
+        }
+        self.requests.end_delay(now);
     }
 
     pub(super) fn next_request(&mut self) -> Option<Request> {

@@ -10,8 +10,12 @@ use std::time::Duration;
 
 use libc::c_int;
 use nix::errno::Errno;
-use nix::poll::{PollFd, poll};
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::select::{FdSet, pselect};
 use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::time::TimeSpec;
+
+use crate::sys::Pid;
 
 /// Whether this is Linux.
 pub(crate) const IS_LINUX: bool = false;
@@ -20,15 +24,30 @@ pub(crate) fn write_nowait(_: impl AsFd, _: &[u8]) -> Result<usize, Errno> {
     Err(Errno::EOPNOTSUPP)
 }
 
-/// Nothing waits and lets signals through at once, so this ends after a moment, and the caller looks for signals again and
-/// again.
-pub(crate) fn poll_with_mask(fds: &mut [PollFd], _: Duration, mask: SigSet) -> Result<c_int, Errno> {
-    const SLICE: u8 = 50;
-    let blocked = mask.thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let ready = poll(fds, SLICE);
-    blocked.thread_set_mask()?;
-    ready
+/// More than that is refused.
+const LONGEST: Duration = Duration::from_secs(100_000_000);
+
+/// With a mask: signals get through in the wait alone.
+pub(crate) fn wait(fds: &mut [PollFd], timeout: Option<Duration>, is_over: impl Fn() -> bool) -> bool {
+    let Ok(mask) = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) else { return false };
+    let (mut readable, mut writable) = (FdSet::new(), FdSet::new());
+    for fd in fds.iter() {
+        let set = if fd.events().contains(PollFlags::POLLOUT) { &mut writable } else { &mut readable };
+        set.insert(fd.as_fd());
+    }
+    let timeout = timeout.map(|time| TimeSpec::from_duration(time.min(LONGEST)));
+    let is_ready =
+        !is_over() && pselect(None, &mut readable, &mut writable, None, &timeout, &mask).is_ok_and(|it| it > 0);
+    let _ = mask.thread_set_mask();
+    is_ready
 }
+
+pub(crate) fn ignore_connection_requests(_: &OwnedFd) -> Result<(), Errno> {
+    Err(Errno::ENOSYS)
+}
+
+/// A signal that gets through has ended it.
+pub(crate) fn end_wait() {}
 
 /// None.
 pub(crate) fn real_time_signals() -> RangeInclusive<c_int> {

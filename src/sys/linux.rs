@@ -11,15 +11,16 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::ptr;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::time::Duration;
 
 use libc::{c_int, c_long};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
-use nix::poll::{PollFd, ppoll};
+use nix::poll::PollFd;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 
 use crate::sys::Pid;
@@ -40,9 +41,62 @@ pub(crate) fn write_nowait(fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> 
     Errno::result(written).map(isize::cast_unsigned)
 }
 
-/// Waits at most `time` for one of `fds`. Signals that `mask` lets through end the wait (`EINTR`).
-pub(crate) fn poll_with_mask(fds: &mut [PollFd], time: Duration, mask: SigSet) -> Result<c_int, Errno> {
-    ppoll(fds, Some(time.into()), Some(mask))
+/// The time that [`wait`] may take. The kernel reads it when the wait begins.
+static TIMEOUT: [AtomicIsize; 2] = [AtomicIsize::new(0), AtomicIsize::new(0)];
+
+/// Whether one of `fds` gets ready within `timeout`, before a signal handler calls [`end_wait`]. False at once if `is_over`, by
+/// what a handler has noted.
+///
+/// ppoll(2) by itself misses the signal that comes just before it. Here that one sets the time to zero, which the kernel
+/// reads only then: a mask would take two system calls more, and a pipe two as well and two descriptors. Only one thread may
+/// wait.
+pub(crate) fn wait(fds: &mut [PollFd], timeout: Option<Duration>, is_over: impl Fn() -> bool) -> bool {
+    let timeout = timeout.unwrap_or(Duration::MAX);
+    let [seconds, nanoseconds] = &TIMEOUT;
+    nanoseconds.store(timeout.subsec_nanos().cast_signed().try_into().unwrap_or(0), Ordering::Relaxed);
+    seconds.store(timeout.as_secs().try_into().unwrap_or(isize::MAX), Ordering::Relaxed);
+    // ORDER: after the time is set, as what came before has set the time that is overwritten.
+    if is_over() {
+        return false;
+    }
+    // SAFETY: `PollFd` is a `pollfd`, and `TIMEOUT` has the layout of the `timespec` that this call takes, two longs; the
+    // kernel may write what is left of it.
+    unsafe { libc::syscall(libc::SYS_ppoll, fds.as_mut_ptr(), fds.len(), &raw const TIMEOUT, ptr::null::<u8>(), 0) > 0 }
+}
+
+/// Ends a [`wait`]. Async-signal-safe.
+pub(crate) fn end_wait() {
+    for part in &TIMEOUT {
+        part.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Lets nobody connect to a TCP listener, without refusing: who asks (SYN) gets no answer, and asks again after a second.
+/// Connections are not affected.
+pub(crate) fn ignore_connection_requests(listener: &OwnedFd) -> Result<(), Errno> {
+    const BYTE_OF_FLAGS: u32 = 13;
+    const SYN: u32 = 2;
+    let instruction = |code: u32, jt, jf, k| libc::sock_filter { code: code.try_into().unwrap_or(0), jt, jf, k };
+    let mut program = [
+        instruction(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, BYTE_OF_FLAGS),
+        instruction(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 1, SYN),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+    ];
+    let filter = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+    // SAFETY: the option takes a sock_fprog, whose size is given, and which points to as many instructions as it says; the kernel
+    // copies them.
+    let set = unsafe {
+        let length = size_of_val(&filter).try_into().unwrap_or(0);
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const filter).cast(),
+            length,
+        )
+    };
+    Errno::result(set).map(drop)
 }
 
 /// The numbers of the real-time signals.

@@ -1,6 +1,8 @@
 //! All signals blocked for a while.
 
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use std::mem::MaybeUninit;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 /// Blocks all signals as long as the result lives. Until a fork is over on both sides, so that none is handled by a
 /// handler of the superdaemon in the child, where the pipe isn't read (LIFE-080); and as long as there are files that a
@@ -31,5 +33,40 @@ impl Blocked {
 impl Drop for Blocked {
     fn drop(&mut self) {
         self.unblock();
+    }
+}
+
+/// INT, as from Ctrl-C, is held back as long as this lives.
+pub(crate) struct Interrupts {
+    unblocked: SigSet,
+}
+
+impl Interrupts {
+    pub(crate) fn hold() -> Self {
+        let mut unblocked = SigSet::empty();
+        let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::from(Signal::SIGINT)), Some(&mut unblocked));
+        Self { unblocked }
+    }
+
+    /// Whether one is held back now. nix has no sigpending(2).
+    pub(crate) fn has_come(&self) -> bool {
+        let mut pending = MaybeUninit::uninit();
+        // SAFETY: sigpending(2) fills in the set that it is given, or fails; it is read only when it was filled in.
+        unsafe {
+            libc::sigpending(pending.as_mut_ptr()) == 0
+                && libc::sigismember(pending.as_ptr(), libc::SIGINT) == 1
+                && !self.unblocked.contains(Signal::SIGINT)
+        }
+    }
+
+    /// It does what it would have done.
+    pub(crate) fn let_through(&self) {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.unblocked), None);
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        self.let_through();
     }
 }

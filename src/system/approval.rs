@@ -111,6 +111,7 @@ impl<'a> Approval<'a> {
 impl Drop for Approval<'_> {
     fn drop(&mut self) {
         if let Some(pid) = self.running {
+            // It isn't reaped as long as it is noted here, so that its number is its own.
             let _ = sys::kill(-pid, libc::SIGKILL);
         }
     }

@@ -9,9 +9,12 @@ use nix::errno::Errno;
 use nix::unistd;
 
 use crate::error::Error;
+use crate::listeners::Listeners;
+use crate::options::Options;
 use crate::stop_signal::StopSignal;
 use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid};
+use crate::system::departure::Departures;
 
 /// How long to wait before a signal that could not be sent is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -33,20 +36,29 @@ impl Part for UnsentPart {
 }
 
 /// Sends signals to workers, and keeps those that could not be sent.
-pub(super) struct Delivery {
+pub(super) struct Delivery<'a> {
     /// Whether each worker leads a process group, which its signals go to.
     leads_group: bool,
     /// Stop signals that failed (already reported), with the time of the next attempt.
     unsent: BTreeMap<Pid, (StopSignal, Instant)>,
+    departures: Departures<'a>,
 }
 
-impl Delivery {
-    pub(super) fn new(leads_group: bool) -> Self {
-        Self { leads_group, unsent: BTreeMap::new() }
+impl<'a> Delivery<'a> {
+    pub(super) fn new(options: &Options, listeners: &'a Listeners) -> Self {
+        let departures = Departures::of(options, listeners);
+        Self { leads_group: options.process_group, unsent: BTreeMap::new(), departures }
     }
 
-    /// Sends a signal. One that fails is tried again; the first time that is an error to be said.
+    /// Whether `signal` is for the process group of a worker.
+    pub(super) fn is_for_group(&self, signal: &StopSignal) -> bool {
+        self.leads_group || signal.is_for_process_group()
+    }
+
+    /// Sends a signal to a worker that has not been reaped, so that its number is its own. One that fails is tried again; the first time that is an error to be said.
     pub(super) fn send(&mut self, worker: Pid, signal: &StopSignal) -> Result<(), Error> {
+        // ORDER: a worker may act at once.
+        self.departures.begin(worker);
         let Err(errno) = self.try_to_send(worker, signal) else {
             self.unsent.remove(&worker);
             return Ok(());
@@ -61,6 +73,7 @@ impl Delivery {
 
     /// A program that changes its user may be out of reach for a moment only.
     pub(super) fn retry(&mut self) {
+        self.departures.retry();
         if self.unsent.is_empty() {
             return;
         }
@@ -74,22 +87,30 @@ impl Delivery {
         }
     }
 
-    /// How long to wait before the next [`Self::retry`], if a signal could not be sent.
+    /// How long to wait before the next [`Self::retry`], if a signal could not be sent or a worker is about to end.
     pub(super) fn pause(&self) -> Option<Duration> {
-        (!self.unsent.is_empty()).then_some(RETRY)
+        let retry = (!self.unsent.is_empty()).then_some(RETRY);
+        retry.into_iter().chain(self.departures.pause()).min()
+    }
+
+    /// All signals from here on are for the end.
+    pub(super) fn end_all(&mut self) {
+        self.departures.end_all();
     }
 
     /// The worker has been reaped.
     pub(super) fn forget(&mut self, worker: Pid) {
         self.unsent.remove(&worker);
+        self.departures.end(worker);
     }
 
     pub(super) fn part(&self) -> UnsentPart {
         UnsentPart { signals: self.unsent.iter().map(|(&pid, (signal, _))| (pid, signal.clone())).collect() }
     }
 
-    /// Sends what the program before this one could not send.
-    pub(super) fn take_over(&mut self, part: UnsentPart) {
+    /// Sends what the program before this one could not send. `old`: those that it has told to stop.
+    pub(super) fn take_over(&mut self, part: UnsentPart, old: impl Iterator<Item = Pid>) {
+        self.departures.take_over(old);
         let now = Instant::now();
         self.unsent.extend(part.signals.into_iter().map(|(pid, signal)| (pid, (signal, now))));
     }
@@ -107,8 +128,7 @@ impl Delivery {
 
     /// Sends a number to those that `signal` is for.
     fn send_to_whom(&self, worker: Pid, signal: &StopSignal, number: c_int) -> Result<(), Errno> {
-        let is_for_group = self.leads_group || signal.is_for_process_group();
-        match is_for_group.then(|| sys::kill(-worker, number)) {
+        match self.is_for_group(signal).then(|| sys::kill(-worker, number)) {
             // It leads none (`no-such-group`).
             None | Some(Err(Errno::ESRCH)) => sys::kill(worker, number),
             // It led one, and has left it to others.

@@ -8,6 +8,8 @@ use nix::errno::Errno;
 
 use crate::files::log_file::LogFile;
 use crate::files::log_tail::{LogTail, last_lines};
+use crate::proc::cgroup::memory_kills;
+use crate::readiness::Watch;
 use crate::sys::{self, Pid};
 use crate::wait_status::{WaitStatus, in_words};
 use crate::words::{HAS_FAILED, NEW_WORKER};
@@ -34,6 +36,8 @@ pub(super) struct Explanation {
     has_left: Option<Pid>,
     /// Of the last failure, for the note.
     last: Vec<u8>,
+    /// How many processes had been killed for lack of memory at the last look.
+    memory_kills: Option<u64>,
 }
 
 impl Explanation {
@@ -47,7 +51,25 @@ impl Explanation {
             log: None,
             has_left: None,
             last: Vec::new(),
+            memory_kills: memory_kills(),
         }
+    }
+
+    /// What is to be said of a worker that has died, if its status doesn't tell a person.
+    pub(super) fn of_death(&mut self, worker: Pid, status: WaitStatus) -> Option<Vec<u8>> {
+        (status & 0x7f != 0).then(|| format!("worker {worker} was {}", self.in_words(status)).into())
+    }
+
+    /// With the reason of a KILL, where the kernel counts it.
+    fn in_words(&mut self, status: WaitStatus) -> String {
+        let mut words = in_words(status);
+        if status & 0x7f == libc::SIGKILL {
+            let now = memory_kills();
+            if now > std::mem::replace(&mut self.memory_kills, now) {
+                words.push_str(", for lack of memory");
+            }
+        }
+        words
     }
 
     /// For the worker that is about to be started: what it writes to if it can't execute its program. `path`: of its
@@ -77,8 +99,8 @@ impl Explanation {
     }
 
     /// What is to be said, once, of a worker that is alive and not ready for a long time; or when that will be time, if ever.
-    /// `lack`: what it has not done.
-    pub(super) fn of_long_start(&mut self, worker: Pid, lack: &str) -> Result<Vec<u8>, Option<Duration>> {
+    /// `watch` tells what it has not done.
+    pub(super) fn of_long_start(&mut self, worker: Pid, watch: &dyn Watch) -> Result<Vec<u8>, Option<Duration>> {
         if self.newest != Some(worker) {
             return Err(None);
         }
@@ -87,22 +109,27 @@ impl Explanation {
             return Err(Some(left));
         }
         self.newest = None;
-        Ok(format!("{NEW_WORKER}{worker} is alive, but {lack} so far").into())
+        let line = format!("{NEW_WORKER}{worker} is alive, but {} so far", watch.lack());
+        Ok([line, instead(worker, watch)].concat().into())
     }
 
-    /// What is to be said of a new worker that has failed, if anything. `lack`: what one that is alive has not done.
-    pub(super) fn of(&mut self, worker: Pid, failure: &Failure, lack: &str) -> Option<Vec<u8>> {
+    /// What is to be said of a new worker that has failed, if anything. `watch` tells what one that is alive has not
+    /// done.
+    pub(super) fn of(&mut self, worker: Pid, failure: &Failure, watch: &dyn Watch) -> Option<Vec<u8>> {
         let has_left = self.has_left.take();
         let left_something = self.newest.is_some() && has_left == self.newest;
         let said = self.log.as_ref().map(LogTail::read).unwrap_or_default();
         let headline = format!("{NEW_WORKER}{worker}{failure}\n").into_bytes();
         let (headline, line) = match failure {
-            Failure::NoProcess => return None,
+            Failure::NoProcess => {
+                self.last.clear();
+                return None;
+            }
             Failure::Ended(status) => (Vec::new(), Some(self.of_end(*status, &said, left_something))),
             Failure::NotReady => {
                 let seconds = self.begun.elapsed().as_secs();
-                let line = format!("{HAS_FAILED}it is alive, but {lack} after {seconds} seconds");
-                (headline, Some(line.into_bytes()))
+                let line = format!("{HAS_FAILED}it is alive, but {} after {seconds} seconds", watch.lack());
+                (headline, Some([line, instead(worker, watch)].concat().into_bytes()))
             }
             Failure::NotApproved(_) => (headline, None),
         };
@@ -125,7 +152,7 @@ impl Explanation {
             line.extend([b"exec: ", reason.as_bytes(), b"; PATH is ", &self.path].concat());
             return line;
         }
-        line.extend(in_words(status).into_bytes());
+        line.extend(self.in_words(status).into_bytes());
         let is_in_use = contains(said, b"ddress already in use") || contains(said, b"EADDRINUSE");
         if is_in_use || status == (Errno::EADDRINUSE as WaitStatus) << 8 {
             let tail = b" by itself, which start_server holds: it has to take the listener of SERVER_STARTER_PORT";
@@ -135,6 +162,11 @@ impl Explanation {
         }
         line
     }
+}
+
+/// What it has done instead, to be put behind what it has not.
+fn instead(worker: Pid, watch: &dyn Watch) -> String {
+    watch.instead(worker).map(|instead| format!("; {instead}")).unwrap_or_default()
 }
 
 /// In the child: that its program can't be executed. Async-signal-safe.

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use libc::{c_int, ino_t};
 use nix::errno::Errno;
-use nix::sys::stat::fstat;
 
 use crate::error::Error;
 use crate::listeners::Listeners;
@@ -17,13 +16,12 @@ use crate::proc::{self, Descriptor, Kinship, Process};
 use crate::stop_signal::StopSignal;
 use crate::succession::{Lines, Part};
 use crate::sys::{self, Pid, WaitStatus};
+use crate::system::member::{MOST_LOOKS, Member, kill_all};
+use crate::system::signals::find_dead_child;
+use crate::system::strangers;
 
 /// A line names no more processes than this.
 const MOST_NAMED: usize = 10;
-
-/// How often is looked for processes that others have started meanwhile. Whoever is found is stopped before the next look, so
-/// this is for what can't be stopped.
-const MOST_LOOKS: usize = 100;
 
 const GENERATION: &[u8] = b"SERVER_STARTER_GENERATION=";
 /// The command of `--approve` has the environment of a worker, and this.
@@ -44,6 +42,18 @@ impl Kin {
         }
     }
 
+    /// Those that have not been reaped.
+    pub(super) fn workers(&self) -> Vec<Pid> {
+        self.0.iter().flat_map(|families| families.workers.keys().copied()).collect()
+    }
+
+    /// There are new sockets among the listeners. Those that old workers have stay in mind.
+    pub(super) fn follow(&mut self, listeners: &Listeners) {
+        if let Some(families) = &mut self.0 {
+            families.follow(listeners);
+        }
+    }
+
     /// A child that is no worker, and belongs to none, until it is reaped: a rehearsal, the command of `--approve`.
     pub(super) fn spare(&mut self, pid: Pid) {
         if let Some(families) = &mut self.0 {
@@ -58,11 +68,16 @@ impl Kin {
         }
     }
 
-    /// The worker gets a signal.
-    pub(super) fn stop(&mut self, worker: Pid, signal: &StopSignal) {
-        if let Some(families) = &mut self.0 {
-            families.stop(worker, signal.number() == libc::SIGKILL);
+    /// The worker gets a signal, with `is_for_group` its process group. Whether it is there to get it: of one that has been
+    /// reaped, and whose family lives on, only what is left of the group gets it, and that here.
+    pub(super) fn stop(&mut self, worker: Pid, signal: &StopSignal, is_for_group: bool) -> bool {
+        let Some(families) = &mut self.0 else { return true };
+        families.stop(worker, signal.number() == libc::SIGKILL);
+        let is_held = families.held.contains_key(&worker);
+        if is_held && is_for_group {
+            families.signal_group(worker, signal.number());
         }
+        !is_held
     }
 
     /// A child has been reaped. Whether its death is to be told now, and a line about what is left. `is_wanted`: it is a worker
@@ -93,6 +108,20 @@ impl Kin {
     /// Whether there is one to take, for which no further death is to be waited for.
     pub(super) fn has_ended(&self) -> bool {
         self.0.as_ref().is_some_and(|families| families.more_ended > 0)
+    }
+
+    /// Reaps the dead of whom nobody is told: in a long wait they would fill the table of processes.
+    pub(super) fn bury_untold(&mut self) {
+        if let Some(families) = &mut self.0
+            && !matches!(find_dead_child(sys::dead_child), Ok(None))
+        {
+            families.bury_untold();
+        }
+    }
+
+    /// At the end: who holds a listener, too, without being of a family. A line for each.
+    pub(super) fn strangers(&self) -> Vec<Vec<u8>> {
+        self.0.as_ref().map(Families::strangers).unwrap_or_default()
     }
 
     /// Who they are.
@@ -161,7 +190,10 @@ struct Families {
     /// What stops the remains of a start that has failed, with `--max-start-failures`.
     stop: Option<StopSignal>,
     /// Of the listeners.
-    inodes: Vec<ino_t>,
+    inodes: BTreeSet<ino_t>,
+    /// Names by inode of those that are nobody else's. A service manager has what it has passed, and what it keeps, and may
+    /// pass it to others.
+    exclusive: Option<BTreeMap<ino_t, Vec<u8>>>,
     /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
     /// spared.
     foreign: BTreeSet<Pid>,
@@ -205,35 +237,19 @@ enum Evidence {
     NotYet,
 }
 
-/// A process of a family.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Member {
-    pid: Pid,
-    started: Duration,
-}
-
-impl Member {
-    fn of(pid: Pid) -> Option<Self> {
-        Some(Self { pid, started: Process::Pid(pid).started()? })
-    }
-
-    fn kill(self, signal: c_int) {
-        let _ = sys::kill_if(self.pid, signal, || Self::of(self.pid) == Some(self));
-    }
-}
-
 impl Families {
     fn of(options: &Options, listeners: &Listeners) -> Self {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
         // Where that isn't possible, only descendants are seen.
         let _ = sys::become_subreaper();
         let sees = proc::is_own_proc().unwrap_or(false);
-        Self {
+        let mut families = Self {
             own_pid,
             sees,
             ends: options.kill_timeout.is_some(),
             stop: options.max_start_failures.map(|_| options.signal_on_term.clone()),
-            inodes: listeners.fds().filter_map(|fd| fstat(fd).ok()).map(|stat| stat.st_ino).collect(),
+            exclusive: (!options.from_systemd).then(BTreeMap::new),
+            inodes: BTreeSet::new(),
             foreign: if sees { children_of(own_pid).into_iter().collect() } else { BTreeSet::new() },
             strangers: BTreeSet::new(),
             workers: BTreeMap::new(),
@@ -244,6 +260,16 @@ impl Families {
             killed: BTreeSet::new(),
             has_changed: false,
             more_ended: 0,
+        };
+        families.follow(listeners);
+        families
+    }
+
+    /// Sockets that are new among the listeners.
+    fn follow(&mut self, listeners: &Listeners) {
+        self.inodes.extend(listeners.inodes().map(|(inode, _)| inode));
+        if let Some(exclusive) = &mut self.exclusive {
+            exclusive.extend(listeners.inodes().map(|(inode, name)| (inode, name.to_vec())));
         }
     }
 
@@ -292,6 +318,15 @@ impl Families {
         }
     }
 
+    /// To the members of a family that are in the process group which its worker has led.
+    fn signal_group(&self, worker: Pid, number: c_int) {
+        let is_in_group =
+            |member: &Member| Process::Pid(member.pid).kinship().is_some_and(|kinship| kinship.group == worker);
+        for member in self.members(worker).into_iter().filter(is_in_group) {
+            member.kill(number);
+        }
+    }
+
     /// Notes who descends from a worker: some of them may lose their parents when it ends.
     fn see(&mut self, worker: Pid) {
         for Member { pid, started } in self.members(worker) {
@@ -320,6 +355,16 @@ impl Families {
             return (Death::Untold, left);
         }
         (Death::Told, left)
+    }
+
+    fn bury_untold(&mut self) {
+        // ORDER: before they are reaped, as the dead, too, may be evidence for others.
+        self.look();
+        for pid in self.orphans.keys().chain(&self.strangers).copied().collect::<Vec<_>>() {
+            if let Ok(Some((pid, status))) = sys::reap(pid) {
+                self.bury(pid, status);
+            }
+        }
     }
 
     fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
@@ -475,22 +520,20 @@ impl Families {
         sockets.any(|inode| self.inodes.contains(&inode))
     }
 
-    /// KILL to a family. All are stopped first, until nobody is new: what forks all the time would be ahead of a look else.
+    fn strangers(&self) -> Vec<Vec<u8>> {
+        let Some(exclusive) = self.exclusive.as_ref().filter(|exclusive| self.sees && !exclusive.is_empty()) else {
+            return Vec::new();
+        };
+        let known: Vec<Pid> = self.orphans.keys().chain(&self.foreign).copied().collect();
+        strangers::lines(exclusive, self.own_pid, &with_descendants(&known).into_iter().collect())
+    }
+
+    /// KILL to a family.
     fn kill(&mut self, worker: Pid) {
-        let mut stopped = BTreeSet::new();
-        for _ in 0..MOST_LOOKS {
+        kill_all(|| {
             self.find_orphans();
-            let new: Vec<Member> = self.members(worker).into_iter().filter(|&member| stopped.insert(member)).collect();
-            if new.is_empty() {
-                break;
-            }
-            for member in new {
-                member.kill(libc::SIGSTOP);
-            }
-        }
-        for member in stopped {
-            member.kill(libc::SIGKILL);
-        }
+            self.members(worker)
+        });
     }
 }
 

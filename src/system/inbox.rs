@@ -7,7 +7,7 @@ use nix::unistd::alarm;
 
 use crate::error::Error;
 use crate::succession::{Lines, Part};
-use crate::system::signals::SignalPipe;
+use crate::system::signals::Signals;
 use crate::world::Request;
 
 /// What the next program has to know of the signals.
@@ -15,7 +15,7 @@ use crate::world::Request;
 pub(crate) struct InboxPart {
     /// Whether an alarm is running.
     pub(crate) is_ticking: bool,
-    /// The ends of the pipe of the signals: to read, and to write. None: the next program makes one.
+    /// Up to version 1.1, the ends of a pipe for signals. Of no use any more.
     pub(crate) pipe: Option<(RawFd, RawFd)>,
 }
 
@@ -37,7 +37,7 @@ impl Part for InboxPart {
 
 /// The signals that have come in.
 pub(super) struct Inbox {
-    pipe: SignalPipe,
+    signals: Signals,
     /// Those that have not been taken, oldest first.
     requests: Vec<Request>,
     /// Whether an alarm is running from the last wait.
@@ -45,13 +45,13 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new(pipe: SignalPipe) -> Self {
-        Self { pipe, requests: Vec::new(), is_ticking: false }
+    pub(super) fn new(signals: Signals) -> Self {
+        Self { signals, requests: Vec::new(), is_ticking: false }
     }
 
     /// Whether there is a request that has not been taken. Never waits.
     pub(super) fn look(&mut self) -> bool {
-        let requests = self.pipe.read();
+        let requests = self.signals.read();
         self.is_ticking &= !requests.contains(&Request::Alrm);
         self.requests.extend(requests);
         !self.requests.is_empty()
@@ -68,17 +68,17 @@ impl Inbox {
 
     /// Whether USR1 has come since the last call.
     pub(super) fn take_log_to_be_opened(&mut self) -> bool {
-        self.pipe.take_log_to_be_opened()
+        self.signals.take_log_to_be_opened()
     }
 
     /// Whether USR2 has come since the last call.
     pub(super) fn take_to_be_replaced(&mut self) -> bool {
-        self.pipe.take_to_be_replaced()
+        self.signals.take_to_be_replaced()
     }
 
     /// Waits until a signal comes or one of `others` can be read, at most `timeout`.
-    pub(super) fn wait(&self, others: &[BorrowedFd], timeout: Option<Duration>) {
-        self.pipe.wait(others, timeout);
+    pub(super) fn wait(others: &[BorrowedFd], timeout: Option<Duration>) {
+        Signals::wait(others, timeout);
     }
 
     /// Lets ALRM come in a second, unless it is on its way.
@@ -100,7 +100,7 @@ impl Inbox {
 
     /// The requests go to the supervisor's part.
     pub(super) fn part(&self) -> InboxPart {
-        InboxPart { is_ticking: self.is_ticking, pipe: Some(self.pipe.descriptors()) }
+        InboxPart { is_ticking: self.is_ticking, pipe: None }
     }
 
     pub(super) fn take_over(&mut self, part: &InboxPart) {

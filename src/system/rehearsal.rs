@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::fs::OpenOptions;
 use std::hint::black_box;
-use std::io::{ErrorKind, PipeReader, Read, Write, pipe};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -19,18 +19,19 @@ use nix::unistd::{self, dup2_stderr, setpgid};
 use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::proc::Process;
-use crate::proc::descendants::with_descendants;
+use crate::proc::descendants::{children_of, with_descendants};
 use crate::stderr::{say, visible, visible_lines};
 use crate::succession::{Lines, Part, REHEARSAL};
 use crate::sys::{self, CStringArray, CloseOnExec, Fork, OneThread, Pid, WaitStatus, c_string};
 use crate::system::State;
 use crate::system::arrival::read_sealed;
+use crate::system::member::{Member, kill_all};
 use crate::wait_status::in_short;
 
 /// The line that only the state of a rehearsal has.
 const TOKEN: &str = "token";
 
-/// The line with the pid of the superdaemon that has begun it.
+/// The line with the pid of who has started the program.
 const PARENT: &str = "parent";
 
 /// How long a rehearsal may take.
@@ -168,15 +169,9 @@ enum Reason {
 }
 
 impl Rehearsal {
-    /// Forks the copy, to which the state is open, and none of the listeners.
+    /// Forks the copy.
     pub(super) fn begin(program: &Program, state: &State, one_thread: OneThread) -> Result<Self, Error> {
         let token = token().map_err(|error| Error::system(&[b"no token:"], error))?;
-        let mut lines = lines_of(state, token.as_bytes());
-        lines.add(PARENT, &(unistd::getpid().as_raw(),));
-        let text = lines.to_text();
-        let listeners = state.listeners.descriptors();
-        let state = sys::sealed_file(c"start_server state", text.as_bytes());
-        let state = state.map_err(|error| Error::system(&[b"memfd_create(2) failed:"], error))?;
         let no_pipe = |error: std::io::Error| Error::system(&[b"pipe failed:"], error);
         let (answer, to_us) = pipe().map_err(no_pipe)?;
         let (complaints, stderr) = pipe().map_err(no_pipe)?;
@@ -184,11 +179,6 @@ impl Rehearsal {
         for end in [answer.as_fd(), complaints.as_fd(), stderr.as_fd()] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| no_pipe(errno.into()))?;
         }
-        let first = format!("{REHEARSAL}{},{}", state.as_raw_fd(), to_us.as_raw_fd());
-        let path = c_string(program.path.as_os_str().as_bytes());
-        let mut arguments = program.arguments.to_vec();
-        arguments.insert(1, c_string(first.as_bytes()));
-        let arguments: CStringArray = arguments.into_iter().collect();
         let blocked = sys::block_all();
         match sys::fork(one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
@@ -206,22 +196,12 @@ impl Rehearsal {
                 })
             }
             Fork::Child => {
-                // All signals stay blocked. If it hangs, it holds no listener, and it doesn't outlive its parent. What has
-                // lost its parent becomes a child of it, so that it is found in the end.
+                // All signals stay blocked, and it doesn't outlive its parent.
                 std::mem::forget(blocked);
                 let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
                 let _ = sys::end_with_parent();
-                let _ = sys::become_subreaper();
-                for &fd in &listeners {
-                    let _ = sys::set_close_on_exec(fd, CloseOnExec::Yes);
-                }
-                for fd in [state.as_raw_fd(), to_us.as_raw_fd()] {
-                    let _ = sys::set_close_on_exec(fd, CloseOnExec::No);
-                }
-                let _ = dup2_stderr(&stderr);
-                let errno = sys::exec_file(&path, &arguments, program.environment);
-                let _ = (&to_us).write_all(sys::strerror(errno).as_bytes());
-                sys::exit_now(127)
+                let status = keep(program, state, &token, one_thread, to_us, stderr);
+                sys::end_like(status)
             }
         }
     }
@@ -273,13 +253,78 @@ impl Rehearsal {
     }
 }
 
+/// In the copy: starts another one, which executes the program, and waits for its end. What that has started is a descendant of
+/// this process, however it has left it, and ends with it. The status of the program.
+fn keep(
+    program: &Program,
+    state: &State,
+    token: &str,
+    one_thread: OneThread,
+    mut answer: PipeWriter,
+    stderr: PipeWriter,
+) -> WaitStatus {
+    const FAILED: WaitStatus = 127 << 8;
+    let _ = sys::become_subreaper();
+    // If the program hangs, it holds no listener.
+    for fd in state.listeners.descriptors() {
+        let _ = sys::set_close_on_exec(fd, CloseOnExec::Yes);
+    }
+    let mut lines = lines_of(state, token.as_bytes());
+    lines.add(PARENT, &(unistd::getpid().as_raw(),));
+    let forked = sys::sealed_file(c"start_server state", lines.to_text().as_bytes())
+        .map_err(|error| Error::system(&[b"memfd_create(2) failed:"], error))
+        .and_then(|state| {
+            let forked = sys::fork(one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno));
+            forked.map(|forked| (forked, state))
+        });
+    match forked {
+        Ok((Fork::Parent(pid), _)) => {
+            // They have an end when the program has closed them.
+            drop((answer, stderr));
+            let status = sys::wait_for(pid);
+            end_all_children();
+            status.unwrap_or(FAILED)
+        }
+        Ok((Fork::Child, state)) => {
+            let _ = sys::end_with_parent();
+            for fd in [state.as_raw_fd(), answer.as_raw_fd()] {
+                let _ = sys::set_close_on_exec(fd, CloseOnExec::No);
+            }
+            let _ = dup2_stderr(&stderr);
+            let first = format!("{REHEARSAL}{},{}", state.as_raw_fd(), answer.as_raw_fd());
+            let mut arguments = program.arguments.to_vec();
+            arguments.insert(1, c_string(first.as_bytes()));
+            let path = c_string(program.path.as_os_str().as_bytes());
+            let errno = sys::exec_file(&path, &arguments.into_iter().collect(), program.environment);
+            let _ = answer.write_all(sys::strerror(errno).as_bytes());
+            FAILED
+        }
+        Err(error) => {
+            let _ = answer.write_all(&error.message());
+            FAILED
+        }
+    }
+}
+
+/// KILL to all children of this process, and to those that they leave to it.
+fn end_all_children() {
+    const ANY: Pid = -1;
+    loop {
+        for child in children_of(unistd::getpid().as_raw()) {
+            let _ = sys::kill(child, libc::SIGKILL);
+        }
+        if sys::wait_for(ANY).is_none() {
+            return;
+        }
+    }
+}
+
 /// KILL to a rehearsal and what it has started, as far as that is in its process group, or descends from it.
 fn kill_family(rehearsal: Pid) {
-    let family = with_descendants(&[rehearsal]);
+    kill_all(|| with_descendants(&[rehearsal]).into_iter().filter_map(Member::of).collect());
+    // It isn't reaped, so that its number is still that of its group; without /proc, nobody else is found.
     let _ = sys::kill(-rehearsal, libc::SIGKILL);
-    for pid in family {
-        let _ = sys::kill(pid, libc::SIGKILL);
-    }
+    let _ = sys::kill(rehearsal, libc::SIGKILL);
 }
 
 /// What a program rehearses with, and answers with the token.

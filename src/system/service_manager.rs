@@ -15,6 +15,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
+use crate::listeners::Listener;
 use crate::stderr::say;
 use crate::succession::{Lines, Part};
 use crate::sys;
@@ -28,7 +29,7 @@ fn assignments(standing: Standing) -> Vec<u8> {
         Standing::Ready => b"READY=1\n".to_vec(),
         // The manager compares the time with that of its own request to reload.
         Standing::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_time().as_micros()).into(),
-        Standing::Stopping => b"STOPPING=1\n".to_vec(),
+        Standing::Leaving | Standing::Stopping => b"STOPPING=1\n".to_vec(),
     }
 }
 
@@ -42,13 +43,26 @@ pub(crate) struct ServiceManager {
     address: Option<SocketAddr>,
     /// What the manager's full queue has not taken: the newest standing, and the newest line.
     waiting: Option<(Option<Standing>, Vec<u8>)>,
+    /// How many workers there are.
+    workers: usize,
+    /// A restart of which it has been told is not over.
+    reload: Option<Reload>,
+    /// After which time it is told that a restart is over, though old workers have not ended.
+    patience_of_reload: Duration,
     /// What it is to keep or to give up, and its full queue has not taken.
     untold: VecDeque<Untold>,
-    /// From when on no more is tried of that: one time for all.
+    /// From when on no more is tried of that: one time for all that waits together.
     end_of_patience: Option<Instant>,
     watchdog: Option<Watchdog>,
     /// Names of the unix listeners that it keeps. Their files are deleted at shutdown, and then nobody reaches them.
     forgotten_at_end: Vec<Vec<u8>>,
+}
+
+/// A restart that the manager has been told of.
+enum Reload {
+    Running,
+    /// The new worker serves, and old ones may still answer. It is over at this time at the latest.
+    Ending(Instant),
 }
 
 /// The manager ends a service that it hears nothing of for a time. It gets a word in half of that.
@@ -65,6 +79,12 @@ struct Untold {
 
 /// How long the manager may take for all that it is to keep and to give up.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long old workers may take to end until the manager is told that a restart is over: where nothing ends them.
+const PATIENCE_OF_RELOAD: Duration = Duration::from_secs(5);
+
+/// What is left to a worker that has got KILL.
+const TIME_TO_DIE: Duration = Duration::from_secs(1);
 
 /// How long to wait before a full queue is tried again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -101,15 +121,58 @@ impl ServiceManager {
         Self { watchdog, ..self }
     }
 
+    /// Old workers get KILL after `kill_timeout`.
+    pub(super) fn with_patience(self, kill_timeout: Option<Duration>) -> Self {
+        let patience = kill_timeout.map_or(PATIENCE_OF_RELOAD, |timeout| timeout.saturating_add(TIME_TO_DIE));
+        Self { patience_of_reload: patience, ..self }
+    }
+
     /// What it keeps by these `names` is of no use when the superdaemon stops.
     pub(super) fn forgetting(self, names: Option<Vec<Vec<u8>>>) -> Self {
         Self { forgotten_at_end: names.unwrap_or_default(), ..self }
     }
 
     /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits: what a full queue
-    /// doesn't take is kept, until it does or something newer takes its place.
+    /// doesn't take is kept, until it does or something newer takes its place. That a restart is over is told when the old
+    /// workers have ended: until then, they may answer.
     pub(super) fn send(&mut self, standing: Option<Standing>, status: &[u8]) {
-        if standing == Some(Standing::Stopping) {
+        if matches!(standing, Some(Standing::Leaving | Standing::Stopping)) {
+            self.end_reload();
+        }
+        let is_reloading = self.reload.is_some();
+        self.reload = match standing {
+            Some(Standing::Reloading) => Some(Reload::Running),
+            Some(Standing::Ready) if is_reloading && self.workers > 1 => {
+                let end = Instant::now().checked_add(self.patience_of_reload);
+                self.reload = end.map(Reload::Ending);
+                if end.is_some() {
+                    return;
+                }
+                None
+            }
+            Some(_) => None,
+            None => self.reload.take(),
+        };
+        self.send_now(standing, status);
+    }
+
+    /// These run, one `GENERATION:PID` a line.
+    pub(super) fn send_workers(&mut self, workers: &[u8]) {
+        self.workers = workers.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
+        let is_over = self.workers <= 1 && self.reload.take_if(|reload| matches!(reload, Reload::Ending(_))).is_some();
+        let status = [b"workers, as GENERATION:PID: ", workers.trim_ascii_end()].concat();
+        self.send_now(is_over.then_some(Standing::Ready), &status);
+    }
+
+    /// A restart whose new worker serves is over, for who can't wait.
+    pub(super) fn end_reload(&mut self) {
+        if self.reload.take_if(|reload| matches!(reload, Reload::Ending(_))).is_some() {
+            self.send_now(Some(Standing::Ready), b"");
+        }
+    }
+
+    fn send_now(&mut self, standing: Option<Standing>, status: &[u8]) {
+        if matches!(standing, Some(Standing::Leaving | Standing::Stopping)) {
             for name in std::mem::take(&mut self.forgotten_at_end) {
                 self.forget(&name);
             }
@@ -125,6 +188,9 @@ impl ServiceManager {
 
     /// Tries again to send what waits. Any other error than a full queue means that there is no manager any more.
     pub(super) fn flush(&mut self) {
+        if matches!(self.reload, Some(Reload::Ending(end)) if end <= Instant::now()) {
+            return self.end_reload();
+        }
         if let (Some(address), Some((standing, status))) = (&self.address, &self.waiting) {
             let sent = send_to(address, &message(*standing, status));
             let is_full = sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
@@ -151,6 +217,15 @@ impl ServiceManager {
         self.tell([b"FDSTORE=1\nFDNAME=", name, b"\n"].concat(), Some(listener));
     }
 
+    /// Lets the manager keep another socket of this listener, if it keeps it.
+    pub(super) fn store_again(&mut self, listener: &Listener) {
+        let (name, fd) = listener.to_store_again();
+        if self.forgotten_at_end.contains(&name) {
+            self.forget(&name);
+            self.store(&name, fd);
+        }
+    }
+
     /// Lets the manager give up what it keeps by this name.
     pub(crate) fn forget(&mut self, name: &[u8]) {
         self.tell([b"FDSTOREREMOVE=1\nFDNAME=", name, b"\n"].concat(), None);
@@ -165,11 +240,13 @@ impl ServiceManager {
                 sent => return say_untold(sent),
             }
         }
+        if self.untold.is_empty() {
+            self.end_of_patience = Some(Instant::now() + PATIENCE);
+        }
         match listener.map(|listener| listener.try_clone_to_owned()).transpose() {
             Ok(listener) => self.untold.push_back(Untold { message, listener }),
-            Err(error) => return say_untold(Err(error)),
+            Err(error) => say_untold(Err(error)),
         }
-        self.end_of_patience.get_or_insert_with(|| Instant::now() + PATIENCE);
     }
 
     /// Tells what could not be told before, in its order, as far as the queue takes it. What is too late, and what follows an
@@ -185,11 +262,14 @@ impl ServiceManager {
                     if !is_full || self.end_of_patience.is_none_or(|end| end <= Instant::now()) {
                         say_untold(Err(error));
                         self.untold.clear();
+                        self.end_of_patience = None;
                     }
                     return;
                 }
             }
         }
+        // What is to be told some other day has a time of its own.
+        self.end_of_patience = None;
     }
 
     /// Whether the manager has not been told all that it is to keep and to give up.
@@ -220,7 +300,11 @@ impl ServiceManager {
     pub(super) fn pause(&self) -> Option<Duration> {
         let retry = (self.waiting.is_some() || self.has_more_to_tell()).then_some(RETRY);
         let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next.saturating_duration_since(Instant::now()));
-        retry.into_iter().chain(watchdog).min()
+        let reload = match self.reload {
+            Some(Reload::Ending(end)) => Some(end.saturating_duration_since(Instant::now())),
+            Some(Reload::Running) | None => None,
+        };
+        [retry, watchdog, reload].into_iter().flatten().min()
     }
 }
 
@@ -253,7 +337,7 @@ fn name_of(standing: Standing) -> &'static [u8] {
     match standing {
         Standing::Ready => b"READY",
         Standing::Reloading => b"RELOADING",
-        Standing::Stopping => b"STOPPING",
+        Standing::Leaving | Standing::Stopping => b"STOPPING",
     }
 }
 
@@ -400,7 +484,7 @@ mod tests {
             last.push(length);
         }
         assert_eq!(buffer[..*last.last().unwrap()], *b"FDSTOREREMOVE=1\nFDNAME=b\n");
-        assert_eq!(manager.pause(), None);
+        assert_eq!((manager.pause(), manager.end_of_patience), (None, None));
     }
 
     #[test]

@@ -1,27 +1,24 @@
-//! The signals of the superdaemon: handlers that write one byte to a pipe which the loop reads, and what workers get
-//! instead of them.
+//! The signals of the superdaemon: a handler that notes them and ends the wait of the loop, and what workers get instead
+//! of it.
 //!
-//! Signals are never blocked while waiting, as a worker would inherit the mask, and there is no thread.
+//! Signals are blocked around a fork, and nowhere else: what takes long sees at once that a stop is requested.
 
 #![allow(unsafe_code)]
 
-use std::io::{self, PipeReader, PipeWriter, Read};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use libc::c_int;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction, sigprocmask};
 
 use crate::error::Error;
 use crate::stderr;
 use crate::stop_request;
-use crate::succession::{Descriptors, Lines, Part};
-use crate::sys::{Blocked, OneThread};
+use crate::succession::{Lines, Part};
+use crate::sys::{self, Blocked, OneThread};
 use crate::world::Request;
 
 /// The signals that are caught: those of the original (X5), QUIT (`quit-stops`), and the one that tells of a dead
@@ -37,20 +34,14 @@ const CAUGHT: [Signal; 8] = [
     Signal::SIGUSR2,
 ];
 
-/// The end of the pipe that the handler writes to.
-static WAKE: AtomicI32 = AtomicI32::new(-1);
-
-/// Whether the handler has written to the pipe since it was read.
-static WRITTEN: AtomicBool = AtomicBool::new(false);
-
-/// The signals that could not be written to the pipe, as when it is full: a bit for each number.
-static UNWRITTEN: AtomicU32 = AtomicU32::new(0);
+/// The signals that have come and were not read: a bit for each number.
+static CAME: AtomicU32 = AtomicU32::new(0);
 
 /// Set by CHLD, cleared when a look finds no dead child. Starts as true: a child may have died before the handler was
 /// installed.
 static MAY_HAVE_DEAD_CHILD: AtomicBool = AtomicBool::new(true);
 
-/// Whether this is a child on its way to exec, where the pipe isn't read.
+/// Whether this is a child on its way to exec, where nothing is read.
 static IN_CHILD: AtomicBool = AtomicBool::new(false);
 
 /// What the signals did at launch, for the programs that are started: they inherit it.
@@ -58,6 +49,7 @@ pub(crate) struct LaunchState {
     mask: SigSet,
     /// What exec doesn't make of signals by itself, since they are ignored now or were at launch.
     actions: Vec<(Signal, SigAction)>,
+    /// Known when the handlers are installed.
     quit_is_ignored: bool,
     /// What a fork needs. It is at hand wherever a program is started.
     pub(crate) one_thread: OneThread,
@@ -71,14 +63,23 @@ impl LaunchState {
         let mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
         let now_ignored = [Signal::SIGFPE, Signal::SIGXFSZ];
         let now_ignored = now_ignored.into_iter().map(|signal| (signal, set_action(signal, SigHandler::SigIgn)));
-        // A handler becomes the default.
-        let caught = [Signal::SIGUSR1, Signal::SIGUSR2].into_iter().filter(|&signal| is_ignored(signal));
-        let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-        let actions = now_ignored.chain(caught.map(|signal| (signal, ignored))).collect();
-        if is_ignored(Signal::SIGCHLD) {
-            set_action(Signal::SIGCHLD, SigHandler::SigDfl);
+        let actions = now_ignored.collect();
+        set_action(Signal::SIGCHLD, SigHandler::SigDfl);
+        Self { mask, actions, quit_is_ignored: false, one_thread }
+    }
+
+    /// Takes note of what a signal did that is caught now.
+    fn has_ignored(&mut self, signal: Signal, before: SigAction) {
+        match signal {
+            Signal::SIGQUIT => {
+                set_action(signal, SigHandler::SigIgn);
+                self.quit_is_ignored = true;
+            }
+            // A handler becomes the default in exec.
+            Signal::SIGUSR1 | Signal::SIGUSR2 => self.actions.push((signal, before)),
+            // Workers get them as default (LIFE-005).
+            _ => {}
         }
-        Self { mask, actions, quit_is_ignored: is_ignored(Signal::SIGQUIT), one_thread }
     }
 
     /// For the next program, which has no launch of its own.
@@ -150,131 +151,59 @@ pub(crate) fn ignore_broken_pipes() {
     set_action(Signal::SIGPIPE, SigHandler::SigIgn);
 }
 
-/// A pipe for signals, before there are handlers that write to it.
-pub(crate) struct Pipe {
-    reader: PipeReader,
-    writer: PipeWriter,
-}
-
-impl Pipe {
-    /// # Errors
-    /// If there is no descriptor left.
-    pub(crate) fn new() -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        for end in [reader.as_fd(), writer.as_fd()] {
-            // A full pipe must not block the handler, an empty one not the loop.
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        }
-        Ok(Self { reader, writer })
-    }
-}
-
-/// A pipe that can be had: nothing is left that could fail.
-pub(crate) enum PreparedPipe {
-    Own(Pipe),
-    /// That of the program before this one, by its ends.
-    HandedOver(RawFd, RawFd),
-}
-
-impl PreparedPipe {
-    /// # Errors
-    /// If none was handed over, and there is no descriptor left.
-    pub(crate) fn of(ends: Option<(RawFd, RawFd)>) -> io::Result<Self> {
-        Ok(match ends {
-            Some((reader, writer)) => Self::HandedOver(reader, writer),
-            None => Self::Own(Pipe::new()?),
-        })
-    }
-
-    pub(crate) fn take_over(self, descriptors: &mut Descriptors) -> Pipe {
-        match self {
-            Self::Own(pipe) => pipe,
-            Self::HandedOver(reader, writer) => {
-                Pipe { reader: descriptors.take_own(reader).into(), writer: descriptors.take_own(writer).into() }
-            }
-        }
-    }
-}
-
-/// The reading end of the pipe.
-pub(crate) struct SignalPipe {
-    reader: PipeReader,
+/// The caught signals.
+pub(crate) struct Signals {
     /// Whether USR1 has come.
     is_log_to_be_opened: bool,
     /// Whether USR2 has come.
     is_to_be_replaced: bool,
 }
 
-impl SignalPipe {
+impl Signals {
     /// Installs the handlers, whatever the signals did at launch (LIFE-005: `nohup` has no effect).
     /// But QUIT, with which a shell starts programs in the background, stays ignored. What came in while signals were
     /// `blocked` is there then.
-    pub(crate) fn install(pipe: Pipe, launch: &LaunchState, blocked: Option<Blocked>) -> Self {
-        let Pipe { reader, writer } = pipe;
-        WAKE.store(writer.into_raw_fd(), Ordering::Relaxed);
-        let is_caught = |&signal: &Signal| signal != Signal::SIGQUIT || !launch.quit_is_ignored;
-        for signal in CAUGHT.into_iter().filter(is_caught) {
-            set_action(signal, SigHandler::Handler(write_to_pipe));
+    pub(crate) fn install(launch: &mut LaunchState, blocked: Option<Blocked>) -> Self {
+        for signal in CAUGHT {
+            let before = set_action(signal, SigHandler::Handler(note));
+            if matches!(before.handler(), SigHandler::SigIgn) {
+                launch.has_ignored(signal, before);
+            }
         }
         stderr::stop_waiting_for_ever();
         drop(blocked);
         // The mask stays as it was at launch (LIFE-007), but a death that is not told would never be seen: the original
         // waits in wait(2), which needs no CHLD.
-        let mut child = SigSet::empty();
-        child.add(Signal::SIGCHLD);
-        let _ = child.thread_unblock();
-        Self { reader, is_log_to_be_opened: false, is_to_be_replaced: false }
+        if launch.mask.contains(Signal::SIGCHLD) {
+            let mut child = SigSet::empty();
+            child.add(Signal::SIGCHLD);
+            let _ = child.thread_unblock();
+        }
+        Self { is_log_to_be_opened: false, is_to_be_replaced: false }
     }
 
-    /// Its ends: to read, and to write.
-    pub(super) fn descriptors(&self) -> (RawFd, RawFd) {
-        (self.reader.as_raw_fd(), WAKE.load(Ordering::Relaxed))
+    /// Waits until a signal comes or one of `others` can be read, at most `timeout`. Not at all if one has come since
+    /// the last call of [`Self::read`].
+    pub(super) fn wait(others: &[BorrowedFd], timeout: Option<Duration>) {
+        let mut others: Vec<_> = others.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        sys::wait(&mut others, timeout, || CAME.load(Ordering::Relaxed) != 0);
     }
 
-    /// Waits until a signal comes or one of `others` can be read, at most `timeout`.
-    pub(super) fn wait(&self, others: &[BorrowedFd], timeout: Option<Duration>) {
-        // Rounded up, as a shorter wait would not be the whole of it.
-        let milliseconds = timeout.map(|time| i32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
-        let timeout =
-            milliseconds.map_or(PollTimeout::NONE, |ms| PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX));
-        let all = [self.reader.as_fd()].into_iter().chain(others.iter().copied());
-        let mut all: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        let _ = poll(&mut all, timeout);
-    }
-
-    /// The signals that have come in, in their order, without CHLD. Does not block.
+    /// The signals that have come since the last call, in ascending number as perl has them (LIFE-068), without CHLD. Does
+    /// not block.
     pub(crate) fn read(&mut self) -> Vec<Request> {
-        // Asked for all the time, so the system is asked only when there is something.
-        if !WRITTEN.swap(false, Ordering::Relaxed) {
+        // Asked for all the time.
+        if CAME.load(Ordering::Relaxed) == 0 {
             return Vec::new();
         }
         stop_request::set_waiting(false);
-        let unwritten = UNWRITTEN.swap(0, Ordering::Relaxed);
-        self.is_log_to_be_opened |= unwritten & bit_of(libc::SIGUSR1) != 0;
-        self.is_to_be_replaced |= unwritten & bit_of(libc::SIGUSR2) != 0;
-        let unwritten =
-            CAUGHT.into_iter().map(|signal| signal as c_int).filter(|&signal| unwritten & bit_of(signal) != 0);
-        let mut requests: Vec<_> = unwritten.filter_map(request).collect();
-        let mut bytes = [0; 256];
-        loop {
-            let count = match self.reader.read(&mut bytes) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // What is there will be read the next time.
-                Err(_) => {
-                    WRITTEN.store(true, Ordering::Relaxed);
-                    break;
-                }
-            };
-            let signals = bytes[..count].iter().map(|&byte| c_int::from(byte));
-            self.is_log_to_be_opened |= signals.clone().any(|signal| signal == libc::SIGUSR1);
-            self.is_to_be_replaced |= signals.clone().any(|signal| signal == libc::SIGUSR2);
-            requests.extend(signals.filter_map(request));
-            if count < bytes.len() {
-                break;
-            }
-        }
-        requests
+        let came = CAME.swap(0, Ordering::Relaxed);
+        self.is_log_to_be_opened |= came & bit_of(libc::SIGUSR1) != 0;
+        self.is_to_be_replaced |= came & bit_of(libc::SIGUSR2) != 0;
+        let mut came: Vec<_> =
+            CAUGHT.map(|signal| signal as c_int).into_iter().filter(|&it| came & bit_of(it) != 0).collect();
+        came.sort_unstable();
+        came.into_iter().filter_map(request).collect()
     }
 
     /// Whether USR2 has come since the last call.
@@ -323,26 +252,19 @@ pub(super) fn find_dead_child<T>(look: impl FnOnce() -> Result<Option<T>, Errno>
 }
 
 /// The handler.
-extern "C" fn write_to_pipe(signal: c_int) {
+extern "C" fn note(signal: c_int) {
     if IN_CHILD.load(Ordering::Relaxed) {
         return act_by_default(signal);
     }
-    let errno = Errno::last_raw();
     if signal == libc::SIGCHLD {
         MAY_HAVE_DEAD_CHILD.store(true, Ordering::Relaxed);
     }
-    WRITTEN.store(true, Ordering::Relaxed);
+    // ORDER: before it is there to be read, which takes it back.
     if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) {
         stop_request::set_waiting(true);
     }
-    let byte = signal.to_le_bytes()[0];
-    // SAFETY: write(2) is async-signal-safe, and the byte lives until it returns.
-    let written = unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
-    // The pipe holds 65,536 signals that have not been read yet. Of those beyond, one of each kind is kept.
-    if written != 1 {
-        UNWRITTEN.fetch_or(bit_of(signal), Ordering::Relaxed);
-    }
-    Errno::set_raw(errno);
+    CAME.fetch_or(bit_of(signal), Ordering::Relaxed);
+    sys::end_wait();
 }
 
 /// Does what a signal does to a process without a handler, at the end of the handler. Async-signal-safe.
@@ -360,15 +282,4 @@ fn set_action(signal: Signal, handler: SigHandler) -> SigAction {
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::all());
     // SAFETY: the only handler ever given does nothing but async-signal-safe calls.
     unsafe { sigaction(signal, &action) }.unwrap_or(action)
-}
-
-/// nix can't ask without setting.
-fn is_ignored(signal: Signal) -> bool {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null pointer changes nothing; all-zero is a valid structure if the call fails.
-    let action = unsafe {
-        libc::sigaction(signal as c_int, std::ptr::null(), action.as_mut_ptr());
-        action.assume_init()
-    };
-    action.sa_sigaction == libc::SIG_IGN
 }

@@ -26,7 +26,7 @@ pub(super) struct Spawner<'a> {
     tells_pid: bool,
     /// Whether each worker leads a process group.
     leads_group: bool,
-    listeners: &'a Listeners,
+    pub(super) listeners: &'a Listeners,
     /// Those that stay shut, which has been said.
     shut: BTreeSet<RawFd>,
     launch: &'a LaunchState,

@@ -15,10 +15,13 @@ impl System<'_> {
     /// Continues from the state of the program before this one.
     pub(crate) fn take_over(&mut self, state: &State) {
         self.inbox.take_over(&state.inbox);
-        self.delivery.take_over(state.unsent.clone());
+        self.delivery.take_over(state.unsent.clone(), state.life.old.iter().map(|(worker, _)| worker.pid));
         self.spawner.take_over(&state.listeners);
         self.manager.take_over(state.manager.clone());
         self.kin.take_over(state.kin.clone());
+        if let Some(current) = &state.life.current {
+            self.watch.serves(current.pid);
+        }
     }
 
     /// Says to `--upgrade` what came of it. The reason of a refusal has been said by the program that could not go on.
@@ -85,6 +88,7 @@ impl System<'_> {
         let _blocked = sys::block_all();
         // ORDER: what came in before is part of the state, what comes now stays pending.
         self.is_requested();
+        self.manager.end_reload();
         let state = self.state(life.clone())?;
         Some(self.successor.as_mut()?.execute(&state, self.launch))
     }
@@ -94,6 +98,8 @@ impl System<'_> {
     pub(super) fn has_to_hand_over(&mut self) -> bool {
         match self.successor.as_ref().map(|successor| &successor.rehearsal) {
             Some(Stage::Running(_) | Stage::Killed(_)) => false,
+            // The next program would know nothing of it.
+            _ if self.is_stopping => false,
             // Another program would take them for workers, and knows nothing of what is to be told.
             _ if !self.abandoned.is_empty() || self.manager.has_more_to_tell() => false,
             Some(Stage::Passed(_)) => true,

@@ -5,10 +5,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::files::log_file::LogFile;
+use crate::stderr;
 use crate::sys;
 use crate::sys::Pid;
 use crate::system::System;
 use crate::system::approval::Approval;
+use crate::system::inbox::Inbox;
 use crate::system::signals::find_dead_child;
 use crate::world::{Awaited, Woken, World};
 
@@ -45,6 +47,10 @@ impl System<'_> {
             // ORDER: read before the looks, so that what comes after them still wakes.
             let is_requested = self.is_requested();
             self.look_after_own_children();
+            // In other waits the loop reaps whoever is dead.
+            if !matches!(awaited, Awaited::Death | Awaited::Anything { .. }) {
+                self.kin.bury_untold();
+            }
             let has_happened = self.has_happened(awaited);
             if has_happened == Ok(true) {
                 return Woken::Happened;
@@ -62,6 +68,7 @@ impl System<'_> {
             }
             let look = match awaited {
                 Awaited::Ready(worker) => self.pause_of_start(worker, now.saturating_sub(begin)),
+                Awaited::Anything { .. } => self.pause_of_looks(),
                 _ => None,
             };
             let look_again = has_happened.is_err().then_some(RETRY);
@@ -74,7 +81,7 @@ impl System<'_> {
     fn pause(&mut self, timeout: Option<Duration>) {
         let mut fds = self.watch.fds();
         fds.extend(self.successor.as_ref().and_then(|successor| successor.rehearsal.fd()));
-        self.inbox.wait(&fds, timeout);
+        Inbox::wait(&fds, timeout);
         self.watch.read();
     }
 
@@ -83,7 +90,7 @@ impl System<'_> {
     fn pause_of_start(&mut self, worker: Pid, waited: Duration) -> Option<Duration> {
         let look = self.watch.pause(waited);
         let explanation = self.explanation.as_mut();
-        let lack = explanation.map(|explanation| explanation.of_long_start(worker, self.watch.lack()));
+        let lack = explanation.map(|explanation| explanation.of_long_start(worker, self.watch.as_ref()));
         match lack {
             Some(Ok(line)) => {
                 self.say(&line);
@@ -92,6 +99,13 @@ impl System<'_> {
             Some(Err(left)) => look.into_iter().chain(left).min(),
             None => look,
         }
+    }
+
+    /// When it is to be seen next whether all listeners are served. One that isn't is told.
+    fn pause_of_looks(&mut self) -> Option<Duration> {
+        let (lines, pause) = self.neglect.as_mut()?.look(self.watch.as_ref(), || self.kin.workers());
+        lines.into_iter().for_each(stderr::say);
+        Some(pause)
     }
 
     /// When something that could not be done is to be tried again, though nothing may wake the loop.

@@ -18,9 +18,8 @@ use crate::succession::{REHEARSAL, VARIABLE};
 use crate::sys::{self, Pid};
 use crate::system::{ProgramPart, State, rehearsal};
 use crate::take_over::predecessor::{Predecessor, held};
-use crate::take_over::routine::Call;
 use crate::take_over::stopping::{Told, is_told};
-use crate::take_over::tracee::{Tracee, word};
+use crate::take_over::tracee::{Files, Tracee, word};
 
 /// How long a superdaemon may be busy, as with a start of a worker.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -185,34 +184,20 @@ impl Failure {
     }
 }
 
-/// Writes the state to a sealed file in the memory of the other process, and lets that execute this program: a copy of it
-/// first, which has to answer that it can read the state, and then itself.
+/// Lets the other process execute this program with the state in a sealed file in memory: a copy of it first, which has to
+/// answer that it can read the state, and then itself. Each time it opens the file, and closes it if it is still there: if
+/// this command is killed meanwhile, nothing is left.
 fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, state: &mut State) -> Result<(), Failure> {
+    let numbers = tracee.numbers().map_err(Failure::of("show its descriptors"))?;
+    state.inbox.pipe = Some(numbers.pipe.map(|end| RawFd::try_from(end).unwrap_or(-1)).into());
     let token = format!("{} {:?}", std::process::id(), Instant::now()).into_bytes();
-    // The numbers are not known yet.
-    let longest = rehearsal::text_of(state, &token).len() + 64;
-    tracee.check_file_size(longest).map_err(Failure::Refused)?;
+    let text = rehearsal::text_of(state, &token);
+    tracee.check_file_size(text.len()).map_err(Failure::Refused)?;
     let length = |strings: &[Vec<u8>]| strings.iter().map(|string| string.len() + 1 + size_of::<u64>()).sum::<usize>();
     let both = 2 * length(&predecessor.arguments) + 2 * length(&predecessor.environment);
     // For the variable, the nulls, and what is lost in between.
-    let start = tracee.make_room(both + 4 * program.as_os_str().len() + longest + 4096);
+    let start = tracee.make_room(both + 4 * program.as_os_str().len() + text.len() + 4096);
     let start = start.map_err(Failure::of("map memory for the state"))?;
-
-    let open_files = Failure::of("open the files of the state");
-    let file = |tracee: &mut Tracee, name: &[u8]| {
-        tracee.write(start, name)?;
-        let flags = libc::MFD_ALLOW_SEALING | libc::MFD_CLOEXEC;
-        tracee.open(libc::SYS_memfd_create, [start, u64::from(flags)])
-    };
-    let memory = file(tracee, b"start_server state\0").map_err(&open_files)?;
-    let answer = file(tracee, b"start_server answer\0").map_err(&open_files)?;
-    // What this program needs at its start is made here, where nothing is lost if it can't be had.
-    let pipe = tracee.open_pipe(libc::O_CLOEXEC | libc::O_NONBLOCK).map_err(&open_files)?;
-    state.inbox.pipe = Some(pipe.map(|end| RawFd::try_from(end).unwrap_or(-1)).into());
-    // As many descriptors as its loader needs, which are closed by then.
-    let _spare = tracee.open_pipe(libc::O_CLOEXEC).map_err(&open_files)?;
-    fill(tracee, memory, start, rehearsal::text_of(state, &token).as_bytes())
-        .map_err(Failure::of("write the state"))?;
 
     let mut strings = Strings { tracee, next: start };
     let name = program.as_os_str().as_bytes();
@@ -226,12 +211,17 @@ fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, sta
         Ok([strings.string(name)?, arguments, environment])
     };
     let write = Failure::of("be written to");
-    let rehearsal = lay(Some(format!("{REHEARSAL}{memory},{answer}")), None).map_err(&write)?;
-    let real = lay(None, Some(format!("{VARIABLE}={memory}"))).map_err(&write)?;
+    let rehearsal = lay(Some(format!("{REHEARSAL}{},{}", numbers.state, numbers.answer)), None).map_err(&write)?;
+    let real = lay(None, Some(format!("{VARIABLE}={}", numbers.state))).map_err(&write)?;
+    let names = [strings.string(b"start_server state"), strings.string(b"start_server answer")];
+    let [Ok(of_state), Ok(of_answer)] = names else { return Err(write(Errno::EFAULT)) };
+    let length = text.len() as u64;
+    let state = strings.put(text.as_bytes()).map_err(&write)?;
+    let files = Files { names: [of_state, of_answer], state, length, numbers };
 
+    let failure = |(what, errno)| Failure::of(what)(errno);
     let end = Instant::now() + REHEARSAL_LIMIT;
-    tracee.rehearse(rehearsal, &[memory, answer], end).map_err(Failure::of("start a copy of itself"))?;
-    let said = RawFd::try_from(answer).ok().and_then(|answer| predecessor.read(answer)).unwrap_or_default();
+    let said = tracee.rehearse(&files, rehearsal, end).map_err(failure)?;
     if said != token {
         let reason = match said.as_slice() {
             [] if Instant::now() >= end => b"it has not answered in time".to_vec(),
@@ -241,22 +231,7 @@ fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, sta
         return Err(Failure::Refused(Error::rule(&[name, b": ", &reason])));
     }
     // The lock goes on with the descriptor of the pid file.
-    tracee
-        .execute(real, &[word(predecessor.lock), memory, pipe[0], pipe[1]])
-        .map_err(Failure::of("execute this program"))
-}
-
-fn fill(tracee: &mut Tracee, memory: u64, room: u64, state: &[u8]) -> Result<(), Errno> {
-    tracee.write(room, state)?;
-    let mut written = 0;
-    while written < state.len() as u64 {
-        match tracee.make(Call::new(libc::SYS_write, [memory, room + written, state.len() as u64 - written]))? {
-            0 => return Err(Errno::EIO),
-            count => written += count,
-        }
-    }
-    let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
-    tracee.make(Call::new(libc::SYS_fcntl, [memory, word(libc::F_ADD_SEALS), word(seals)])).map(drop)
+    tracee.execute(&files, real, word(predecessor.lock)).map_err(failure)
 }
 
 /// Strings one behind the other.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use libc::c_long;
 use nix::errno::Errno;
 
+use crate::cli::invocation::{arguments_behind_the_program, is_start_server};
 use crate::cli::{self, Action};
 use crate::environment::Environment;
 use crate::error::Error;
@@ -119,7 +120,11 @@ impl Predecessor {
                 generation,
                 last_restart: started,
                 current: Some(worker(generation, current, Some(started))),
-                old: workers.iter().map(|&(generation, pid)| (worker(generation, pid, None), None)).collect(),
+                old: workers
+                    .iter()
+                    .map(|&(generation, pid)| (worker(generation, pid, start_of(pid).ok()), None))
+                    .collect(),
+                told: Vec::new(),
                 requests: Vec::new(),
                 variables: environment.lasting().clone(),
                 // The program itself reads it, which has the right user.
@@ -145,11 +150,6 @@ impl Predecessor {
         let is_copy = |&child: &Pid| Process::Pid(child).arguments().is_ok_and(|command| command == self.command);
         let is_dead = Process::Pid(look.worker).is_zombie();
         !is_dead && self.children() == look.children && !look.children.iter().any(is_copy)
-    }
-
-    /// What is in an open file of it.
-    pub(super) fn read(&self, descriptor: RawFd) -> Option<Vec<u8>> {
-        fs::read(Process::Pid(self.pid).descriptor(descriptor).path()).ok()
     }
 
     /// Its children, dead ones among them.
@@ -294,37 +294,6 @@ fn arguments_of(process: Process, rights: &Rights, command: &[Vec<u8>]) -> Resul
     Ok(arguments.to_vec())
 }
 
-/// What follows the program, or the script that perl runs.
-pub(super) fn arguments_behind_the_program(command: &[Vec<u8>]) -> Option<&[Vec<u8>]> {
-    let (first, rest) = command.split_first()?;
-    if is_start_server(first) {
-        return Some(rest);
-    }
-    if !name_of(first).starts_with(b"perl") {
-        return None;
-    }
-    let mut words = rest.iter().enumerate();
-    while let Some((index, word)) = words.next() {
-        match word.as_slice() {
-            // The directory is the next word.
-            b"-I" => drop(words.next()),
-            // Text in the place of a script.
-            [b'-', b'e' | b'E', ..] => return None,
-            [b'-', ..] => {}
-            _ => return Some(&rest[index + 1..]),
-        }
-    }
-    None
-}
-
-fn is_start_server(path: &[u8]) -> bool {
-    name_of(path).starts_with(b"start_server")
-}
-
-fn name_of(path: &[u8]) -> &[u8] {
-    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
-}
-
 /// What an earlier program was handed; other variables may begin with the same letters.
 fn is_variable(entry: &[u8]) -> bool {
     entry.strip_prefix(VARIABLE.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
@@ -347,7 +316,8 @@ fn unreadable(process: Process, name: &str, error: io::Error) -> Error {
 fn lock_of(pid: Pid, pid_file: &Path) -> Result<RawFd, Error> {
     let wanted = FileId::of(pid_file);
     let mut descriptors = Process::Pid(pid).descriptors().into_iter().flatten();
-    let found = descriptors.find(|fd| fd.has_lock() && FileId::of(&fd.path()) == wanted).map(|fd| fd.number);
+    let found =
+        descriptors.find(|fd| fd.has_lock().unwrap_or(false) && FileId::of(&fd.path()) == wanted).map(|fd| fd.number);
     found.ok_or_else(|| Error::rule(&[b"it has not locked the pid file"]))
 }
 

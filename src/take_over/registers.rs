@@ -14,16 +14,21 @@ pub(super) fn to_result(value: u64) -> Result<u64, Errno> {
     }
 }
 
+/// What the kernel has noted of a call that is to be made again (`ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`,
+/// `ERESTART_RESTARTBLOCK`). No program ever sees these.
+const AGAIN: [i64; 4] = [-512, -513, -514, -516];
+
+/// Whether a call that has given this is made again.
+pub(super) fn is_made_again(value: u64) -> bool {
+    AGAIN.contains(&value.cast_signed())
+}
+
 /// The result of a call that a signal has interrupted. Perl acts on what has come in then, and waits again.
 const INTERRUPTED: u64 = (-(libc::EINTR as i64)).cast_unsigned();
 
 #[cfg(target_arch = "x86_64")]
 mod architecture {
-    use super::{INTERRUPTED, c_long};
-
-    /// What the kernel has noted of a call that is to be made again (`ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`,
-    /// `ERESTART_RESTARTBLOCK`). No program ever sees these.
-    const AGAIN: [i64; 4] = [-512, -513, -514, -516];
+    use super::{INTERRUPTED, c_long, is_made_again};
 
     pub(in crate::take_over) type Registers = libc::user_regs_struct;
 
@@ -32,7 +37,7 @@ mod architecture {
 
     /// The call that the process was stopped in, and is to make again.
     pub(in crate::take_over) fn interrupted_call(registers: &Registers) -> Option<i64> {
-        AGAIN.contains(&registers.rax.cast_signed()).then_some(registers.orig_rax.cast_signed())
+        is_made_again(registers.rax).then_some(registers.orig_rax.cast_signed())
     }
 
     /// Where its instruction is: the one before.
@@ -73,8 +78,13 @@ mod architecture {
         [rdi, rsi, rdx, r10, r8, r9, rip, INTERRUPTED, rbx]
     }
 
-    pub(in crate::take_over) fn result(registers: &Registers) -> u64 {
-        registers.rax
+    /// Where in the list that is.
+    pub(in crate::take_over) fn place(registers: &Registers) -> u64 {
+        registers.rbx
+    }
+
+    pub(in crate::take_over) fn result(registers: &mut Registers) -> &mut u64 {
+        &mut registers.rax
     }
 }
 
@@ -126,8 +136,13 @@ mod architecture {
         [regs[0], regs[1], regs[2], regs[3], regs[4], regs[5], regs[8], for_interrupted(stopped).pc]
     }
 
-    pub(in crate::take_over) fn result(registers: &Registers) -> u64 {
-        registers.regs[0]
+    /// Where in the list that is.
+    pub(in crate::take_over) fn place(registers: &Registers) -> u64 {
+        registers.regs[17]
+    }
+
+    pub(in crate::take_over) fn result(registers: &mut Registers) -> &mut u64 {
+        &mut registers.regs[0]
     }
 }
 

@@ -11,34 +11,62 @@ use libc::c_long;
 use crate::take_over::registers::{self, Registers};
 
 /// How many bytes one call takes in the list.
-pub(super) const ENTRY: u64 = 64;
+const ENTRY: u64 = 72;
 
 /// A system call in the list.
 #[derive(Clone, Copy)]
 pub(super) struct Call {
-    pub(super) number: c_long,
-    pub(super) arguments: [u64; 6],
-    /// Where the list of the child is, for a call that forks. Zero for others.
-    pub(super) child: u64,
+    number: c_long,
+    arguments: [u64; 6],
+    /// What it has to give, and by which call the list continues otherwise. None: by the next one in any case.
+    check: Option<(u64, usize)>,
+    /// What is not done if it gives something else, if that is a failure.
+    pub(super) purpose: Option<&'static str>,
 }
 
 impl Call {
     pub(super) fn new<const N: usize>(number: c_long, arguments: [u64; N]) -> Self {
         let mut all = [0; 6];
         all[..N].copy_from_slice(&arguments);
-        Self { number, arguments: all, child: 0 }
+        Self { number, arguments: all, check: None, purpose: None }
+    }
+
+    /// The list continues elsewhere if the call doesn't give `expected`.
+    pub(super) fn or_else(self, expected: u64, otherwise: usize) -> Self {
+        Self { check: Some((expected, otherwise)), ..self }
+    }
+
+    /// That it was in vain has to be told.
+    pub(super) fn to(self, purpose: &'static str) -> Self {
+        Self { purpose: Some(purpose), ..self }
+    }
+
+    /// Whether the list continues elsewhere.
+    pub(super) fn is_in_vain(&self, result: u64) -> bool {
+        self.check.is_some_and(|(expected, _)| result != expected)
     }
 }
 
-/// The list for the machine code: each call is its number, six arguments, and where the list goes on if the result is
-/// zero; behind the last, a negative number and what is to be in the registers.
-pub(super) fn list(calls: &[Call], stopped: &Registers) -> Vec<u8> {
-    let entry = |call: &Call| {
+/// The address of a call in the list at `list`.
+pub(super) fn entry(list: u64, index: usize) -> u64 {
+    list + index as u64 * ENTRY
+}
+
+/// Which call of the list at `list` has an address.
+pub(super) fn index(list: u64, entry: u64) -> usize {
+    usize::try_from(entry.wrapping_sub(list) / ENTRY).unwrap_or(usize::MAX)
+}
+
+/// The list for the machine code at the address `list`: each call is its number, six arguments, what is expected of it and
+/// where the list goes on otherwise, or zero; behind the last, a negative number and what is to be in the registers.
+pub(super) fn list(calls: &[Call], list: u64, stopped: &Registers) -> Vec<u8> {
+    let words = |call: &Call| {
         let [first, second, third, fourth, fifth, sixth] = call.arguments;
-        [call.number.cast_unsigned(), first, second, third, fourth, fifth, sixth, call.child]
+        let (expected, otherwise) = call.check.map_or((0, 0), |(expected, index)| (expected, entry(list, index)));
+        [call.number.cast_unsigned(), first, second, third, fourth, fifth, sixth, expected, otherwise]
     };
     let end = [u64::MAX].into_iter().chain(registers::at_the_end(stopped));
-    calls.iter().flat_map(entry).chain(end).flat_map(u64::to_ne_bytes).collect()
+    calls.iter().flat_map(words).chain(end).flat_map(u64::to_ne_bytes).collect()
 }
 
 /// The machine code. The address of the list is in the register that [`registers::for_routine`] sets.
@@ -75,15 +103,15 @@ global_asm!(
     "mov r8, [rbx + 40]",
     "mov r9, [rbx + 48]",
     "syscall",
-    "test rax, rax",
-    "jnz 3f",
-    "mov rcx, [rbx + 56]",
+    "mov rcx, [rbx + 64]",
     "test rcx, rcx",
     "jz 3f",
+    "cmp rax, [rbx + 56]",
+    "je 3f",
     "mov rbx, rcx",
     "jmp 2b",
     "3:",
-    "add rbx, 64",
+    "add rbx, 72",
     "jmp 2b",
     "4:",
     "mov rdi, [rbx + 8]",
@@ -117,13 +145,15 @@ global_asm!(
     "ldp x2, x3, [x17, #24]",
     "ldp x4, x5, [x17, #40]",
     "svc #0",
-    "cbnz x0, 3f",
     "ldr x8, [x17, #56]",
+    "eor x8, x8, x0",
+    "cbz x8, 3f",
+    "ldr x8, [x17, #64]",
     "cbz x8, 3f",
     "mov x17, x8",
     "b 2b",
     "3:",
-    "add x17, x17, #64",
+    "add x17, x17, #72",
     "b 2b",
     "4:",
     "ldp x0, x1, [x17, #8]",

@@ -9,9 +9,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
+use crate::cli::invocation::arguments_behind_the_program;
 use crate::cli::{self, Action};
 use crate::proc::{Pid, Process, lock_holder};
-use crate::take_over::predecessor::arguments_behind_the_program;
 use crate::words::STARTING;
 
 /// How much of the end of a log is looked at.

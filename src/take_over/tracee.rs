@@ -1,13 +1,17 @@
 //! A process that is stopped while it waits, and made to do something else: ptrace(2).
 //!
 //! All of it happens at the system call that the process sleeps in, and which returns as interrupted by a signal
-//! afterwards, as often happens to it. No signal is blocked between two calls, and none is kept back: one that comes is
-//! acted on by the process, as if nothing had been, and everything begins anew.
+//! afterwards, as often happens to it. One that comes before or behind a list of calls is acted on by the process, as if
+//! nothing had been, and everything begins anew. In a list, all signals are blocked, and it ends by undoing what it has done,
+//! with this command or without.
 
 #![allow(unsafe_code)]
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
+use std::io::Read;
 use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -19,7 +23,7 @@ use crate::proc::{Pid, Process};
 use crate::stderr::say;
 use crate::sys;
 use crate::take_over::registers::{self, Registers};
-use crate::take_over::routine::{self, Call, ENTRY};
+use crate::take_over::routine::{self, Call};
 
 /// How often a process that doesn't wait is looked at.
 const LOOK: Duration = Duration::from_millis(1);
@@ -31,8 +35,6 @@ pub(super) struct Tracee {
     /// Where it was stopped, and which signals were blocked there. None while it runs.
     stopped: Option<(Registers, u64)>,
     room: Option<Room>,
-    /// Descriptors that it was made to open.
-    opened: Vec<u64>,
     /// Whether a signal has come that its program acts on, since it was last known to have acted on all.
     is_disturbed: bool,
     /// How many signals it has been given.
@@ -43,6 +45,8 @@ pub(super) struct Tracee {
     is_to_stop: bool,
     /// Whether a signal like STOP holds it.
     is_held: bool,
+    /// What is said of it when it has to be left alone, and this command's exit code.
+    outcome: Outcome,
 }
 
 /// Memory that it was made to map.
@@ -53,13 +57,11 @@ struct Room {
     length: u64,
 }
 
-/// What is in the data: the list of calls, that of a child, two sets of signals, the ends of a pipe, and then what the
-/// caller puts there.
-const CHILD: u64 = 2048;
+/// What is in the data: the list of calls, two sets of signals, the ends of a pipe, and then what the caller puts there.
 const ALL_SIGNALS: u64 = 4096;
 const OLD_MASK: u64 = ALL_SIGNALS + 8;
 const PIPE: u64 = OLD_MASK + 8;
-const REST: u64 = PIPE + 16;
+const REST: u64 = PIPE + 8;
 
 /// Where memory is mapped. If the tracer is killed meanwhile, the address becomes the result of the old call, which is a
 /// pid of 32 bits: zero, for none.
@@ -79,6 +81,38 @@ enum Stop {
 /// Addresses of path, arguments and environment.
 pub(super) type Program = [u64; 3];
 
+/// What is open while a program is executed with a state.
+pub(super) struct Files {
+    /// The addresses of two names, and of the state, which has so many bytes.
+    pub(super) names: [u64; 2],
+    pub(super) state: u64,
+    pub(super) length: u64,
+    pub(super) numbers: Numbers,
+}
+
+/// The numbers that the descriptors get, as they are the lowest ones that are free: nothing else runs in the process.
+#[derive(Clone, Copy)]
+pub(super) struct Numbers {
+    /// The state, in memory.
+    pub(super) state: u64,
+    /// What this program needs at its start, and which is made where nothing is lost if it can't be had.
+    pub(super) pipe: [u64; 2],
+    /// As many as its loader needs, which are closed by then.
+    spare: [u64; 2],
+    /// Of the rehearsal alone, in memory.
+    pub(super) answer: u64,
+}
+
+type Outcome = (&'static [u8], u8);
+const NOT_TAKEN_OVER: Outcome = (b"not taken over", 125);
+const NOT_KNOWN: Outcome = (b"not known whether it is taken over", 124);
+
+/// What a process could not be made to do, and why. `EINTR`: a signal has come, and it runs.
+pub(super) type Failed = (&'static str, Errno);
+
+/// What is read of an answer.
+const LONGEST_ANSWER: u64 = 4096;
+
 impl Tracee {
     /// Begins to trace `pid`, which doesn't notice.
     ///
@@ -93,12 +127,12 @@ impl Tracee {
             memory,
             stopped: None,
             room: None,
-            opened: Vec::new(),
             is_disturbed: false,
             signals: 0,
             told: None,
             is_to_stop: false,
             is_held: false,
+            outcome: NOT_TAKEN_OVER,
         };
         tracee.request(libc::PTRACE_SEIZE, 0, word(options))?;
         Ok(tracee)
@@ -133,6 +167,7 @@ impl Tracee {
     /// Sends it a signal, and waits until it has got that and waits again.
     fn send(&mut self, signal: c_int, end: Instant) -> Result<(), Errno> {
         let signals = self.signals;
+        // Nobody else reaps what is traced before this process has seen its end, so that its number is its own.
         sys::kill(self.pid, signal)?;
         while self.signals == signals && Instant::now() < end {
             self.pass_signals_on()?;
@@ -251,112 +286,218 @@ impl Tracee {
         written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
     }
 
-    /// Lets it make a system call that opens a descriptor, which is closed if it keeps running as before.
-    pub(super) fn open<const N: usize>(&mut self, number: c_long, arguments: [u64; N]) -> Result<u64, Errno> {
-        let descriptor = self.make(Call::new(number, arguments))?;
-        self.opened.push(descriptor);
-        Ok(descriptor)
+    /// The numbers that it would give to new descriptors.
+    pub(super) fn numbers(&self) -> Result<Numbers, Errno> {
+        let open = Process::Pid(self.pid).descriptors();
+        let open = open.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+        let open: BTreeSet<u64> = open.filter_map(|descriptor| u64::try_from(descriptor.number).ok()).collect();
+        let mut free = (0..).filter(|number| !open.contains(number));
+        let mut next = || free.next().ok_or(Errno::EMFILE);
+        Ok(Numbers { state: next()?, pipe: [next()?, next()?], spare: [next()?, next()?], answer: next()? })
     }
 
-    /// The same for a pipe, whose ends are given.
-    pub(super) fn open_pipe(&mut self, flags: c_int) -> Result<[u64; 2], Errno> {
-        let place = self.data()? + PIPE;
-        self.make(Call::new(libc::SYS_pipe2, [place, word(flags)]))?;
-        let mut bytes = [0; 8];
-        self.memory.read_exact_at(&mut bytes, place).map_err(|_| Errno::EFAULT)?;
-        let number = |at: usize| u64::from(bytes[at]) | u64::from(bytes[at + 1]) << 8 | u64::from(bytes[at + 2]) << 16;
-        let ends = [number(0), number(4)];
-        self.opened.extend(ends);
-        Ok(ends)
-    }
-
-    /// Lets it make a system call.
-    pub(super) fn make(&mut self, call: Call) -> Result<u64, Errno> {
-        self.begin(&[call], &[])?;
-        self.enter()?;
-        let result = self.leave()?.ok_or(Errno::EIO)?;
-        self.set_interrupted()?;
-        registers::to_result(result)
-    }
-
-    /// Lets a copy of it execute a program, to which `kept` stay open, and waits for the end of that. At `end` the copy is
-    /// killed. It is stopped all the time, and its signals wait.
+    /// Lets a copy of it execute a program with the state and an open file for the answer, which is given when that has ended.
+    /// At `end` the copy is killed. The process is stopped all the time, and its signals wait.
     pub(super) fn rehearse(
         &mut self,
+        files: &Files,
         [path, arguments, environment]: Program,
-        kept: &[u64],
         end: Instant,
-    ) -> Result<(), Errno> {
-        let child: Vec<Call> = [Call::new(libc::SYS_prctl, [word(libc::PR_SET_PDEATHSIG), word(libc::SIGKILL)])]
-            .into_iter()
-            .chain(kept.iter().map(|&fd| set_close_on_exec(fd, 0)))
-            .chain([
-                Call::new(libc::SYS_execve, [path, arguments, environment]),
-                Call::new(libc::SYS_exit_group, [127]),
-            ])
-            .collect();
-        let data = self.data()?;
+    ) -> Result<Vec<u8>, Failed> {
+        const COPY: &str = "start a copy of itself";
+        let Numbers { answer, .. } = files.numbers;
+        let child = [
+            Call::new(libc::SYS_prctl, [word(libc::PR_SET_PDEATHSIG), word(libc::SIGKILL)]),
+            Call::new(libc::SYS_execve, [path, arguments, environment]),
+            Call::new(libc::SYS_exit_group, [127]),
+        ];
+        let list = self.data().map_err(|errno| (COPY, errno))?;
+        let opening = |otherwise| -> Result<Vec<Call>, Failed> {
+            let mut calls = self.opening(files, libc::O_CLOEXEC, otherwise).map_err(|errno| (COPY, errno))?;
+            calls.push(memory_file(files.names[1], answer, otherwise));
+            Ok(calls)
+        };
+        let fork = opening(0)?.len();
+        let wait = fork + 1 + child.len();
+        let mut calls = opening(wait + 1)?;
         // Its wait(2) doesn't see a child that ends with no signal. When that has executed a program, it does: so the child
         // is gone before anything else runs.
         // The kernel itself puts the child's pid into the list.
-        let pid_argument = data + 2 * ENTRY + size_of::<u64>() as u64;
-        let fork = Call::new(libc::SYS_clone, [word(libc::CLONE_PARENT_SETTID), 0, pid_argument]);
-        let fork = Call { child: data + CHILD, ..fork };
-        let calls = [
-            self.block(ALL_SIGNALS)?,
-            fork,
-            Call::new(libc::SYS_wait4, [NOBODY, 0, word(libc::__WALL), 0]),
-            self.block(OLD_MASK)?,
-        ];
-        self.begin(&calls, &child)?;
-        let blocked = self.step().and_then(|result| registers::to_result(result.ok_or(Errno::EIO)?));
-        blocked?;
-        let forked = registers::to_result(self.step()?.ok_or(Errno::EIO)?);
-        if let Ok(child) = forked {
-            self.enter()?;
-            self.request(libc::PTRACE_SYSCALL, 0, 0)?;
-            let mut is_killed = false;
-            while self.look()?.is_none() {
-                if !is_killed && Instant::now() >= end {
-                    is_killed = true;
-                    let _ = sys::kill(Pid::try_from(child).unwrap_or(Pid::MAX), libc::SIGKILL);
+        let pid_argument = routine::entry(list, wait) + size_of::<u64>() as u64;
+        let clone = Call::new(libc::SYS_clone, [word(libc::CLONE_PARENT_SETTID), 0, pid_argument]);
+        calls.push(clone.or_else(0, wait));
+        calls.extend(child);
+        calls.push(Call::new(libc::SYS_wait4, [NOBODY, 0, word(libc::__WALL), 0]));
+        calls.push(Call::new(libc::SYS_close, [answer]));
+        calls.extend(self.closing(files).map_err(|errno| (COPY, errno))?);
+
+        let mut said = Vec::new();
+        let is_executed = self.run(
+            &calls,
+            |tracee, index, result| {
+                if index == fork || index == wait {
+                    registers::to_result(result).map_err(|errno| (COPY, errno))?;
                 }
-                std::thread::sleep(LOOK / 4);
-            }
-        } else {
-            self.step()?;
-        }
-        self.step()?;
-        self.set_interrupted()?;
-        forked.map(drop)
+                // ORDER: the next call closes it.
+                if index == wait {
+                    said = tracee.read(answer);
+                }
+                Ok(())
+            },
+            Some((wait, end)),
+        )?;
+        if is_executed { Err((COPY, Errno::EIO)) } else { Ok(said) }
     }
 
-    /// Lets it execute a program, to which `kept` stay open, with all signals blocked, and lets it go. If that fails, it is as
-    /// it was.
-    pub(super) fn execute(&mut self, [path, arguments, environment]: Program, kept: &[u64]) -> Result<(), Errno> {
-        let mut calls = vec![self.block(ALL_SIGNALS)?];
-        calls.extend(kept.iter().map(|&fd| set_close_on_exec(fd, 0)));
-        let execution = calls.len();
-        calls.push(Call::new(libc::SYS_execve, [path, arguments, environment]));
-        calls.extend(kept.iter().map(|&fd| set_close_on_exec(fd, libc::FD_CLOEXEC)));
+    /// Lets it execute a program with the state, to which `lock` stays open, with all signals blocked, and lets it go. If that
+    /// fails, it is as it was.
+    pub(super) fn execute(
+        &mut self,
+        files: &Files,
+        [path, arguments, environment]: Program,
+        lock: u64,
+    ) -> Result<(), Failed> {
+        const EXECUTE: &str = "execute this program";
+        let failed = |errno| (EXECUTE, errno);
+        let otherwise = self.opening(files, 0, 0).map_err(failed)?.len() + 2;
+        let mut calls = self.opening(files, 0, otherwise).map_err(failed)?;
+        calls.push(set_close_on_exec(lock, 0).or_else(0, otherwise).to(EXECUTE));
+        calls.push(Call::new(libc::SYS_execve, [path, arguments, environment]).or_else(0, otherwise).to(EXECUTE));
+        calls.push(set_close_on_exec(lock, libc::FD_CLOEXEC));
+        calls.extend(self.closing(files).map_err(failed)?);
+        // It does so without us, too.
+        self.outcome = NOT_KNOWN;
+        let is_executed = self.run(&calls, |_, _, _| Ok(()), None);
+        self.outcome = NOT_TAKEN_OVER;
+        if !is_executed? {
+            return Err(failed(Errno::EIO));
+        }
+        (self.stopped, self.room, self.told) = (None, None, None);
+        self.request(libc::PTRACE_DETACH, 0, 0).map_err(failed)
+    }
+
+    /// Blocks all signals, and opens the files, if it is allowed to; what fails leads to the call `otherwise`.
+    fn opening(&self, files: &Files, pipe_flags: c_int, otherwise: usize) -> Result<Vec<Call>, Errno> {
+        const WRITE: &str = "write the state";
+        let Files { names, state, length, numbers } = *files;
+        let ends = self.data()? + PIPE;
+        let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;
+        let seal = [numbers.state, word(libc::F_ADD_SEALS), word(seals)];
+        let pipe = |flags| Call::new(libc::SYS_pipe2, [ends, word(flags)]).or_else(0, otherwise).to(OPEN);
+        Ok(vec![
+            self.block(ALL_SIGNALS)?.or_else(ALLOWED, otherwise).to(OPEN),
+            memory_file(names[0], numbers.state, otherwise),
+            Call::new(libc::SYS_write, [numbers.state, state, length]).or_else(length, otherwise).to(WRITE),
+            Call::new(libc::SYS_fcntl, seal).or_else(0, otherwise).to(WRITE),
+            pipe(libc::O_NONBLOCK | pipe_flags),
+            pipe(libc::O_CLOEXEC),
+        ])
+    }
+
+    /// Undoes that, however much has been done.
+    fn closing(&self, files: &Files) -> Result<Vec<Call>, Errno> {
+        let Numbers { state, pipe, spare, .. } = files.numbers;
+        let numbers = [state].into_iter().chain(pipe).chain(spare);
+        let mut calls: Vec<Call> = numbers.map(|number| Call::new(libc::SYS_close, [number])).collect();
         calls.push(self.block(OLD_MASK)?);
-        self.begin(&calls, &[])?;
-        let mut failure = Errno::EIO;
-        for index in 0..calls.len() {
-            match self.step()? {
-                Some(result) if index == execution => {
-                    failure = registers::to_result(result).err().unwrap_or(Errno::EIO);
-                }
-                Some(_) => {}
-                None => {
-                    (self.stopped, self.room, self.told) = (None, None, None);
-                    self.opened.clear();
-                    return self.request(libc::PTRACE_DETACH, 0, 0);
-                }
+        Ok(calls)
+    }
+
+    /// Lets it make a list of calls, and tells of each by its index and its result. At a certain moment, the child is killed
+    /// for which a certain call waits. True if it has executed a program.
+    fn run(
+        &mut self,
+        calls: &[Call],
+        mut tell: impl FnMut(&Self, usize, u64) -> Result<(), Failed>,
+        limit: Option<(usize, Instant)>,
+    ) -> Result<bool, Failed> {
+        let failed = |errno| ("be traced", errno);
+        self.begin(calls).map_err(failed)?;
+        let list = self.data().map_err(failed)?;
+        let (mut outcome, mut before) = (Ok(()), 0);
+        loop {
+            let limit = |tracee: &Self, index| match limit {
+                Some((wait, end)) if wait == index => tracee.kill_at(end, before),
+                _ => Ok(()),
+            };
+            let (index, result) = match self.step(list, limit) {
+                Ok((_, None)) => return Ok(true),
+                // A call that is made again, as after a STOP, comes twice.
+                Ok((_, Some(result))) if registers::is_made_again(result) => continue,
+                Ok((index, Some(result))) => (index, result),
+                Err(errno @ (Errno::EINTR | Errno::ESRCH)) => return Err(failed(errno)),
+                Err(errno) => self.leave_alone("ptrace", errno),
+            };
+            before = result;
+            let in_vain = calls.get(index).filter(|call| call.is_in_vain(result));
+            if let Some(purpose) = in_vain.and_then(|call| call.purpose) {
+                outcome = Err((purpose, registers::to_result(result).err().unwrap_or(Errno::EIO)));
+            }
+            outcome = outcome.and_then(|()| tell(self, index, result));
+            if index + 1 >= calls.len() {
+                break;
             }
         }
-        self.set_interrupted()?;
-        Err(failure)
+        self.set_interrupted().map_err(failed)?;
+        outcome.map(|()| false)
+    }
+
+    /// Lets it make the next call of a list: which one, and its result. None if it has executed a program. `wait` comes in
+    /// between.
+    fn step(
+        &mut self,
+        list: u64,
+        wait: impl FnOnce(&Self, usize) -> Result<(), Errno>,
+    ) -> Result<(usize, Option<u64>), Errno> {
+        self.enter()?;
+        let index = routine::index(list, registers::place(&self.registers()?));
+        self.request(libc::PTRACE_SYSCALL, 0, 0)?;
+        wait(self, index)?;
+        match self.end_of_call()? {
+            // ORDER: signals are blocked. One that has come before might be lost behind an exec: where nobody has seen that none
+            // has, as this command has been killed, the list ends here.
+            Some(0) if index == 0 => {
+                let mut registers = self.registers()?;
+                *registers::result(&mut registers) = ALLOWED;
+                self.set_registers(&registers)?;
+                Ok((index, Some(ALLOWED)))
+            }
+            result => Ok((index, result)),
+        }
+    }
+
+    /// Where it is can't be known any more. As if this command were killed, the kernel sends it on, and what it has begun it
+    /// does to its end.
+    fn leave_alone(&self, call: &str, errno: Errno) -> ! {
+        let (sentence, code) = self.outcome;
+        say(Error::system(&[sentence, b": ", call.as_bytes(), b"(2) failed:"], errno).message());
+        sys::exit_now(code)
+    }
+
+    /// Waits for the end of a call that waits for `child`, which is killed at `end`.
+    fn kill_at(&self, end: Instant, child: u64) -> Result<(), Errno> {
+        let mut is_killed = false;
+        while self.look()?.is_none() {
+            if !is_killed && Instant::now() >= end {
+                is_killed = true;
+                let child = Pid::try_from(child).unwrap_or(Pid::MAX);
+                // Its parent reaps it as soon as it ends.
+                let is_it = || Process::Pid(child).parent() == Some(self.pid);
+                let _ = sys::kill_if(child, libc::SIGKILL, is_it);
+            }
+            std::thread::sleep(LOOK / 4);
+        }
+        Ok(())
+    }
+
+    /// What is in an open file of it.
+    fn read(&self, descriptor: u64) -> Vec<u8> {
+        let mut said = Vec::new();
+        let path = RawFd::try_from(descriptor).map(|number| Process::Pid(self.pid).descriptor(number).path());
+        if let Some(file) = path.ok().and_then(|path| File::open(path).ok()) {
+            let _ = file.take(LONGEST_ANSWER).read_to_end(&mut said);
+        }
+        said
     }
 
     /// Lets it keep running as before, still traced.
@@ -368,14 +509,8 @@ impl Tracee {
         }
     }
 
-    /// Closes and unmaps what it was made to open and map.
+    /// Unmaps what it was made to map.
     fn clean_up(&mut self) -> Result<(), Errno> {
-        while let Some(&descriptor) = self.opened.last() {
-            match self.make(Call::new(libc::SYS_close, [descriptor])) {
-                Err(Errno::EINTR) if self.stopped.is_none() => return Err(Errno::EINTR),
-                _ => drop(self.opened.pop()),
-            }
-        }
         if let Some(Room { code, data, length }) = self.room {
             if data != 0 {
                 self.call(libc::SYS_munmap, [data, length, 0, 0, 0, 0])?;
@@ -398,18 +533,15 @@ impl Tracee {
     }
 
     /// Makes it ready for a list of calls, which it makes step by step.
-    fn begin(&self, calls: &[Call], child: &[Call]) -> Result<(), Errno> {
+    fn begin(&self, calls: &[Call]) -> Result<(), Errno> {
         let Some((registers, _)) = &self.stopped else { return Err(Errno::ESRCH) };
         let Some(Room { code, data, .. }) = self.room else { return Err(Errno::EFAULT) };
-        self.write(data, &routine::list(calls, registers))?;
-        self.write(data + CHILD, &routine::list(child, registers))?;
+        let list = routine::list(calls, data, registers);
+        if list.len() as u64 > ALL_SIGNALS {
+            return Err(Errno::E2BIG);
+        }
+        self.write(data, &list)?;
         self.set_registers(&registers::for_routine(registers, code, data))
-    }
-
-    /// Lets it make the next call of the list, and gives the result. None if it has executed a program.
-    fn step(&mut self) -> Result<Option<u64>, Errno> {
-        self.enter()?;
-        self.leave()
     }
 
     /// To the beginning of the next call.
@@ -434,11 +566,10 @@ impl Tracee {
         }
     }
 
-    /// To the end of the call.
-    fn leave(&self) -> Result<Option<u64>, Errno> {
-        self.request(libc::PTRACE_SYSCALL, 0, 0)?;
+    /// The result of a call that it makes. None if it has executed a program.
+    fn end_of_call(&self) -> Result<Option<u64>, Errno> {
         match self.wait()? {
-            Stop::SystemCall => Ok(Some(registers::result(&self.registers()?))),
+            Stop::SystemCall => Ok(Some(*registers::result(&mut self.registers()?))),
             Stop::Executed => Ok(None),
             Stop::Interrupted | Stop::Held | Stop::Signal(_) => Err(Errno::EIO),
         }
@@ -449,7 +580,9 @@ impl Tracee {
     fn call(&mut self, number: c_long, arguments: [u64; 6]) -> Result<u64, Errno> {
         let Some((registers, _)) = &self.stopped else { return Err(Errno::ESRCH) };
         self.set_registers(&registers::for_call(registers, number, arguments))?;
-        let result = self.step()?.ok_or(Errno::EIO)?;
+        self.enter()?;
+        self.request(libc::PTRACE_SYSCALL, 0, 0)?;
+        let result = self.end_of_call()?.ok_or(Errno::EIO)?;
         self.set_interrupted()?;
         registers::to_result(result)
     }
@@ -554,11 +687,7 @@ impl Tracee {
                 match errno {
                     Errno::EINTR => {}
                     Errno::ECHILD => return Err(Errno::ESRCH),
-                    // Where it has stopped can't be known any more. As if this command were killed, the kernel sends it on.
-                    errno => {
-                        say(Error::system(&[b"not taken over: waitid(2) failed:"], errno).message());
-                        sys::exit_now(125)
-                    }
+                    errno => self.leave_alone("waitid", errno),
                 }
             }
             let info = info.assume_init();
@@ -630,12 +759,21 @@ impl Drop for Tracee {
             (None, Ok(Some(Stop::Signal(signal)))) => c_ulong::try_from(signal).unwrap_or(0),
             _ => 0,
         };
+        let started = Process::Pid(self.pid).started();
         let _ = self.request(libc::PTRACE_DETACH, 0, signal);
         for signal in self.is_to_stop.then_some(libc::SIGSTOP).into_iter().chain(self.told) {
-            let _ = sys::kill(self.pid, signal);
+            let is_it = || started.is_some() && Process::Pid(self.pid).started() == started;
+            let _ = sys::kill_if(self.pid, signal, is_it);
         }
     }
 }
+
+/// A file in memory, which has to get the number `expected`.
+fn memory_file(name: u64, expected: u64, otherwise: usize) -> Call {
+    Call::new(libc::SYS_memfd_create, [name, u64::from(libc::MFD_ALLOW_SEALING)]).or_else(expected, otherwise).to(OPEN)
+}
+
+const OPEN: &str = "open the files of the state";
 
 fn set_close_on_exec(descriptor: u64, flag: c_int) -> Call {
     Call::new(libc::SYS_fcntl, [descriptor, word(libc::F_SETFD), word(flag)])
@@ -646,6 +784,9 @@ const EVERYTHING: u64 = !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
 
 /// What asks the original for something.
 const ASKING: u64 = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGTERM - 1);
+
+/// The result that the first call of a list has to have, and never gives by itself.
+const ALLOWED: u64 = 1;
 
 /// A pid that nobody has, until that of the child is known.
 const NOBODY: u64 = Pid::MAX as u64;

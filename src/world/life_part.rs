@@ -18,6 +18,8 @@ pub(crate) struct LifePart {
     pub(crate) current: Option<WorkerPart>,
     /// Each with the time of its KILL, if it gets one.
     pub(crate) old: Vec<(WorkerPart, Option<(Duration, StopSignal)>)>,
+    /// When old ones got their stop signal, and which.
+    pub(crate) told: Vec<(Pid, Duration, StopSignal)>,
     /// What has come in and has not been acted on, oldest first.
     pub(crate) requests: Vec<Request>,
     /// The lasting ones of the environment.
@@ -46,6 +48,7 @@ impl Part for LifePart {
             let (time, signal) = kill.clone().unzip();
             lines.add("old", &(*pid, *generation, *started, time, signal));
         }
+        lines.add_all("told", self.told.iter().map(|(pid, at, signal)| (*pid, *at, signal.text().to_vec())));
         lines.add_all("request", self.requests.iter().map(|request| (request.name().as_bytes().to_vec(),)));
         if self.is_envdir_unread {
             lines.add("envdir-unread", &(true,));
@@ -61,11 +64,13 @@ impl Part for LifePart {
             (WorkerPart { pid, generation, started }, time.zip(signal))
         };
         let names: Vec<Vec<u8>> = lines.values("request")?;
+        let told = |(pid, at, signal): (_, _, Vec<u8>)| Ok((pid, at, StopSignal::parse(&signal)?));
         Ok(Self {
             generation,
             last_restart,
             current: lines.get("current")?.map(worker),
             old: lines.all("old")?.into_iter().map(old).collect(),
+            told: lines.all("told")?.into_iter().map(told).collect::<Result<_, Error>>()?,
             // One that is not known is one of a later version, whose sender gets no answer.
             requests: names.iter().filter_map(|name| Request::of_name(name)).collect(),
             variables: lines.map("variable")?,

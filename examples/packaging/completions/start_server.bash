@@ -23,7 +23,7 @@ _start_server() {
 
     case "${cmd}" in
         start_server)
-            opts="--path --dir --envdir --enable-auto-restart --pid-file --status-file --log-file --daemonize --restart --stop --help --version --approve --process-group --restart-or-start --show-status --json --upgrade --take-over --sd-notify --from-systemd --listen-fds --signal-on-hup --signal-on-term --ready --port --backlog --interval --kill-old-delay --auto-restart-interval --ready-timeout --max-start-failures --kill-timeout --restart-timeout"
+            opts="--path --dir --envdir --enable-auto-restart --pid-file --status-file --log-file --daemonize --restart --stop --help --version --approve --end-without-worker --refuse-on-stop --process-group --restart-or-start --show-status --json --quiet --upgrade --take-over --sd-notify --from-systemd --listen-fds --signal-on-hup --signal-on-term --ready --port --backlog --interval --kill-old-delay --auto-restart-interval --ready-timeout --max-start-failures --kill-timeout --stop-delay --restart-timeout"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -175,6 +175,13 @@ _start_server() {
                     fi
                     return 0
                     ;;
+                --stop-delay)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --restart-timeout)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -206,7 +213,20 @@ _start_server_or_program() {
             return
         fi
     done
-    _start_server "$@"
+    local name="$3" value="$2" prefix=
+    if [[ $name == = ]]; then
+        # bash takes "=" for a word, unless COMP_WORDBREAKS says otherwise.
+        name="${COMP_WORDS[COMP_CWORD - 2]}"
+    elif [[ $value == --*=* ]]; then
+        name="${value%%=*}" prefix="${value%%=*}=" value="${value#*=}"
+        local COMP_CWORD=$((COMP_CWORD + 1))
+    fi
+    if [[ $name == --approve ]]; then
+        mapfile -t COMPREPLY < <(compgen -c -- "$value")
+    else
+        _start_server "$1" "$value" "$name"
+    fi
+    COMPREPLY=("${COMPREPLY[@]/#/$prefix}")
 }
 
 if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then

@@ -32,6 +32,7 @@ complete -c start_server -l auto-restart-interval -d 'Seconds between automatic 
 complete -c start_server -l ready-timeout -d 'A worker that is not ready by then is stopped, and has failed [default: 60]' -r -f
 complete -c start_server -l max-start-failures -d 'Failed starts in a row after which a restart is given up [default: never]' -r -f
 complete -c start_server -l kill-timeout -d 'Seconds after its stop signal until a worker gets KILL [default: never]' -r -f
+complete -c start_server -l stop-delay -d 'Seconds that workers keep serving after TERM, INT or QUIT [default: 0]' -r -f
 complete -c start_server -l restart-timeout -d 'Seconds that --restart waits [default: for ever]' -r -f
 complete -c start_server -l enable-auto-restart -d 'Restart regularly'
 complete -c start_server -l daemonize -d 'Run in the background; needs --log-file'
@@ -39,10 +40,13 @@ complete -c start_server -l restart -d 'Restart the workers and wait until only 
 complete -c start_server -l stop -d 'Stop the superdaemon and wait for its end'
 complete -c start_server -l help -d 'Print this help'
 complete -c start_server -l version -d 'Print 0.35, the version of Server::Starter that it replaces'
+complete -c start_server -l end-without-worker -d 'End when so many starts have failed and no worker serves'
+complete -c start_server -l refuse-on-stop -d 'Refuse new connections as soon as all workers are stopped'
 complete -c start_server -l process-group -d 'Stop workers with what they have started'
 complete -c start_server -l restart-or-start -d 'Restart if the superdaemon is alive, or else start'
 complete -c start_server -l show-status -d 'Show workers and listeners, and exit'
 complete -c start_server -l json -d 'With --show-status: as JSON'
+complete -c start_server -l quiet -d 'With --show-status: by the exit status alone'
 complete -c start_server -l upgrade -d 'Let the program that is on disk by now go on in the place of the superdaemon of --pid-file'
 complete -c start_server -l take-over -d 'Let this program go on in the place of the Perl original of --pid-file, in the same process'
 complete -c start_server -l sd-notify -d 'Tell systemd of the first worker, of restarts and of the end (Type=notify)'

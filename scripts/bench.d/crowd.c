@@ -1,0 +1,23 @@
+// Other processes that do nothing: as many as the argument says, until standard input ends. Says "ready" when they are there.
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {
+    char byte;
+    for (int count = argc > 1 ? atoi(argv[1]) : 0; count > 0; count--) {
+        int pid = fork();
+        if (pid < 0) return 1;
+        if (!pid) {
+            // A reader of its own: all see the end.
+            while (read(0, &byte, 1) > 0) {}
+            _exit(0);
+        }
+    }
+    puts("ready");
+    fflush(stdout);
+    while (read(0, &byte, 1) > 0) {}
+    while (wait(NULL) > 0) {}
+    return 0;
+}

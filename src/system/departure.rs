@@ -1,0 +1,102 @@
+//! What becomes of the listeners when workers are told to stop: one that removes the file of its socket, as some do by
+//! themselves, must not take it away from the others (`path-gone`); and when all are to end, nobody has to wait for an answer
+//! that doesn't come (`--refuse-on-stop`).
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::listeners::Listeners;
+use crate::options::Options;
+use crate::sys::Pid;
+
+/// How soon after a stop signal is looked whether a file is gone, and how late at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The looks become rarer: each pause is this part of the time since the signal. Servers remove files when they get the signal,
+/// or when they end, which is seen anyway.
+const PART: u32 = 20;
+
+/// How long after the stop signals the listeners refuse connections (`--refuse-on-stop`): by then, workers know that they are to
+/// end, and don't take it for a failure of their listeners.
+const REFUSAL: Duration = Duration::from_millis(50);
+
+/// The workers that are about to end while others serve.
+pub(super) struct Departures<'a> {
+    listeners: &'a Listeners,
+    leaving: BTreeSet<Pid>,
+    /// When the last of them was told to.
+    since: Instant,
+    /// All workers are to end.
+    is_end: bool,
+    /// Whether connections are refused when they do, and when.
+    refuses: bool,
+    refused_at: Option<Instant>,
+}
+
+impl<'a> Departures<'a> {
+    pub(super) fn of(options: &Options, listeners: &'a Listeners) -> Self {
+        let (leaving, refuses) = (BTreeSet::new(), options.refuse_on_stop);
+        Self { listeners, leaving, since: Instant::now(), is_end: false, refuses, refused_at: None }
+    }
+
+    /// It is about to be told to stop.
+    pub(super) fn begin(&mut self, worker: Pid) {
+        if self.is_end {
+            if std::mem::take(&mut self.refuses) {
+                self.refused_at = Some(Instant::now() + REFUSAL);
+            }
+            return;
+        }
+        if !self.listeners.have_files() {
+            return;
+        }
+        self.listeners.keep_files();
+        self.leaving.insert(worker);
+        self.since = Instant::now();
+    }
+
+    /// Workers that were told to stop by the program before this one.
+    pub(super) fn take_over(&mut self, workers: impl Iterator<Item = Pid>) {
+        workers.for_each(|worker| self.begin(worker));
+    }
+
+    /// It has ended.
+    pub(super) fn end(&mut self, worker: Pid) {
+        if self.is_end || !self.listeners.have_files() {
+            return;
+        }
+        self.listeners.put_files_back();
+        if self.leaving.remove(&worker) && self.leaving.is_empty() {
+            self.listeners.release_files();
+        }
+        self.listeners.tell_lost_files();
+    }
+
+    /// The others end, too.
+    pub(super) fn end_all(&mut self) {
+        if self.refuses {
+            self.listeners.close_queues();
+        }
+        self.is_end = true;
+        self.leaving.clear();
+        self.listeners.release_files();
+    }
+
+    /// How long to wait before the next [`Self::retry`].
+    pub(super) fn pause(&self) -> Option<Duration> {
+        let look =
+            (!self.leaving.is_empty()).then(|| (self.since.elapsed() / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+        let refusal = self.refused_at.map(|at| at.saturating_duration_since(Instant::now()));
+        look.into_iter().chain(refusal).min()
+    }
+
+    pub(super) fn retry(&mut self) {
+        if !self.leaving.is_empty() {
+            self.listeners.put_files_back();
+        }
+        if self.refused_at.take_if(|at| *at <= Instant::now()).is_some() {
+            self.listeners.shut_down();
+        }
+    }
+}

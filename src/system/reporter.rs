@@ -1,0 +1,90 @@
+//! What the superdaemon tells of itself to whoever looks (`report`), put together from what the supervisor tells.
+
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
+use crate::listeners::Listeners;
+use crate::options::Options;
+use crate::proc::program_path;
+use crate::report::{Board, FailedStart, Report};
+use crate::wait_status::in_words;
+use crate::world::{Failure, Family, News, Standing};
+
+/// How many failed starts are told one by one.
+const MOST_FAILURES: usize = 5;
+
+/// In bytes, of what a worker has said.
+const LONGEST_DETAIL: usize = 4096;
+
+/// The writer.
+pub(super) struct Reporter {
+    /// None where there can be none. Nobody is the worse for it: a reader sees what can be seen from outside.
+    board: Option<Board>,
+    report: Report,
+}
+
+impl Reporter {
+    /// Behind the listeners, whose numbers it must not take.
+    pub(super) fn new(options: &Options, listeners: &Listeners) -> Self {
+        let report = Report {
+            version: env!("CARGO_PKG_VERSION").into(),
+            program: program_path().map(Into::into),
+            uses_our_own: options.uses_our_own(),
+            listeners: listeners.numbers_and_names(),
+            ..Report::default()
+        };
+        // Nothing is told until there is something to tell: a reader waits for it, also for a program that replaces another.
+        Self { board: Board::new(), report }
+    }
+
+    /// `detail`: what is known of the last failure.
+    pub(super) fn tell(&mut self, news: News, detail: Option<&[u8]>) {
+        let report = &mut self.report;
+        match news {
+            // What follows these is a look at the whole.
+            News::Workers(_) | News::Died { .. } | News::Standing(Standing::Ready | Standing::Reloading) => return,
+            News::Standing(Standing::Leaving | Standing::Stopping) => report.is_stopping = true,
+            News::Failed { worker: (generation, _), failure } => {
+                report.failures = report.failures.saturating_add(1);
+                if report.last_failures.len() == MOST_FAILURES {
+                    report.last_failures.remove(0);
+                }
+                report.last_failures.push(FailedStart { generation, at: now(), reason: reason(failure).into() });
+                report.detail = detail.unwrap_or_default().to_vec();
+                report.detail.truncate(LONGEST_DETAIL);
+                return;
+            }
+            News::Started => {
+                (report.failures, report.given_up) = (0, None);
+                report.last_failures.clear();
+                report.detail.clear();
+                return;
+            }
+            News::Family(Family { attempts, members, restart }) => {
+                (report.attempts, report.workers, report.restart) = (attempts, members, restart);
+            }
+            News::GivenUp { generation } => report.given_up = Some((generation, now())),
+        }
+        self.write();
+    }
+
+    fn write(&self) {
+        if let Some(board) = &self.board {
+            board.write(&self.report.to_text());
+        }
+    }
+}
+
+fn now() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
+}
+
+fn reason(failure: &Failure) -> String {
+    match failure {
+        Failure::NoProcess => "no process, as the log says".to_owned(),
+        Failure::Ended(status) => in_words(*status),
+        Failure::NotReady => "not ready in time".to_owned(),
+        Failure::NotApproved(reason) => format!("not approved ({reason})"),
+    }
+}

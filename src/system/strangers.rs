@@ -1,0 +1,47 @@
+//! Processes that hold a listener, and that no worker is known to have started: one that got it by a socket, as a rule. Nobody
+//! can listen to its address as long as they do, so it is said when the superdaemon ends. Nothing else is done to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libc::ino_t;
+
+use crate::proc::descendants::with_descendants;
+use crate::proc::{Descriptor, Pid, Process};
+use crate::stderr::visible;
+
+/// No more of them are named.
+const MOST_NAMED: usize = 10;
+
+/// What every worker has in its environment, and so has whoever it starts.
+const GENERATION: &str = "SERVER_STARTER_GENERATION";
+
+/// A line for each. `listeners`: their names by inode. `known`: who is not of interest.
+pub(super) fn lines(listeners: &BTreeMap<ino_t, Vec<u8>>, own_pid: Pid, known: &BTreeSet<Pid>) -> Vec<Vec<u8>> {
+    let descendants: BTreeSet<Pid> = with_descendants(&[own_pid]).into_iter().collect();
+    let line_of = |pid: Pid| {
+        let names = held_by(pid, listeners);
+        if names.is_empty() {
+            return None;
+        }
+        let name = visible(Process::Pid(pid).name().unwrap_or_default().trim_ascii_end());
+        // What a worker has started descends from us, whatever it does; or from another process, if it was started before
+        // this program was there.
+        let is_foreign = !descendants.contains(&pid) && has_other_environment(pid);
+        let origin = if is_foreign { b"; not started by a worker".as_slice() } else { b"" };
+        let pid = pid.to_string();
+        Some([pid.as_bytes(), b" (", &name, b") holds ", &names.join(b", ".as_slice()), b" too", origin].concat())
+    };
+    let others = Process::all().into_iter().filter(|pid| *pid != own_pid && !known.contains(pid));
+    others.filter_map(line_of).take(MOST_NAMED).collect()
+}
+
+fn held_by(pid: Pid, listeners: &BTreeMap<ino_t, Vec<u8>>) -> Vec<&[u8]> {
+    let sockets = Process::Pid(pid).descriptors().into_iter().flatten().filter_map(Descriptor::socket);
+    let inodes: BTreeSet<ino_t> = sockets.collect();
+    inodes.iter().filter_map(|inode| listeners.get(inode).map(Vec::as_slice)).collect()
+}
+
+fn has_other_environment(pid: Pid) -> bool {
+    let environment = Process::Pid(pid).environment().unwrap_or_default();
+    !environment.is_empty() && Process::Pid(pid).variable(GENERATION).is_none()
+}
