@@ -308,6 +308,40 @@ fn a_restart_on_a_terminal() {
     original_alone(|s| on_a_terminal(s, Scenario::other, Scenario::run_other));
 }
 
+/// Ctrl-C ends the command, and not the restart, and it says so.
+#[test]
+fn an_interrupt_on_a_terminal() {
+    ours_alone(|s| {
+        s.start(&[&FILES[..], &["--ready=notify", "--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
+        s.wait_worker(1);
+        s.wait_file("st", "1:<W1>\n");
+        // The new worker is never ready, so it is not over by then.
+        let (directory, program) = (s.path("."), s.program().display().to_string());
+        let restart = format!("echo $$ >restart; exec '{program}' {}", RESTART.join(" "));
+        let command = format!("cd '{}'; sh -c \"{}\"; echo code $?", directory.display(), restart.replace('$', "\\$"));
+        let screen = s.path("screen");
+        let mut script = Command::new("script")
+            .args(["--quiet", "--flush", "--command", &command])
+            .arg(&screen)
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("script");
+        let shown = || fs::read_to_string(&screen).unwrap_or_default();
+        s.wait("a line", |_| shown().contains(" s: waiting for generation 2 to start"));
+        let pid = fs::read_to_string(s.path("restart")).unwrap();
+        crate::harness::send(pid.trim().parse().unwrap(), "INT");
+        script.wait().unwrap();
+        assert!(shown().contains("to start\u{1b}[?7h\r\nthe restart continues\r\n"), "{:?}", shown());
+        assert!(shown().contains("code 130\r\n"), "{:?}", shown());
+        s.wait_worker(2);
+        s.signal_worker(2, "USR2");
+        s.wait_file("st", "2:<W2>\n");
+        s.remove("screen");
+        s.remove("restart");
+        stop(s);
+    });
+}
+
 /// `program` is ours, and so is what `run` runs.
 fn on_a_terminal(s: &mut Scenario, program: fn(&Scenario) -> &Path, run: Run) {
     s.start(&[&FILES[..], &["--interval=1", "--", "$PROBE"]].concat());

@@ -145,6 +145,28 @@ fn a_first_start_that_is_given_up_is_never_ready() {
     });
 }
 
+/// Nothing ends an old worker that is deaf, so the reload is over though it may answer.
+#[test]
+fn a_reload_is_over_though_an_old_worker_stays() {
+    ours_alone(|s| {
+        let manager = Manager::at_path(s);
+        s.start(&[&START[..], &["G1=ign=TERM"]].concat());
+        s.wait_worker(1);
+        manager.expect_workers(s, "1:<W1>");
+        manager.expect(s, &["READY=1\n"]);
+        let begin = now();
+        s.signal("HUP");
+        manager.expect_reloading(s, begin);
+        s.wait_worker(2);
+        manager.expect_workers(s, "1:<W1> 2:<W2>");
+        manager.expect(s, &["READY=1\n"]);
+        assert!(now() >= begin + Duration::from_secs(5));
+        s.signal_worker(1, "KILL");
+        manager.expect_workers(s, "2:<W2>");
+        stop(s);
+    });
+}
+
 /// TERM in the interval of a restart.
 #[test]
 fn a_shutdown_ends_a_reload() {

@@ -187,7 +187,10 @@ fn a_directory_that_is_gone() {
 #[test]
 fn no_descriptor_is_left_for_it() {
     ours_alone(|s| {
-        s.serve(&["--path=sock", "--interval=0"], &["accept", "now"]);
+        // The worker has what it needs.
+        let worker = ["--", "sh", "-c", "ulimit -S -n 100; exec \"$@\"", "sh", "$PROBE", "accept", "now"];
+        s.start(&[&["--path=sock", "--interval=0", "--status-file=st"], &worker[..]].concat());
+        s.wait_file("st", "1:<W1>\n");
         s.remove("sock");
         let limit = |s: &Scenario, soft: &str| {
             let mut prlimit = std::process::Command::new("prlimit");
@@ -196,7 +199,9 @@ fn no_descriptor_is_left_for_it() {
         };
         limit(s, "4");
         s.signal("HUP");
-        s.wait_line("is gone, and no client can connect: failed to listen to file sock:Too many open files");
+        s.wait_line("is gone, and no client can connect: dup2(2) failed:Bad file descriptor");
+        s.wait_worker(2);
+        assert!(!s.path("sock").exists());
         limit(s, "100");
         s.signal("HUP");
         s.wait_line("the next worker gets a new one there");

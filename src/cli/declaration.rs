@@ -270,12 +270,12 @@ fn own_of_workers() -> [Arg; 9] {
              Until then the status file lists it, and a shutdown waits. What a worker starts and must outlive it has to be \
              started by another program. Default: never.",
         ),
-        integer("stop-delay", "SECS").help("Seconds that workers keep serving after TERM,\nINT or QUIT [default: 0]").long_help(
+        integer("stop-delay", "SECS").help("Seconds that workers keep serving after TERM,\nINT or QUIT [default: none]").long_help(
             "Seconds that workers keep serving when TERM, INT or QUIT has come, before they are stopped: time for load \
              balancers to notice. Until then, everything continues as before: a worker that dies is replaced, and HUP starts a \
              new one. Another TERM, INT or QUIT ends the wait at once, and no upgrade is possible. There is no wait if no worker \
              has started. Whoever sends KILL after a time, as systemd's TimeoutStopSec=, has to wait that much longer. Default: \
-             the workers are stopped at once.",
+             none.",
         ),
         flag("refuse-on-stop").help("Refuse new connections as soon as all workers\nare stopped").long_help(
             "When all workers have got their stop signal, shut down the listeners of --port and --path: who connects is refused \

@@ -34,9 +34,11 @@ impl<'a> Delay<'a> {
 
     /// How things stand.
     pub(super) fn look(&self) -> Standstill {
+        // ORDER: noted before it is told, and before the status file shows who is left.
+        let note = self.note();
         match self.superdaemon.and_then(|pid| Report::of(pid).ok().flatten()) {
-            Some(report) => self.told(&report),
-            None => self.seen(),
+            Some(report) => self.told(&report, note),
+            None => self.seen(note),
         }
     }
 
@@ -46,7 +48,7 @@ impl<'a> Delay<'a> {
         note.filter(|note| self.known_failure.as_ref() != Some(note))
     }
 
-    fn told(&self, report: &Report) -> Standstill {
+    fn told(&self, report: &Report, note: Option<FailureNote>) -> Standstill {
         let awaited = self.awaited;
         let all = |posts: &[Post]| {
             let all = report.workers.iter().filter(|worker| posts.contains(&worker.post));
@@ -69,6 +71,8 @@ impl<'a> Delay<'a> {
                 is_brief,
             }
         });
+        let is_noted = note.as_ref().is_some_and(FailureNote::is_last);
+        let failure = failure.or_else(|| note.map(Failed::from));
         Standstill {
             awaited,
             started,
@@ -81,17 +85,15 @@ impl<'a> Delay<'a> {
                 _ if report.is_stopping => Course::Stopping,
                 Some((generation, _)) if generation >= awaited => Course::GivenUp,
                 // A program that has replaced another one knows nothing of that.
-                None if started.is_none() && self.note().is_some_and(|note| note.is_last()) => Course::GivenUp,
+                None if started.is_none() && is_noted => Course::GivenUp,
                 _ => Course::UnderWay,
             },
             is_told: true,
         }
     }
 
-    /// ORDER: a failure is noted before the status file shows who is left.
-    fn seen(&self) -> Standstill {
+    fn seen(&self, note: Option<FailureNote>) -> Standstill {
         let awaited = self.awaited;
-        let note = self.note();
         let workers = workers(self.status_file);
         let has_started =
             |generation: u64| generation >= awaited && note.as_ref().is_none_or(|note| note.generation() < generation);
@@ -107,12 +109,7 @@ impl<'a> Delay<'a> {
             rejected: new,
             tried: None,
             course: if note.as_ref().is_some_and(FailureNote::is_last) { Course::GivenUp } else { Course::UnderWay },
-            failure: note.map(|note| Failed {
-                generation: Some(note.generation()),
-                line: Vec::new(),
-                lines: note.reason().trim_ascii_start().to_vec(),
-                is_brief: false,
-            }),
+            failure: note.map(Failed::from),
             is_told: false,
         }
     }
@@ -166,6 +163,13 @@ pub(super) struct Failed {
     lines: Vec<u8>,
     /// The superdaemon doesn't tell what the worker has said.
     is_brief: bool,
+}
+
+impl From<FailureNote> for Failed {
+    fn from(note: FailureNote) -> Self {
+        let lines = note.reason().trim_ascii_start().to_vec();
+        Self { generation: Some(note.generation()), line: Vec::new(), lines, is_brief: false }
+    }
 }
 
 impl Failed {

@@ -399,12 +399,16 @@ impl Families {
     /// Whether the family of `worker`, whose first process has ended, lives on. As long as a known child of ours is of
     /// it, nobody looks for others.
     fn outlives(&mut self, worker: Pid) -> bool {
-        let has_orphan = |families: &Self| families.orphans_of(worker).any(|pid| !Process::Pid(pid).is_zombie());
-        if has_orphan(self) {
-            return true;
+        for _ in 0..MOST_LOOKS {
+            // ORDER: before the look, as one that forks and ends between the two has left another behind, which is new.
+            if self.orphans_of(worker).any(|pid| !Process::Pid(pid).is_zombie()) {
+                return true;
+            }
+            if !self.look() {
+                return false;
+            }
         }
-        self.look();
-        has_orphan(self)
+        true
     }
 
     fn orphans_of(&self, worker: Pid) -> impl Iterator<Item = Pid> {
@@ -421,13 +425,13 @@ impl Families {
         with_descendants(&roots).into_iter().filter_map(Member::of).collect()
     }
 
-    /// Assigns children of ours that are new, and kills those whose time is over.
-    fn look(&mut self) {
-        for worker in self.find_orphans() {
-            if self.killed.contains(&worker) {
-                self.kill(worker);
-            }
+    /// Assigns children of ours that are new, and kills those whose time is over. Whether a family has grown.
+    fn look(&mut self) -> bool {
+        let grown = self.find_orphans();
+        for &worker in grown.intersection(&self.killed.clone()) {
+            self.kill(worker);
         }
+        !grown.is_empty()
     }
 
     /// Assigns children of ours that are new. The workers whose family has grown.

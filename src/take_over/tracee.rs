@@ -7,9 +7,8 @@
 
 #![allow(unsafe_code)]
 
-use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
@@ -288,11 +287,17 @@ impl Tracee {
 
     /// The numbers that it would give to new descriptors.
     pub(super) fn numbers(&self) -> Result<Numbers, Errno> {
-        let open = Process::Pid(self.pid).descriptors();
-        let open = open.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
-        let open: BTreeSet<u64> = open.filter_map(|descriptor| u64::try_from(descriptor.number).ok()).collect();
-        let mut free = (0..).filter(|number| !open.contains(number));
-        let mut next = || free.next().ok_or(Errno::EMFILE);
+        let process = Process::Pid(self.pid);
+        let mut numbers = 0..;
+        // ORDER: each one is asked for. In a list that came to an early end, one that is in use would be missing, and closed.
+        let mut next = || loop {
+            let number: RawFd = numbers.next().ok_or(Errno::EMFILE)?;
+            match std::fs::read_link(process.descriptor(number).path()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return u64::try_from(number).or(Err(Errno::EIO)),
+                Err(error) => return Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
+                Ok(_) => {}
+            }
+        };
         Ok(Numbers { state: next()?, pipe: [next()?, next()?], spare: [next()?, next()?], answer: next()? })
     }
 

@@ -32,7 +32,7 @@ complete -c start_server -l auto-restart-interval -d 'Seconds between automatic 
 complete -c start_server -l ready-timeout -d 'A worker that is not ready by then is stopped, and has failed [default: 60]' -r -f
 complete -c start_server -l max-start-failures -d 'Failed starts in a row after which a restart is given up [default: never]' -r -f
 complete -c start_server -l kill-timeout -d 'Seconds after its stop signal until a worker gets KILL [default: never]' -r -f
-complete -c start_server -l stop-delay -d 'Seconds that workers keep serving after TERM, INT or QUIT [default: 0]' -r -f
+complete -c start_server -l stop-delay -d 'Seconds that workers keep serving after TERM, INT or QUIT [default: none]' -r -f
 complete -c start_server -l restart-timeout -d 'Seconds that --restart waits [default: for ever]' -r -f
 complete -c start_server -l enable-auto-restart -d 'Restart regularly'
 complete -c start_server -l daemonize -d 'Run in the background; needs --log-file'
