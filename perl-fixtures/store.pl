@@ -20,8 +20,9 @@ open my $log, ">>", "$directory/log" or die "$directory/log: $!\n";
 $log->autoflush;
 my @kept;    # [ name, descriptor ]
 
-# recvmsg(2) with SCM_RIGHTS, which Perl doesn't have. x86_64 and aarch64 have the same structures.
-my $recvmsg = (POSIX::uname())[4] eq "aarch64" ? 212 : 47;
+# recvmsg(2) with SCM_RIGHTS, which Perl doesn't have. All processors of 64 bits have the same structures, and newer ones
+# the same numbers.
+my $recvmsg = (POSIX::uname())[4] eq "x86_64" ? 47 : 212;
 sub receive {
     my ($text, $control) = ("\0" x 4096, "\0" x 64);
     my $vector = pack "PQ", $text, length $text;

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        let table: &[(&str, &str, i32, bool)] = &[
+        let (first, last) = sys::real_time_signals().into_inner();
+        let table: [(&str, &str, i32, bool); 20] = [
             ("", "TERM", 15, false),
             ("0", "TERM", 15, false),
             ("hup", "HUP", 1, false),
@@ -123,10 +124,10 @@ mod tests {
             ("CLD", "CLD", 17, false),
             ("POLL", "POLL", 29, false),
             ("NUM32", "NUM32", 32, false),
-            ("SIGRTMIN", "RTMIN", 34, false),
-            ("RTMAX", "RTMAX", 64, false),
+            ("SIGRTMIN", "RTMIN", first, false),
+            ("RTMAX", "RTMAX", last, false),
         ];
-        for &(text, shown, number, process_group) in table {
+        for (text, shown, number, process_group) in table {
             let expected = StopSignal { text: shown.into(), number, process_group };
             assert_eq!(StopSignal::parse(text.as_bytes()), Ok(expected), "{text:?}");
         }
@@ -134,9 +135,11 @@ mod tests {
 
     #[test]
     fn texts_that_stop_no_worker_are_refused() {
+        // 34, or 35 where the C library keeps three for itself: Perl knows it by its other name alone.
+        let first = format!("NUM{}", sys::real_time_signals().start());
         let table = [
             "BOGUS", "SIG", "SIGBOGUS", "TERM ", " TERM", "TERM\n", "00", "65", "999999", "0x9", "UNUSED", "ZERO", "é",
-            "NUM34", "NUM9", "NUM", "inf",
+            &first, "NUM9", "NUM", "inf",
         ];
         for text in table {
             assert!(StopSignal::parse(text.as_bytes()).is_err(), "{text:?}");

@@ -536,7 +536,8 @@ mod tests {
         }
         let long = format!("/{}", "x".repeat(200));
         let error = ServiceManager::from_environment(Some(long.as_bytes())).map(drop).unwrap_err();
-        assert_eq!(error.to_string(), format!("failed to use NOTIFY_SOCKET:{long}:File name too long"));
+        let text = if cfg!(target_env = "musl") { "Filename too long" } else { "File name too long" };
+        assert_eq!(error.to_string(), format!("failed to use NOTIFY_SOCKET:{long}:{text}"));
     }
 
     #[cfg(target_os = "linux")]
