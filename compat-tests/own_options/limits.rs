@@ -450,7 +450,10 @@ fn the_status_may_be_unknown() {
         let output = s.run(&["--show-status", "--pid-file=directory"]);
         assert_eq!((&*output.end, &*output.stdout), ("exit 4", "unknown: directory is no file\n"));
         let output = s.run(&["--show-status", "--pid-file=directory", "--json"]);
-        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "{\"state\":\"unknown\",\"reason\":\"directory is no file\"}\n"));
+        assert_eq!(
+            (&*output.end, &*output.stdout),
+            ("exit 4", "{\"state\":\"unknown\",\"reason\":\"directory is no file\"}\n")
+        );
         let output = s.run(&["--show-status", "--pid-file=nowhere"]);
         assert_eq!((&*output.end, &*output.stdout), ("exit 3", "not running: there is no nowhere\n"));
     });
