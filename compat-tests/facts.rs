@@ -35,9 +35,18 @@ fn help() -> String {
 /// The man page without its escapes; control lines begin with a point.
 fn man_page() -> String {
     let page = read("examples/packaging/start_server.1");
-    [("\\fB", ""), ("\\fI", ""), ("\\fR", ""), ("\\-", "-"), ("\\*(Aq", "'"), ("\\(aq", "'"), ("\\\\", "\\")]
-        .iter()
-        .fold(page, |page, (escape, text)| page.replace(escape, text))
+    [
+        ("\\fB", ""),
+        ("\\fR", ""),
+        ("\\-", "-"),
+        ("\\(aq", "'"),
+        ("\\(ga", "`"),
+        ("\\(ha", "^"),
+        ("\\(ti", "~"),
+        ("\\e", "\\"),
+    ]
+    .iter()
+    .fold(page, |page, (escape, text)| page.replace(escape, text))
 }
 
 /// A section of the man page.
@@ -53,7 +62,7 @@ fn section(title: &str) -> String {
 /// What a section explains, item by item: (name, explanation).
 fn items(section: &str) -> Vec<(String, String)> {
     let items = section.split(".TP\n").skip(1).filter_map(|item| item.split_once('\n'));
-    items.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
+    items.map(|(name, text)| (name.to_owned(), text.replace('\n', " "))).collect()
 }
 
 /// The pages, the man page and the help, each with its name.
@@ -233,13 +242,15 @@ fn number_behind(text: &str, before: &str) -> Option<u64> {
 #[test]
 fn defaults_are_the_same_in_help_and_manual() {
     let mut count = 0;
+    let manual = items(&section("OPTIONS"));
     for option in program::command().get_arguments() {
-        let name = option.get_long().unwrap_or_default();
-        let (Some(short), Some(long)) = (option.get_help(), option.get_long_help()) else { continue };
-        let (short, long) = (short.to_string().replace('\n', " "), long.to_string());
+        let (Some(name), Some(short)) = (option.get_long(), option.get_help()) else { continue };
+        let is_the_option = |item: &&(String, String)| item.0.split('=').next() == Some(&format!("--{name}"));
+        let (_, long) = manual.iter().find(is_the_option).unwrap_or_else(|| panic!("the manual has no --{name}"));
+        let short = short.to_string().replace('\n', " ");
         if let Some(default) = number_behind(&short, "[default: ") {
             // The manual may say in words what none means.
-            let of_manual = number_behind(&long, "Default: ").or(long.contains("Default: ").then_some(0));
+            let of_manual = number_behind(long, "Default: ").or(long.contains("Default: ").then_some(0));
             assert_eq!(of_manual, Some(default), "--{name}");
             count += 1;
         } else if short.contains("[default: ") {
