@@ -167,10 +167,36 @@ fn every_file_of_ours_is_explained() {
 /// A path of the repository leads nowhere on an installed system.
 #[test]
 fn the_man_page_names_installed_files() {
-    for line in man_page().lines().filter(|line| line.contains(".md")) {
-        assert!(!line.replace("/usr/share/doc/start-server/docs", "").contains("docs/"), "{line}");
-        assert!(line.contains("/usr/share/doc/start-server/docs"), "{line}");
+    let page = man_page().replace('\n', " ");
+    assert!(page.contains(".md lists (in /usr/share/doc/start-server/docs)"));
+    for sentence in page.split(". ").filter(|sentence| sentence.contains(".md")) {
+        assert!(!sentence.replace("/usr/share/doc/start-server/docs", "").contains("docs/"), "{sentence}");
     }
+}
+
+// --- unsafe code
+
+/// The list of SECURITY.md is what a search finds.
+#[test]
+fn security_names_every_file_with_unsafe_code() {
+    let is_unsafe = |path: &PathBuf| {
+        let source = fs::read_to_string(path).expect("a source");
+        let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let begins = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"];
+        lines.into_iter().any(|line| begins.iter().any(|begin| line.contains(begin)))
+    };
+    let found = files_below(&root().join("src")).into_iter().filter(is_unsafe);
+    let found: BTreeSet<_> =
+        found.map(|path| path.strip_prefix(root().join("src")).expect("below src").display().to_string()).collect();
+    let page = read("SECURITY.md");
+    let list = page.split("\n`unsafe` is in").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list");
+    let listed: BTreeSet<_> = list.split('`').filter(|word| is_a_source(word)).map(str::to_owned).collect();
+    assert!(found.len() > 5, "{found:?}");
+    assert_eq!(listed, found, "SECURITY.md");
+}
+
+fn is_a_source(word: &str) -> bool {
+    Path::new(word).extension().is_some_and(|extension| extension == "rs")
 }
 
 // --- exit codes
@@ -304,7 +330,7 @@ fn the_synopsis_has_every_action() {
 // --- options and command lines
 
 /// What other programs are called with on these pages.
-const OF_OTHERS: [&str; 24] = [
+const OF_OTHERS: [&str; 25] = [
     "dynamic",
     "examples",
     "exec",
@@ -323,6 +349,8 @@ const OF_OTHERS: [&str; 24] = [
     "pidfile",
     "preload",
     "quiet",
+    // What start_server says to itself.
+    "rehearse-state",
     "remove",
     "root",
     "silent",

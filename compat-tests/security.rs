@@ -201,7 +201,7 @@ fn a_pid_of_somebody_else() {
     });
 }
 
-/// The same where the lock was taken by a process that is dead, whose pid a process of root has by now: its child keeps the
+/// The same where the lock was taken by a process that is dead, whose pid now belongs to a process of root: its child keeps the
 /// lock, and /proc/locks names the dead one.
 #[test]
 fn a_pid_that_is_used_again() {
@@ -301,7 +301,7 @@ fn control_characters() {
     });
 }
 
-/// A listener that the service manager keeps is of no use if its file is another socket by now: nobody could connect.
+/// A listener that the service manager keeps is of no use if its file is now another socket: nobody could connect.
 #[test]
 fn a_kept_listener_whose_file_is_another_socket() {
     ours_alone(|s| {

@@ -158,7 +158,8 @@ fn options(old: &str) -> io::Result<String> {
 /// The longest line that mandoc accepts without a word.
 const COLUMNS: usize = 80;
 
-/// The manual in man(7). It has headings, paragraphs, items that begin with code, and blocks of code, no more of Markdown.
+/// The manual in man(7). It has headings, paragraphs, items, and blocks of code, no more of Markdown. An item is a list's, or code alone
+/// that is explained below.
 fn man_page(manual: &str) -> String {
     let date = manual.split("<!-- date: ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
     let mut page = format!(".TH START_SERVER 1 {date} \"start_server {}\"\n", env!("CARGO_PKG_VERSION"));
@@ -174,8 +175,12 @@ fn man_page(manual: &str) -> String {
             let _ = writeln!(page, ".SS {}", quoted(title));
             begins_paragraph = true;
         } else if let Some(name) = line.strip_prefix("- ") {
-            let _ = write!(page, ".TP\n{}\n", inline(name));
-            begins_paragraph = true;
+            if name.ends_with('`') {
+                let _ = writeln!(page, ".TP\n{}", inline(name));
+            } else {
+                let _ = write!(page, ".IP \\(bu 2\n{}", filled(&inline(&paragraph(name, &mut lines))));
+            }
+            begins_paragraph = name.ends_with('`');
         } else if text.starts_with("```") {
             let indent = line.len() - line.trim_start().len();
             // What belongs to an item is indented as its text is.
@@ -193,16 +198,21 @@ fn man_page(manual: &str) -> String {
             if !begins_paragraph {
                 page.push_str(if line.starts_with(' ') { ".IP\n" } else { ".PP\n" });
             }
-            let mut paragraph = text.to_owned();
-            while let Some(next) = lines.next_if(|next| !next.trim().is_empty()) {
-                paragraph.push(' ');
-                paragraph.push_str(next.trim());
-            }
-            page.push_str(&filled(&inline(&paragraph)));
+            page.push_str(&filled(&inline(&paragraph(text, &mut lines))));
             begins_paragraph = false;
         }
     }
     page
+}
+
+/// What begins with `first` and goes up to an empty line.
+fn paragraph<'a>(first: &str, lines: &mut iter::Peekable<impl Iterator<Item = &'a str>>) -> String {
+    let mut paragraph = first.to_owned();
+    while let Some(next) = lines.next_if(|next| !next.trim().is_empty()) {
+        paragraph.push(' ');
+        paragraph.push_str(next.trim());
+    }
+    paragraph
 }
 
 /// As an argument of a control line.
@@ -235,7 +245,7 @@ fn escaped(text: &str) -> String {
     text.chars().map(|c| escape(c).unwrap_or_else(|| c.to_string())).collect()
 }
 
-/// A line that is no control line.
+/// A line that is not a control line.
 fn protected(line: &str) -> String {
     if line.starts_with('.') { format!("\\&{line}") } else { line.to_owned() }
 }

@@ -76,7 +76,7 @@ fn a_script_that_starts_the_program_as_its_child() {
             let output = s.run(&UPGRADE);
             assert_eq!(output.end, expected, "{}", s.said());
             if expected == "exit 125" {
-                let reason = ": it is started by another program, which has to execute it in its own place (exec)\n";
+                let reason = ": another program has started it, and must replace itself by it (exec)\n";
                 assert!(output.stderr.ends_with(reason), "{}", output.stderr);
             }
         }

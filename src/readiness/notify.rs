@@ -151,7 +151,7 @@ impl NotifySockets {
 }
 
 impl Watch for NotifySockets {
-    /// Opens the socket of the worker that is about to be started, in the place of one that no worker was started with.
+    /// Opens the socket of the worker that is about to be started, instead of one that no worker was started with.
     fn prepare(&mut self) -> Result<Option<PathBuf>, Errno> {
         self.pending = None;
         self.count = self.count.wrapping_add(1);
@@ -230,7 +230,7 @@ fn may_speak_for(worker: Pid, user: u32) -> bool {
 }
 
 /// The directory of the sockets: only its owner can list it, while a process that was told a path in it can use that.
-/// It is used by its descriptor, as its name may lead elsewhere by then. Dropping it removes it, if it is empty. Its lock
+/// It is used by its descriptor, as its name may lead elsewhere. Dropping it removes it, if it is empty. Its lock
 /// tells others that its owner is alive.
 struct Directory {
     path: PathBuf,

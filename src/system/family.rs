@@ -54,7 +54,7 @@ impl Kin {
         }
     }
 
-    /// A child that is no worker, and belongs to none, until it is reaped: a rehearsal, the command of `--approve`.
+    /// A child that is not a worker, and belongs to none, until it is reaped: a rehearsal, the command of `--approve`.
     pub(super) fn spare(&mut self, pid: Pid) {
         if let Some(families) = &mut self.0 {
             families.foreign.insert(pid);
