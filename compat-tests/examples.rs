@@ -261,3 +261,22 @@ fn the_image_asks_for_the_same_superdaemon() {
     let Action::ShowStatus { pid_file, .. } = parse(&check[1..]) else { panic!("{check:?}") };
     assert_eq!(Some(pid_file), options.pid_file);
 }
+
+// --- the picture of README
+
+/// Whoever runs it sees what it claims, whatever the numbers are.
+#[test]
+fn the_picture_shows_what_is_claimed() {
+    let programs = Programs::find();
+    let mut demo = Command::new(root().join("scripts/demo"));
+    demo.env("START_SERVER_PERL", programs.original).env("START_SERVER_RUST", programs.ours);
+    let output = demo.output().expect("scripts/demo");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.lines().count() > 8, "{said}");
+}
+
+#[test]
+fn the_picture_is_small_and_says_where_it_is_from() {
+    let picture = read("docs/demo.svg");
+    assert!(picture.len() < 60_000 && picture.contains("Made by scripts/demo") && picture.contains("prefers-color-scheme"));
+}
