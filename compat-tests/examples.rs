@@ -278,5 +278,7 @@ fn the_picture_shows_what_is_claimed() {
 #[test]
 fn the_picture_is_small_and_says_where_it_is_from() {
     let picture = read("docs/demo.svg");
-    assert!(picture.len() < 60_000 && picture.contains("Made by scripts/demo") && picture.contains("prefers-color-scheme"));
+    assert!(
+        picture.len() < 60_000 && picture.contains("Made by scripts/demo") && picture.contains("prefers-color-scheme")
+    );
 }

@@ -199,6 +199,26 @@ fn is_a_source(word: &str) -> bool {
     Path::new(word).extension().is_some_and(|extension| extension == "rs")
 }
 
+// --- workflows
+
+/// A tag may be moved to another commit. The tag is a comment, which dependabot keeps right.
+#[test]
+fn every_action_is_pinned_to_a_commit() {
+    let mut count = 0;
+    for path in files_below(&root().join(".github")) {
+        let text = fs::read_to_string(&path).expect("a workflow");
+        for action in text.lines().filter_map(|line| line.split_once("uses: ").map(|(_, action)| action)) {
+            let is_ours = action.strip_prefix("./").is_some_and(|directory| root().join(directory).is_dir());
+            let pinned = action.split_once('@').and_then(|(_, version)| version.split_once(" # "));
+            let is_pinned =
+                pinned.is_some_and(|(commit, _)| commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit()));
+            assert!(is_ours || is_pinned, "{}: {action}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 15, "{count}");
+}
+
 // --- exit codes
 
 /// The numbers that a function `exit_code` of a source has.

@@ -9,12 +9,13 @@ use crate::harness::Programs;
 
 /// What isn't a message, room by room: the declaration of the help, assembler, hints behind a mistake, what `--show-status` and
 /// `--restart` show of a life, errors of the library, a world for tests.
-const OTHER_ROOMS: [&str; 10] = [
+const OTHER_ROOMS: [&str; 11] = [
     "cli/declaration.rs",
     "cli/hint.rs",
     "control/delay.rs",
     "control/progress.rs",
     "control/status.rs",
+    "random_texts.rs",
     "server_ports.rs",
     "supervisor/simulation.rs",
     "supervisor/tests.rs",

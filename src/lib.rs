@@ -54,6 +54,8 @@ mod options;
 mod perl;
 #[cfg(feature = "superdaemon")]
 mod proc;
+#[cfg(test)]
+mod random_texts;
 #[cfg(feature = "superdaemon")]
 mod readiness;
 #[cfg(feature = "superdaemon")]

@@ -228,4 +228,13 @@ mod tests {
         assert!(Kind::of(file.as_raw_fd()).is_err());
         assert!(Kind::of(65535).is_err());
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(&[b"80=3", b"127.0.0.1:80=4;[::1]:80=5;/run/a=b.sock=6"], |text| {
+            if let Ok(entries) = parse(OsStr::from_bytes(text)) {
+                assert!(entries.iter().all(|&(_, fd)| fd >= 0), "{entries:?}");
+            }
+        });
+    }
 }

@@ -335,4 +335,11 @@ mod tests {
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert_eq!(PidFile::create(&path, || true, || ()).map(drop).unwrap_err().exit_code(), 6);
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(&[b"1234\n", b" +17\n"], |text| {
+            assert!(parse_pid(text).is_none_or(|pid| pid > 0));
+        });
+    }
 }

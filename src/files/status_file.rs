@@ -73,4 +73,12 @@ mod tests {
             assert_eq!(generations(&path), Ok(expected.to_vec()), "{content:?}");
         }
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(&[b"1:100\n10:3\n9:4\n"], |text| {
+            workers_in(text);
+            let _ = lines(text).map(|(digits, _)| parse::<u64>(digits)).collect::<Vec<_>>();
+        });
+    }
 }

@@ -57,4 +57,13 @@ mod tests {
         assert_eq!(kills_in("oom_kill_disable 0\nunder_oom 0\noom_kill 5\n"), Some(5));
         assert_eq!(kills_in("oom_kill_disable 0\nunder_oom 0\n"), None);
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(&[b"0::/a/b\n7:memory:/c\noom_kill 3\n"], |text| {
+            let text = String::from_utf8_lossy(text);
+            files(&text);
+            kills_in(&text);
+        });
+    }
 }

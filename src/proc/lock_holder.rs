@@ -147,4 +147,14 @@ mod tests {
         assert_eq!([8, 10].map(|pid| is_held(pid, "13")), [None, Some(true)]);
         assert_eq!(is_held(8, "14"), None);
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(
+            &[b"1: FLOCK  ADVISORY  WRITE 8 08:01:12 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 9 08:01:12 0 EOF\n"],
+            |text| {
+                search(&String::from_utf8_lossy(text), 8, "08:01", "12");
+            },
+        );
+    }
 }

@@ -253,7 +253,7 @@ fn contains(signals: u64, signal: c_int) -> bool {
 }
 
 fn start_in(stat: &[u8]) -> Option<Duration> {
-    field_of(stat, 19).map(|ticks: u64| Duration::from_millis(ticks * 1000 / USER_HZ))
+    field_of(stat, 19).map(|ticks: u64| Duration::from_millis(ticks.saturating_mul(1000) / USER_HZ))
 }
 
 fn parent_in(stat: &[u8]) -> Option<Pid> {
@@ -307,5 +307,16 @@ mod tests {
         let threads = Process::threads_of(pid).count();
         assert!(threads >= 1 && own_threads().is_some_and(|count| count >= 1));
         assert_eq!(Process::Own.status("NoSuchLine").unwrap(), "");
+    }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(
+            &[b"12 (a) R 1 (b) ( ) S 7 12 12 0 -1 4194560 90 0 0 0 1 2 0 0 20 0 1 0 12345 9 9"],
+            |text| {
+                let _ = (parent_in(text), start_in(text));
+                strings(text).for_each(drop);
+            },
+        );
     }
 }

@@ -245,4 +245,15 @@ mod tests {
         assert_eq!(of_unix.name, Name::Unix(path.as_os_str().as_bytes().to_vec()));
         assert_eq!((of_unix.waiting, of_unix.refused), (1, None));
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(
+            &[&[2; 72], &[&[1, 1, 1, 0][..], &[7; 12], &[8, 0, 0, 0, 47, 98, 0, 0], &[12, 0, 4, 0], &[3; 8]].concat()],
+            |text| {
+                let _ = (inet_queue(text, true), inet_queue(text, false), unix_queue(text), inet_address(text, true));
+                let _ = (0..6).map(|kind| attribute(text, kind)).collect::<Vec<_>>();
+            },
+        );
+    }
 }

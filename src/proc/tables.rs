@@ -67,4 +67,11 @@ mod tests {
             assert_eq!(UnixSocket::parse(line.as_bytes()), expected, "{line}");
         }
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(&[b"ffff: 00000002 00000000 00010000 0001 01 4711 /run/a b"], |text| {
+            UnixSocket::parse(text);
+        });
+    }
 }

@@ -111,4 +111,14 @@ mod tests {
             assert_eq!(EpollMember::parse(line), expected, "{line}");
         }
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(
+            &[b"tfd:        5 events:       19 data: 5  pos:0 ino:1a2b sdev:9"],
+            |text| {
+                EpollMember::parse(&String::from_utf8_lossy(text));
+            },
+        );
+    }
 }

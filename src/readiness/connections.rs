@@ -175,4 +175,14 @@ mod tests {
         assert_eq!(found(&listeners[13..14], &inodes[13..14], accepted, || false), [inodes[13]]);
         assert!(found(&listeners[14..], &inodes[14..], accepted, || false).is_empty());
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(
+            &[&[88, 0, 0, 0, 20, 0], &[88; 88], &[&[88, 0, 0, 0, 20, 0, 0, 0][..], &[1; 80]].concat()],
+            |text| {
+                read_answer(text, drop);
+            },
+        );
+    }
 }

@@ -360,10 +360,14 @@ impl Socket {
         // One byte more, to see that a message is too long.
         let mut buffer = [0; LONGEST_MESSAGE + 1];
         let (length, user) = sys::receive(&self.fd, &mut buffer).ok()?;
-        let text = buffer[..length].strip_suffix(b"\0").unwrap_or(&buffer[..length]);
-        let says_ready = length <= LONGEST_MESSAGE && text.split(|&byte| byte == b'\n').any(|line| line == b"READY=1");
-        Some(Message { user, says_ready })
+        Some(Message { user, says_ready: says_ready(&buffer[..length]) })
     }
+}
+
+/// Whether that is a line of a message, which may end in a NUL.
+fn says_ready(message: &[u8]) -> bool {
+    let text = message.strip_suffix(b"\0").unwrap_or(message);
+    message.len() <= LONGEST_MESSAGE && text.split(|&byte| byte == b'\n').any(|line| line == b"READY=1")
 }
 
 impl Drop for Socket {
@@ -641,5 +645,14 @@ mod tests {
         send(&path, b"READY=1");
         sockets.read();
         assert!(sockets.is_ready(this_process()));
+    }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(&[b"READY=1", b"STATUS=READY=0\nREADY=1\nMAINPID=1\n"], |text| {
+            let has_line =
+                text.strip_suffix(b"\0").unwrap_or(text).split(|&byte| byte == b'\n').any(|line| line == b"READY=1");
+            assert_eq!(says_ready(text), has_line && text.len() <= LONGEST_MESSAGE);
+        });
     }
 }

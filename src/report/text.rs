@@ -129,4 +129,16 @@ mod tests {
             assert_eq!(Report::parse(text.as_bytes()), None, "{text}");
         }
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(
+            &[b"start_server report\n", Report::default().to_text().as_bytes()],
+            |text| {
+                if let Some(report) = Report::parse(text) {
+                    assert_eq!(Report::parse(report.to_text().as_bytes()), Some(report));
+                }
+            },
+        );
+    }
 }

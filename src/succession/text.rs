@@ -340,4 +340,14 @@ mod tests {
             assert_eq!(Lines::parse(text.as_bytes()).unwrap_err().to_string(), expected, "{text}");
         }
     }
+
+    #[test]
+    fn whatever_the_text_is() {
+        crate::random_texts::each_damaged(&[b"start_server state 1.7\nnew 1 2 3\nold 5 - \\20\n"], |text| {
+            if let Ok(lines) = Lines::parse(text) {
+                drop(lines.all::<Everything>("old"));
+                assert_eq!(Lines::parse(lines.to_text().as_bytes()), Ok(lines));
+            }
+        });
+    }
 }

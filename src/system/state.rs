@@ -79,3 +79,24 @@ impl State {
         [self.inbox.descriptors(), self.files.descriptors(), self.watch.descriptors()].into_iter().flatten()
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_the_text_is() {
+        let samples: [&[u8]; 3] = [
+            include_bytes!("../../compat-tests/states/1.3-everything.txt"),
+            include_bytes!("../../compat-tests/states/1.3-accepting.txt"),
+            include_bytes!("../../compat-tests/states/1.0-take-over.txt"),
+        ];
+        crate::random_texts::each_damaged(&samples, |text| {
+            if let Ok(state) = Lines::parse(text).and_then(|lines| State::read(&lines)) {
+                // Signals by name are written as numbers, so it is the same from the second time on.
+                let again = State::read(&state.to_lines()).unwrap();
+                assert_eq!(State::read(&again.to_lines()), Ok(again));
+            }
+        });
+    }
+}
