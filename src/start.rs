@@ -211,7 +211,7 @@ impl Resources {
         let daemonize = || daemonize(launch.one_thread, self.listeners.use_stdin(), self.blocked.as_ref());
         let launcher = options.daemonize.then(daemonize).transpose()?;
 
-        let mut signals = Signals::install(&mut launch, self.blocked.take());
+        let mut signals = Signals::install(&mut launch, self.blocked.take().unwrap_or_else(block_all));
         let pid_file = options.pid_file.as_deref();
         let create_pid_file = |path| {
             let tell_wait = || {
@@ -253,7 +253,7 @@ impl Resources {
         let watch = watch.take_over(&self.listeners, &mut descriptors);
         arrival::finish(&state.program, descriptors);
         ignore_broken_pipes();
-        let signals = Signals::install(&mut launch, Some(blocked));
+        let signals = Signals::install(&mut launch, blocked);
         say(format!("start_server (pid:{}) goes on as version {}", std::process::id(), env!("CARGO_PKG_VERSION")));
         Parts { launch, environment, manager, watch, signals, files }
     }

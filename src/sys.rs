@@ -75,6 +75,14 @@ pub(crate) fn fork(_: OneThread) -> Result<Fork, Errno> {
     })
 }
 
+/// The same, but the child has no signal handlers: what the parent catches acts there by default, from the first moment on. None
+/// where the system can't do both in one step.
+pub(crate) fn fork_without_handlers(_: OneThread) -> Result<Option<Fork>, Errno> {
+    // SAFETY: as above.
+    let forked = unsafe { os::fork_without_handlers() }.transpose()?;
+    Ok(forked.map(|pid| if pid == 0 { Fork::Child } else { Fork::Parent(pid) }))
+}
+
 /// Leaves a forked process without running anything that belongs to the one it was forked from. nix has no _exit(2).
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: _exit(2) has no preconditions.

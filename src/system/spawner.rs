@@ -53,8 +53,7 @@ impl<'a> Spawner<'a> {
         if self.tells_pid {
             environment.reserve_pid("LISTEN_PID");
         }
-        let blocked = sys::block_all();
-        match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
+        match self.launch.fork().map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
                 // In both processes, since either may come first.
                 if self.leads_group {
@@ -66,7 +65,6 @@ impl<'a> Spawner<'a> {
                 if self.leads_group {
                     let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
                 }
-                self.launch.restore_in_child(blocked);
                 environment.put_pid();
                 self.exec(&environment, report)
             }
