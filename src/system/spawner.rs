@@ -27,6 +27,8 @@ pub(super) struct Spawner<'a> {
     /// Whether each worker leads a process group.
     leads_group: bool,
     pub(super) listeners: &'a Listeners,
+    /// Whether somebody may have shut one down: not before there is a worker, if we have opened all of them.
+    may_be_shut: bool,
     /// Those that stay shut, which has been said.
     shut: BTreeSet<RawFd>,
     launch: &'a LaunchState,
@@ -42,6 +44,7 @@ impl<'a> Spawner<'a> {
             tells_pid: options.listen_fds,
             leads_group: options.process_group,
             listeners,
+            may_be_shut: options.from_systemd,
             shut: BTreeSet::new(),
             launch,
         }
@@ -73,6 +76,9 @@ impl<'a> Spawner<'a> {
 
     /// A listener that a worker has shut down would make every start fail, or be in vain (`shut-listener`).
     pub(super) fn revive_listeners(&mut self) {
+        if !std::mem::replace(&mut self.may_be_shut, true) {
+            return;
+        }
         for Shut { fd, listens_again, line } in self.listeners.revive() {
             if listens_again || self.shut.insert(fd) {
                 say(line);
@@ -86,6 +92,7 @@ impl<'a> Spawner<'a> {
     }
 
     pub(super) fn take_over(&mut self, part: &ListenersPart) {
+        self.may_be_shut = true;
         self.shut.extend(&part.shut);
     }
 
