@@ -15,6 +15,7 @@ use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use libc::{c_char, c_int};
 use nix::errno::Errno;
@@ -60,6 +61,20 @@ impl OneThread {
     }
 }
 
+/// That of this process, as [`own_pid`] knows it. Zero: it doesn't.
+static OWN_PID: AtomicI32 = AtomicI32::new(0);
+
+/// The process id of this process. Asked for once.
+pub(crate) fn own_pid() -> Pid {
+    let known = OWN_PID.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let pid = unistd::getpid().as_raw();
+    OWN_PID.store(pid, Ordering::Relaxed);
+    pid
+}
+
 /// Which side of a fork the program is on.
 pub(crate) enum Fork {
     Parent(Pid),
@@ -70,9 +85,27 @@ pub(crate) enum Fork {
 pub(crate) fn fork(_: OneThread) -> Result<Fork, Errno> {
     // SAFETY: there is no other thread that could hold a lock which the child would wait for.
     Ok(match unsafe { unistd::fork() }? {
-        ForkResult::Child => Fork::Child,
-        ForkResult::Parent { child } => Fork::Parent(child.as_raw()),
+        ForkResult::Child => of_child(0),
+        ForkResult::Parent { child } => of_child(child.as_raw()),
     })
+}
+
+/// From what fork(2) gives: the pid of the child, 0 in itself.
+fn of_child(pid: Pid) -> Fork {
+    if pid == 0 {
+        OWN_PID.store(0, Ordering::Relaxed);
+        Fork::Child
+    } else {
+        Fork::Parent(pid)
+    }
+}
+
+/// The same, but the child has no signal handlers: what the parent catches acts there by default, from the first moment on. None
+/// where the system can't do both in one step.
+pub(crate) fn fork_without_handlers(_: OneThread) -> Result<Option<Fork>, Errno> {
+    // SAFETY: as above.
+    let forked = unsafe { os::fork_without_handlers() }.transpose()?;
+    Ok(forked.map(of_child))
 }
 
 /// Leaves a forked process without running anything that belongs to the one it was forked from. nix has no _exit(2).

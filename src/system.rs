@@ -85,7 +85,7 @@ impl<'a> System<'a> {
     pub(crate) fn new(
         options: &Options,
         listeners: &'a Listeners,
-        files: Files,
+        mut files: Files,
         mut watch: Box<dyn Watch>,
         manager: ServiceManager,
         signals: Signals,
@@ -102,6 +102,7 @@ impl<'a> System<'a> {
             spawner: Spawner::of(options, listeners, launch),
             delivery: Delivery::new(options, listeners),
             launch,
+            reporter: Reporter::new(options, listeners, files.board.take()),
             files,
             watch,
             kin,
@@ -112,7 +113,6 @@ impl<'a> System<'a> {
             abandoned,
             neglect: Neglect::of(options, listeners),
             explanation: options.uses_our_own().then(|| Explanation::new(listeners.names())),
-            reporter: Reporter::new(options, listeners),
             successor: None,
             is_stopping: false,
         }

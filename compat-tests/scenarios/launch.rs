@@ -30,6 +30,22 @@ fn ignored_signals_are_inherited_but_for_the_caught_ones() {
     });
 }
 
+/// LIFE-005 LIFE-006: the same where clone3(2) is forbidden, as in older containers, so that a child removes handlers by itself.
+#[test]
+fn signals_are_as_at_launch_also_without_clone3() {
+    for ignored in ["QUIT USR1 CHLD FPE XFSZ", "WINCH"] {
+        compare(|s| {
+            let forbid = "strace -D -qq -o /dev/null -e trace=clone3 -e inject=clone3:error=EPERM";
+            s.prelude(&format!("trap '' {ignored}; exec {forbid} \"$0\" \"$@\""));
+            s.serve(&[], &[]);
+            s.signal("HUP");
+            s.wait_worker(2);
+            s.wait_line("old worker <W1> died");
+            s.term();
+        });
+    }
+}
+
 /// LIFE-007 X5: HUP and TERM never arrive, INT does, and its TERM doesn't reach the worker.
 #[test]
 fn blocked_signals_stay_blocked() {

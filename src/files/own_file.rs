@@ -16,6 +16,7 @@ use crate::files::file_id::FileId;
 use crate::files::names::beside;
 use crate::stderr::say;
 use crate::succession::{Descriptors, Field, Lines};
+use crate::sys;
 
 /// How long to wait before what has failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -240,7 +241,7 @@ impl Drop for OwnFile {
 
 /// `FILE.PID`, as the original names it.
 fn temporary(path: &Path) -> PathBuf {
-    beside(path, &format!(".{}", std::process::id()))
+    beside(path, &format!(".{}", sys::own_pid()))
 }
 
 /// Writes the file that is about to get the name of the file.

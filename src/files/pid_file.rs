@@ -54,12 +54,8 @@ impl PidFile {
         mut is_asked_to_end: impl FnMut() -> bool,
         mut tell_wait: impl FnMut(),
     ) -> Result<Self, Error> {
-        let lock = loop {
-            let is_new = !Self::look(path)?;
-            // What has become a fifo meanwhile must not be waited for.
-            let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
-            let file = file.map_err(|error| cannot_open(path, error))?;
+        let (lock, is_empty) = loop {
+            let (file, is_new) = Self::open(path)?;
             let lock = lock(file, &mut is_asked_to_end, &mut tell_wait).map_err(|errno| {
                 // A file that was made for nothing. If somebody else has locked it meanwhile, it is theirs.
                 if is_new && errno != Errno::EINTR {
@@ -71,13 +67,27 @@ impl PidFile {
             match (fs::metadata(path), lock.metadata()) {
                 (Ok(there), Ok(locked)) if FileId::from(&there) != FileId::from(&locked) => {}
                 (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {}
-                _ => break lock,
+                (_, locked) => break (lock, locked.is_ok_and(|locked| locked.len() == 0)),
             }
         };
         // QUIRK: that the disk is full is not noticed (LIFE-092).
-        let _ = lock.set_len(0);
-        let _ = (&*lock).write_all(format!("{}\n", std::process::id()).as_bytes());
+        if !is_empty {
+            let _ = lock.set_len(0);
+        }
+        let _ = (&*lock).write_all(format!("{}\n", sys::own_pid()).as_bytes());
         Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// The file, and whether it was made for this.
+    fn open(path: &Path) -> Result<(File, bool), Error> {
+        if let Ok(file) = OpenOptions::new().write(true).create_new(true).open(path) {
+            return Ok((file, true));
+        }
+        let is_new = !Self::look(path)?;
+        // What has become a fifo meanwhile must not be waited for.
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
+        Ok((file.map_err(|error| cannot_open(path, error))?, is_new))
     }
 
     /// The descriptor that holds the lock.

@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -42,6 +43,12 @@ impl Board {
         if self.0.write_all_at(whole.as_bytes(), 0).is_err() {
             let _ = self.0.set_len(0);
         }
+    }
+}
+
+impl AsFd for Board {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -86,6 +86,10 @@ pub(crate) fn is_sealed(_: impl AsFd) -> bool {
     false
 }
 
+pub(super) unsafe fn fork_without_handlers() -> Option<Result<Pid, Errno>> {
+    None
+}
+
 pub(crate) fn become_subreaper() -> Result<(), Errno> {
     Err(Errno::ENOSYS)
 }

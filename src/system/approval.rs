@@ -57,8 +57,7 @@ impl<'a> Approval<'a> {
             set("APPROVE_OLD_PID", pid.to_string());
             set("APPROVE_OLD_GENERATION", generation.to_string());
         }
-        let blocked = sys::block_all();
-        match sys::fork(self.launch.one_thread).map_err(failed)? {
+        match self.launch.fork().map_err(failed)? {
             Fork::Parent(pid) => {
                 // In both processes, since either may come first.
                 let _ = setpgid(unistd::Pid::from_raw(pid), unistd::Pid::from_raw(pid));
@@ -70,7 +69,6 @@ impl<'a> Approval<'a> {
                 for fd in self.listeners.fds() {
                     let _ = sys::set_close_on_exec(fd.as_raw_fd(), CloseOnExec::Yes);
                 }
-                self.launch.restore_in_child(blocked);
                 let errno = exec.run(&environment);
                 sys::say_errno([b"failed to exec ", &self.command, b":"], errno);
                 sys::exit_now(127)

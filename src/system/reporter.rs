@@ -27,8 +27,8 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// Behind the listeners, whose numbers it must not take.
-    pub(super) fn new(options: &Options, listeners: &Listeners) -> Self {
+    /// Without a `board` it makes one: behind the listeners, whose numbers it must not take.
+    pub(super) fn new(options: &Options, listeners: &Listeners, board: Option<Board>) -> Self {
         let report = Report {
             version: env!("CARGO_PKG_VERSION").into(),
             program: program_path().map(Into::into),
@@ -37,7 +37,7 @@ impl Reporter {
             ..Report::default()
         };
         // Nothing is told until there is something to tell: a reader waits for it, also for a program that replaces another.
-        Self { board: Board::new(), report, is_behind: false }
+        Self { board: board.or_else(Board::new), report, is_behind: false }
     }
 
     /// `detail`: what is known of the last failure.
