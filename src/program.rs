@@ -13,11 +13,13 @@ use crate::succession::{REHEARSAL, VARIABLE};
 
 #[cfg(feature = "cli")]
 pub use crate::{
-    cli::{Action, Failure, canonical, command, parse, superdaemon_options},
+    cli::{Action, Failure, canonical, parse, superdaemon_options},
     control::list_updates,
     take_over::take_over,
 };
 
+#[cfg(feature = "declaration")]
+pub use crate::cli::{command, generated};
 pub use crate::start::start_program;
 
 /// Lets the program continue that has executed this one to be replaced by it, as this one can't; for a `reason`, which is
