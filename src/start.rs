@@ -133,7 +133,7 @@ impl Resources {
         let is_checked = options.check();
         let Some(one_thread) = OneThread::check() else {
             is_checked?;
-            return Err(Error::rule(&[b"start_server needs a process that has one thread"]));
+            return Err(Error::rule(&[b"start_server needs a process with a single thread"]));
         };
         let mut environment = Environment::inherited(options, one_thread);
         let mut state = None;
@@ -217,7 +217,7 @@ impl Resources {
         let create_pid_file = |path| {
             let tell_wait = || {
                 if options.uses_our_own() {
-                    let end = b" has been locked by another superdaemon, waiting for its end".as_slice();
+                    let end = b" is locked by another superdaemon, waiting until it exits".as_slice();
                     say([Path::as_os_str(path).as_bytes(), end].concat());
                 }
             };
@@ -255,7 +255,7 @@ impl Resources {
         arrival::finish(&state.program, descriptors);
         ignore_broken_pipes();
         let signals = Signals::install(&mut launch, blocked);
-        say(format!("start_server (pid:{}) goes on as version {}", std::process::id(), env!("CARGO_PKG_VERSION")));
+        say(format!("start_server (pid:{}) now runs version {}", std::process::id(), env!("CARGO_PKG_VERSION")));
         Parts { launch, environment, manager, watch, signals, files }
     }
 
@@ -312,7 +312,7 @@ fn check_proc(options: &Options) -> Result<(), Error> {
     match is_own_proc() {
         Ok(true) => Ok(()),
         Ok(false) => {
-            Err(Error::rule(&[option, b" needs the /proc of its own pid namespace, and this is that of another one"]))
+            Err(Error::rule(&[option, b" needs the /proc of its own pid namespace, and this one belongs to another"]))
         }
         Err(error) => Err(Error::system(&[option, b" needs the /proc of its own pid namespace:"], error)),
     }

@@ -171,7 +171,7 @@ pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<(), Errno> {
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// kill(2) of a process that is no child of ours, and so may end at any moment and leave its number to another. `is_it`
+/// kill(2) of a process that is not a child of ours, and so may end at any moment and leave its number to another. `is_it`
 /// looks a second time whether it is the one that is meant, when whoever gets the signal is settled.
 ///
 /// # Errors
@@ -230,7 +230,7 @@ pub(crate) fn reap(pid: Pid) -> Result<Option<(Pid, WaitStatus)>, Errno> {
     none_if_childless(Errno::result(reaped).map(|reaped| (reaped != 0).then_some((reaped, status))))
 }
 
-/// To have no child is no error.
+/// To have no child is not an error.
 fn none_if_childless<T>(found: Result<Option<T>, Errno>) -> Result<Option<T>, Errno> {
     if matches!(found, Err(Errno::ECHILD)) { Ok(None) } else { found }
 }
@@ -264,13 +264,13 @@ pub(crate) unsafe fn move_to(fd: OwnedFd, target: RawFd) -> Result<OwnedFd, Errn
     }
 }
 
-/// Puts `fd` in the place of another descriptor, which is closed. Without close-on-exec.
+/// Replaces another descriptor, which is closed, by `fd`. Without close-on-exec.
 pub(crate) fn replace(place: OwnedFd, fd: OwnedFd) -> Result<OwnedFd, Errno> {
     // SAFETY: the place was owned by the value that is given up here.
     unsafe { move_to(fd, place.into_raw_fd()) }
 }
 
-/// Puts a copy of `fd` in the place of another descriptor, whose owner owns the copy from here on. Without close-on-exec.
+/// Replaces another descriptor by a copy of `fd`; its owner owns the copy from here on. Without close-on-exec.
 pub(crate) fn put_over(place: BorrowedFd, fd: &OwnedFd) -> Result<(), Errno> {
     // SAFETY: the number stays open, and its owner the only one.
     Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), place.as_raw_fd()) }).map(drop)
@@ -471,7 +471,7 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
     }
 }
 
-/// Lets the resolver know no other sources of host names than `files` and `dns`, which a static program has in itself.
+/// Limits the resolver to the sources of host names `files` and `dns`, which a static program has in itself.
 /// Any other that /etc/nsswitch.conf names would be loaded from the machine's C library; of another version, that ends in
 /// a crash.
 #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]

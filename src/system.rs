@@ -347,7 +347,7 @@ impl World for System<'_> {
         verdict
     }
 
-    /// The same in the program that goes on.
+    /// The same in the program that continues.
     fn clock(&self) -> Duration {
         clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
     }

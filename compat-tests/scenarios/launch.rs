@@ -4,7 +4,7 @@ use nix::unistd::Uid;
 
 use crate::harness::{Scenario, both, compare};
 
-/// Starts with these options, lets a worker report what it got, and stops.
+/// Starts with these options, has a worker report what it got, and stops.
 fn report(s: &mut Scenario, options: &[&str]) {
     s.probe(options, &[]);
     s.term();
@@ -62,7 +62,7 @@ fn blocked_signals_stay_blocked() {
     });
 }
 
-/// LIFE-015: descriptors, and LIFE-019: standard input, go on to the worker.
+/// LIFE-015: descriptors, and LIFE-019: standard input, are passed to the worker.
 #[test]
 fn inherited_descriptors_are_passed_on() {
     compare(|s| {
@@ -82,7 +82,7 @@ fn inherited_variables_of_the_protocol() {
     });
 }
 
-/// LIFE-177: what stands in the place of a closed descriptor is the interpreter's affair, so the worker has others.
+/// LIFE-177: what replaces a closed descriptor is the interpreter's affair, so the worker has others.
 #[test]
 fn closed_standard_descriptors() {
     compare(|s| {
@@ -156,7 +156,7 @@ fn how_the_program_is_found() {
         for dir in ["sub", "first", "second"] {
             s.mkdir(dir);
         }
-        // The one in first/ is not executable, so the search goes on.
+        // The one in first/ is not executable, so the search continues.
         let copies = "cp script first/prog; cp script second/prog; cp script sub/here; chmod +x second/prog sub/here";
         script(s, copies, "#!/bin/sh\nexec \"$@\"\n");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -193,7 +193,7 @@ fn directory_that_is_missing() {
     assert!(matches!(original.result, Ok(Some(_))) && original.result == ours.result);
 }
 
-/// LIFE-180: the inner superdaemon has a generation and names of its own; the outer one's socket goes on without a
+/// LIFE-180: the inner superdaemon has a generation and names of its own; the outer one's socket is passed on without a
 /// name.
 #[test]
 fn superdaemon_under_a_superdaemon() {

@@ -2,7 +2,7 @@
 
 use crate::harness::{Scenario, compare};
 
-/// Starts with these listeners, lets a worker report what it got, and stops.
+/// Starts with these listeners, has a worker report what it got, and stops.
 fn listen(s: &mut Scenario, options: &[&str]) {
     s.probe(options, &[]);
     s.ls();

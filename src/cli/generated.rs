@@ -45,9 +45,9 @@ pub(super) const SPECS: [Spec<'static>; 38] = [
 
 pub(super) const HELP: &str = r#"start_server 0.1.0, compatible with Server::Starter 0.35
 
-It keeps a server program running and replaces it without losing a connection:
-it opens listeners and runs PROGRAM with them, the worker. On HUP it starts a
-new worker, waits until that has started, and only then stops the old one.
+start_server opens listening sockets and runs PROGRAM as a worker that inherits
+them. On HUP it starts a new worker, waits until that has started, and only then
+stops the old one: a deploy without a refused connection.
 
 Usage: start_server [OPTIONS] -- PROGRAM [ARGUMENTS]...
        start_server --restart --pid-file=FILE --status-file=FILE
@@ -58,25 +58,25 @@ Usage: start_server [OPTIONS] -- PROGRAM [ARGUMENTS]...
        start_server --upgrade --pid-file=FILE
 
 Listening:
-      --port <[HOST:]PORT[=FD]>  Listen to a TCP port, or to a UDP port: uPORT;
+      --port <[HOST:]PORT[=FD]>  Listen on a TCP port, or on a UDP port: uPORT;
                                  workers find it at FD; may be repeated
-      --path <FILE>              Listen to a unix socket; may be repeated
+      --path <FILE>              Listen on a unix socket; may be repeated
       --backlog <N>              How many connections may wait [default: 4096]
 
 Workers:
       --dir <DIR>                The working directory of workers
       --envdir <DIR>             Variables for workers, each in a file of its
                                  name; read again for each new worker
-      --interval <SECS>          Seconds a new worker must stay alive to
-                                 count as started [default: 1]
+      --interval <SECS>          How long a new worker must survive to count
+                                 as started [default: 1]
       --signal-on-hup <SIGNAL>   What stops old workers in a restart
                                  [default: TERM]
-      --signal-on-term <SIGNAL>  What stops workers on TERM; on INT it is TERM
-                                 [default: TERM]
+      --signal-on-term <SIGNAL>  What stops workers on TERM or QUIT; on INT
+                                 it is TERM [default: TERM]
 
 Restarts:
-      --kill-old-delay <SECS>         How long old workers go on when a new one
-                                      has started
+      --kill-old-delay <SECS>         How long to keep old workers when a new
+                                      one has started
                                       [default: 0; 5 with --enable-auto-restart]
       --enable-auto-restart           Restart regularly
       --auto-restart-interval <SECS>  Seconds between automatic restarts
@@ -87,67 +87,67 @@ Running:
       --status-file <FILE>  Holds a line GENERATION:PID for each worker
       --log-file <FILE>     Append stdout and stderr to FILE, or pipe them to
                             a command: "|COMMAND"
-      --daemonize           Run in the background; needs --log-file
+      --daemonize           Run in the background; requires --log-file
 
 Instead of starting:
       --restart  Restart the workers and wait until only the new one is left
-      --stop     Stop the superdaemon and wait for its end
+      --stop     Stop the superdaemon and wait until it has exited
       --help     Print this help
       --version  Print 0.35, the version of Server::Starter that it replaces
 
 Beyond Server::Starter:
-      --ready <WHEN>            How a new worker shows that it has started:
-                                "interval", it lives; "notify", it says so to
-                                NOTIFY_SOCKET; "accepting", it waits for
+      --ready <WHEN>            When a new worker has started: "interval", when
+                                it has survived; "notify", when it says so to
+                                NOTIFY_SOCKET; "accepting", when it waits for
                                 connections [default: interval]
-      --ready-timeout <SECS>    A worker that is not ready by then is stopped,
-                                and has failed [default: 60]
+      --ready-timeout <SECS>    Stop a new worker that is not ready by then; its
+                                start has failed [default: 60]
       --approve <COMMAND>       Ask COMMAND about each new worker: unless it
-                                exits with 0, the old one goes on
-      --max-start-failures <N>  Failed starts in a row after which a restart
-                                is given up [default: never]
-      --end-without-worker      End when so many starts have failed and no
-                                worker serves
-      --kill-timeout <SECS>     Seconds after its stop signal until a worker
-                                gets KILL [default: never]
-      --stop-delay <SECS>       Seconds that workers keep serving after TERM,
-                                INT or QUIT [default: none]
+                                exits with 0, the old one keeps running
+      --max-start-failures <N>  Give up a restart after N failed starts in a row
+                                [default: never]
+      --end-without-worker      Exit when N starts have failed and no worker
+                                serves
+      --kill-timeout <SECS>     Kill a worker that has not exited SECS after its
+                                stop signal [default: never]
+      --stop-delay <SECS>       Keep serving for SECS after TERM, INT or QUIT
+                                [default: none]
       --refuse-on-stop          Refuse new connections as soon as all workers
-                                are stopped
-      --process-group           Stop workers with what they have started
-      --restart-or-start        Restart if the superdaemon is alive, or
-                                else start
+                                are told to stop
+      --process-group           Signal a worker's whole process group
+      --restart-or-start        Restart if the superdaemon is running,
+                                otherwise start
       --show-status             Show workers and listeners, and exit
       --json                    With --show-status: as JSON
       --quiet                   With --show-status: by the exit status alone
-      --restart-timeout <SECS>  Seconds that --restart waits
-                                [default: for ever]
-      --upgrade                 Let the program that is on disk by now go on in
-                                the place of the superdaemon of --pid-file
-      --take-over               Let this program go on in the place of the Perl
-                                original of --pid-file, in the same process
-      --sd-notify               Tell systemd of the first worker, of restarts
-                                and of the end (Type=notify)
-      --from-systemd            Take over the listeners of systemd's sockets
+      --restart-timeout <SECS>  How long --restart waits [default: for ever]
+      --upgrade                 Replace the running superdaemon by the newly
+                                installed program, in the same process
+      --take-over               Replace a running Perl start_server by this
+                                program, in the same process
+      --sd-notify               Report readiness, reloads and shutdown to
+                                systemd (Type=notify)
+      --from-systemd            Take the listeners of systemd's sockets
       --listen-fds              Workers also get LISTEN_FDS, as from systemd
 
-Times are in seconds (SECS). Options may be abbreviated, but not those beyond
+Times are in seconds (SECS). Options may be abbreviated, except those beyond
 Server::Starter.
 
 Environment:
   ENVDIR, ENABLE_AUTO_RESTART, AUTO_RESTART_INTERVAL, KILL_OLD_DELAY
-             Like the options of these names. The option wins over the variable,
-             and a file in the envdir wins over both
+             As the options of these names. The option overrides the variable,
+             and a file in the envdir overrides both
 
 Signals:
   HUP              Start a new worker, then stop the old one
   TERM, INT, QUIT  Stop all workers, then exit
   USR1             Open the log file again
-  USR2             What --upgrade asks for
+  USR2             Upgrade in place (sent by --upgrade)
 
 Examples:
   start_server --port=8080 --pid-file=app.pid --status-file=app.status -- \
       plackup -s Starlet app.psgi
   start_server --restart --pid-file=app.pid --status-file=app.status
+  start_server --show-status --pid-file=app.pid --status-file=app.status
   start_server --stop --pid-file=app.pid
 "#;

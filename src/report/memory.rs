@@ -55,7 +55,7 @@ impl AsFd for Board {
 /// The text, if this is the descriptor of such a file.
 ///
 /// # Errors
-/// If it is, and there is no whole text to be had.
+/// If it is, and no whole text can be read.
 pub(super) fn read(descriptor: Descriptor) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = descriptor.memory_file(NAME)? else { return Ok(None) };
     let begin = Instant::now();

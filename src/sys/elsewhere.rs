@@ -1,4 +1,4 @@
-//! Systems that are not Linux: the functions of `linux.rs`, where what they do is not to be had (`ENOSYS`), or is had in
+//! Systems that are not Linux: the functions of `linux.rs`, where what they do is not available (`ENOSYS`), or is done in
 //! another way.
 
 use std::ffi::CStr;

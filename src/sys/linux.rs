@@ -94,7 +94,7 @@ pub(super) unsafe fn fork_without_handlers() -> Option<Result<Pid, Errno>> {
     }
 }
 
-/// Lets nobody connect to a TCP listener, without refusing: who asks (SYN) gets no answer, and asks again after a second.
+/// Keeps clients from connecting to a TCP listener without refusing them: a SYN gets no answer, and is sent again after a second.
 /// Connections are not affected.
 pub(crate) fn ignore_connection_requests(listener: &OwnedFd) -> Result<(), Errno> {
     const BYTE_OF_FLAGS: u32 = 13;
@@ -234,7 +234,7 @@ pub(crate) fn set_process_name(name: &CStr) -> Result<(), Errno> {
     prctl::set_name(name)
 }
 
-/// Lets processes of the same user look at this one, though its program has capabilities. Async-signal-safe.
+/// Allows processes of the same user to look at this one, though its program has capabilities. Async-signal-safe.
 pub(crate) fn allow_looks() -> Result<(), Errno> {
     prctl::set_dumpable(true)
 }

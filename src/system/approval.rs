@@ -41,7 +41,7 @@ impl<'a> Approval<'a> {
     }
 
     /// Runs the command, unless it was asked about this worker: with the environment of the worker and variables about it. It
-    /// leads a process group, and gets none of the listeners: it is no worker. Its process, if it is a new one.
+    /// leads a process group, and gets none of the listeners: it is not a worker. Its process, if it is a new one.
     pub(super) fn ask(&mut self, candidate: Candidate) -> Result<Option<Pid>, Error> {
         let (generation, pid) = candidate.new;
         if self.asked.replace(pid) == Some(pid) {

@@ -87,7 +87,7 @@ fn now() -> Duration {
 
 fn reason(failure: &Failure) -> String {
     match failure {
-        Failure::NoProcess => "no process, as the log says".to_owned(),
+        Failure::NoProcess => "no process, see the log".to_owned(),
         Failure::Ended(status) => in_words(*status),
         Failure::NotReady => "not ready in time".to_owned(),
         Failure::NotApproved(reason) => format!("not approved ({reason})"),
