@@ -5,7 +5,6 @@
 //! programs.
 
 mod container;
-pub mod load;
 mod own_options;
 
 use std::env;
@@ -23,6 +22,8 @@ use nix::unistd::{Pid, Uid};
 
 use crate::harness::{Output, Scenario, both, failure, ours_alone};
 use crate::scenarios::launch::as_pid_1;
+pub use start_server_compat::load;
+
 use load::{Address, Client, Figures, Load};
 
 /// For each wait. Nothing depends on how long one takes, but a test that hangs has to end.
