@@ -358,7 +358,6 @@ impl World for System<'_> {
 
     fn tell(&mut self, news: News) {
         self.tell_others(&news);
-        // ORDER: last, so that a client that has read it finds the files as they are to be.
         self.reporter.tell(news, self.explanation.as_ref().map(Explanation::last));
     }
 

@@ -49,6 +49,11 @@ fn refused(s: &mut Scenario, reason: &str) {
     assert!(status_line(s, "SigBlk").ends_with("\t0000000000000000"));
     // Workers write more than that.
     limit(s, "--fsize=unlimited:");
+    restarts_and_ends(s);
+}
+
+/// It answers HUP, and its end leaves nothing.
+fn restarts_and_ends(s: &mut Scenario) {
     send(s.superdaemon(), "HUP");
     s.wait_worker(2);
     s.wait_file("st", "2:<W2>\n");
@@ -77,11 +82,7 @@ fn a_limit_of_descriptors() {
             assert!(matches!(code, Some(0 | 125)), "{most}: {code:?} {text}");
             assert_eq!(is_ours(s), code == Some(0));
             limit(s, "--nofile=100:");
-            send(s.superdaemon(), "HUP");
-            s.wait_worker(2);
-            s.wait_file("st", "2:<W2>\n");
-            stop(s);
-            assert_eq!(s.ls(), "");
+            restarts_and_ends(s);
         });
     }
 }

@@ -92,11 +92,12 @@ impl SocketFile {
         self.is_kept.set(FileId::of(&link) == Some(self.id()));
     }
 
+    /// What can't be removed now may be at the end.
     fn drop_link(&self) {
-        if self.is_kept.take()
-            && let Some(link) = self.link()
-        {
-            let _ = remove_own(&link, self.id());
+        let Some(link) = self.link().filter(|_| self.is_kept.get()) else { return };
+        match remove_own(&link, self.id()) {
+            Ok(()) => self.is_kept.set(false),
+            Err(error) => say(error.message()),
         }
     }
 

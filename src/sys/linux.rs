@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::ptr;
-use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering, compiler_fence};
 use std::time::Duration;
 
 use libc::{c_int, c_long};
@@ -55,7 +55,8 @@ pub(crate) fn wait(fds: &mut [PollFd], timeout: Option<Duration>, is_over: impl 
     let [seconds, nanoseconds] = &TIMEOUT;
     nanoseconds.store(timeout.subsec_nanos().cast_signed().try_into().unwrap_or(0), Ordering::Relaxed);
     seconds.store(timeout.as_secs().try_into().unwrap_or(isize::MAX), Ordering::Relaxed);
-    // ORDER: after the time is set, as what came before has set the time that is overwritten.
+    // ORDER: after the time is set, as what came before has set the time that is overwritten. The compiler has to keep it, too.
+    compiler_fence(Ordering::SeqCst);
     if is_over() {
         return false;
     }

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
 /// Blocks all signals as long as the result lives. Until a fork is over on both sides, so that none is handled by a
-/// handler of the superdaemon in the child, where the pipe isn't read (LIFE-080); and as long as there are files that a
+/// handler of the superdaemon in the child, where nobody acts on it (LIFE-080); and as long as there are files that a
 /// signal would leave behind, but no handlers.
 pub(crate) fn block_all() -> Blocked {
     let mut unblocked = SigSet::empty();
@@ -52,11 +52,10 @@ impl Interrupts {
     pub(crate) fn has_come(&self) -> bool {
         let mut pending = MaybeUninit::uninit();
         // SAFETY: sigpending(2) fills in the set that it is given, or fails; it is read only when it was filled in.
-        unsafe {
-            libc::sigpending(pending.as_mut_ptr()) == 0
-                && libc::sigismember(pending.as_ptr(), libc::SIGINT) == 1
-                && !self.unblocked.contains(Signal::SIGINT)
-        }
+        let is_pending = unsafe {
+            libc::sigpending(pending.as_mut_ptr()) == 0 && libc::sigismember(pending.as_ptr(), libc::SIGINT) == 1
+        };
+        is_pending && !self.unblocked.contains(Signal::SIGINT)
     }
 
     /// It does what it would have done.

@@ -22,6 +22,8 @@ pub(super) struct Reporter {
     /// None where there can be none. Nobody is the worse for it: a reader sees what can be seen from outside.
     board: Option<Board>,
     report: Report,
+    /// Whether the board has an older one.
+    is_behind: bool,
 }
 
 impl Reporter {
@@ -35,7 +37,7 @@ impl Reporter {
             ..Report::default()
         };
         // Nothing is told until there is something to tell: a reader waits for it, also for a program that replaces another.
-        Self { board: Board::new(), report }
+        Self { board: Board::new(), report, is_behind: false }
     }
 
     /// `detail`: what is known of the last failure.
@@ -66,11 +68,14 @@ impl Reporter {
             }
             News::GivenUp { generation } => report.given_up = Some((generation, now())),
         }
-        self.write();
+        self.is_behind = true;
     }
 
-    fn write(&self) {
-        if let Some(board) = &self.board {
+    /// Writes what is new. Called before each wait: of 1,000 workers that die at once, each would be told otherwise.
+    pub(super) fn publish(&mut self) {
+        if std::mem::take(&mut self.is_behind)
+            && let Some(board) = &self.board
+        {
             board.write(&self.report.to_text());
         }
     }

@@ -79,6 +79,8 @@ impl System<'_> {
 
     /// Waits until a signal comes or a worker writes something, at most `timeout`.
     fn pause(&mut self, timeout: Option<Duration>) {
+        // ORDER: after the files, so that a client that has read it finds them as they are to be.
+        self.reporter.publish();
         let mut fds = self.watch.fds();
         fds.extend(self.successor.as_ref().and_then(|successor| successor.rehearsal.fd()));
         Inbox::wait(&fds, timeout);
