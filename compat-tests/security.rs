@@ -12,16 +12,16 @@ use crate::harness::{Scenario, original_alone, ours_alone, send};
 
 /// Each paragraph of SECURITY.md that a scenario can show, by how it begins, and who shows it.
 const SHOWN: [(&str, &str, &str); 11] = [
-    ("The envdir becomes the environment", "../compat/src/scenarios/envdir.rs", "scenarios! {"),
+    ("The envdir becomes the environment", "tool/src/scenarios/envdir.rs", "scenarios! {"),
     ("`--take-over` reads nothing", "security.rs", "fn an_envdir_that_only_root_can_read()"),
-    ("A file is written over or removed only if", "../compat/src/divergences.rs", "fn own_files_only()"),
+    ("A file is written over or removed only if", "tool/src/divergences.rs", "fn own_files_only()"),
     ("`--restart` and `--stop` send a signal only", "security.rs", "fn a_pid_that_is_used_again()"),
     ("`PIDFILE.upgrade` is made anew", "security.rs", "fn a_request_that_leads_elsewhere()"),
     ("`START_SERVER_STATE` is for a program", "own_options/shortage.rs", "fn the_way_back_has_an_end()"),
     ("A unix listener that the service manager", "security.rs", "fn a_kept_listener_whose_file_is_another_socket()"),
     ("What a pid file, an answer to", "security.rs", "fn control_characters()"),
     ("Workers get the listeners and", "own_options/take_over.rs", "fn what_workers_get()"),
-    ("Names of listeners are not escaped", "../compat/src/scenarios/sockets.rs", "scenarios! {"),
+    ("Names of listeners are not escaped", "tool/src/scenarios/sockets.rs", "scenarios! {"),
     ("`--ready=accepting` reads /proc", "own_options/readiness.rs", "#[test]"),
 ];
 

@@ -93,7 +93,7 @@ pub fn is_rule(word: &str) -> bool {
 
 /// The rules of docs/original.md, with their texts.
 pub fn rules() -> Vec<(&'static str, String)> {
-    let paragraphs = include_str!("../../docs/original.md").split("\n- **").skip(1);
+    let paragraphs = include_str!("../../../docs/original.md").split("\n- **").skip(1);
     let rule = |paragraph: &'static str| {
         let (id, text) = paragraph.split_once("** ").expect("a text after the id");
         let text = text.split("\n\n").next().unwrap_or_default();

@@ -112,7 +112,7 @@ fn of_a_program_that_does_nothing() {
 
 /// A `start_server` that is another one on purpose.
 fn small() -> String {
-    format!("--candidate={}/../perl-fixtures/small_start_server.pl", env!("CARGO_MANIFEST_DIR"))
+    format!("--candidate={}/../../perl-fixtures/small_start_server.pl", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The worker gets what it should, but the messages are others, and no signal is as it should be.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 macro_rules! fixtures {
     ($($name:literal)*) => {
-        &[$(($name, include_str!(concat!("../../../perl-fixtures/", $name)))),*]
+        &[$(($name, include_str!(concat!("../../../../perl-fixtures/", $name)))),*]
     };
 }
 

@@ -16,7 +16,7 @@ pub fn watch(dir: &Path) {
 
 fn start() -> Child {
     let mut command = Command::new("perl");
-    command.args(["-e", include_str!("../../../perl-fixtures/guard.pl")]);
+    command.args(["-e", include_str!("../../../../perl-fixtures/guard.pl")]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     command.current_dir("/").spawn().expect("perl")
 }
