@@ -2,7 +2,7 @@
 
 use nix::unistd::Uid;
 
-use crate::harness::{Scenario, compare, compare_seen};
+use crate::harness::{Scenario, compare, compare_seen, is_at_rest};
 
 scenarios! {
     "launch.rs":
@@ -233,6 +233,13 @@ pub fn as_pid_1(s: &mut Scenario, script: &str) {
     s.prelude(&format!("{unshare} : || {{ {hint}; }}; exec {unshare} '{script}' \"$0\" \"$@\""));
 }
 
+/// The superdaemon of `as_pid_1`, as it is called out here.
+pub fn pid_outside(s: &Scenario) -> i32 {
+    let unshare = s.superdaemon();
+    let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"));
+    children.expect("children of unshare").trim().parse().expect("one child")
+}
+
 /// LIFE-174 LIFE-175: each unknown process it reaps is an old worker, or in the shutdown a worker; LIFE-176: what an
 /// earlier container left means nothing. The background jobs wait for a fifo's writer, with what the shell itself can
 /// do.
@@ -251,6 +258,8 @@ fn pid_1() {
         s.wait_line("starting new worker");
         s.write("early", "\n");
         s.wait_line("old worker 3 died, status:1792");
+        // The original doesn't see a signal that comes just before a wait until that is over.
+        s.wait("PID 1 to rest", |s| is_at_rest(pid_outside(s)));
         s.write("stop", "\n");
         s.wait_line("received TERM");
         s.wait_report(1, "got TERM");
