@@ -895,13 +895,15 @@ fn envdir_files_that_are_too_long() {
         |s| {
             s.mkdir("env");
             s.write("env/LONG", &"x".repeat(200_000));
-            s.start(&["--envdir=env", "--pid-file=pid", "--", "sleep", "1000"]);
-            s.wait_line("starting new worker <W1>");
+            let worker = "echo >up$SERVER_STARTER_GENERATION; exec sleep 1000";
+            s.start(&["--envdir=env", "--pid-file=pid", "--", "sh", "-c", worker]);
+            let has_come = |s: &Scenario, name: &str| s.path(name).exists() || s.said().contains("failed to exec");
+            s.wait("the first worker, or a failure", |s| has_come(s, "up1"));
             s.signal("HUP");
-            s.wait_line("starting new worker <W2>");
+            s.wait("the second worker, or a failure", |s| has_come(s, "up2"));
             s.said()
         },
-        &contains("failed to exec sleepArgument list too long"),
+        &contains("failed to exec shArgument list too long"),
         &contains("\nenvdir: LONG is left out, as it is longer than the system lets a variable be\n")
             .count(1)
             .and(contains("failed to exec").not()),

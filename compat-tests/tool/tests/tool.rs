@@ -80,6 +80,12 @@ fn of_a_program_that_ignores_an_option() {
             assert!(report(format).contains(fact), "{format} doesn't name {fact}");
         }
     }
+    let json: serde_json::Value = serde_json::from_str(&report("json")).expect("JSON");
+    for scenario in json["scenarios"].as_array().expect("scenarios") {
+        let (name, digests) = (&scenario["name"], &scenario["digests"]);
+        assert_eq!(digests[0] == digests[1], name == "sockets::without_a_listener_the_variable_is_empty", "{scenario}");
+        assert!(scenario["reference"].is_string(), "transcripts are in a verbose report: {scenario}");
+    }
     let markdown = report("markdown");
     for part in [
         "**1 equal, 0 on purpose, 1 different**\n\n- reference: `",
