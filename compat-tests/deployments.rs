@@ -128,7 +128,7 @@ fn assert_none_refused(report: &str, superdaemon: i32) {
     assert!(!refused.is_empty() && (are_none || defers_accept(superdaemon)), "{report}");
 }
 
-/// Whether a listener of the superdaemon lets connections wait until there is something to read.
+/// Whether a listener of the superdaemon keeps connections waiting until there is something to read.
 fn defers_accept(superdaemon: i32) -> bool {
     let listing = Command::new("python3")
         .arg("-c")
@@ -493,7 +493,7 @@ fn automatic_restarts() {
     });
 }
 
-/// The new version ends at once, again and again, until one comes that works. The old one goes on answering.
+/// The new version ends at once, again and again, until one comes that works. The old one keeps answering.
 #[test]
 fn version_that_crashes_at_start() {
     // The shell looks for the version, because within one restart the superdaemon reads its envdir only once.
@@ -508,7 +508,7 @@ fn version_that_crashes_at_start() {
         wait(deployment.s, "the superdaemon to rest", |s| is_at_rest(superdaemon(s)));
         send(superdaemon(deployment.s), Signal::SIGHUP);
         wait(deployment.s, "two failed starts", |s| s.said().matches("seems to have failed to start").count() >= 2);
-        assert_eq!(generations(deployment.s), [before], "the old worker goes on");
+        assert_eq!(generations(deployment.s), [before], "the old worker keeps running");
         deployment.publish_next();
         deployment.end_hup(before);
         deployment.end()

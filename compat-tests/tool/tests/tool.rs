@@ -145,7 +145,7 @@ fn of_another_implementation() {
     assert!(report.lines().count() <= 200);
 }
 
-/// Neither floods the report, nor lets anybody wait for long.
+/// Neither floods the report, nor keeps anybody waiting for long.
 #[test]
 fn of_a_program_that_never_stops_writing() {
     let (_dir, candidate) = program("#!/bin/sh\nexec yes 'starting now' >&2\n");

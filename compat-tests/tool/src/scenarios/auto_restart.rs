@@ -111,7 +111,7 @@ fn while_old_workers_are_left_it_is_forced() {
     });
 }
 
-/// LIFE-159: five seconds, if nothing is said; the next restart is due by then.
+/// LIFE-159: five seconds, if nothing is said; the next restart is due then.
 fn default_of_the_kill_old_delay() {
     compare(|s| {
         s.probe(&["--enable-auto-restart", "--auto-restart-interval=4", "--status-file=st"], &[]);
@@ -151,7 +151,7 @@ fn hup_sets_the_clock_back() {
     });
 }
 
-/// LIFE-158 LIFE-164: the new worker fails, and the old one goes on. LIFE-142: enabled by the envdir's files of the
+/// LIFE-158 LIFE-164: the new worker fails, and the old one keeps running. LIFE-142: enabled by the envdir's files of the
 /// start.
 fn auto_restart_whose_worker_fails() {
     compare(|s| {

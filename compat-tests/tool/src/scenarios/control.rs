@@ -200,7 +200,7 @@ fn any_status_file_with_generations_will_do() {
     });
 }
 
-/// LIFE-112 LIFE-120: texts that are no number.
+/// LIFE-112 LIFE-120: texts that are not number.
 const NO_PIDS: [&str; 7] = ["\n", "abc\n", "12abc\n", "0x10\n", "1_000\n", " \n", "abc\ndef\n"];
 
 fn a_pid_file_must_hold_a_number() {
