@@ -88,8 +88,8 @@ impl SocketFile {
         if FileId::of(&link).is_some_and(|id| id != self.id()) && is_socket(&link) && check_refused(&link).is_ok() {
             let _ = fs::remove_file(&link);
         }
-        let _ = fs::hard_link(&self.path, &link);
-        self.is_kept.set(FileId::of(&link) == Some(self.id()));
+        let is_made = fs::hard_link(&self.path, &link).is_ok();
+        self.is_kept.set(is_made || FileId::of(&link) == Some(self.id()));
     }
 
     /// What can't be removed now may be at the end.
