@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use start_server_compat::catalogue::{self, is_rule, words};
+
 /// An id, and whether a scenario has to show it: not if a reason is given.
 type Rules = BTreeMap<String, bool>;
 
@@ -26,38 +28,38 @@ fn every_cited_rule_is_there() {
         let words = comments.flat_map(|comment| comment.split(|c: char| !c.is_ascii_alphanumeric() && c != '-'));
         unknown.extend(
             words
-                .filter(|word| is_id(word) && !rules.contains_key(*word))
+                .filter(|word| is_rule(word) && !rules.contains_key(*word))
                 .map(|id| format!("{}: {id}", file.display())),
         );
     }
     assert!(unknown.is_empty(), "not in docs/original.md:\n{}", unknown.join("\n"));
 }
 
-/// Paragraphs that begin with `- **ID** `. `(No scenario` begins the reason why there is none.
+/// `(No scenario` begins the reason why there is none.
 fn read_rules() -> Rules {
     let mut rules = Rules::new();
-    for paragraph in include_str!("../docs/original.md").split("\n- **").skip(1) {
-        let (id, text) = paragraph.split_once("** ").expect("a text after the id");
-        assert!(is_id(id), "docs/original.md: {id:?} is no id");
-        let is_shown = !text.split_whitespace().collect::<Vec<_>>().join(" ").contains("(No scenario");
+    for (id, text) in catalogue::rules() {
+        assert!(is_rule(id), "docs/original.md: {id:?} is no id");
+        let is_shown = !text.contains("(No scenario");
         assert!(rules.insert(id.to_owned(), is_shown).is_none(), "docs/original.md: {id} is there twice");
     }
     rules
 }
 
-/// The ids in the doc comments of tests and of tables.
+/// The ids in the doc comments of scenarios, of tests, and of tables.
 fn named_in_scenarios() -> BTreeSet<String> {
-    let mut named = BTreeSet::new();
-    for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("compat-tests")) {
+    let mut named: BTreeSet<String> = catalogue::all().into_iter().flat_map(|entry| entry.rules).collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in sources(&root.join("compat-tests")) {
         let source = fs::read_to_string(&file).expect("a source file");
         let mut comment = Vec::new();
         for line in source.lines() {
             if let Some(text) = line.strip_prefix("///") {
-                comment.extend(text.split_whitespace().map(|word| word.trim_matches([',', ':', '.', ';', '(', ')'])));
+                comment.extend(words(text));
                 continue;
             }
             if line.starts_with("#[test]") || line.starts_with("const ") {
-                named.extend(comment.iter().filter(|word| is_id(word)).map(|&id| id.to_owned()));
+                named.extend(comment.iter().filter(|word| is_rule(word)).map(|&id| id.to_owned()));
             }
             comment.clear();
         }
@@ -79,9 +81,28 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// `LIFE-001`, `S10`.
-fn is_id(word: &str) -> bool {
-    let long = word.strip_prefix("LIFE-").or_else(|| word.strip_prefix("CLI-")).filter(|digits| digits.len() == 3);
-    let short = word.strip_prefix(|letter| "DEFGLPSUX".contains(letter)).filter(|digits| digits.len() < 3);
-    long.or(short).is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+/// As the table in docs/differences.md has them.
+#[cfg(target_os = "linux")]
+#[test]
+fn every_row_of_the_table_has_a_scenario() {
+    use start_server_compat::divergences::TABLE;
+
+    let first_cells =
+        include_str!("../docs/differences.md").lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    assert_eq!(first_cells.skip(1).collect::<Vec<_>>(), TABLE);
+    let scenarios = catalogue::all();
+    for id in TABLE {
+        let name = format!("divergences::{}", id.replace('-', "_"));
+        assert!(scenarios.iter().any(|scenario| scenario.name == name), "no scenario shows {id}");
+    }
+}
+
+/// What is a test there is none of libtest's: it belongs into the table of its module.
+#[test]
+fn every_scenario_is_in_a_table() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("compat-tests/tool/src");
+    for file in sources(&root) {
+        let source = fs::read_to_string(&file).expect("a source file");
+        assert!(!source.contains("#[test]\n"), "{}: a test that nobody runs", file.display());
+    }
 }

@@ -5,7 +5,6 @@
 //! programs.
 
 mod container;
-pub mod load;
 mod own_options;
 
 use std::env;
@@ -22,7 +21,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
 use crate::harness::{Output, Scenario, both, failure, named_target, ours_alone, profile_directory, target_directory};
-use crate::scenarios::launch::as_pid_1;
+use crate::scenarios::launch::{as_pid_1, pid_outside};
+pub use start_server_compat::load;
+
 use load::{Address, Client, Figures, Load};
 
 /// For each wait. Nothing depends on how long one takes, but a test that hangs has to end.
@@ -311,16 +312,16 @@ fn a_day_of_deploys() {
 fn a_day_of_deploys_as_pid_1() {
     ours_alone(|s| {
         as_pid_1(s, "exec \"$0\" \"$@\"");
-        day_of_deploys(s, &[], run_beside_pid_1, pid_1);
+        day_of_deploys(s, &[], run_beside_pid_1, pid_outside);
         assert_eq!(fs::read_to_string(s.path("pid")).expect("the pid file"), "1\n");
-        send(pid_1(s), Signal::SIGTERM);
+        send(pid_outside(s), Signal::SIGTERM);
         assert_eq!(s.wait_exit(), "exit 0");
         assert!(!s.path("pid").exists() && !s.path("st").exists());
     });
 }
 
 fn run_beside_pid_1(s: &mut Scenario, options: &[&str]) -> Output {
-    run_beside(pid_1(s), s, options)
+    run_beside(pid_outside(s), s, options)
 }
 
 /// In the namespaces of a process.
@@ -338,13 +339,6 @@ fn run_beside(pid: i32, s: &Scenario, options: &[&str]) -> Output {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let end = output.status.code().map_or_else(|| output.status.to_string(), |code| format!("exit {code}"));
     Output { end, stdout: text(&output.stdout), stderr: text(&output.stderr) }
-}
-
-/// The superdaemon of `as_pid_1`, as it is called out here.
-fn pid_1(s: &Scenario) -> i32 {
-    let unshare = s.superdaemon();
-    let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).expect("children of unshare");
-    children.trim().parse().expect("one child")
 }
 
 // --- Perl servers

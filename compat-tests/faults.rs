@@ -399,7 +399,7 @@ fn faults(of_original: bool, set: usize) -> Vec<Fault> {
         until(s, "the end", |_| false)?;
         Ok::<_, String>(())
     });
-    assert_eq!(result, Ok(Ok(())), "{}", transcript.0);
+    assert_eq!(result, Ok(Ok(())), "{}", transcript.text());
     let trace = fs::read_to_string(trace.path()).expect("a trace");
     let calls: Vec<&str> = trace.lines().filter_map(|line| line.split_once('(')).map(|(call, _)| call).collect();
     // The loader's last call unmaps its cache; perl has thousands of calls before its program begins.
@@ -453,7 +453,7 @@ pub fn run_all<F: Sync>(
                     };
                     let mut line = format!("{}: {failure}", name(fault));
                     if std::env::var_os("FAULTS_VERBOSE").is_some() {
-                        let _ = write!(line, "\n{}", transcript.0);
+                        let _ = write!(line, "\n{}", transcript.text());
                     }
                     println!("{line}");
                     broken.lock().expect("no panic").push(line);

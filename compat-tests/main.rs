@@ -1,15 +1,14 @@
-//! Runs every scenario on the original `start_server` and on ours, side by side, and compares what could be observed.
+//! What is tested besides the scenarios, which are in `compat` and run by `scenarios.rs`: our own options, faults, real
+//! servers under load, random lives, documents, and the tests themselves.
 //!
-//! `START_SERVER_PERL` and `START_SERVER_RUST` put any other program in either place. With the original in both, all
-//! of `scenarios` must pass: that is how the harness itself is tested.
+//! `START_SERVER_PERL` and `START_SERVER_RUST` put any other program in the place of either.
 //!
-//! Scenarios need Linux: the harness and the probe worker look at processes through /proc. What needs none (`lives`, `volume`
-//! without its real processes, and the tests of documents) runs elsewhere, too; the modules that wouldn't compile are left out.
+//! Whatever starts a superdaemon needs Linux: the harness and the probe worker look at processes through /proc. What needs none
+//! (`lives`, `volume` without its real processes, and the tests of documents) runs elsewhere, too; the modules that wouldn't
+//! compile are left out.
 
 mod coverage;
 mod deployments;
-#[cfg(target_os = "linux")]
-mod divergences;
 mod documents;
 #[cfg(target_os = "linux")]
 mod examples;
@@ -24,7 +23,7 @@ mod mutants;
 mod own_options;
 mod packaging;
 mod random;
-mod report;
-mod scenarios;
 mod security;
 mod volume;
+
+use start_server_compat::scenarios;

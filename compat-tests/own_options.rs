@@ -9,6 +9,7 @@ mod families;
 mod from_systemd;
 mod limits;
 mod listen_fds;
+mod lost_lines;
 mod neglect;
 mod readiness;
 mod rehearsal;

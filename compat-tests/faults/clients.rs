@@ -119,7 +119,7 @@ fn faults(client: usize) -> Vec<Fault> {
         end_of(s)?;
         if end == "exit 0" { Ok(()) } else { Err(format!("{end}: {stderr}")) }
     });
-    assert_eq!(result, Ok(Ok(())), "{}", transcript.0);
+    assert_eq!(result, Ok(Ok(())), "{}", transcript.text());
     let trace = fs::read_to_string(trace.path()).expect("a trace");
     let mut all: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

@@ -453,7 +453,7 @@ fn faults(index: usize) -> Vec<Fault> {
     });
     let superdaemon = match result {
         Ok(Ok(pid)) => pid,
-        Ok(Err(error)) | Err(error) => panic!("{}: {error}\n{}", set.name, transcript.0),
+        Ok(Err(error)) | Err(error) => panic!("{}: {error}\n{}", set.name, transcript.text()),
     };
     let trace = fs::read_to_string(trace.path()).expect("a trace");
     let is_command = set.whose == Whose::Command;

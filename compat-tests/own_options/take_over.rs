@@ -13,7 +13,7 @@ use super::upgrade::{program_of, status_line};
 use crate::deployments::load::{Address, Client, Load, Questions};
 use crate::harness::{Scenario, original_alone, ours_alone, send};
 use crate::random::Random;
-use crate::scenarios::launch::as_pid_1;
+use crate::scenarios::launch::{as_pid_1, pid_outside};
 
 const FILES: [&str; 2] = ["--pid-file=pid", "--status-file=st"];
 const TAKE_OVER: [&str; 2] = ["--take-over", "--pid-file=pid"];
@@ -147,9 +147,7 @@ fn pid_1() {
             (said, "0\n")
         );
         // Its pid is another one out here.
-        let inside = s.superdaemon();
-        let children = fs::read_to_string(format!("/proc/{inside}/task/{inside}/children")).unwrap();
-        let superdaemon: i32 = children.trim().parse().expect("one child");
+        let superdaemon = pid_outside(s);
         for (signal, generation) in [("HUP", 2), ("HUP", 3)] {
             send(superdaemon, signal);
             wait_generation(s, generation);

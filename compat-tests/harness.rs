@@ -1,0 +1,70 @@
+//! The harness, with the program of this build as ours.
+
+use std::path::{Path, PathBuf};
+
+use start_server_compat::harness;
+pub use start_server_compat::harness::{Begun, Outcome, Output, Scenario, failure, is_dead, send};
+
+/// Each of these comes first in any test that compares.
+fn know_ours() {
+    harness::Programs::ours_is(Path::new(env!("CARGO_BIN_EXE_start_server")));
+}
+
+pub struct Programs {
+    pub original: PathBuf,
+    pub ours: PathBuf,
+}
+
+impl Programs {
+    pub fn find() -> Self {
+        know_ours();
+        let harness::Programs { original, ours } = harness::Programs::find();
+        Self { original, ours }
+    }
+
+    pub fn module() -> PathBuf {
+        harness::Programs::module()
+    }
+}
+
+pub fn compare(scenario: impl Fn(&mut Scenario) + Sync) {
+    know_ours();
+    harness::compare(scenario);
+}
+
+pub fn ours_alone(scenario: impl Fn(&mut Scenario)) {
+    know_ours();
+    harness::ours_alone(scenario);
+}
+
+pub fn original_alone(scenario: impl Fn(&mut Scenario)) {
+    know_ours();
+    harness::original_alone(scenario);
+}
+
+pub fn one<T>(of_original: bool, scenario: impl Fn(&mut Scenario) -> T) -> Outcome<T> {
+    know_ours();
+    harness::one(of_original, scenario)
+}
+
+pub fn both<T: Send>(scenario: impl Fn(&mut Scenario) -> T + Sync) -> (Outcome<T>, Outcome<T>) {
+    know_ours();
+    harness::both(scenario)
+}
+
+/// Where cargo builds for this profile: the program is there, and the examples are below.
+pub fn profile_directory() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_start_server")).parent().expect("the profile's directory")
+}
+
+/// The name of the processor and system that is built for, if cargo was told one: it has a directory of its own then.
+pub fn named_target() -> Option<&'static str> {
+    let above = profile_directory().parent()?;
+    (!above.join(".rustc_info.json").exists()).then(|| above.file_name()?.to_str())?
+}
+
+/// `target`, unless `CARGO_TARGET_DIR` says otherwise.
+pub fn target_directory() -> &'static Path {
+    let levels = if named_target().is_some() { 2 } else { 1 };
+    profile_directory().ancestors().nth(levels).expect("the target directory")
+}

@@ -1,0 +1,31 @@
+//! The programs in Perl that workers are. They are a part of this one, and written to where a scenario runs.
+
+use std::fs;
+use std::path::Path;
+
+macro_rules! fixtures {
+    ($($name:literal)*) => {
+        &[$(($name, include_str!(concat!("../../../../perl-fixtures/", $name)))),*]
+    };
+}
+
+const FIXTURES: &[(&str, &str)] = fixtures![
+    "app.psgi"
+    "httpd.pl"
+    "manager.pl"
+    "probe.pl"
+    "ss_prefork.pl"
+    "store.pl"
+    "three_ways.pl"
+    "versioned.psgi"
+    "versioned_notify.pl"
+    "versioned_prefork.pl"
+];
+
+/// Writes all of them into a directory, which is made for them.
+pub fn write(directory: &Path) {
+    fs::create_dir(directory).expect("the directory of the fixtures");
+    for (name, content) in FIXTURES {
+        fs::write(directory.join(name), content).expect("a fixture");
+    }
+}

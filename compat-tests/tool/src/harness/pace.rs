@@ -1,0 +1,73 @@
+//! How long one waits. Where two programs run side by side, what the reference took says how fast the machine is.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// Of a wait, on a machine that isn't busy. A whole scenario may take much longer.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// So many times what the reference took may the candidate take, besides the time that everybody has.
+const TIMES: u32 = 10;
+
+/// What the reference has taken so far.
+#[derive(Default)]
+pub struct Progress {
+    waits: Vec<Duration>,
+    has_ended: bool,
+}
+
+/// One side's view.
+#[derive(Clone, Default)]
+pub enum Pace {
+    #[default]
+    Alone,
+    Reference(Arc<Mutex<Progress>>),
+    /// With what every wait may take at least.
+    Candidate(Arc<Mutex<Progress>>, Duration),
+}
+
+impl Pace {
+    /// For the reference and for the candidate.
+    pub fn pair(at_least: Option<Duration>) -> (Self, Self) {
+        let progress = Arc::<Mutex<Progress>>::default();
+        let candidate = at_least.map_or(Self::Alone, |at_least| Self::Candidate(Arc::clone(&progress), at_least));
+        (Self::Reference(progress), candidate)
+    }
+
+    /// What the wait of this number may take, for all that is known now.
+    pub fn patience(&self, number: usize) -> Duration {
+        let Self::Candidate(progress, at_least) = self else {
+            return DEADLINE.mul_f64(slowness());
+        };
+        let progress = progress.lock().expect("nobody panics with it");
+        let took = match progress.waits.get(number) {
+            Some(&took) => took,
+            None if progress.has_ended => progress.waits.iter().max().copied().unwrap_or_default(),
+            None => return DEADLINE.mul_f64(slowness()),
+        };
+        at_least.mul_f64(slowness()) + took * TIMES
+    }
+
+    /// The next wait has come to its end.
+    pub fn has_waited(&self, took: Duration) {
+        if let Self::Reference(progress) = self {
+            progress.lock().expect("nobody panics with it").waits.push(took);
+        }
+    }
+
+    pub fn end(&self) {
+        if let Self::Reference(progress) = self {
+            progress.lock().expect("nobody panics with it").has_ended = true;
+        }
+    }
+}
+
+/// How many times as long everything takes where this many processes want to run: 1 as long as it is what scenarios do
+/// themselves.
+fn slowness() -> f64 {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    (load / (8.0 * f64::from(u16::try_from(cores).unwrap_or(u16::MAX)))).max(1.0)
+}

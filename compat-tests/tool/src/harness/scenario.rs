@@ -1,0 +1,748 @@
+//! What a scenario can do to one program and wait for. Everything it does goes into the transcript; nothing in it
+//! sleeps: each wait ends with what it waits for, or fails at the deadline.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Pid, getsid};
+use tempfile::TempDir;
+
+use super::fixtures;
+use super::guard;
+use super::http;
+use super::names::Names;
+use super::pace::Pace;
+use super::perl_noise::Noise;
+use super::ports::Port;
+use super::process::{Process, is_at_rest, is_dead, running_in, send, wanting_lock};
+use super::transcript::{Kind, LEFT_FILES, LEFT_RUNNING, Transcript, text_of};
+use super::workers::Worker;
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// So much of a file goes into a transcript.
+const LONGEST_FILE: usize = 1 << 16;
+
+/// What a command that has ended said, with symbols for values.
+pub struct Output {
+    pub end: String,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A command that `Scenario::begin` has started.
+#[must_use = "a command that was begun has to be ended"]
+pub struct Begun(usize);
+
+pub struct Scenario {
+    program: PathBuf,
+    other: PathBuf,
+    /// Holds `dir` and, beside it, the records: outputs and the probe's reports.
+    top: TempDir,
+    /// The working directory of everything, and the only place that arguments may name: as root the original removes
+    /// whatever is at the paths it gets.
+    dir: PathBuf,
+    ports: [Port; 3],
+    env: BTreeMap<OsString, OsString>,
+    /// Shell commands run before the program, such as `umask 027`.
+    prelude: String,
+    superdaemons: Vec<Process>,
+    commands: Vec<Process>,
+    /// The daemon's pid and its session's.
+    daemon: Option<(i32, i32)>,
+    /// How many lines of a stream, and of a worker's report, have been waited for.
+    lines_seen: HashMap<PathBuf, usize>,
+    reports_seen: HashMap<i32, usize>,
+    steps: Transcript,
+    pace: Pace,
+    /// How many waits there were.
+    waits: usize,
+    /// What a wait may take besides.
+    allowance: Duration,
+}
+
+impl Scenario {
+    pub fn new(program: &Path, other: &Path, pace: Pace) -> Self {
+        // The user's may be another, and what tests and superdaemons make has the modes that they expect.
+        umask(Mode::from_bits_truncate(0o022));
+        let top = tempfile::tempdir().expect("a temporary directory");
+        guard::watch(top.path());
+        let dir = top.path().join("dir");
+        fs::create_dir(&dir).expect("the scenario's directory");
+        fixtures::write(&top.path().join("fixtures"));
+        Self {
+            program: program.to_owned(),
+            other: other.to_owned(),
+            dir,
+            top,
+            ports: std::array::from_fn(|_| Port::claim()),
+            env: std::env::var_os("PATH").into_iter().map(|path| ("PATH".into(), path)).collect(),
+            prelude: String::new(),
+            superdaemons: Vec::new(),
+            commands: Vec::new(),
+            daemon: None,
+            lines_seen: HashMap::new(),
+            reports_seen: HashMap::new(),
+            steps: Transcript::default(),
+            pace,
+            waits: 0,
+            allowance: Duration::ZERO,
+        }
+    }
+
+    // --- setting the stage
+
+    /// For everything started from now on. Without it, the environment is only PATH.
+    pub fn env(&mut self, name: &str, value: &str) {
+        self.env.insert(name.into(), self.expand(value));
+    }
+
+    /// Shell commands for everything started from now on, such as `umask 077`. `$DIR` and so on are expanded.
+    pub fn prelude(&mut self, shell: &str) {
+        self.prelude = self.expand(shell).into_string().expect("shell commands in UTF-8");
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn write(&mut self, name: &str, content: &str) {
+        fs::write(self.path(name), self.expand(content).as_bytes()).expect("a file of the scenario");
+    }
+
+    pub fn mkdir(&mut self, name: &str) {
+        fs::create_dir(self.path(name)).expect("a directory of the scenario");
+    }
+
+    pub fn remove(&mut self, name: &str) {
+        fs::remove_file(self.path(name)).expect("a file to remove");
+    }
+
+    /// Fails where a module of Perl isn't installed, before anybody waits for what it does.
+    pub fn need_module(&self, module: &str) {
+        let perl = Command::new("perl").arg(format!("-M{module}")).args(["-e", "1"]).stderr(Stdio::null()).status();
+        assert!(perl.is_ok_and(|status| status.success()), "Perl's module {module} isn't installed");
+    }
+
+    /// Fails where no process may be traced.
+    pub fn need_tracing(&self) {
+        let strace = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+        assert!(strace.is_ok_and(|status| status.success()), "nothing can be traced by strace");
+    }
+
+    /// Creates a file that somebody has locked, until the lock is dropped.
+    pub fn lock(&mut self, name: &str) -> Flock<fs::File> {
+        let file = fs::File::create(self.path(name)).expect("a file of the scenario");
+        Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("a lock that nobody has")
+    }
+
+    /// What a superdaemon that was killed leaves behind.
+    pub fn stale_socket(&mut self, name: &str) {
+        drop(UnixListener::bind(self.path(name)).expect("a unix socket"));
+    }
+
+    // --- running programs
+
+    /// Starts the superdaemon. `$DIR`, `$PORT`, `$PORT2`, `$PORT3`, `$FIXTURES` are expanded; `$PROBE` as a whole
+    /// argument is the probe worker's command.
+    pub fn start(&mut self, args: &[&str]) {
+        self.step(&format!("$ start_server {}", args.join(" ")));
+        let name = format!("superdaemon{}", self.superdaemons.len() + 1);
+        let mut command = self.command(&self.program, args.iter().map(|arg| arg.as_bytes()));
+        self.superdaemons.push(Process::start(&mut command, self.top.path(), &name));
+    }
+
+    /// Starts a superdaemon with the probe as its worker, and waits until that is there.
+    pub fn probe(&mut self, options: &[&str], behaviours: &[&str]) {
+        self.start(&[options, &["--", "$PROBE"], behaviours].concat());
+        self.wait_worker(1);
+    }
+
+    /// As `probe`, with a status file, and waits until the worker has started.
+    pub fn serve(&mut self, options: &[&str], behaviours: &[&str]) {
+        self.probe(&[options, &["--status-file=st"]].concat(), behaviours);
+        self.wait_file("st", "1:<W1>\n");
+    }
+
+    /// TERM, and the end.
+    pub fn term(&mut self) -> String {
+        self.signal("TERM");
+        self.wait_exit()
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&mut self, args: &[&str]) -> Output {
+        let command = self.begin(args);
+        self.end(command)
+    }
+
+    /// Like `run`, with the other one of the two programs.
+    pub fn run_other(&mut self, args: &[&str]) -> Output {
+        let command = self.begin_other(args);
+        self.end(command)
+    }
+
+    /// Like `run`, with arguments that are any bytes.
+    pub fn run_bytes(&mut self, args: &[Vec<u8>]) -> Output {
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let command = self.begin_program(&self.program.clone(), &args);
+        self.end(command)
+    }
+
+    pub fn begin(&mut self, args: &[&str]) -> Begun {
+        self.begin_program(&self.program.clone(), args)
+    }
+
+    pub fn begin_other(&mut self, args: &[&str]) -> Begun {
+        self.begin_program(&self.other.clone(), args)
+    }
+
+    fn begin_program<A: AsRef<[u8]>>(&mut self, program: &Path, args: &[A]) -> Begun {
+        let shown: Vec<String> = args.iter().map(|arg| text_of(arg.as_ref())).collect();
+        self.step(&format!("$ start_server {}", shown.join(" ")));
+        let name = format!("command{}", self.commands.len() + 1);
+        let mut command = self.command(program, args.iter().map(AsRef::as_ref));
+        self.commands.push(Process::start(&mut command, self.top.path(), &name));
+        Begun(self.commands.len() - 1)
+    }
+
+    pub fn is_running(&mut self, Begun(index): &Begun) -> bool {
+        self.commands[*index].end().is_none()
+    }
+
+    /// Like `run`, but what it says stays out of the transcript.
+    pub fn run_unrecorded(&mut self, args: &[&str]) -> Output {
+        let length = self.steps.lines.len();
+        let output = self.run(args);
+        self.steps.lines.truncate(length);
+        output
+    }
+
+    /// Waits for the end of a command.
+    pub fn end(&mut self, Begun(index): Begun) -> Output {
+        let mut ended = None;
+        self.wait("the end of the command", |s| {
+            ended = s.commands[index].end();
+            ended.is_some()
+        });
+        let (names, command) = (self.names(), &self.commands[index]);
+        let (end, stdout, stderr) = (ended.unwrap_or_default(), command.stdout(), command.stderr());
+        self.steps.push_text(Kind::Messages, &stdout);
+        self.steps.push_text(Kind::Messages, &stderr);
+        self.steps.push(Kind::Exit, format!("-> {end}"));
+        Output { end, stdout: names.apply(&stdout), stderr: names.apply(&stderr) }
+    }
+
+    fn command<'a>(&self, program: &Path, args: impl Iterator<Item = &'a [u8]>) -> Command {
+        // A job in the background may ignore INT and QUIT, and a shell can't change that.
+        let mut command = Command::new("/usr/bin/env");
+        command
+            .args(["--default-signal", "/bin/sh", "-c"])
+            .arg(format!("{}\nexec \"$0\" \"$@\"", self.prelude))
+            .arg(program);
+        for arg in args {
+            if arg == b"$PROBE" {
+                command.arg("perl").arg(self.fixtures().join("probe.pl")).arg(self.reports());
+            } else {
+                command.arg(self.expand(OsStr::from_bytes(arg)));
+            }
+        }
+        command.env_clear().envs(&self.env).current_dir(&self.dir);
+        command
+    }
+
+    /// Sends a signal (a name without `SIG`) to the superdaemon when it is at rest: the original loses one that comes
+    /// just before it starts to wait (the divergence `never-drop-term`).
+    pub fn signal(&mut self, name: &str) {
+        self.wait_rest();
+        self.steps.push(Kind::Life, format!("signal {name}"));
+        send(self.superdaemon(), name);
+    }
+
+    /// Sends a signal to the worker of a generation.
+    pub fn signal_worker(&mut self, generation: usize, name: &str) {
+        self.steps.push(Kind::Life, format!("signal {name} to worker {generation}"));
+        send(self.worker(generation).pid, name);
+    }
+
+    /// Sends a signal to a command that was begun.
+    pub fn signal_command(&mut self, Begun(index): &Begun, name: &str) {
+        self.steps.push(Kind::Life, format!("signal {name} to the command"));
+        send(self.commands[*index].pid(), name);
+    }
+
+    /// From now on the process whose pid this file names is the superdaemon.
+    pub fn adopt_daemon(&mut self, pid_file: &str) {
+        self.wait("a pid file", |s| fs::read_to_string(s.path(pid_file)).is_ok_and(|pid| pid.ends_with('\n')));
+        let pid = fs::read_to_string(self.path(pid_file)).expect("the pid file is there");
+        let pid = pid.trim().parse().expect("a pid");
+        let session = getsid(Some(Pid::from_raw(pid))).expect("the daemon runs");
+        self.daemon = Some((pid, session.as_raw()));
+    }
+
+    // --- waiting
+
+    /// Waits until the worker of this generation runs and has reported.
+    pub fn wait_worker(&mut self, generation: usize) {
+        self.wait_report(generation, "ready");
+    }
+
+    /// Waits for a line of a worker's report, such as `got TERM`, that comes after those already waited for.
+    pub fn wait_report(&mut self, generation: usize, line: &str) {
+        let mut found = None;
+        self.wait(&format!("worker {generation}: {line}"), |s| {
+            let worker = s.workers().into_iter().rfind(|worker| worker.generation == generation.to_string());
+            found = worker.and_then(|worker| {
+                let seen = s.reports_seen.get(&worker.pid).copied().unwrap_or(0);
+                let position = worker.lines.iter().skip(seen).position(|said| said == line)?;
+                Some((worker.pid, seen + position + 1))
+            });
+            found.is_some()
+        });
+        self.reports_seen.extend(found);
+    }
+
+    /// Waits for a line of the superdaemon's stderr that contains `text` and comes after those already waited for.
+    pub fn wait_line(&mut self, text: &str) {
+        let path = self.top.path().join(format!("superdaemon{}.stderr", self.superdaemons.len()));
+        self.wait_line_of(&path, text);
+    }
+
+    /// Like `wait_line`, of a log file.
+    pub fn wait_line_in(&mut self, file: &str, text: &str) {
+        self.wait_line_of(&self.path(file), text);
+    }
+
+    /// Waits as `wait_line` does, or for the superdaemon's end. False if there is no such line.
+    pub fn wait_line_or_exit(&mut self, text: &str) -> bool {
+        let path = self.top.path().join(format!("superdaemon{}.stderr", self.superdaemons.len()));
+        let mut ended = false;
+        self.wait(&format!("line {text:?} or the end"), |s| {
+            // ORDER: a last line comes before the end.
+            ended = s.superdaemons.last_mut().expect("a superdaemon was started").end().is_some();
+            s.find_line(&path, text).is_some() || ended
+        });
+        let found = self.find_line(&path, text);
+        self.lines_seen.extend(found.map(|line| (path, line + 1)));
+        found.is_some()
+    }
+
+    /// Waits until the superdaemon sleeps: it has acted on whatever has been sent to it.
+    pub fn wait_rest(&mut self) {
+        self.wait("the superdaemon to rest", |s| is_at_rest(s.superdaemon()));
+    }
+
+    /// Waits for the end of the process whose pid this file holds.
+    pub fn wait_dead_process(&mut self, file: &str) {
+        self.wait(&format!("the end of the process of {file}"), |s| {
+            let pid = fs::read_to_string(s.path(file)).expect("a file with a pid");
+            is_dead(pid.trim().parse().expect("a pid"))
+        });
+    }
+
+    /// Waits until the worker of a generation has ended, whether or not it was reaped.
+    pub fn wait_dead(&mut self, generation: usize) {
+        self.wait(&format!("the end of worker {generation}"), |s| {
+            let worker = s.workers().into_iter().rfind(|worker| worker.generation == generation.to_string());
+            worker.is_some_and(|worker| is_dead(worker.pid))
+        });
+    }
+
+    /// Waits until so many processes wait for the lock of a file.
+    pub fn wait_lock_is_wanted(&mut self, name: &str, by: usize) {
+        self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.dir, &s.path(name)) == by);
+    }
+
+    fn wait_line_of(&mut self, path: &Path, text: &str) {
+        let mut found = None;
+        self.wait(&format!("line {text:?}"), |s| {
+            found = s.find_line(path, text);
+            found.is_some()
+        });
+        self.lines_seen.extend(found.map(|line| (path.to_owned(), line + 1)));
+    }
+
+    /// The number of the first line with `text`, after those already waited for.
+    fn find_line(&self, path: &Path, text: &str) -> Option<usize> {
+        let seen = self.lines_seen.get(path).copied().unwrap_or(0);
+        let content = self.names().apply(&text_of(&fs::read(path).unwrap_or_default()));
+        let mut lines = content.split_inclusive('\n').skip(seen);
+        Some(seen + lines.position(|line| line.ends_with('\n') && line.contains(text))?)
+    }
+
+    /// Waits until a file's content is `content`, with symbols for values.
+    pub fn wait_file(&mut self, name: &str, content: &str) {
+        self.wait(&format!("{name} = {content:?}"), |s| {
+            fs::read(s.path(name)).is_ok_and(|bytes| s.names().apply(&text_of(&bytes)) == content)
+        });
+    }
+
+    pub fn wait_no_file(&mut self, name: &str) {
+        self.wait(&format!("no file {name}"), |s| fs::symlink_metadata(s.path(name)).is_err());
+    }
+
+    /// Waits for the superdaemon's end.
+    pub fn wait_exit(&mut self) -> String {
+        let mut ended = None;
+        self.wait("the superdaemon's end", |s| {
+            let process = s.superdaemons.last_mut().expect("a superdaemon was started");
+            ended = process.end();
+            ended.is_some() && s.daemon.is_none_or(|(daemon, _)| !running_in(&s.dir).contains(&daemon))
+        });
+        let end = ended.unwrap_or_default();
+        self.steps.push(Kind::Exit, format!("-> {end}"));
+        end
+    }
+
+    /// Waits for the answer to `GET /` of a listener: `$PORT` or the name of a unix socket.
+    pub fn http_get(&mut self, listener: &str) -> String {
+        let mut answer = String::new();
+        self.wait(&format!("answer of {listener}"), |s| {
+            answer = s.body(listener).unwrap_or_default();
+            !answer.is_empty()
+        });
+        self.steps.push_text(Kind::Messages, &answer);
+        self.names().apply(&answer)
+    }
+
+    /// Waits until the answer of a listener begins with `text`.
+    pub fn wait_http(&mut self, listener: &str, text: &str) {
+        self.wait(&format!("answer {text:?} of {listener}"), |s| {
+            s.body(listener).is_some_and(|body| body.starts_with(text))
+        });
+    }
+
+    /// One program may rightly take so much longer than the other.
+    pub fn may_take_longer(&mut self, time: Duration) {
+        self.allowance = time;
+    }
+
+    /// Waits for anything else.
+    pub fn wait(&mut self, what: &str, mut is_there: impl FnMut(&mut Self) -> bool) {
+        self.steps.push(kind_of_wait(what), format!("wait for {what}"));
+        let (number, begin) = (self.waits, Instant::now());
+        self.waits += 1;
+        let mut rounds = 0;
+        while !is_there(self) {
+            rounds += 1;
+            // Looked at before the condition: what the last process did must still be seen.
+            let nothing_runs = rounds % 50 == 0 && self.nothing_runs();
+            assert!(
+                !nothing_runs || is_there(self),
+                "everything has ended, and so nothing will come of the wait for {what}"
+            );
+            let is_over = rounds % 10 == 0 && begin.elapsed() > self.pace.patience(number) + self.allowance;
+            assert!(!is_over, "deadline passed in the wait for {what}");
+            let floods = rounds % 50 == 0 && self.superdaemons.iter().any(Process::floods);
+            assert!(!floods, "it writes without end");
+            thread::sleep(POLL);
+        }
+        self.pace.has_waited(begin.elapsed());
+    }
+
+    /// An ending process loses its working directory before its end can be waited for, so both are looked at.
+    fn nothing_runs(&mut self) -> bool {
+        let mut started = self.superdaemons.iter_mut().chain(&mut self.commands);
+        started.all(|process| process.end().is_some()) && running_in(&self.dir).is_empty()
+    }
+
+    // --- looking
+
+    /// Something that was seen; it goes into the transcript.
+    pub fn observe(&mut self, kind: Kind, line: &str) {
+        self.steps.push(kind, line);
+    }
+
+    /// What the superdaemon has said so far, with symbols for values, and with Perl's words about itself.
+    pub fn said(&self) -> String {
+        self.names().apply(&self.superdaemons.last().map_or_else(String::new, Process::stderr))
+    }
+
+    /// A file's content, with symbols for values; it goes into the transcript.
+    pub fn show(&mut self, name: &str) -> String {
+        let content = fs::read(self.path(name)).unwrap_or_else(|error| error.to_string().into());
+        let kind = kind_of_file(name);
+        self.steps.push(kind, format!("--- {name}"));
+        let is_binary = content.contains(&0);
+        if is_binary || content.len() > LONGEST_FILE {
+            let digest = digest(&self.path(name)).unwrap_or_default();
+            self.steps.push(kind, format!("{} bytes, sha256 {digest}", content.len()));
+        } else {
+            self.steps.push_text(kind, &text_of(&content));
+        }
+        self.step("---");
+        self.names().apply(&text_of(&content))
+    }
+
+    /// The files of the scenario's directory, with type and mode; they go into the transcript.
+    pub fn ls(&mut self) -> String {
+        self.step("$ ls");
+        let mut lines: Vec<String> = Vec::new();
+        for entry in fs::read_dir(&self.dir).expect("the scenario's directory").flatten() {
+            let metadata = entry.metadata().expect("metadata of a file");
+            let kind = match metadata.file_type() {
+                kind if kind.is_dir() => "dir",
+                kind if kind.is_socket() => "socket",
+                kind if kind.is_file() => "file",
+                _ => "other",
+            };
+            let mode = metadata.permissions().mode() & 0o7777;
+            lines.push(format!("{} {kind} {mode:04o}\n", text_of(entry.file_name().as_bytes())));
+        }
+        lines.sort();
+        let listing = lines.concat();
+        self.steps.push_text(Kind::Files, &listing);
+        self.names().apply(&listing)
+    }
+
+    /// KILL to the process whose pid a file holds.
+    pub fn kill_process(&mut self, file: &str) {
+        let pid = fs::read_to_string(self.path(file)).expect("a file with a pid");
+        let pid = Pid::from_raw(pid.trim().parse().expect("a pid"));
+        kill(pid, Signal::SIGKILL).expect("it runs");
+    }
+
+    /// What the worker of this generation has reported.
+    pub fn report_of(&self, generation: usize) -> String {
+        let worker = self.workers().into_iter().find(|worker| worker.generation == generation.to_string());
+        worker.map_or_else(String::new, |worker| worker.lines.join("\n"))
+    }
+
+    /// A variable of a worker's environment, with symbols for values (but not for fds).
+    pub fn worker_env(&self, generation: usize, name: &str) -> Option<String> {
+        self.worker(generation).env(name).map(|value| self.names().apply(value))
+    }
+
+    /// The socket at which a worker can say that it is ready.
+    pub fn notify_socket(&self, generation: usize) -> PathBuf {
+        self.worker(generation).env("NOTIFY_SOCKET").expect("a NOTIFY_SOCKET").into()
+    }
+
+    /// `text` with symbols for values.
+    pub fn with_symbols(&self, text: &str) -> String {
+        self.names().apply(text)
+    }
+
+    /// The first of the scenario's ports, `$PORT`.
+    pub fn port(&self) -> u16 {
+        self.ports[0].number
+    }
+
+    // --- the end
+
+    /// Ends everything that still runs, and gives the transcript.
+    pub fn finish(mut self) -> Transcript {
+        let running = running_in(&self.dir);
+        let left = self.workers().into_iter().filter(|worker| running.contains(&worker.pid));
+        let left: Vec<String> = left.map(|worker| format!("worker {}", worker.generation)).collect();
+        self.step(LEFT_RUNNING);
+        for worker in left {
+            self.steps.push(Kind::Liveness, worker);
+        }
+        self.step(LEFT_FILES);
+        self.ls();
+        for name in self.regular_files() {
+            self.show(&name);
+        }
+        let names = self.names();
+        // ORDER: superdaemons first, which would have a word to say on the end of their workers.
+        let daemon = self.daemon.map(|(daemon, _)| daemon);
+        for pid in self.superdaemons.iter().map(Process::pid).chain(daemon).filter(|pid| running.contains(pid)) {
+            send(pid, "KILL");
+        }
+        // A process may be starting another one just now, so it takes more than one look.
+        for pid in
+            std::iter::repeat_with(|| running_in(&self.dir)).take(1000).take_while(|pids| !pids.is_empty()).flatten()
+        {
+            send(pid, "KILL");
+        }
+        let mut observed = std::mem::take(&mut self.steps);
+        for superdaemon in &mut self.superdaemons {
+            superdaemon.end();
+            observed.push(Kind::Step, "===== stderr");
+            observed.push_text(Kind::Messages, &superdaemon.stderr());
+            observed.push(Kind::Step, "===== stdout");
+            observed.push_text(Kind::Messages, &superdaemon.stdout());
+        }
+        let mut workers = self.workers();
+        // Of workers that start at the same time, any may report first.
+        workers.sort_by_key(|worker| worker.generation.parse::<u64>().ok());
+        for worker in workers {
+            observed.push(Kind::Life, format!("===== worker {}", worker.generation));
+            for line in worker.describe() {
+                observed.push(kind_of_report(line), line);
+            }
+        }
+        observed.finish(&names, &Noise::of(&self.program))
+    }
+
+    // --- what is known
+
+    /// The pid of the superdaemon.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    pub fn other(&self) -> &Path {
+        &self.other
+    }
+
+    pub fn worker_pid(&self, generation: usize) -> i32 {
+        self.worker(generation).pid
+    }
+
+    pub fn superdaemon(&self) -> i32 {
+        let started = || self.superdaemons.last().expect("a superdaemon was started").pid();
+        self.daemon.map_or_else(started, |(daemon, _)| daemon)
+    }
+
+    fn regular_files(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.dir).expect("the scenario's directory").flatten();
+        let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+        let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    }
+
+    fn step(&mut self, line: &str) {
+        self.steps.push(Kind::Step, line);
+    }
+
+    fn fixtures(&self) -> PathBuf {
+        self.top.path().join("fixtures")
+    }
+
+    fn reports(&self) -> PathBuf {
+        self.top.path().join("reports")
+    }
+
+    fn workers(&self) -> Vec<Worker> {
+        Worker::read_all(&self.reports())
+    }
+
+    fn worker(&self, generation: usize) -> Worker {
+        let workers = self.workers().into_iter();
+        let mut of_generation = workers.filter(|worker| worker.generation == generation.to_string());
+        of_generation.next_back().expect("the worker has reported")
+    }
+
+    fn names(&self) -> Names {
+        let mut names = Names::default();
+        names.text(self.dir.to_str().expect("a temporary path is UTF-8"), "$DIR");
+        names.text(self.top.path().to_str().expect("a temporary path is UTF-8"), "$TOP");
+        // Each machine has its own.
+        if let Some(path) = std::env::var("PATH").ok().filter(|path| path.contains('/')) {
+            names.text(path, "$PATH");
+        }
+        names.number(&self.ports[0].number, "$PORT");
+        names.number(&self.ports[1].number, "$PORT2");
+        names.number(&self.ports[2].number, "$PORT3");
+        let numbered = |letter: char, number: usize| {
+            if number == 0 { format!("<{letter}>") } else { format!("<{letter}{}>", number + 1) }
+        };
+        for (number, process) in self.superdaemons.iter().enumerate() {
+            names.number(&process.pid(), numbered('S', number));
+        }
+        for (number, process) in self.commands.iter().enumerate() {
+            names.number(&process.pid(), numbered('C', number));
+        }
+        if let Some((daemon, session)) = self.daemon {
+            names.number(&daemon, "<D>");
+            names.number(&session, "<session of D>");
+        }
+        for worker in self.workers() {
+            names.number(&worker.pid, format!("<W{}>", worker.generation));
+        }
+        // A worker that is not a probe, or never got as far as reporting, is known by its announcement.
+        let log = text_of(&fs::read(self.path("log")).unwrap_or_default());
+        let announcements = self.superdaemons.iter().map(Process::stderr).chain([log]).collect::<String>();
+        let announced = announcements.lines().filter_map(|line| line.strip_prefix("starting new worker "));
+        for (generation, pid) in (1..).zip(announced) {
+            if !names.knows(pid) {
+                names.number(&pid, format!("<W{generation}>"));
+            }
+        }
+        names
+    }
+
+    /// How the superdaemon ended, if it has.
+    pub fn end_of_superdaemon(&mut self) -> Option<String> {
+        self.superdaemons.last_mut()?.end()
+    }
+
+    /// The generations and pids of all workers that have reported.
+    pub fn reported(&self) -> Vec<(String, i32)> {
+        self.workers().into_iter().map(|worker| (worker.generation, worker.pid)).collect()
+    }
+
+    /// What a listener answers right now; None if it doesn't.
+    pub fn body(&self, listener: &str) -> Option<String> {
+        let body = match listener {
+            "$PORT" => http::body_from_port(self.port()),
+            path => http::body_from_socket(&self.path(path)),
+        };
+        body.ok()
+    }
+
+    fn expand(&self, text: impl AsRef<OsStr>) -> OsString {
+        let text = text.as_ref();
+        let Some(utf8) = text.to_str() else {
+            return OsString::from_vec(text.as_bytes().to_vec());
+        };
+        let dir = self.dir.to_str().expect("a temporary path is UTF-8");
+        // `$PORT` is a prefix of the others, so it comes last.
+        utf8.replace("$DIR", dir)
+            .replace("$FIXTURES", self.fixtures().to_str().expect("a temporary path is UTF-8"))
+            .replace("$PORT2", &self.ports[1].number.to_string())
+            .replace("$PORT3", &self.ports[2].number.to_string())
+            .replace("$PORT", &self.ports[0].number.to_string())
+            .into()
+    }
+}
+
+fn kind_of_file(name: &str) -> Kind {
+    let name = name.rsplit('/').next().unwrap_or_default();
+    let is_status = ["st", "status"].iter().any(|status| {
+        name.strip_prefix(status).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+    });
+    if is_status { Kind::Status } else { Kind::Files }
+}
+
+/// `NAME = CONTENT` is a wait for a file.
+fn kind_of_wait(what: &str) -> Kind {
+    let is_name = |name: &&str| !name.contains(' ');
+    what.split_once(" = ").map(|(name, _)| name).filter(is_name).map_or(Kind::Life, kind_of_file)
+}
+
+/// A line of a worker's report, by how it begins.
+fn kind_of_report(line: &str) -> Kind {
+    let begins = |with: &[&str]| with.iter().any(|word| line.starts_with(word));
+    if begins(&["fd "]) {
+        Kind::Descriptors
+    } else if begins(&["argv", "env", "cwd", "start generation"]) {
+        Kind::Worker
+    } else if begins(&["signals", "umask"]) {
+        Kind::Signals
+    } else {
+        Kind::Life
+    }
+}
+
+/// The SHA-256 of a file.
+pub fn digest(path: &Path) -> Option<String> {
+    let output = Command::new("sha256sum").arg("--").arg(path).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    // Of a name with a backslash the line begins with one.
+    Some(text.trim_start_matches('\\').split(' ').next()?.to_owned()).filter(|digest| digest.len() == 64)
+}

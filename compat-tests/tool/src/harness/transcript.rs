@@ -1,0 +1,146 @@
+//! What was observed of one program: lines, each of a kind; and the difference of two such lists.
+
+use std::fmt::Write as _;
+use std::iter;
+
+use similar::{Algorithm, DiffOp, capture_diff_slices, group_diff_ops};
+
+use super::names::Names;
+use super::perl_noise::Noise;
+
+/// What a line tells about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Kind {
+    /// What became of those who were connected.
+    Connections,
+    /// How a command ended.
+    Exit,
+    Messages,
+    /// A worker's arguments and environment.
+    Worker,
+    Descriptors,
+    Signals,
+    Files,
+    Status,
+    Life,
+    Liveness,
+    /// What the scenario does, and headings: the same on both sides as long as nothing else differs.
+    Step,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Line {
+    pub kind: Kind,
+    pub text: String,
+}
+
+/// Stands below a text that doesn't end with a newline.
+const CUT_OFF: &str = "\\ no newline at the end";
+
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Transcript {
+    pub lines: Vec<Line>,
+}
+
+impl Transcript {
+    pub fn push(&mut self, kind: Kind, text: impl Into<String>) {
+        self.lines.push(Line { kind, text: text.into() });
+    }
+
+    /// All lines of a text.
+    pub fn push_text(&mut self, kind: Kind, text: &str) {
+        for line in text.split_inclusive('\n') {
+            let whole = line.strip_suffix('\n');
+            self.push(kind, whole.unwrap_or(line));
+            if whole.is_none() {
+                self.push(kind, CUT_OFF);
+            }
+        }
+    }
+
+    /// With symbols for values, and without what Perl says about itself.
+    #[must_use]
+    pub fn finish(self, names: &Names, noise: &Noise) -> Self {
+        let with_symbols = self.lines.into_iter().map(|line| Line { text: names.apply(&line.text), kind: line.kind });
+        Self { lines: with_symbols.filter_map(|line| noise.removed_from(line)).collect() }
+    }
+
+    /// As people read it.
+    pub fn text(&self) -> String {
+        self.lines.iter().fold(String::new(), |mut text, line| {
+            let _ = writeln!(text, "{}", line.text);
+            text
+        })
+    }
+
+    /// FNV-1a: short, and the same in every version of the tool.
+    pub fn digest(&self) -> String {
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        format!("{:016x}", self.text().bytes().fold(0xcbf2_9ce4_8422_2325, step))
+    }
+
+    /// Whether no worker was left at the end.
+    pub fn leaves_nobody(&self) -> bool {
+        self.lines.windows(2).any(|lines| lines[0].text == LEFT_RUNNING && lines[1].text == LEFT_FILES)
+    }
+}
+
+pub const LEFT_RUNNING: &str = "===== left running";
+pub const LEFT_FILES: &str = "===== left files";
+
+/// The lines of both: `-` and a line only `left` has, `+` and one only `right` has.
+pub fn diff<'a>(left: &'a [Line], right: &'a [Line]) -> Vec<(char, &'a Line)> {
+    changes(&operations(left, right), left, right)
+}
+
+fn operations(left: &[Line], right: &[Line]) -> Vec<DiffOp> {
+    let (left, right): (Vec<&str>, Vec<&str>) =
+        (left.iter().map(|line| &*line.text).collect(), right.iter().map(|line| &*line.text).collect());
+    capture_diff_slices(Algorithm::Myers, &left, &right)
+}
+
+fn changes<'a>(operations: &[DiffOp], left: &'a [Line], right: &'a [Line]) -> Vec<(char, &'a Line)> {
+    let of_operation = |operation: &DiffOp| {
+        let (left, right) = (&left[operation.old_range()], &right[operation.new_range()]);
+        match operation {
+            DiffOp::Equal { .. } => iter::repeat(' ').zip(left).collect::<Vec<_>>(),
+            _ => iter::repeat('-').zip(left).chain(iter::repeat('+').zip(right)).collect(),
+        }
+    };
+    operations.iter().flat_map(of_operation).collect()
+}
+
+/// A difference as text, with all lines.
+pub fn whole(left: &Transcript, right: &Transcript) -> String {
+    text_of_changes(&diff(&left.lines, &right.lines))
+}
+
+/// The lines that differ, and three on either side of them.
+pub fn excerpt(left: &Transcript, right: &Transcript) -> String {
+    let operations = operations(&left.lines, &right.lines);
+    if operations.iter().all(|operation| matches!(operation, DiffOp::Equal { .. })) {
+        return String::new();
+    }
+    let groups = group_diff_ops(operations, 3);
+    let first = groups.first().and_then(|group| group.first()).map_or(0, |operation| operation.old_range().start);
+    let before = if first > 0 { " ...\n" } else { "" };
+    let texts = groups.iter().map(|group| text_of_changes(&changes(group, &left.lines, &right.lines)));
+    before.to_owned() + &texts.collect::<Vec<_>>().join(" ...\n")
+}
+
+fn text_of_changes(changes: &[(char, &Line)]) -> String {
+    changes.iter().fold(String::new(), |mut text, (mark, line)| {
+        let _ = writeln!(text, "{mark}{}", line.text);
+        text
+    })
+}
+
+/// Bytes as text; what isn't UTF-8 is shown as `\xNN`, so that no two different outputs look alike.
+pub fn text_of(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.push_str(&chunk.invalid().escape_ascii().to_string());
+    }
+    text
+}

@@ -1,0 +1,26 @@
+//! Runs every scenario on the original `start_server` and on another one, side by side, and compares what could be observed.
+//!
+//! Scenarios need Linux: the harness and the probe worker look at processes through /proc. What needs none of them runs
+//! elsewhere, too, so this compiles there, but for what wouldn't.
+
+#[cfg(panic = "abort")]
+compile_error!("the panics of scenarios have to be caught: see the profile release-compat");
+
+#[macro_use]
+mod table;
+
+pub mod altered;
+pub mod baseline;
+pub mod catalogue;
+pub mod causes;
+pub mod connections;
+#[cfg(target_os = "linux")]
+pub mod divergences;
+pub mod explained;
+pub mod grades;
+pub mod harness;
+pub mod load;
+pub mod report;
+pub mod run;
+pub mod scenarios;
+pub mod subject;

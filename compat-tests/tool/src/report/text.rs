@@ -1,0 +1,59 @@
+//! For a terminal.
+
+use std::fmt::Write;
+
+use super::{LINES, Report, printable, shortened, so_many_scenarios};
+use crate::grades::shown;
+use crate::run::State;
+
+/// So much of a line.
+const WIDTH: usize = 150;
+
+pub fn report(report: &Report) -> String {
+    let mut text = String::new();
+    for (name, value) in report.facts() {
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    if report.verbose {
+        let _ = writeln!(text);
+        for finding in report.findings {
+            let _ = writeln!(text, "{:<14}  {}", finding.state.name(), finding.name);
+            if matches!(finding.state, State::Different | State::Unsteady) {
+                text += &indented(&printable(&finding.difference));
+            }
+        }
+    }
+    let _ = writeln!(text, "\n{:<36} {:>6} {:>7}  scenarios", "", "grade", "strict");
+    for (aspect, (grade, count)) in report.grades() {
+        let (title, masked, strict) = (aspect.title(), shown(grade.masked), shown(grade.strict));
+        let _ = writeln!(text, "{title:<36} {masked:>6} {strict:>7}  {count:>9}");
+    }
+    for cause in report.causes() {
+        let mut lines = cause.text.lines();
+        let times = so_many_scenarios(cause.scenarios);
+        let _ = writeln!(text, "\n{times}: {}", printable(lines.next().unwrap_or_default()));
+        for line in lines {
+            let _ = writeln!(text, "{:width$}{}", "", printable(line), width = times.len() + 2);
+        }
+        let _ = writeln!(text, "  as in {}:", cause.example.name);
+        text += &indented(&shortened(&printable(&cause.example.difference), LINES));
+        let _ = writeln!(text, "  {}", report.command_for(cause.example));
+    }
+    for finding in report.of_state(State::Unsteady) {
+        let _ = writeln!(text, "\nunsteady, different only once: {}", finding.name);
+    }
+    for (reason, names) in report.reasons() {
+        let _ = writeln!(text, "\nnot comparable, as with the reference {}:", printable(reason));
+        text += &indented(&(names.join("\n") + "\n"));
+    }
+    let _ = writeln!(text, "\n{}", report.summary());
+    text
+}
+
+fn indented(text: &str) -> String {
+    text.lines().fold(String::new(), |mut indented, line| {
+        let cut: String = line.chars().take(WIDTH).collect();
+        let _ = writeln!(indented, "    {cut}{}", if cut.len() < line.len() { "..." } else { "" });
+        indented
+    })
+}

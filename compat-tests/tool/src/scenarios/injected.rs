@@ -1,0 +1,31 @@
+//! System calls that fail. Nothing else makes these fail, so strace does.
+
+use crate::harness::{Scenario, compare};
+
+scenarios! {
+    "injected.rs":
+    a_listen_that_fails
+    a_socket_that_fails
+}
+
+/// From now on this call of the program fails. It stays the process that it is: the tracer is another one.
+fn inject(s: &mut Scenario, call: &str, error: &str) {
+    s.need_tracing();
+    s.prelude(&format!("exec strace -D -o /dev/null -e trace={call} -e inject={call}:error={error} \"$0\" \"$@\""));
+}
+
+/// S8
+fn a_listen_that_fails() {
+    compare(|s| {
+        inject(s, "listen", "EADDRINUSE");
+        s.run(&["--port=$PORT", "--", "$PROBE"]);
+    });
+}
+
+/// S10
+fn a_socket_that_fails() {
+    compare(|s| {
+        inject(s, "socket", "EMFILE");
+        s.run(&["--port=$PORT", "--", "$PROBE"]);
+    });
+}
