@@ -443,6 +443,7 @@ mod tests {
             (b"XREADY=1\nSTATUS=READY=1\nready=1", false),
             (&[b"STATUS=".as_slice(), &[b'x'; LONGEST_MESSAGE], b"\nREADY=1"].concat(), false),
             (&[&[b'x'; LONGEST_MESSAGE - 8], b"\nREADY=11".as_slice()].concat(), false),
+            (&[b"READY=1\nSTATUS=".as_slice(), &[b'x'; LONGEST_MESSAGE]].concat(), false),
         ] {
             let path = open_for(&mut sockets, worker);
             send(&path, message);

@@ -5,6 +5,7 @@ use crate::harness::{Scenario, compare};
 scenarios! {
     "injected.rs":
     a_listen_that_fails
+    a_listen_to_a_path_that_fails
     a_socket_that_fails
 }
 
@@ -19,6 +20,14 @@ fn a_listen_that_fails() {
     compare(|s| {
         inject(s, "listen", "EADDRINUSE");
         s.run(&["--port=$PORT", "--", "$PROBE"]);
+    });
+}
+
+/// U10: nothing is left of the path.
+fn a_listen_to_a_path_that_fails() {
+    compare(|s| {
+        inject(s, "listen", "EADDRINUSE");
+        s.run(&["--path=app.sock", "--", "$PROBE"]);
     });
 }
 

@@ -8,6 +8,7 @@ scenarios! {
     "launch.rs":
     ignored_signals_are_inherited_but_for_the_caught_ones
     blocked_signals_stay_blocked
+    a_blocked_chld_hides_no_death
     inherited_descriptors_are_passed_on
     inherited_variables_of_the_protocol
     closed_standard_descriptors
@@ -60,6 +61,19 @@ fn blocked_signals_stay_blocked() {
         s.wait_line("received INT, sending TERM to all workers:<W1>");
         s.signal_worker(1, "USR2");
         s.wait_exit();
+    });
+}
+
+/// LIFE-007: it stays blocked for workers, but the superdaemon notices every death.
+fn a_blocked_chld_hides_no_death() {
+    compare(|s| {
+        let block = "use POSIX; sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGCHLD))";
+        s.prelude(&format!("exec perl -e '{block}; exec @ARGV' \"$0\" \"$@\""));
+        s.serve(&[], &[]);
+        s.signal_worker(1, "KILL");
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        s.term();
     });
 }
 
