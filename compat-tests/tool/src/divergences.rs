@@ -1099,16 +1099,16 @@ fn monotonic_clock() {
     differ(
         |s| {
             let library = s.need_wall_clock();
-            s.env("LD_PRELOAD", library.to_str().expect("a path in UTF-8"));
-            s.env("FAKETIME_TIMESTAMP_FILE", "$DIR/clock");
-            s.env("FAKETIME_NO_CACHE", "1");
-            s.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            let clock = "FAKETIME_TIMESTAMP_FILE=clock FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1";
+            s.prelude(&format!("export LD_PRELOAD={} {clock}", library.display()));
             s.write("clock", "+0");
-            s.serve(&["--enable-auto-restart", "--auto-restart-interval=1800", "--kill-old-delay=0"], &[]);
+            let options = ["--enable-auto-restart", "--auto-restart-interval=1800", "--kill-old-delay=0"];
+            s.start(&[&options[..], &["--status-file=st", "--", "sleep", "1000"]].concat());
+            s.wait_line_in("st", "1:");
             s.write("clock", "+1h");
+            s.prelude("");
             pass_time(s, 4);
-            s.signal("KILL");
-            s.wait_exit();
+            s.term();
             s.said()
         },
         &contains("autorestart triggered (interval=1800)"),
