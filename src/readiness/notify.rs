@@ -620,6 +620,19 @@ mod tests {
     }
 
     #[test]
+    fn the_next_program_knows_who_is_ready() {
+        let (_dir, mut sockets) = sockets();
+        for worker in [1, this_process()] {
+            let path = open_for(&mut sockets, worker);
+            send(&path, if worker == 1 { b"STATUS=READY=1" } else { b"READY=1" });
+        }
+        sockets.read();
+        let part = sockets.part().notify.unwrap();
+        let ready: Vec<Pid> = part.sockets.iter().filter(|it| it.is_ready).map(|it| it.worker).collect();
+        assert_eq!((part.sockets.len(), ready), (2, vec![this_process()]));
+    }
+
+    #[test]
     fn a_directory_where_none_can_be_made() {
         let error = NotifySockets::within("/nonexistent".into()).map(drop).unwrap_err();
         let text = "failed to make a directory for notify sockets in /nonexistent:No such file or directory";
