@@ -1,8 +1,8 @@
 //! Random lives in virtual time: the trace of ours equals that of the original, patched by the differences on purpose
 //! and by nothing else. `schedules.md` describes both texts.
 //!
-//! `SIM_CASES` and `SIM_SEED` choose other lives, `SIM_SCHEDULE=FILE` one from a file. A failure prints the seed, and
-//! the shortest schedule found that still shows the difference.
+//! Each day has other lives. `SIM_CASES` and `SIM_SEED` choose them, `SIM_SCHEDULE=FILE` one from a file. A failure prints the
+//! seed, and the shortest schedule found that still shows the difference.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -13,7 +13,7 @@ use std::thread;
 
 use server_starter::simulation::live;
 
-use crate::random::{Random, setting};
+use crate::random::{Random, seed, setting};
 
 /// The rows of the table of differences that concern the life cycle. Each is a patch of the original.
 const PATCHES: [&str; 7] = [
@@ -25,13 +25,12 @@ const PATCHES: [&str; 7] = [
     "status-errors",
     "fork-failure",
 ];
-const SEED: u64 = 1;
 const CASES: u64 = 10_000;
 const BATCH: usize = 500;
 
 #[test]
 fn random_lives_are_equal() {
-    let (seed, cases) = (setting("SIM_SEED", SEED), setting("SIM_CASES", CASES));
+    let (seed, cases) = (seed("SIM_SEED"), setting("SIM_CASES", CASES));
     // One for each core; a batch at a time, so that a failure is seen early.
     thread::scope(|scope| {
         for half in 0..2 {
@@ -57,8 +56,7 @@ fn random_lives_are_equal() {
 /// With the options that the original doesn't have; so there is nothing to compare with.
 #[test]
 fn random_lives_with_our_own_options_keep_the_rules() {
-    let (seed, cases) = (setting("SIM_SEED", SEED), setting("SIM_CASES", CASES));
-    println!("SIM_SEED={seed}");
+    let (seed, cases) = (seed("SIM_SEED"), setting("SIM_CASES", CASES));
     let mut random = Random::new(seed);
     (0..cases).for_each(|_| check_invariants(&random_schedule_of_our_own(&mut random)));
 }
@@ -67,8 +65,7 @@ fn random_lives_with_our_own_options_keep_the_rules() {
 /// its rehearsal, whatever comes meanwhile.
 #[test]
 fn upgrades_leave_no_trace() {
-    let (seed, cases) = (setting("SIM_SEED", SEED), setting("SIM_CASES", CASES));
-    println!("SIM_SEED={seed}");
+    let (seed, cases) = (seed("SIM_SEED"), setting("SIM_CASES", CASES));
     let mut random = Random::new(seed);
     for case in 0..cases {
         let random_schedule = if case % 2 == 0 { random_schedule } else { random_schedule_of_our_own };
@@ -95,8 +92,7 @@ fn upgrades_leave_no_trace() {
 /// all else is as if it were so.
 #[test]
 fn a_delayed_stop_is_a_later_one() {
-    let (seed, cases) = (setting("SIM_SEED", SEED), setting("SIM_CASES", CASES));
-    println!("SIM_SEED={seed}");
+    let (seed, cases) = (seed("SIM_SEED"), setting("SIM_CASES", CASES));
     let mut random = Random::new(seed);
     let mut delayed = 0;
     for case in 0..cases {
@@ -130,7 +126,7 @@ fn a_delayed_stop_is_a_later_one() {
 /// Without any one of the patches, the lives differ: so every row of the table is true, and is seen.
 #[test]
 fn every_patch_is_needed() {
-    let seed = setting("SIM_SEED", SEED);
+    let seed = seed("SIM_SEED");
     thread::scope(|scope| {
         for left_out in PATCHES {
             scope.spawn(move || {

@@ -7,6 +7,7 @@ use crate::harness::{Scenario, compare, compare_seen};
 scenarios! {
     "launch.rs":
     ignored_signals_are_inherited_but_for_the_caught_ones
+    workers_get_fpe_as_it_was
     blocked_signals_stay_blocked
     a_blocked_chld_hides_no_death
     inherited_descriptors_are_passed_on
@@ -46,6 +47,20 @@ fn ignored_signals_are_inherited_but_for_the_caught_ones() {
         s.wait_worker(2);
         s.wait_line("old worker <W1> died");
         s.term();
+    });
+}
+
+/// LIFE-006: a program in Perl would ignore it by itself.
+fn workers_get_fpe_as_it_was() {
+    compare(|s| {
+        for prelude in ["", "trap '' FPE"] {
+            s.prelude(prelude);
+            let worker = "grep SigIgn /proc/self/status >signals; exec \"$@\"";
+            s.start(&["--", "sh", "-c", worker, "sh", "$PROBE"]);
+            s.wait_worker(1);
+            s.show("signals");
+            s.term();
+        }
     });
 }
 
