@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
 use crate::harness::{Output, Scenario, both, failure, ours_alone};
-use crate::scenarios::launch::as_pid_1;
+use crate::scenarios::launch::{as_pid_1, pid_outside};
 pub use start_server_compat::load;
 
 use load::{Address, Client, Figures, Load};
@@ -128,7 +128,7 @@ fn assert_none_refused(report: &str, superdaemon: i32) {
     assert!(!refused.is_empty() && (are_none || defers_accept(superdaemon)), "{report}");
 }
 
-/// Whether a listener of the superdaemon lets connections wait until there is something to read.
+/// Whether a listener of the superdaemon keeps connections waiting until there is something to read.
 fn defers_accept(superdaemon: i32) -> bool {
     let listing = Command::new("python3")
         .arg("-c")
@@ -312,16 +312,16 @@ fn a_day_of_deploys() {
 fn a_day_of_deploys_as_pid_1() {
     ours_alone(|s| {
         as_pid_1(s, "exec \"$0\" \"$@\"");
-        day_of_deploys(s, &[], run_beside_pid_1, pid_1);
+        day_of_deploys(s, &[], run_beside_pid_1, pid_outside);
         assert_eq!(fs::read_to_string(s.path("pid")).expect("the pid file"), "1\n");
-        send(pid_1(s), Signal::SIGTERM);
+        send(pid_outside(s), Signal::SIGTERM);
         assert_eq!(s.wait_exit(), "exit 0");
         assert!(!s.path("pid").exists() && !s.path("st").exists());
     });
 }
 
 fn run_beside_pid_1(s: &mut Scenario, options: &[&str]) -> Output {
-    run_beside(pid_1(s), s, options)
+    run_beside(pid_outside(s), s, options)
 }
 
 /// In the namespaces of a process.
@@ -339,13 +339,6 @@ fn run_beside(pid: i32, s: &Scenario, options: &[&str]) -> Output {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let end = output.status.code().map_or_else(|| output.status.to_string(), |code| format!("exit {code}"));
     Output { end, stdout: text(&output.stdout), stderr: text(&output.stderr) }
-}
-
-/// The superdaemon of `as_pid_1`, as it is called out here.
-fn pid_1(s: &Scenario) -> i32 {
-    let unshare = s.superdaemon();
-    let children = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).expect("children of unshare");
-    children.trim().parse().expect("one child")
 }
 
 // --- Perl servers
@@ -500,7 +493,7 @@ fn automatic_restarts() {
     });
 }
 
-/// The new version ends at once, again and again, until one comes that works. The old one goes on answering.
+/// The new version ends at once, again and again, until one comes that works. The old one keeps answering.
 #[test]
 fn version_that_crashes_at_start() {
     // The shell looks for the version, because within one restart the superdaemon reads its envdir only once.
@@ -515,7 +508,7 @@ fn version_that_crashes_at_start() {
         wait(deployment.s, "the superdaemon to rest", |s| is_at_rest(superdaemon(s)));
         send(superdaemon(deployment.s), Signal::SIGHUP);
         wait(deployment.s, "two failed starts", |s| s.said().matches("seems to have failed to start").count() >= 2);
-        assert_eq!(generations(deployment.s), [before], "the old worker goes on");
+        assert_eq!(generations(deployment.s), [before], "the old worker keeps running");
         deployment.publish_next();
         deployment.end_hup(before);
         deployment.end()

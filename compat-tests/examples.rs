@@ -116,7 +116,7 @@ fn a_rotation_reaches_the_superdaemon() {
 fn a_rotation_succeeds_when_nothing_runs() {
     ours_alone(|s| {
         assert_eq!(rotate(s), "exit status: 0: ");
-        // A pid file was left behind, and the pid is a stranger's by now, whom USR1 would end.
+        // A pid file was left behind, and the pid now belongs to a stranger, whom USR1 would end.
         let mut stranger = Command::new("sleep").arg("1000").spawn().expect("sleep");
         s.write("pid", &format!("{}\n", stranger.id()));
         assert_eq!(rotate(s), "exit status: 0: ");

@@ -35,9 +35,18 @@ fn help() -> String {
 /// The man page without its escapes; control lines begin with a point.
 fn man_page() -> String {
     let page = read("examples/packaging/start_server.1");
-    [("\\fB", ""), ("\\fI", ""), ("\\fR", ""), ("\\-", "-"), ("\\*(Aq", "'"), ("\\(aq", "'"), ("\\\\", "\\")]
-        .iter()
-        .fold(page, |page, (escape, text)| page.replace(escape, text))
+    [
+        ("\\fB", ""),
+        ("\\fR", ""),
+        ("\\-", "-"),
+        ("\\(aq", "'"),
+        ("\\(ga", "`"),
+        ("\\(ha", "^"),
+        ("\\(ti", "~"),
+        ("\\e", "\\"),
+    ]
+    .iter()
+    .fold(page, |page, (escape, text)| page.replace(escape, text))
 }
 
 /// A section of the man page.
@@ -53,7 +62,7 @@ fn section(title: &str) -> String {
 /// What a section explains, item by item: (name, explanation).
 fn items(section: &str) -> Vec<(String, String)> {
     let items = section.split(".TP\n").skip(1).filter_map(|item| item.split_once('\n'));
-    items.map(|(name, text)| (name.to_owned(), text.to_owned())).collect()
+    items.map(|(name, text)| (name.to_owned(), text.replace('\n', " "))).collect()
 }
 
 /// The pages, the man page and the help, each with its name.
@@ -158,10 +167,36 @@ fn every_file_of_ours_is_explained() {
 /// A path of the repository leads nowhere on an installed system.
 #[test]
 fn the_man_page_names_installed_files() {
-    for line in man_page().lines().filter(|line| line.contains(".md")) {
-        assert!(!line.replace("/usr/share/doc/start-server/docs", "").contains("docs/"), "{line}");
-        assert!(line.contains("/usr/share/doc/start-server/docs"), "{line}");
+    let page = man_page().replace('\n', " ");
+    assert!(page.contains(".md lists (in /usr/share/doc/start-server/docs)"));
+    for sentence in page.split(". ").filter(|sentence| sentence.contains(".md")) {
+        assert!(!sentence.replace("/usr/share/doc/start-server/docs", "").contains("docs/"), "{sentence}");
     }
+}
+
+// --- unsafe code
+
+/// The list of SECURITY.md is what a search finds.
+#[test]
+fn security_names_every_file_with_unsafe_code() {
+    let is_unsafe = |path: &PathBuf| {
+        let source = fs::read_to_string(path).expect("a source");
+        let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let begins = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"];
+        lines.into_iter().any(|line| begins.iter().any(|begin| line.contains(begin)))
+    };
+    let found = files_below(&root().join("src")).into_iter().filter(is_unsafe);
+    let found: BTreeSet<_> =
+        found.map(|path| path.strip_prefix(root().join("src")).expect("below src").display().to_string()).collect();
+    let page = read("SECURITY.md");
+    let list = page.split("\n`unsafe` is in").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("a list");
+    let listed: BTreeSet<_> = list.split('`').filter(|word| is_a_source(word)).map(str::to_owned).collect();
+    assert!(found.len() > 5, "{found:?}");
+    assert_eq!(listed, found, "SECURITY.md");
+}
+
+fn is_a_source(word: &str) -> bool {
+    Path::new(word).extension().is_some_and(|extension| extension == "rs")
 }
 
 // --- exit codes
@@ -233,13 +268,15 @@ fn number_behind(text: &str, before: &str) -> Option<u64> {
 #[test]
 fn defaults_are_the_same_in_help_and_manual() {
     let mut count = 0;
+    let manual = items(&section("OPTIONS"));
     for option in program::command().get_arguments() {
-        let name = option.get_long().unwrap_or_default();
-        let (Some(short), Some(long)) = (option.get_help(), option.get_long_help()) else { continue };
-        let (short, long) = (short.to_string().replace('\n', " "), long.to_string());
+        let (Some(name), Some(short)) = (option.get_long(), option.get_help()) else { continue };
+        let is_the_option = |item: &&(String, String)| item.0.split('=').next() == Some(&format!("--{name}"));
+        let (_, long) = manual.iter().find(is_the_option).unwrap_or_else(|| panic!("the manual has no --{name}"));
+        let short = short.to_string().replace('\n', " ");
         if let Some(default) = number_behind(&short, "[default: ") {
             // The manual may say in words what none means.
-            let of_manual = number_behind(&long, "Default: ").or(long.contains("Default: ").then_some(0));
+            let of_manual = number_behind(long, "Default: ").or(long.contains("Default: ").then_some(0));
             assert_eq!(of_manual, Some(default), "--{name}");
             count += 1;
         } else if short.contains("[default: ") {
@@ -293,7 +330,7 @@ fn the_synopsis_has_every_action() {
 // --- options and command lines
 
 /// What other programs are called with on these pages.
-const OF_OTHERS: [&str; 24] = [
+const OF_OTHERS: [&str; 25] = [
     "dynamic",
     "examples",
     "exec",
@@ -312,6 +349,8 @@ const OF_OTHERS: [&str; 24] = [
     "pidfile",
     "preload",
     "quiet",
+    // What start_server says to itself.
+    "rehearse-state",
     "remove",
     "root",
     "silent",

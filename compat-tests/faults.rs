@@ -43,7 +43,7 @@ const SETS: [(&str, &[&str]); 6] = [
     ("store", &["--status-file=st", "--pid-file=pid", "--sd-notify", "--from-systemd"]),
 ];
 
-/// Calls that no life makes fail: of the C library and the loader, or such as can't fail. A close(2) that strace lets fail
+/// Calls that no life makes fail: of the C library and the loader, or such as can't fail. A close(2) that strace makes fail
 /// closes nothing, as no kernel has it.
 const NEVER: [&str; 20] = [
     "close",

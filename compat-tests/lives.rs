@@ -455,7 +455,9 @@ fn check_invariants(schedule: &str) {
             }
             ["approve", new, ..] => model.asked.extend(new.split_once(':').map(|(_, pid)| pid)),
             // It is all that is left.
-            ["new", "worker", pid, "is", "not", ..] if said.contains(", but goes on, ") => model.current = Some(pid),
+            ["new", "worker", pid, "is", "not", ..] if said.contains(", but keeps running, ") => {
+                model.current = Some(pid);
+            }
             ["new", "worker", pid, "is", "not", ..] => {
                 model.unready.insert(pid);
                 model.is_given_up = true;
@@ -466,7 +468,7 @@ fn check_invariants(schedule: &str) {
             ["giving", "up", "the", ..] => {
                 model.current = model.previous.filter(|pid| model.old.remove(pid));
                 if model.current.is_none() {
-                    fail(line, "nobody goes on");
+                    fail(line, "nobody keeps running");
                 }
             }
             ["kill", "KILL", pid] if model.stopped.contains(pid) && !model.ended.contains(pid) => {}

@@ -17,6 +17,7 @@ mod faults;
 mod harness;
 mod help;
 mod lives;
+mod messages;
 mod mutants;
 #[cfg(target_os = "linux")]
 mod own_options;

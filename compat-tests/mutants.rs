@@ -32,14 +32,14 @@ fn each_mutant_is_noticed() {
     let chosen = chosen();
     assert!(!chosen.is_empty(), "no such mutant");
     let original = Programs::find().original;
-    let missed = of_all(&chosen, |mutant| mutant_is_missed(mutant, &original));
+    let missed = of_all(&chosen, |mutant| is_missed_again(mutant, &original));
     assert!(missed.is_empty(), "{}", missed.concat());
 }
 
 #[test]
 fn the_original_equals_itself() {
     let original = Programs::find().original;
-    let scenarios: BTreeSet<String> = chosen().iter().flat_map(|mutant| scenarios_of(mutant)).collect();
+    let scenarios: BTreeSet<String> = chosen().iter().flat_map(scenarios_of).collect();
     let scenarios: Vec<String> = scenarios.into_iter().filter(|name| !name.starts_with("divergences::")).collect();
     let unequal = of_all(&scenarios, |scenario| {
         let (verdict, difference) = judged(&original, scenario, None);
@@ -104,8 +104,17 @@ fn scenarios_of(mutant: &Mutant) -> Vec<String> {
     catalogue::all().into_iter().filter(is_of_rule).map(|entry| entry.name).collect()
 }
 
+/// A busy machine may hide what is a matter of a second, so that it is looked at again.
+fn is_missed_again(mutant: &Mutant, original: &Path) -> Option<String> {
+    let mut missed = is_missed(mutant, original);
+    for _ in 0..2 {
+        missed = missed.and_then(|_| is_missed(mutant, original));
+    }
+    missed
+}
+
 /// What its scenarios said, if they have not noticed all that it breaks.
-fn mutant_is_missed(mutant: &Mutant, original: &Path) -> Option<String> {
+fn is_missed(mutant: &Mutant, original: &Path) -> Option<String> {
     let altered = Altered::as_mutant(original, mutant);
     let mut unnoticed: BTreeSet<&str> = mutant.rules.iter().map(String::as_str).collect();
     let mut is_noticed = false;
@@ -123,7 +132,7 @@ fn mutant_is_missed(mutant: &Mutant, original: &Path) -> Option<String> {
             is_noticed = true;
             unnoticed.retain(|rule| !entry.rules.iter().any(|shown| shown == rule));
         } else {
-            said += &format!("{scenario} says {verdict:?}\n{difference}\n");
+            said.extend([&scenario, " says ", &format!("{verdict:?}"), "\n", &difference, "\n"]);
         }
     }
     (!is_noticed || !unnoticed.is_empty()).then(|| format!("{} is not noticed {unnoticed:?}: {said}", mutant.name))

@@ -44,10 +44,13 @@ fn man_page_is_free_of_warnings_and_names_every_option() {
     let page = examples().join("packaging/start_server.1");
     let text = fs::read_to_string(&page).unwrap();
     for option in program::command().get_arguments().filter_map(|arg| arg.get_long()) {
-        let entry = format!(".TP\n\\fB\\-\\-{}\\fR", option.replace('-', "\\-"));
-        assert!(text.contains(&entry), "--{option} is missing");
+        let entry = format!(".TP\n\\fB\\-\\-{}", option.replace('-', "\\-"));
+        let is_there = ["\\fR\n", "="].iter().any(|end| text.contains(&[&entry, *end].concat()));
+        assert!(is_there, "--{option} is missing");
     }
     is_silent(Command::new("groff").args(["-man", "-ww", "-Tutf8"]).arg(&page));
+    let mandoc = Command::new("mandoc").args(["-Tlint", "-Wall"]).arg(&page).output().expect("mandoc");
+    assert!(mandoc.stdout.is_empty(), "{}", String::from_utf8_lossy(&mandoc.stdout));
 }
 
 #[test]

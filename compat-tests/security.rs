@@ -201,7 +201,7 @@ fn a_pid_of_somebody_else() {
     });
 }
 
-/// The same where the lock was taken by a process that is dead, whose pid a process of root has by now: its child keeps the
+/// The same where the lock was taken by a process that is dead, whose pid now belongs to a process of root: its child keeps the
 /// lock, and /proc/locks names the dead one.
 #[test]
 fn a_pid_that_is_used_again() {
@@ -301,7 +301,7 @@ fn control_characters() {
     });
 }
 
-/// A listener that the service manager keeps is of no use if its file is another socket by now: nobody could connect.
+/// A listener that the service manager keeps is of no use if its file is now another socket: nobody could connect.
 #[test]
 fn a_kept_listener_whose_file_is_another_socket() {
     ours_alone(|s| {
@@ -329,5 +329,38 @@ fn a_kept_listener_whose_file_is_another_socket() {
         s.signal("TERM");
         assert_eq!(s.wait_exit(), "exit 0");
         assert_eq!(s.ls(), "");
+    });
+}
+
+/// A listener is the workers', too: what one of another user sets there, those after it find. The other listener is untouched.
+#[test]
+fn what_a_worker_sets_at_its_listener_stays() {
+    if !geteuid().is_root() {
+        return;
+    }
+    ours_alone(|s| {
+        set_the_stage(s, 0);
+        s.write(
+            "worker.pl",
+            "my ($first, $second) = map { /=(\\d+)$/; $1 } split /;/, $ENV{SERVER_STARTER_PORT};\n\
+             open my $one, '+<&=', $first or die; open my $other, '+<&=', $second or die;\n\
+             my @options = ([6, 9], [0, 21]);\n\
+             sub seen { join ' ', map { unpack 'i', getsockopt $_[0], $_->[0], $_->[1] } @options }\n\
+             my $generation = $ENV{SERVER_STARTER_GENERATION};\n\
+             open my $said, '>', \"seen-$generation.new\" or die; print $said seen($one), ', ', seen($other), \"\\n\"; close $said;\n\
+             setsockopt $one, 6, 9, pack 'i', 60 or die if $generation == 1;\n\
+             setsockopt $one, 0, 21, pack 'i', 255 or die if $generation == 1;\n\
+             rename \"seen-$generation.new\", \"seen-$generation\"; sleep 1 while 1;\n",
+        );
+        let worker = format!("{}perl worker.pl", as_user(s));
+        s.start(&["--interval=0", "--port=127.0.0.1:$PORT", "--port=127.0.0.1:$PORT2", "--", "sh", "-c", &worker]);
+        s.wait_file("seen-1", "0 0, 0 0\n");
+        s.signal("HUP");
+        s.wait("another worker", |s| s.path("seen-2").exists());
+        let seen = fs::read_to_string(s.path("seen-2")).unwrap();
+        let (one, other) = seen.trim_end().split_once(", ").unwrap();
+        assert!(!one.starts_with("0 ") && one.ends_with(" 255"), "{seen}");
+        assert_eq!(other, "0 0");
+        assert_eq!(s.term(), "exit 0");
     });
 }

@@ -61,7 +61,7 @@ fn cases() -> u64 {
     setting("VOLUME_CASES", CASES)
 }
 
-/// Lets a Perl program of `perl-fixtures` answer all questions, a line each.
+/// Has a Perl program of `perl-fixtures` answer all questions, a line each.
 fn ask(program: &str, argument: &OsStr, questions: impl Iterator<Item = String>) -> Vec<String> {
     let program = format!("{}/perl-fixtures/{program}", env!("CARGO_MANIFEST_DIR"));
     let questions: Vec<String> = questions.collect();

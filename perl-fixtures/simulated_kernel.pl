@@ -186,7 +186,7 @@ sub note { $trace .= $now / 1000 . " $_[0]\n" }
 
 # --- time
 
-# Lets happen what is due at the next moment, but not after $end. False if there is nothing.
+# Does what is due at the next moment, but not after $end. False if there is nothing.
 sub step {
     my $end = shift;
     my ($next) = sort { $a <=> $b } grep { defined } @events ? $events[0][0] : undef, $alarm;

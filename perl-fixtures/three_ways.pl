@@ -39,3 +39,5 @@ until ($leaving) {
         }
     }
 }
+# Perl takes its handlers away before it ends.
+setitimer ITIMER_REAL, 0;

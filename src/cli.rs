@@ -59,12 +59,12 @@ pub enum Action {
     },
     /// Run a superdaemon.
     Start(Box<Options>),
-    /// Let this program go on in the place of the superdaemon with this file, the original or another version of ours.
+    /// Replace the superdaemon with this file, the original, by this program.
     TakeOver {
         /// Holds its pid.
         pid_file: PathBuf,
     },
-    /// Let the program on disk go on in the place of the superdaemon with this file.
+    /// Replace the superdaemon with this file by the program on disk.
     Upgrade {
         /// Holds its pid.
         pid_file: PathBuf,
@@ -207,7 +207,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
 pub fn superdaemon_options(arguments: Vec<OsString>) -> Result<Box<Options>, Failure> {
     match parse(arguments)? {
         Action::Start(options) | Action::RestartOrStart { options, .. } => Ok(options),
-        _ => rule("the command line is none that starts a superdaemon"),
+        _ => rule("the command line doesn't start a superdaemon"),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::sys::{self, CStringArray, OneThread, c_string};
 
 pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The longest `NAME=VALUE` that Linux lets a program have, with its NUL (`MAX_ARG_STRLEN`).
+/// The longest `NAME=VALUE` that a program may have on Linux, with its NUL (`MAX_ARG_STRLEN`).
 pub(crate) const LONGEST_VARIABLE: usize = 32 * 4096;
 
 /// Variables set on top of the inherited ones, in two layers: `base` stays for good (the envdir as it was at start
@@ -109,7 +109,7 @@ impl Environment {
         }
     }
 
-    /// Seconds that the old workers go on after a new one has started.
+    /// Seconds that old workers keep running after a new one has started.
     pub(crate) fn kill_old_delay(&self) -> Setting {
         let default: &[u8] = if self.is_auto_restart_enabled() { b"5" } else { b"0" };
         Setting::of(self.get("KILL_OLD_DELAY").unwrap_or(default))
@@ -185,7 +185,7 @@ impl Setting {
     }
 }
 
-/// None for an entry that is no variable; it is passed on all the same.
+/// None for an entry that is not a variable; it is passed on all the same.
 fn name_of(entry: &[u8]) -> Option<&[u8]> {
     let equals = entry.iter().position(|&byte| byte == b'=').filter(|&equals| equals > 0)?;
     Some(&entry[..equals])

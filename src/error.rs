@@ -78,11 +78,12 @@ impl Error {
             Self::System { sentence, errno } => [sentence, sys::strerror(Errno::from_raw(*errno)).as_bytes()].concat(),
             Self::TimedOut { what, limit, reason } => {
                 let seconds = limit.as_secs();
-                [format!("the {what} is not over after {seconds} seconds").as_bytes(), reason].concat()
+                [format!("the {what} did not finish within {seconds} seconds").as_bytes(), reason].concat()
             }
             Self::OldWorkersLeft { limit, reason } => {
                 let seconds = limit.as_secs();
-                let sentence = format!("the new version serves, but the restart is not over after {seconds} seconds");
+                let sentence =
+                    format!("the new version serves, but the restart did not finish within {seconds} seconds");
                 [sentence.as_bytes(), reason].concat()
             }
         }

@@ -31,6 +31,7 @@ use crate::files::file_id::FileId;
 use crate::listeners::inherited::InheritedListener;
 use crate::listeners::socket_file::SocketFile;
 use crate::options::Options;
+use crate::report::Board;
 use crate::sys;
 
 pub(crate) use address::Address;
@@ -46,7 +47,14 @@ pub(crate) use stored::Stored;
 /// The descriptor at which Perl has the original's script open: the lowest one free at launch. No listener is put
 /// there, so that listeners get the same numbers as with the original: configurations rely on them (S11).
 #[derive(Default)]
-pub(crate) struct Place(Option<OwnedFd>);
+pub(crate) struct Place(Option<StandIn>);
+
+/// What is there instead.
+enum StandIn {
+    /// A descriptor that is needed anyway.
+    Board(Board),
+    Null(File),
+}
 
 impl Place {
     /// Opens a stand-in for the script, and the standard descriptors that are closed. If one of those was closed, the
@@ -54,15 +62,36 @@ impl Place {
     /// do.
     pub(crate) fn of_script(options: &Options) -> Self {
         let begin_at_3 = options.listen_fds || options.from_systemd;
-        if sys::open_standard_descriptors() > 0 || begin_at_3 {
-            return Self(None);
+        let stand_in = || Board::new().map(StandIn::Board).or_else(|| File::open("/dev/null").ok().map(StandIn::Null));
+        let stand_in = if begin_at_3 { None } else { stand_in() };
+        // It has got the lowest free number, which tells without another look whether one of the three is closed.
+        let stand_in = stand_in.filter(|stand_in| stand_in.number() > 2);
+        if stand_in.is_none() {
+            sys::open_standard_descriptors();
         }
-        Self(File::open("/dev/null").ok().map(Into::into))
+        Self(stand_in)
     }
 
     /// Gives the place up if it is `number`.
     fn leave(&mut self, number: RawFd) {
-        self.0.take_if(|fd| fd.as_raw_fd() == number);
+        self.0.take_if(|stand_in| stand_in.number() == number);
+    }
+
+    /// The board, if there is one: it stays where it is.
+    pub(crate) fn into_board(self) -> Option<Board> {
+        match self.0? {
+            StandIn::Board(board) => Some(board),
+            StandIn::Null(_) => None,
+        }
+    }
+}
+
+impl StandIn {
+    fn number(&self) -> RawFd {
+        match self {
+            Self::Board(board) => board.as_fd().as_raw_fd(),
+            Self::Null(file) => file.as_raw_fd(),
+        }
     }
 }
 

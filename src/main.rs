@@ -61,7 +61,7 @@ fn print_version() -> Result<(), Failure> {
     print("0.35\n")
 }
 
-/// That it can't be written is no error (P3).
+/// That it can't be written is not an error (P3).
 fn print_help(text: &str) {
     let _ = print(text);
 }

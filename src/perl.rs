@@ -40,7 +40,7 @@ fn numeric_prefix(text: &[u8]) -> Option<(f64, &[u8])> {
         }
     }
     let (literal, rest) = text.split_at(end);
-    // A lone sign or point is no number, to Rust as to Perl.
+    // A lone sign or point is not a number, to Rust as to Perl.
     Some((str::from_utf8(literal).ok()?.parse().ok()?, rest))
 }
 

@@ -20,7 +20,7 @@ pub use crate::{
 
 pub use crate::start::start_program;
 
-/// Lets the program continue that has executed this one to be replaced by it, as this one can't; for a `reason`, which is
+/// Returns to the program that has executed this one as its successor, because this one can't continue; for a `reason`, which is
 /// said then. Comes back if there is none.
 pub fn go_back(reason: &[u8]) {
     start::go_back(reason);

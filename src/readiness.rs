@@ -146,7 +146,7 @@ impl PreparedWatch {
     /// Gets what is missing.
     ///
     /// # Errors
-    /// If that can't be had, as on a machine where no process can be made.
+    /// If that fails, as on a machine where no process can be made.
     pub(crate) fn of(readiness: Readiness, part: WatchPart, one_thread: OneThread) -> Result<Self, Error> {
         Ok(Self(match (readiness, part.notify) {
             (Readiness::Interval, _) => Preparation::Interval,

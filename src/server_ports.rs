@@ -39,7 +39,7 @@ pub enum ServerSocket {
 #[non_exhaustive]
 pub enum ServerPortsError {
     /// `SERVER_STARTER_PORT` is not set: the program was not started by a superdaemon. (One without listeners sets it
-    /// to the empty text, which is no error.)
+    /// to the empty text, which is not an error.)
     NotSet,
     /// An entry is not of the form `NAME=FD`.
     Malformed(OsString),

@@ -23,7 +23,7 @@ use crate::start::log_target::LogTarget;
 use crate::stderr::say;
 use crate::succession::Descriptors;
 use crate::supervisor::{LifeCycle, Supervisor};
-use crate::sys::{Blocked, IS_LINUX, OneThread, block_all};
+use crate::sys::{self, Blocked, IS_LINUX, OneThread, block_all};
 use crate::system::arrival::{self, Arrival};
 use crate::system::rehearsal::answer_rehearsal;
 use crate::system::service_manager::ServiceManager;
@@ -133,7 +133,7 @@ impl Resources {
         let is_checked = options.check();
         let Some(one_thread) = OneThread::check() else {
             is_checked?;
-            return Err(Error::rule(&[b"start_server needs a process that has one thread"]));
+            return Err(Error::rule(&[b"start_server needs a process with a single thread"]));
         };
         let mut environment = Environment::inherited(options, one_thread);
         let mut state = None;
@@ -192,7 +192,7 @@ impl Resources {
         let mut envdir = envdir::Reader::default();
         let left_out = read_envdir(&mut envdir, &mut environment);
         self.open_log(options, &environment, &launch)?;
-        say(format!("start_server (pid:{}) starting now...", std::process::id()));
+        say(format!("start_server (pid:{}) starting now...", sys::own_pid()));
         left_out.into_iter().for_each(say);
 
         let Checked { plan, mut files } = Checked::of(options, &self.listeners)?;
@@ -208,15 +208,16 @@ impl Resources {
         ignore_broken_pipes();
         files.log = self.redirect_output()?;
         files.envdir = envdir;
+        files.board = std::mem::take(&mut self.place).into_board();
         let daemonize = || daemonize(launch.one_thread, self.listeners.use_stdin(), self.blocked.as_ref());
         let launcher = options.daemonize.then(daemonize).transpose()?;
 
-        let mut signals = Signals::install(&mut launch, self.blocked.take());
+        let mut signals = Signals::install(&mut launch, self.blocked.take().unwrap_or_else(block_all));
         let pid_file = options.pid_file.as_deref();
         let create_pid_file = |path| {
             let tell_wait = || {
                 if options.uses_our_own() {
-                    let end = b" has been locked by another superdaemon, waiting for its end".as_slice();
+                    let end = b" is locked by another superdaemon, waiting until it exits".as_slice();
                     say([Path::as_os_str(path).as_bytes(), end].concat());
                 }
             };
@@ -253,8 +254,8 @@ impl Resources {
         let watch = watch.take_over(&self.listeners, &mut descriptors);
         arrival::finish(&state.program, descriptors);
         ignore_broken_pipes();
-        let signals = Signals::install(&mut launch, Some(blocked));
-        say(format!("start_server (pid:{}) goes on as version {}", std::process::id(), env!("CARGO_PKG_VERSION")));
+        let signals = Signals::install(&mut launch, blocked);
+        say(format!("start_server (pid:{}) now runs version {}", std::process::id(), env!("CARGO_PKG_VERSION")));
         Parts { launch, environment, manager, watch, signals, files }
     }
 
@@ -274,7 +275,6 @@ impl Resources {
         // ORDER: behind the ports, where the name of a host may be looked up for a long time.
         self.blocked = Some(block_all());
         plan.listen_to_paths(&mut self.listeners, places, stored)?;
-        self.place = Place::default();
         Ok(())
     }
 
@@ -312,7 +312,7 @@ fn check_proc(options: &Options) -> Result<(), Error> {
     match is_own_proc() {
         Ok(true) => Ok(()),
         Ok(false) => {
-            Err(Error::rule(&[option, b" needs the /proc of its own pid namespace, and this is that of another one"]))
+            Err(Error::rule(&[option, b" needs the /proc of its own pid namespace, and this one belongs to another"]))
         }
         Err(error) => Err(Error::system(&[option, b" needs the /proc of its own pid namespace:"], error)),
     }
@@ -356,7 +356,7 @@ impl<'a> Checked<'a> {
         check_names(options)?;
         options.pid_file.as_deref().map_or(Ok(()), PidFile::check)?;
         // Both make a file for a moment.
-        let _blocked = block_all();
+        let _blocked = options.status_file.is_some().then(block_all);
         let status = options.status_file.as_deref().map(StatusFile::new).transpose()?;
         let failure = failure_file(options).map(FailureFile::new).transpose()?;
         Ok(Self { plan, files: Files { status, failure, ..Files::default() } })

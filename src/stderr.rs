@@ -25,7 +25,7 @@ const LONGEST_PART: usize = 4096;
 static WAY: AtomicU8 = AtomicU8::new(SIMPLY);
 
 /// Lines wait for ever. So it is before there are handlers: a signal ends the program that waits. And of a regular file,
-/// which lets nobody wait.
+/// which makes nobody wait.
 const SIMPLY: u8 = 0;
 
 /// The kernel can be asked not to let a line wait.
@@ -59,14 +59,14 @@ pub(crate) fn say(line: impl Into<Vec<u8>>) {
         line.push(b'\n');
     }
     if WAY.load(Ordering::Relaxed) == SIMPLY {
-        // The standard library's stderr has no buffer and goes on after EINTR.
+        // The standard library's stderr has no buffer and continues after EINTR.
         let _ = io::stderr().write_all(&line);
         return;
     }
     let lost = LOST.load(Ordering::Relaxed);
     if lost > 0 {
         let lines = if lost == 1 { "line is" } else { "lines are" };
-        line = [format!("{lost} {lines} lost here, as nobody has read this log\n").as_bytes(), &line].concat();
+        line = [format!("{lost} {lines} lost, as nobody was reading this log\n").as_bytes(), &line].concat();
     }
     let is_written = write(&line);
     LOST.store(if is_written { 0 } else { lost + 1 }, Ordering::Relaxed);

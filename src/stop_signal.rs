@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::perl;
 use crate::sys;
 
-/// The highest number of a signal that is no real-time signal.
+/// The highest number of a signal that is not a real-time signal.
 const LAST_STANDARD_SIGNAL: i32 = 31;
 
 /// The signal that asks a worker to stop.

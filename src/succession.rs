@@ -14,7 +14,7 @@ use crate::error::Error;
 /// Tells the next program where the state is: `STATE_FD`, or `STATE_FD,WAY_BACK_FD`.
 pub(crate) const VARIABLE: &str = "START_SERVER_STATE";
 
-/// Tells the program that comes back why the next one could not go on. Beside [`VARIABLE`].
+/// Tells the program that comes back why the next one could not continue. Beside [`VARIABLE`].
 pub(crate) const REFUSAL: &str = "START_SERVER_NOT_UPGRADED";
 
 /// Begins the first argument of a program that rehearses, in front of `STATE_FD,ANSWER_FD`. Any other program, the

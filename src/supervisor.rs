@@ -109,7 +109,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.world
     }
 
-    /// Lets another program replace this one. It has the same process, and so everything that was opened and started; what
+    /// Has another program replace this one. It has the same process, and so everything that was opened and started; what
     /// this one knows it gets as a [`LifePart`](crate::world::LifePart), and if it can't replace it, this one has it back.
     fn hand_over(&mut self) {
         let life = self.world.hand_over(self.part());
@@ -154,7 +154,7 @@ impl<'a, W: World> Supervisor<'a, W> {
             return;
         }
         self.current = previous.filter(|worker| self.old.remove(worker.pid));
-        self.say("giving up the restart, the old worker goes on");
+        self.say("giving up the restart, the old worker keeps running");
         // An automatic restart isn't due again at once.
         self.last_restart = self.world.clock();
         self.restart_begun = None;
@@ -162,7 +162,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.world.tell(News::GivenUp { generation: self.generation });
     }
 
-    /// Whether the restart goes on: it does, unless there are to be no more attempts.
+    /// Whether the restart continues: it does, unless there are to be no more attempts.
     fn replace_if_dead(&mut self) -> bool {
         if !self.is_stop_requested()
             && let Some(Worker { pid, .. }) = self.current

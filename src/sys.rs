@@ -15,6 +15,7 @@ use std::mem::{MaybeUninit, offset_of};
 use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use libc::{c_char, c_int};
 use nix::errno::Errno;
@@ -60,6 +61,20 @@ impl OneThread {
     }
 }
 
+/// That of this process, as [`own_pid`] knows it. Zero: it doesn't.
+static OWN_PID: AtomicI32 = AtomicI32::new(0);
+
+/// The process id of this process. Asked for once.
+pub(crate) fn own_pid() -> Pid {
+    let known = OWN_PID.load(Ordering::Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let pid = unistd::getpid().as_raw();
+    OWN_PID.store(pid, Ordering::Relaxed);
+    pid
+}
+
 /// Which side of a fork the program is on.
 pub(crate) enum Fork {
     Parent(Pid),
@@ -70,9 +85,27 @@ pub(crate) enum Fork {
 pub(crate) fn fork(_: OneThread) -> Result<Fork, Errno> {
     // SAFETY: there is no other thread that could hold a lock which the child would wait for.
     Ok(match unsafe { unistd::fork() }? {
-        ForkResult::Child => Fork::Child,
-        ForkResult::Parent { child } => Fork::Parent(child.as_raw()),
+        ForkResult::Child => of_child(0),
+        ForkResult::Parent { child } => of_child(child.as_raw()),
     })
+}
+
+/// From what fork(2) gives: the pid of the child, 0 in itself.
+fn of_child(pid: Pid) -> Fork {
+    if pid == 0 {
+        OWN_PID.store(0, Ordering::Relaxed);
+        Fork::Child
+    } else {
+        Fork::Parent(pid)
+    }
+}
+
+/// The same, but the child has no signal handlers: what the parent catches acts there by default, from the first moment on. None
+/// where the system can't do both in one step.
+pub(crate) fn fork_without_handlers(_: OneThread) -> Result<Option<Fork>, Errno> {
+    // SAFETY: as above.
+    let forked = unsafe { os::fork_without_handlers() }.transpose()?;
+    Ok(forked.map(of_child))
 }
 
 /// Leaves a forked process without running anything that belongs to the one it was forked from. nix has no _exit(2).
@@ -138,7 +171,7 @@ pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<(), Errno> {
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// kill(2) of a process that is no child of ours, and so may end at any moment and leave its number to another. `is_it`
+/// kill(2) of a process that is not a child of ours, and so may end at any moment and leave its number to another. `is_it`
 /// looks a second time whether it is the one that is meant, when whoever gets the signal is settled.
 ///
 /// # Errors
@@ -197,7 +230,7 @@ pub(crate) fn reap(pid: Pid) -> Result<Option<(Pid, WaitStatus)>, Errno> {
     none_if_childless(Errno::result(reaped).map(|reaped| (reaped != 0).then_some((reaped, status))))
 }
 
-/// To have no child is no error.
+/// To have no child is not an error.
 fn none_if_childless<T>(found: Result<Option<T>, Errno>) -> Result<Option<T>, Errno> {
     if matches!(found, Err(Errno::ECHILD)) { Ok(None) } else { found }
 }
@@ -231,13 +264,13 @@ pub(crate) unsafe fn move_to(fd: OwnedFd, target: RawFd) -> Result<OwnedFd, Errn
     }
 }
 
-/// Puts `fd` in the place of another descriptor, which is closed. Without close-on-exec.
+/// Replaces another descriptor, which is closed, by `fd`. Without close-on-exec.
 pub(crate) fn replace(place: OwnedFd, fd: OwnedFd) -> Result<OwnedFd, Errno> {
     // SAFETY: the place was owned by the value that is given up here.
     unsafe { move_to(fd, place.into_raw_fd()) }
 }
 
-/// Puts a copy of `fd` in the place of another descriptor, whose owner owns the copy from here on. Without close-on-exec.
+/// Replaces another descriptor by a copy of `fd`; its owner owns the copy from here on. Without close-on-exec.
 pub(crate) fn put_over(place: BorrowedFd, fd: &OwnedFd) -> Result<(), Errno> {
     // SAFETY: the number stays open, and its owner the only one.
     Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), place.as_raw_fd()) }).map(drop)
@@ -438,7 +471,7 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
     }
 }
 
-/// Lets the resolver know no other sources of host names than `files` and `dns`, which a static program has in itself.
+/// Limits the resolver to the sources of host names `files` and `dns`, which a static program has in itself.
 /// Any other that /etc/nsswitch.conf names would be loaded from the machine's C library; of another version, that ends in
 /// a crash.
 #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]

@@ -85,7 +85,7 @@ impl<'a> System<'a> {
     pub(crate) fn new(
         options: &Options,
         listeners: &'a Listeners,
-        files: Files,
+        mut files: Files,
         mut watch: Box<dyn Watch>,
         manager: ServiceManager,
         signals: Signals,
@@ -102,6 +102,7 @@ impl<'a> System<'a> {
             spawner: Spawner::of(options, listeners, launch),
             delivery: Delivery::new(options, listeners),
             launch,
+            reporter: Reporter::new(options, listeners, files.board.take()),
             files,
             watch,
             kin,
@@ -112,7 +113,6 @@ impl<'a> System<'a> {
             abandoned,
             neglect: Neglect::of(options, listeners),
             explanation: options.uses_our_own().then(|| Explanation::new(listeners.names())),
-            reporter: Reporter::new(options, listeners),
             successor: None,
             is_stopping: false,
         }
@@ -347,7 +347,7 @@ impl World for System<'_> {
         verdict
     }
 
-    /// The same in the program that goes on.
+    /// The same in the program that continues.
     fn clock(&self) -> Duration {
         clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
     }

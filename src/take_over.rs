@@ -2,7 +2,7 @@
 //! program with its own options and the state that it is in, as `--upgrade` would hand it over: a copy of it first, which
 //! has to answer, and then itself.
 //!
-//! Until then nothing of it has changed, no signal is kept from it, and whatever fails lets it keep running.
+//! Until then nothing of it has changed, no signal is kept from it, and if anything fails it keeps running.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod linux;

@@ -1,5 +1,5 @@
 //! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of
-//! its own. [`System`](crate::system::System) is the real world; tests put one with a virtual clock in its place.
+//! its own. [`System`](crate::system::System) is the real world; tests replace it by one with a virtual clock.
 
 mod life_part;
 
@@ -20,7 +20,7 @@ pub(crate) trait World {
     /// Starts a worker with `environment`. A worker that cannot run its program is a worker that dies.
     fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error>;
 
-    /// Sends a signal. A worker that no longer exists is no error; any other failure is reported and tried again.
+    /// Sends a signal. A worker that no longer exists is not an error; any other failure is reported and tried again.
     fn kill(&mut self, worker: Pid, signal: &StopSignal);
 
     /// Waits until there is a request that has not been taken, or what is awaited has happened, but not after `end`, a
@@ -47,7 +47,7 @@ pub(crate) trait World {
     fn tell(&mut self, news: News);
 
     /// Gives the program that is to replace this one what it needs next ([`Woken::HandOver`]): first a rehearsal with
-    /// `life`, then, when that has succeeded, the process. Returns what to go on from if it comes back; a failure has been
+    /// `life`, then, when that has succeeded, the process. Returns what to continue from if it comes back; a failure has been
     /// reported.
     fn hand_over(&mut self, life: LifePart) -> LifePart;
 

@@ -5,10 +5,10 @@ use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
 
-use super::{pid_1, run_beside, send, wait};
+use super::{run_beside, send, wait};
 use crate::examples::{command_of_deployment, probe_of_deployment};
 use crate::harness::{Scenario, ours_alone};
-use crate::scenarios::launch::as_pid_1;
+use crate::scenarios::launch::{as_pid_1, pid_outside};
 
 /// Starts the container, but for its directories and its port. Its application takes as long as there is no file `go`, and
 /// is broken while there is a file `bad`.
@@ -44,7 +44,7 @@ fn the_probe_succeeds_while_a_worker_serves() {
     ours_alone(|s| {
         start(s);
         wait(s, "the port", |s| is_open(s));
-        let pid_1 = pid_1(s);
+        let pid_1 = pid_outside(s);
         wait(s, "a superdaemon that tells", |s| probe(pid_1, s) == "exit 150");
         s.write("go", "");
         wait(s, "a worker that serves", |s| probe(pid_1, s) == "exit 0");
@@ -62,7 +62,7 @@ fn a_version_that_can_not_start_ends_the_container_and_is_never_ready() {
         s.write("bad", "");
         start(s);
         wait(s, "the first failure", |s| s.said().contains("it is broken"));
-        let pid_1 = pid_1(s);
+        let pid_1 = pid_outside(s);
         never_ready_to_the_end(pid_1, s);
         assert_eq!(s.wait_exit(), "exit 125");
     });

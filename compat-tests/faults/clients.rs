@@ -130,7 +130,7 @@ fn faults(client: usize) -> Vec<Fault> {
         if is_loading {
             is_loading = call != "munmap";
         } else if call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            // No kernel lets clock_nanosleep(2) fail, and so the standard library panics.
+            // clock_nanosleep(2) fails on no kernel, and so the standard library panics.
             && !(NEVER.contains(&call) || call == "clock_nanosleep")
         {
             all.entry(call).or_default().push(*count);

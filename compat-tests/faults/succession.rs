@@ -1,6 +1,6 @@
 //! Lives in which one program hands over to the next (`--upgrade`, `--take-over`) while one system call fails: of the command,
 //! of the superdaemon before and after its exec, or of the rehearsal. Where the original is taken over, nobody can trace it
-//! meanwhile, so there a seccomp filter lets the call fail each time.
+//! meanwhile, so there a seccomp filter makes the call fail each time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -149,7 +149,7 @@ fn start(s: &mut Scenario, set: &Set, filter: Option<&str>) {
     s.prelude("");
 }
 
-/// Lets a call fail in all that is executed from here on.
+/// Makes a call fail in all that is executed from here on.
 fn filter_of(call: &str) -> String {
     let (_, number, argument, errno) = FILTERED.iter().find(|(name, ..)| *name == call).expect("a call of the list");
     let prctl = libc::SYS_prctl;

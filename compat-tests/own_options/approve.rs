@@ -31,7 +31,7 @@ fn the_command_decides() {
         assert_eq!(output.end, "exit 125");
         s.wait_line("2:<W2> 1:<W1>");
         s.wait_line("new worker <W2> is not approved (exit 3), sending TERM");
-        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_line("giving up the restart, the old worker keeps running");
         s.wait_line("old worker <W2> died, status:0");
         s.wait_file("st", "1:<W1>\n");
         assert!(!s.report_of(1).contains("got "), "{}", s.report_of(1));
@@ -74,7 +74,7 @@ fn the_first_worker() {
         s.remove("approve");
         assert_eq!(s.ls(), "");
     });
-    // There is nobody to go on, so without that it is tried again.
+    // No other worker is left, so without that it is tried again.
     ours_alone(|s| {
         start(s, "test $APPROVE_NEW_GENERATION = 3 && test -z \"$APPROVE_OLD_PID\"\n", &[], &[]);
         s.wait_file("st", "3:<W3>\n");
@@ -120,13 +120,13 @@ fn a_worker_that_dies_meanwhile() {
         s.wait_worker(2);
         s.signal_worker(2, "KILL");
         s.wait_line("new worker <W2> seems to have failed to start, exit status:9");
-        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_line("giving up the restart, the old worker keeps running");
         s.wait_file("st", "1:<W1>\n");
         stop(s);
     });
 }
 
-/// It is no worker: it has none of the listeners, and what is said goes to the log.
+/// It is not a worker: it has none of the listeners, and what is said goes to the log.
 #[test]
 fn what_the_command_gets() {
     ours_alone(|s| {
@@ -183,7 +183,7 @@ fn an_old_worker_that_dies_meanwhile() {
         let is_dead = "grep -q ') Z' /proc/$APPROVE_OLD_PID/stat";
         s.write("approve", &format!("kill -KILL $APPROVE_OLD_PID; until {is_dead}; do sleep .1; done; exit 1\n"));
         s.signal("HUP");
-        s.wait_line("new worker <W2> is not approved (exit 1), but goes on, as the old worker is dead");
+        s.wait_line("new worker <W2> is not approved (exit 1), but keeps running, because the old worker is dead");
         s.wait_line("old worker <W1> died, status:9");
         s.wait_file("st", "2:<W2>\n");
         stop(s);
@@ -208,7 +208,7 @@ fn a_shutdown_meanwhile() {
     });
 }
 
-/// One that sleeps in the kernel ends when that lets it. Here it is another process that has to let it go first.
+/// One that sleeps in the kernel ends when that has finished. Here another process has to release it first.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn nobody_waits_for_a_command_that_does_not_die() {
@@ -234,7 +234,7 @@ fn nobody_waits_for_a_command_that_does_not_die() {
     });
 }
 
-/// However often it happens, and what is right by then is tried at once on HUP.
+/// However often it happens; what has been repaired is tried at once on HUP.
 #[test]
 fn starts_that_fail_for_ever() {
     ours_alone(|s| {

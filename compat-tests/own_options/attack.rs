@@ -1,8 +1,11 @@
 //! What was found by trying to break `--upgrade`: what the way back leaves behind, and where it ended before.
 
+use std::fs;
+use std::io::Write as _;
 use std::process::Command;
 
 use nix::fcntl::SealFlag;
+use nix::unistd::Uid;
 
 use super::stop;
 use super::upgrade::{
@@ -76,7 +79,7 @@ fn a_script_that_starts_the_program_as_its_child() {
             let output = s.run(&UPGRADE);
             assert_eq!(output.end, expected, "{}", s.said());
             if expected == "exit 125" {
-                let reason = ": it is started by another program, which has to execute it in its own place (exec)\n";
+                let reason = ": another program has started it, and must replace itself by it (exec)\n";
                 assert!(output.stderr.ends_with(reason), "{}", output.stderr);
             }
         }
@@ -99,5 +102,37 @@ fn a_probe_that_can_say_nothing() {
         assert_ne!(output.end, "exit 0");
         let reason = "--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): failed to read ";
         assert!(output.stderr.contains(reason), "{}", output.stderr);
+    });
+}
+
+/// Where no answer can be written, that is the client's reason, at once: the program stays what it was.
+#[test]
+fn a_full_disk_has_no_room_for_an_answer() {
+    ours_alone(|s| {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        s.mkdir("disk");
+        let mount = "mount -t tmpfs -o size=64k none disk";
+        s.prelude(&format!("exec unshare --mount sh -c '{mount} && exec \"$0\" \"$@\"' \"$0\" \"$@\""));
+        s.start(&["--pid-file=disk/pid", "--status-file=disk/st", "--", "$PROBE"]);
+        s.wait_worker(1);
+        let within = format!("/proc/{}/root{}/disk", s.superdaemon(), s.path(".").display());
+        s.wait("the status file", |_| {
+            fs::read_to_string(format!("{within}/st")).is_ok_and(|status| !status.is_empty())
+        });
+        let mut filler = fs::File::create(format!("{within}/filler")).unwrap();
+        while filler.write_all(&[0; 512]).is_ok() {}
+        // Or the room would stay taken.
+        drop(filler);
+        let enter = format!("nsenter --mount --target={}", s.superdaemon());
+        s.prelude(&format!("exec {enter} sh -c 'cd \"$1\" && shift && exec \"$0\" \"$@\"' \"$0\" \"$PWD\" \"$@\""));
+        let output = s.run(&["--upgrade", "--pid-file=disk/pid"]);
+        assert_eq!(output.end, "exit 28", "{}", output.stderr);
+        assert!(output.stderr.ends_with("disk/pid.upgrade:No space left on device\n"), "{}", output.stderr);
+        fs::remove_file(format!("{within}/filler")).unwrap();
+        assert_eq!(s.run(&["--upgrade", "--pid-file=disk/pid"]).end, "exit 0");
+        s.prelude("");
+        stop(s);
     });
 }

@@ -171,7 +171,7 @@ fn options_for_a_start_mean_nothing_to_other_requests() {
 #[test]
 fn mistakes_are_explained_where_options_of_ours_are() {
     let ambiguous = "Option s is ambiguous (signal-on-hup, signal-on-term, status-file, stop)";
-    let dashes = "Options of the program stand behind \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...";
+    let dashes = "Put the program's options after \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...";
     let help = "start_server --help shows every option.";
     let meant = |name| format!("Did you mean {name}? Options that Server::Starter doesn't have are spelled in full.");
     let (show, ready) = (meant("--show-status"), meant("--ready"));
@@ -209,7 +209,7 @@ fn a_wait_for_another_superdaemon_is_said() {
     ours_alone(|s| {
         let lock = s.lock("pid");
         s.start(&["--kill-timeout=60", "--pid-file=pid", "--", "$PROBE"]);
-        s.wait_line("pid has been locked by another superdaemon, waiting for its end");
+        s.wait_line("pid is locked by another superdaemon, waiting until it exits");
         drop(lock);
         s.wait_worker(1);
         super::stop(s);

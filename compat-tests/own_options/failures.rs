@@ -29,7 +29,7 @@ fn deploy(s: &mut Scenario, worker: &str) -> String {
     let output = s.run(&RESTART);
     assert_eq!(output.end, "exit 125");
     let reason =
-        output.stderr.strip_prefix("the restart was given up, the old worker goes on\n").expect(&output.stderr);
+        output.stderr.strip_prefix("the restart was given up, the old worker keeps running\n").expect(&output.stderr);
     // The log has the first line of it, too.
     s.wait_line(reason.lines().next().unwrap());
     reason.to_owned()
@@ -59,7 +59,7 @@ fn a_program_that_is_not_there() {
         let output = s.run(&RESTART);
         assert_eq!(output.end, "exit 125");
         let expected = "it has failed: exec: No such file or directory; PATH is $DIR/bin:/bin:/usr/bin\n";
-        assert_eq!(output.stderr, format!("the restart was given up, the old worker goes on\n{expected}"));
+        assert_eq!(output.stderr, format!("the restart was given up, the old worker keeps running\n{expected}"));
         s.wait_line(expected.trim_end());
         stop(s);
     });
@@ -75,7 +75,7 @@ fn the_last_lines_of_the_log() {
         );
         let output = s.run(&RESTART);
         let expected = "it has failed: exit 1\nline 3\nline 4\nline 5\nline 6\nbad \\u{1b}[31mthing\n";
-        assert_eq!(output.stderr, format!("the restart was given up, the old worker goes on\n{expected}"));
+        assert_eq!(output.stderr, format!("the restart was given up, the old worker keeps running\n{expected}"));
         stop(s);
     });
 }
@@ -89,7 +89,7 @@ fn restart_until(s: &mut Scenario, run: Run, expected: impl Fn(&str) -> bool) {
             return false;
         }
         assert_eq!(output.end, "exit 124", "{}", output.stderr);
-        let reason = output.stderr.strip_prefix("the restart is not over after 2 seconds\n").expect(&output.stderr);
+        let reason = output.stderr.strip_prefix("the restart did not finish within 2 seconds\n").expect(&output.stderr);
         expected(&without_generations(reason))
     });
 }
@@ -102,7 +102,7 @@ fn without_generations(text: &str) -> String {
     rest.fold(first, |text, part| format!("{text}generation N{part}"))
 }
 
-/// A restart that goes on when the time is over, with starts that fail again and again.
+/// A restart that continues when the time is over, with starts that fail again and again.
 #[test]
 fn a_failure_that_is_tried_again() {
     ours_alone(|s| {
@@ -154,7 +154,7 @@ fn an_old_worker_that_does_not_end() {
         s.wait_file("st", "1:<W1>\n");
         let output = s.run(&[&RESTART[..], &["--restart-timeout=5"]].concat());
         assert_eq!(output.end, "exit 123", "{}", output.stderr);
-        let expected = "the new version serves, but the restart is not over after 5 seconds\n\
+        let expected = "the new version serves, but the restart did not finish within 5 seconds\n\
                         generation 2 has started, waiting for the end of 1 (pid <W1>)\n";
         assert_eq!(output.stderr, expected);
         s.signal_worker(1, "KILL");
@@ -209,7 +209,7 @@ fn a_worker_that_is_never_ready() {
         let output = s.run(&RESTART);
         assert_eq!(output.end, "exit 125");
         let lines: Vec<&str> = output.stderr.lines().collect();
-        assert_eq!(lines[0], "the restart was given up, the old worker goes on");
+        assert_eq!(lines[0], "the restart was given up, the old worker keeps running");
         assert!(lines[1].starts_with("new worker ") && lines[1].ends_with(" is not ready in time"), "{lines:?}");
         let lack = "it has failed: it is alive, but has not waited for a connection at a listener after 1";
         assert!(lines[2].starts_with(lack) && lines[2].ends_with(" seconds"), "{lines:?}");
@@ -234,7 +234,7 @@ fn a_log_that_becomes_a_fifo() {
             .expect("our program");
         s.remove("log");
         assert_eq!(output.status.code(), Some(125));
-        let expected = "the restart was given up, the old worker goes on\nit has failed: exit 3\n";
+        let expected = "the restart was given up, the old worker keeps running\nit has failed: exit 3\n";
         assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
         stop(s);
     });
@@ -263,7 +263,7 @@ fn a_worker_that_listens_by_itself() {
         let perl = "exec perl -MIO::Socket::INET -e 'IO::Socket::INET->new(Listen => 5, LocalAddr => \"127.0.0.1:PORT\") or die \"$!\\n\"'\n";
         s.write("worker", &perl.replace("PORT", &s.port().to_string()));
         let output = s.run(&RESTART);
-        let expected = ", it listens to 127.0.0.1:$PORT by itself, which start_server holds: it has to take the listener of \
+        let expected = ", it listens to 127.0.0.1:$PORT by itself, but start_server holds that: it has to use the listener in \
                         SERVER_STARTER_PORT\nAddress already in use\n";
         assert!(
             output.stderr.ends_with(&s.with_symbols(&expected.replace("$PORT", &s.port().to_string()))),
@@ -279,10 +279,7 @@ fn a_worker_that_goes_into_the_background() {
     ours_alone(|s| {
         start(s, &[]);
         let reason = deploy(s, "sleep 1000 & echo $! >child; exit 0\n");
-        assert_eq!(
-            reason,
-            "it has failed: exit 0, it has put itself into the background: it has to stay in the foreground\n"
-        );
+        assert_eq!(reason, "it has failed: exit 0, it went into the background: it must stay in the foreground\n");
         // It was stopped with its parent.
         s.wait_dead_process("child");
         stop(s);
@@ -315,7 +312,7 @@ fn an_interrupt_on_a_terminal() {
         s.start(&[&FILES[..], &["--ready=notify", "--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
-        // The new worker is never ready, so it is not over by then.
+        // The new worker is never ready, so it is not over yet.
         let (directory, program) = (s.path("."), s.program().display().to_string());
         let restart = format!("echo $$ >restart; exec '{program}' {}", RESTART.join(" "));
         let command = format!("cd '{}'; sh -c \"{}\"; echo code $?", directory.display(), restart.replace('$', "\\$"));

@@ -226,7 +226,7 @@ fn whoever_was_seen_to_descend_from_a_worker_belongs_to_it() {
         s.wait_line("worker <W1> has not ended in time, sending KILL");
         assert_eq!(s.wait_exit(), "exit 0");
         s.wait_dead_process("relative");
-        // The worker has been reaped by then, and its number may be anybody's.
+        // The worker has been reaped already, and its number may be anybody's.
         let kills = std::fs::read_to_string(s.path("trace")).expect("a trace");
         assert!(kills.contains(&format!("kill({}, SIGTERM)", s.worker_pid(1))), "{kills}");
         assert!(!kills.contains(&format!("kill({}, SIGKILL)", s.worker_pid(1))), "{kills}");
@@ -267,7 +267,7 @@ fn a_worker_that_has_left_its_group_is_stopped() {
     });
 }
 
-/// A stopped process doesn't act on a signal; the whole group goes on with the worker.
+/// A stopped process doesn't act on a signal; the whole group continues with the worker.
 #[test]
 fn a_stopped_group_is_continued() {
     ours_alone(|s| {
@@ -291,7 +291,7 @@ fn a_stopped_group_is_continued() {
     });
 }
 
-/// Neither a start that takes its time nor the delay before old workers are stopped lets the dead of a worker wait.
+/// Neither a start that takes its time nor the delay before old workers are stopped keeps the dead of a worker waiting.
 #[test]
 fn what_a_worker_leaves_behind_is_reaped_in_every_wait() {
     let waits: [(&[&str], &[&str], bool); 2] =

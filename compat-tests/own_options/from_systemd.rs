@@ -64,7 +64,7 @@ fn they_are_something_to_listen_to() {
     });
 }
 
-/// The command of a log is no worker, and a daemon has another pid.
+/// The command of a log is not a worker, and a daemon has another pid.
 #[test]
 fn with_a_log_in_the_background() {
     ours_alone(|s| {
@@ -101,9 +101,14 @@ const REFUSED: [(&str, &str, &str, &str); 11] = [
     ("LISTEN_FDS=-1", "unix:$DIR/sock", "", "LISTEN_FDS is not a positive number:-1"),
     ("LISTEN_FDS=x", "unix:$DIR/sock", "", "LISTEN_FDS is not a positive number:x"),
     ("LISTEN_FDS=2", "unix:$DIR/sock", "", "file descriptor 4:Bad file descriptor"),
-    ("LISTEN_FDNAMES=a:b", "unix:$DIR/sock", "", "LISTEN_FDNAMES has not as many names as there are listeners"),
+    (
+        "LISTEN_FDNAMES=a:b",
+        "unix:$DIR/sock",
+        "",
+        "LISTEN_FDNAMES and LISTEN_FDS don't have the same number of listeners",
+    ),
     ("", "unix:$DIR/sock file:/dev/null", "", "file descriptor 4:Socket operation on non-socket"),
-    ("", "unix:$DIR/sock", "--port=$PORT=3", "file descriptor 3 is wanted more than once"),
+    ("", "unix:$DIR/sock", "--port=$PORT=3", "file descriptor 3 is requested more than once"),
     ("", "unix:$DIR/sock", "--path=sock", "there is a listener already at sock"),
     ("", "unix:$DIR/sock", "--path=$DIR/sock", "there is a listener already at $DIR/sock"),
 ];

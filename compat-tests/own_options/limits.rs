@@ -1,4 +1,4 @@
-//! `--max-start-failures`, `--kill-timeout` and `--restart-timeout`: what is given up, and what goes on then.
+//! `--max-start-failures`, `--kill-timeout` and `--restart-timeout`: what is given up, and what keeps running then.
 
 use super::stop;
 use crate::harness::{Scenario, original_alone, ours_alone};
@@ -26,9 +26,9 @@ fn a_restart_is_given_up() {
         s.wait_file("st", "1:<W1>\n");
         let output = s.run(&RESTART);
         assert_eq!(output.end, "exit 125");
-        assert_eq!(output.stderr, "the restart was given up, the old worker goes on\nit has failed: exit 2\n");
+        assert_eq!(output.stderr, "the restart was given up, the old worker keeps running\nit has failed: exit 2\n");
         s.wait_line("new worker <W3> seems to have failed to start, exit status:512");
-        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_line("giving up the restart, the old worker keeps running");
         assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\nit has failed: exit 2\n".into()));
         // The old worker is the current one, not just one that is left.
         let output = s.run(&RESTART);
@@ -60,7 +60,7 @@ fn a_restart_is_given_up_again() {
     });
 }
 
-/// The worker that would have gone on is found dead when the restart is over, and replaced as any other.
+/// The worker that would have kept running is found dead when the restart is over, and replaced as any other.
 #[test]
 fn a_restart_is_given_up_and_the_old_worker_is_dead() {
     ours_alone(|s| {
@@ -75,7 +75,7 @@ fn a_restart_is_given_up_and_the_old_worker_is_dead() {
         s.signal_worker(1, "KILL");
         s.wait_dead(1);
         s.signal_worker(2, "KILL");
-        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_line("giving up the restart, the old worker keeps running");
         s.wait_line("worker <W1> died unexpectedly with status:9, restarting");
         s.wait_worker(3);
         s.signal_worker(3, "USR2");
@@ -97,7 +97,7 @@ fn a_restart_is_given_up_in_the_kill_old_delay() {
         s.wait_worker(2);
         s.signal_worker(2, "KILL");
         s.wait_line("worker <W2> died unexpectedly with status:9, restarting");
-        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_line("giving up the restart, the old worker keeps running");
         assert_eq!(s.end(restart).end, "exit 125");
         s.wait_rest();
         assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\nit has failed: exit 1\n".into()));
@@ -186,7 +186,7 @@ fn a_first_start_that_takes_too_long_is_given_up() {
     });
 }
 
-/// That a worker which has started dies is no restart: nothing else would serve.
+/// That a worker which has started dies is not a restart: nothing else would serve.
 #[test]
 fn a_dead_worker_is_replaced_without_a_limit() {
     ours_alone(|s| {
@@ -448,11 +448,11 @@ fn the_status_may_be_unknown() {
     ours_alone(|s| {
         s.mkdir("directory");
         let output = s.run(&["--show-status", "--pid-file=directory"]);
-        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "unknown: directory is no file\n"));
+        assert_eq!((&*output.end, &*output.stdout), ("exit 4", "unknown: directory is not a file\n"));
         let output = s.run(&["--show-status", "--pid-file=directory", "--json"]);
         assert_eq!(
             (&*output.end, &*output.stdout),
-            ("exit 4", "{\"state\":\"unknown\",\"reason\":\"directory is no file\"}\n")
+            ("exit 4", "{\"state\":\"unknown\",\"reason\":\"directory is not a file\"}\n")
         );
         let output = s.run(&["--show-status", "--pid-file=nowhere"]);
         assert_eq!((&*output.end, &*output.stdout), ("exit 3", "not running: there is no nowhere\n"));
@@ -462,13 +462,13 @@ fn the_status_may_be_unknown() {
 // --- restarts that take long
 
 #[test]
-fn a_restart_takes_too_long_and_goes_on() {
+fn a_restart_takes_too_long_and_continues() {
     ours_alone(|s| {
         s.probe(&[&UNTIL_READY, &FILES[..]].concat(), &["notify=READY=1", "G1=now"]);
         s.wait_file("st", "1:<W1>\n");
         let output = s.run(&[&["--restart-timeout=1"], &RESTART[..]].concat());
         assert_eq!(output.end, "exit 124");
-        assert_eq!(output.stderr, "the restart is not over after 1 seconds\nwaiting for generation 2 to start\n");
+        assert_eq!(output.stderr, "the restart did not finish within 1 seconds\nwaiting for generation 2 to start\n");
         s.wait_worker(2);
         assert_eq!(s.show("st"), "1:<W1>\n");
         s.signal_worker(2, "USR2");
@@ -521,7 +521,7 @@ fn restarts_of_the_original() {
         s.serve(&["--interval=5", "--pid-file=pid"], &["G2=exit=1", "G3=ign=TERM"]);
         let output = s.run_other(&[&["--restart-timeout=1"], &RESTART[..]].concat());
         assert_eq!(output.end, "exit 124");
-        let expected = "the restart is not over after 1 seconds\nwaiting for generation 2 to start\n";
+        let expected = "the restart did not finish within 1 seconds\nwaiting for generation 2 to start\n";
         assert!(output.stderr.starts_with(expected), "{}", output.stderr);
         s.wait_line("new worker <W2> seems to have failed to start, exit status:256");
         s.wait_worker(3);

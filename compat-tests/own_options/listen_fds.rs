@@ -43,7 +43,7 @@ fn every_generation_gets_them() {
     });
 }
 
-/// A worker that is started in the place of one that has died, or of one that has failed, is told its own pid, too.
+/// A worker that replaces one that has died or failed gets its own pid, too.
 #[test]
 fn successors_get_them() {
     ours_alone(|s| {
@@ -123,12 +123,12 @@ const REFUSED: [(&[&str], &str); 5] = [
         &["--port=127.0.0.1:$PORT", "--path=sock"],
         "--listen-fds: file descriptor 4 is needed for a listener, but is open already",
     ),
-    (&["--path=sock", "--port=$PORT=4"], "--listen-fds: the file descriptor of this port has to be 3, not 4:$PORT"),
+    (&["--path=sock", "--port=$PORT=4"], "--listen-fds: the file descriptor of this port must be 3, not 4:$PORT"),
     (
         &["--path=sock", "--port=127.0.0.1:$PORT=9"],
-        "--listen-fds: the file descriptor of this port has to be 3, not 9:127.0.0.1:$PORT",
+        "--listen-fds: the file descriptor of this port must be 3, not 9:127.0.0.1:$PORT",
     ),
-    (&["--path=sock", "--port=$PORT=3", "--port=$PORT2=3"], "file descriptor 3 is wanted more than once"),
+    (&["--path=sock", "--port=$PORT=3", "--port=$PORT2=3"], "file descriptor 3 is requested more than once"),
 ];
 
 #[test]

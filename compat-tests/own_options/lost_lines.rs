@@ -23,7 +23,7 @@ fn blocked_log_that_is_read_again() {
         s.wait("what was in the pipe", drained);
         s.signal("TERM");
         assert_eq!(s.wait_exit(), "exit 0");
-        s.wait_line_in("log", " lines are lost here, as nobody has read this log");
+        s.wait_line_in("log", " lines are lost, as nobody was reading this log");
         s.wait_line_in("log", "received TERM, sending TERM to all workers:");
         s.wait_line_in("log", "exiting");
     });

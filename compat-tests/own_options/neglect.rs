@@ -98,7 +98,7 @@ fn a_listener_that_nobody_serves() {
         s.wait_file("st", "1:<W1>\n");
         let _waits = TcpStream::connect(("127.0.0.1", s.port())).expect("a listener");
         let _served = UnixStream::connect(s.path("sock")).expect("a listener");
-        s.wait_line("connections wait at 127.0.0.1:$PORT for more than 10 seconds, and no worker waits for them");
+        s.wait_line("connections wait at 127.0.0.1:$PORT for more than 10 seconds, and no worker accepts them");
         assert!(!s.said().contains("connections wait at sock"), "{}", s.said());
         stop(s);
     });

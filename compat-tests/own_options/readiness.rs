@@ -370,7 +370,7 @@ fn without_the_right_proc_it_is_refused_at_start() {
     let other = "unshare --pid --fork --kill-child";
     for (prelude, reason) in [
         (hide, format!("{needs}:No such file or directory\n")),
-        (other, format!("{needs}, and this is that of another one\n")),
+        (other, format!("{needs}, and this one belongs to another\n")),
     ] {
         let root = if Uid::effective().is_root() { "" } else { " --map-root-user" };
         let prelude = format!("exec {} \"$0\" \"$@\"", prelude.replacen("unshare", &format!("unshare{root}"), 1));

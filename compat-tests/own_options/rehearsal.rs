@@ -1,4 +1,4 @@
-//! `--upgrade` while the program on disk shows that it can go on: whatever else happens is acted on as at any other time,
+//! `--upgrade` while the program on disk shows that it can continue: whatever else happens is acted on as at any other time,
 //! and nothing of that program is left.
 
 use std::fs;
@@ -88,9 +88,9 @@ fn an_interval_does_not_make_it_longer() {
     });
 }
 
-/// The new one goes on from where a restart has led meanwhile.
+/// The new one continues from where a restart has led in the meantime.
 #[test]
-fn a_restart_before_the_new_program_goes_on() {
+fn a_restart_before_the_new_program_continues() {
     ours_alone(|s| {
         serve(s, &[], &[]);
         let program =
@@ -186,7 +186,7 @@ fn two_upgrades_at_once_both_get_their_answer() {
             let output = s.end(begun);
             assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""), "{}", s.said());
         }
-        assert_eq!(s.said().matches("goes on as version").count(), 1, "{}", s.said());
+        assert_eq!(s.said().matches("now runs version").count(), 1, "{}", s.said());
         // One that was killed while it asked is in nobody's way.
         s.write("pid.upgrade", "");
         install_ours(s);
@@ -323,7 +323,7 @@ fn answers_that_a_terminal_would_obey() {
         // By whoever may write where the pid file is.
         for (forged, expected) in [
             ("refused \x1b[31mred\n", "\\u{1b}[31mred"),
-            ("\x1b[31mred !\n", "the answer is not to be understood:\\u{1b}[31mred !"),
+            ("\x1b[31mred !\n", "the answer can't be understood:\\u{1b}[31mred !"),
         ] {
             let begun = begin_upgrade(s, HANGS);
             fs::write(s.path("pid.upgrade"), forged).unwrap();

@@ -127,7 +127,7 @@ fn a_restart_that_is_given_up_is_over() {
         manager.expect_reloading(s, begin);
         manager.expect_workers(s, "1:<W1>");
         manager.expect(s, &["READY=1\n"]);
-        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_line("giving up the restart, the old worker keeps running");
         // What the worker said went to a socket of its own.
         assert_ne!(s.notify_socket(1), s.path("manager"));
         stop(s);
@@ -342,7 +342,7 @@ fn kept_listeners_have_the_same_numbers() {
     });
 }
 
-/// The manager holds listeners, and is no process that a worker has left behind.
+/// The manager holds listeners, and is not a process that a worker has left behind.
 #[test]
 fn a_manager_that_keeps_listeners_is_left_alone() {
     ours_alone(|s| {

@@ -173,13 +173,10 @@ fn a_directory_that_is_gone() {
         s.signal("HUP");
         s.wait_http("run/sock", "generation 5");
         let said = s.said();
-        let line = "the file of the socket run/sock is gone, and no client can connect: failed to listen to file run/sock:No \
+        let line = "the socket file run/sock is gone, and no client can connect: failed to listen to file run/sock:No \
                     such file or directory\n";
         assert_eq!(said.matches(line).count(), 1, "{said}");
-        assert_eq!(
-            said.matches("the file of the socket run/sock is gone, the next worker gets a new one there\n").count(),
-            1
-        );
+        assert_eq!(said.matches("the socket file run/sock is gone, the next worker gets a new one\n").count(), 1);
         stop(s);
     });
 }
@@ -204,7 +201,7 @@ fn no_descriptor_is_left_for_it() {
         assert!(!s.path("sock").exists());
         limit(s, "100");
         s.signal("HUP");
-        s.wait_line("the next worker gets a new one there");
+        s.wait_line("the next worker gets a new one");
         s.wait("an answer", |s| s.body("sock").is_some());
         stop(s);
     });

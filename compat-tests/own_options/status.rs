@@ -73,7 +73,7 @@ fn a_refused_worker() {
         start(s, &["--ready-timeout=5", "--max-start-failures=1", "--kill-timeout=1000"], &["G1=now", "G2=ign=TERM"]);
         s.wait_file("st", "1:<W1>\n");
         let restart = s.begin(&RESTART);
-        s.wait_line("giving up the restart, the old worker goes on");
+        s.wait_line("giving up the restart, the old worker keeps running");
         s.wait_report(2, "got TERM");
         s.wait_rest();
         assert_eq!(s.show("st"), "1:<W1>\n2:<W2>\n");
@@ -101,8 +101,8 @@ fn a_refused_worker_that_does_not_end_in_time() {
         s.wait_file("st", "1:<W1>\n");
         let output = s.run(&[&RESTART[..], &["--restart-timeout=5"]].concat());
         assert_eq!(output.end, "exit 125", "{}", output.stderr);
-        let expected = "the restart was given up, the old worker goes on\n\
-                        but what was refused has not ended: 2 (pid <W2>)\n";
+        let expected = "the restart was given up, the old worker keeps running\n\
+                        but the rejected worker has not ended: 2 (pid <W2>)\n";
         assert!(output.stderr.starts_with(expected), "{}", output.stderr);
         s.signal_worker(2, "KILL");
         s.wait_file("st", "1:<W1>\n");
@@ -126,7 +126,7 @@ fn what_can_be_seen_of_the_original() {
         };
         let text = shown(s, &["--status-file=st"]);
         assert!(text.contains("\ngeneration 1, pid <W1>, current, "), "{text}");
-        assert!(text.contains("\nseen from outside: it tells nothing of itself, like the original\n"), "{text}");
+        assert!(text.contains("\nseen from outside: it publishes no report, like the original\n"), "{text}");
         assert!(
             text.contains("\nlistener $PORT, waiting 0, ") && text.contains("\nlistener sock, waiting 0, "),
             "{text}"
@@ -158,9 +158,9 @@ fn what_cannot_be_known_is_not_said() {
         let expect = |end: &str, text: &str| (end.to_owned(), text.to_owned());
         let expected = expect("exit 3", "not running: there is no nothing\n");
         assert_eq!(shown(s, "nothing"), expected);
-        let expected = expect("exit 4", "unknown: directory is no file\n");
+        let expected = expect("exit 4", "unknown: directory is not a file\n");
         assert_eq!(shown(s, "directory"), expected);
-        assert_eq!(shown(s, "text"), expect("exit 4", "unknown: text is no pid file\n"));
+        assert_eq!(shown(s, "text"), expect("exit 4", "unknown: text is not a pid file\n"));
         assert_eq!(shown(s, "empty"), expect("exit 1", "dead, but has a pid file\n"));
         let expected = expect("exit 4", "unknown: failed to open file:text/pid:Not a directory\n");
         assert_eq!(shown(s, "text/pid"), expected);
@@ -168,7 +168,7 @@ fn what_cannot_be_known_is_not_said() {
         s.write("locked", "1\n");
         let (end, text) = shown(s, "locked");
         assert!(
-            end == "exit 4" && text.starts_with("unknown: locked is locked, but not by the process"),
+            end == "exit 4" && text.starts_with("unknown: locked is locked, but apparently not by the"),
             "{end} {text}"
         );
         for file in ["text", "empty", "locked"] {

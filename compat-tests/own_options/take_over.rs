@@ -13,7 +13,7 @@ use super::upgrade::{program_of, status_line};
 use crate::deployments::load::{Address, Client, Load, Questions};
 use crate::harness::{Scenario, original_alone, ours_alone, send};
 use crate::random::Random;
-use crate::scenarios::launch::as_pid_1;
+use crate::scenarios::launch::{as_pid_1, pid_outside};
 
 const FILES: [&str; 2] = ["--pid-file=pid", "--status-file=st"];
 const TAKE_OVER: [&str; 2] = ["--take-over", "--pid-file=pid"];
@@ -38,10 +38,11 @@ fn current(s: &Scenario) -> i32 {
 fn take_over(s: &mut Scenario, generation: usize) {
     let output = s.run_other(&TAKE_OVER);
     let pid = s.superdaemon();
-    let mut expected = format!("start_server (pid:{pid}) is this program now, generation {generation} goes on\n");
+    let mut expected =
+        format!("start_server (pid:{pid}) now runs this program, generation {generation} keeps running\n");
     // The log is a pipe then.
     if s.path("logger").exists() {
-        expected += "its log doesn't tell whether it had been told to stop before: if so, tell it again\n";
+        expected += "its log doesn't show whether it was told to stop before: if it was, stop it again\n";
     }
     assert_eq!((output.end.as_str(), output.stderr), ("exit 0", s.with_symbols(&expected)), "{}", log(s));
     assert_eq!(program_of(s), fs::canonicalize(s.other()).unwrap());
@@ -86,7 +87,7 @@ fn under_load(s: &mut Scenario, options: &[&str]) {
     assert_eq!(current(s), worker);
     assert_eq!(status_line(s, "SigBlk"), signals[0]);
     live_on(s, 2);
-    // It is any other superdaemon of ours by now: the same program is no news.
+    // It is like any other superdaemon of ours now: the same program is no news.
     assert_eq!(s.run_other(&["--upgrade", "--pid-file=pid"]).end, "exit 0");
     let (port, path, answered) = (port.end(), path.end(), questions.end());
     println!("TCP: {port}\nunix: {path}\nUDP: {answered} answers");
@@ -137,7 +138,7 @@ fn pid_1() {
         s.wait_http("$PORT", "version 1");
         s.write("go", "\n");
         s.wait("the command's end", |s| fs::read_to_string(s.path("code")).is_ok_and(|code| code.ends_with('\n')));
-        let said = "start_server (pid:1) is this program now, generation 1 goes on\n";
+        let said = "start_server (pid:1) now runs this program, generation 1 keeps running\n";
         assert_eq!(
             (
                 fs::read_to_string(s.path("said")).unwrap().as_str(),
@@ -146,9 +147,7 @@ fn pid_1() {
             (said, "0\n")
         );
         // Its pid is another one out here.
-        let inside = s.superdaemon();
-        let children = fs::read_to_string(format!("/proc/{inside}/task/{inside}/children")).unwrap();
-        let superdaemon: i32 = children.trim().parse().expect("one child");
+        let superdaemon = pid_outside(s);
         for (signal, generation) in [("HUP", 2), ("HUP", 3)] {
             send(superdaemon, signal);
             wait_generation(s, generation);
@@ -204,15 +203,15 @@ fn a_superdaemon_of_ours() {
         send(s.superdaemon(), "HUP");
         s.wait_line("sleeping 2 secs before killing old workers");
         let output = s.run(&TAKE_OVER);
-        let expected = "start_server (pid:<S>) is this program already\n";
+        let expected = "start_server (pid:<S>) already runs this program\n";
         assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", expected));
         let copy = s.path("../copy");
         // By another process: a descriptor of this one that is open for writing would be in what other tests fork.
         assert!(Command::new("cp").arg(program_of(s)).arg(&copy).status().unwrap().success());
         let output = Command::new(&copy).args(TAKE_OVER).current_dir(s.path(".")).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(125) && said.contains("it is no Perl original, but "), "{said}");
-        assert!(said.ends_with(": --upgrade replaces it by what is there now\n"), "{said}");
+        assert!(output.status.code() == Some(125) && said.contains("it is not a Perl original, but "), "{said}");
+        assert!(said.ends_with(": use --upgrade\n"), "{said}");
         wait_generation(s, 2);
         stop(s);
         assert_eq!(s.ls(), "");
@@ -248,7 +247,7 @@ fn a_hup_at_any_moment() {
     }
 }
 
-/// Wherever the command is killed, the original goes on, and a second command does it.
+/// Wherever the command is killed, the original keeps running, and a second command does it.
 #[test]
 fn a_take_over_that_is_killed() {
     original_alone(|s| {
@@ -308,7 +307,7 @@ fn a_take_over_that_is_killed() {
     });
 }
 
-/// What is refused goes on as before.
+/// What is refused keeps running as before.
 fn refused(s: &mut Scenario, end: &str, reason: &str) {
     let before = ["SigBlk", "SigIgn", "SigCgt", "TracerPid"].map(|name| status_line(s, name));
     let program = program_of(s);
@@ -347,7 +346,7 @@ fn one_that_is_stopping() {
         send(s.superdaemon(), "TERM");
         s.wait_report(1, "got TERM");
         s.wait_rest();
-        refused(s, "exit 125", "not taken over: it has been told to stop, as its log says\n");
+        refused(s, "exit 125", "not taken over: it has been told to stop, according to its log\n");
         s.signal_worker(1, "KILL");
         assert_eq!(s.wait_exit(), "exit 0");
     });
@@ -377,7 +376,7 @@ fn a_start_that_always_fails() {
         s.start(&[&FILES[..], &["--port=127.0.0.1:$PORT", "--", "false"]].concat());
         s.wait_line("starting new worker");
         let output = s.run_other(&TAKE_OVER);
-        let expected = "the start of a worker that the superdaemon is busy with is not over after 10 seconds\n";
+        let expected = "the start of a worker, which the superdaemon is busy with, did not finish within 10 seconds\n";
         assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 124", expected));
         s.wait_line("seems to have failed to start");
         send(s.superdaemon(), "TERM");
@@ -399,7 +398,7 @@ fn options_that_do_not_match() {
         s.wait_http("$PORT", "version 1");
         let output = s.run_other(&TAKE_OVER);
         assert_eq!(output.end, "exit 125");
-        assert!(output.stderr.contains(" listens, and no option tells of it"), "{}", output.stderr);
+        assert!(output.stderr.contains(" is a listener that no option accounts for"), "{}", output.stderr);
         stop(s);
     });
 }
@@ -414,7 +413,7 @@ fn a_generation_that_is_not_known() {
         s.wait_rest();
         let output = s.run_other(&TAKE_OVER);
         assert_eq!(output.end, "exit 125");
-        assert!(output.stderr.ends_with(" is not to be known: there is no status file\n"), "{}", output.stderr);
+        assert!(output.stderr.ends_with(": there is no status file\n"), "{}", output.stderr);
         stop(s);
     });
 }
@@ -443,7 +442,7 @@ fn what_is_no_superdaemon() {
         let output = s.run_other(&TAKE_OVER);
         assert_eq!(
             (output.end.as_str(), output.stderr.as_str()),
-            ("exit 125", "not taken over: process is no start_server, but perl\n")
+            ("exit 125", "not taken over: process is not start_server, but perl\n")
         );
         assert!(other.try_wait().unwrap().is_none());
         other.kill().unwrap();

@@ -66,7 +66,7 @@ fn a_limit_of_the_size_of_files() {
     original_alone(|s| {
         start(s);
         limit(s, "--fsize=100:");
-        refused(s, "its limit of the size of files is less than the ");
+        refused(s, "its file size limit is less than the ");
     });
 }
 

@@ -48,10 +48,7 @@ fn of_the_original() {
     original_alone(|s| {
         s.start(&WORKER);
         s.wait_worker(1);
-        assert_eq!(
-            said_of(s, binary()),
-            "start_server: process <S> has no --pid-file, and is updated by stop and start"
-        );
+        assert_eq!(said_of(s, binary()), "start_server: process <S> has no --pid-file: stop and start it to update it");
         stop(s);
     });
 }

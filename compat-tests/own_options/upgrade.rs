@@ -1,4 +1,4 @@
-//! `--upgrade`: another program goes on in the place of the superdaemon, in the same process.
+//! `--upgrade`: another program replaces the superdaemon, in the same process.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -35,7 +35,7 @@ fn installed(s: &Scenario) -> std::path::PathBuf {
     s.path("../start_server")
 }
 
-/// Puts a program in the place of the installed one, as a package manager does: by a rename.
+/// Replaces the installed program, as a package manager does: by a rename.
 fn install(s: &Scenario, write: impl FnOnce(&Path)) {
     let new = s.path("../new");
     write(&new);
@@ -99,7 +99,7 @@ pub fn status_line(s: &Scenario, name: &str) -> String {
 }
 
 #[test]
-fn everything_goes_on() {
+fn everything_continues() {
     ours_alone(|s| {
         let options = ["--port=127.0.0.1:$PORT", "--path=sock", "--log-file=log", "--kill-timeout=60", "--interval=0"];
         start(s, &[&FILES[..], &options, &WORKER].concat());
@@ -118,7 +118,7 @@ fn everything_goes_on() {
             assert_eq!((s.ls(), s.show("st")), (listing.clone(), "1:<W1>\n".into()));
         }
         let log = fs::read_to_string(s.path("log")).unwrap();
-        assert_eq!(log.matches(&format!(") goes on as version {}\n", env!("CARGO_PKG_VERSION"))).count(), 3, "{log}");
+        assert_eq!(log.matches(&format!(") now runs version {}\n", env!("CARGO_PKG_VERSION"))).count(), 3, "{log}");
         // What a worker finds around itself is what the first one did.
         assert_eq!(s.run(&RESTART).end, "exit 0");
         s.wait_file("st", "2:<W2>\n");
@@ -147,11 +147,11 @@ fn the_same_program_is_no_news() {
         upgrade(s);
         s.signal("USR2");
         s.wait_rest();
-        assert!(!s.said().contains("goes on"), "{}", s.said());
+        assert!(!s.said().contains("now runs"), "{}", s.said());
         // A signal alone, from whoever, does what --upgrade does, and leaves no file.
         install_ours(s);
         s.signal("USR2");
-        s.wait_line("goes on as version");
+        s.wait_line("now runs version");
         assert!(!s.ls().contains("upgrade"));
         stop(s);
         assert_eq!(s.ls(), "");
@@ -179,7 +179,7 @@ fn a_link_that_leads_elsewhere() {
     });
 }
 
-/// Each is told, and the old one goes on: it restarts its worker, and is upgraded when there is a program that can.
+/// Each is reported, and the old one keeps running: it restarts its worker, and is upgraded when there is a program that can.
 #[test]
 fn programs_that_cannot_go_on() {
     ours_alone(|s| {
@@ -263,7 +263,7 @@ pub fn with_state(state: &str, seals: SealFlag, way_back: &str, mut command: Com
     )
 }
 
-/// Lets the command have descriptors at certain numbers; it keeps copies of them as long as it lives. Those are at higher
+/// Gives the command descriptors at certain numbers; it keeps copies of them as long as it lives. Those are at higher
 /// numbers than any that is asked for: one that was in the way would lead elsewhere before it is taken.
 pub fn pass_on<'a>(command: &mut Command, descriptors: impl Iterator<Item = (RawFd, BorrowedFd<'a>)>) {
     const COPIES: RawFd = 500;
@@ -321,7 +321,7 @@ fn a_rehearsal_reads_the_state() {
             STATE.to_owned(),
             SealFlag::all(),
             &["--stop", "--pid-file=x"],
-            "the command line is none that starts a superdaemon",
+            "the command line doesn't start a superdaemon",
         ),
         (STATE.to_owned(), SealFlag::all(), &["--new-option", "--", "worker"], "Unknown option: new-option"),
     ] {
@@ -485,7 +485,7 @@ fn sockets_for_readiness_go_on() {
 }
 
 #[test]
-fn the_command_of_a_log_goes_on() {
+fn the_command_of_a_log_continues() {
     ours_alone(|s| {
         start(s, &[&FILES[..], &["--log-file=| echo $$ >logger; exec cat >>log", "--interval=0"], &WORKER].concat());
         s.wait_worker(1);
@@ -498,7 +498,7 @@ fn the_command_of_a_log_goes_on() {
         stop(s);
         s.wait_dead_process("logger");
         let log = fs::read_to_string(s.path("log")).unwrap();
-        assert!(log.contains(" goes on as version ") && log.ends_with("exiting\n"), "{log}");
+        assert!(log.contains(" now runs version ") && log.ends_with("exiting\n"), "{log}");
     });
 }
 
@@ -527,7 +527,7 @@ fn the_original_is_left_alone() {
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
         let output = s.run_other(&UPGRADE);
-        let expected = "not upgraded: the running superdaemon does not know how; --take-over can do it\n";
+        let expected = "not upgraded: the running superdaemon can't upgrade itself; use --take-over\n";
         assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 125", expected));
         stop(s);
         assert_eq!(s.run_other(&UPGRADE).end, "exit 2");

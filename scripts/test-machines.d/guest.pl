@@ -194,7 +194,7 @@ sub take_over {
     my $load = load();
     my $worker = worker();
     my ($code, $said) = run($ours, "--take-over", "--pid-file=pid");
-    is("--take-over", "$code $said", "0 start_server (pid:$pid) is this program now, generation 1 goes on\n");
+    is("--take-over", "$code $said", "0 start_server (pid:$pid) now runs this program, generation 1 keeps running\n");
     is("the worker", worker(), $worker);
     is("the program", readlink "/proc/$pid/exe", $ours);
     kill "HUP", $pid;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::cli::getopt_long::{Mistake, Spec};
 
 const FORGOTTEN_DASHES: &str =
-    "Options of the program stand behind \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...";
+    "Put the program's options after \"--\": start_server [OPTION]... -- PROGRAM [ARGUMENT]...";
 const HELP: &str = "start_server --help shows every option.";
 
 /// What a command line looks like at first sight.

@@ -14,7 +14,7 @@ pub(crate) fn arguments_behind_the_program(command: &[Vec<u8>]) -> Option<&[Vec<
         match word.as_slice() {
             // The directory is the next word.
             b"-I" => drop(words.next()),
-            // Text in the place of a script.
+            // Text instead of a script.
             [b'-', b'e' | b'E', ..] => return None,
             [b'-', ..] => {}
             _ => return Some(&rest[index + 1..]),

@@ -1,5 +1,5 @@
 //! What `--restart` shows on a terminal: one line that says what it waits for, and in the end what came of it. Where
-//! standard error is no terminal, nothing is shown.
+//! standard error is not a terminal, nothing is shown.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;

@@ -99,7 +99,7 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<Durat
 /// The restart is over, but for these clients it was in vain (`path-gone`).
 fn unreachable_at(generation: u64, path: &Path) -> Error {
     let generation = format!("generation {generation} has started, but no client can connect to ");
-    let end = b": its socket is no longer there, and the log of start_server tells more";
+    let end = b": its socket is gone; see the log of start_server";
     Error::rule(&[generation.as_bytes(), path.as_os_str().as_bytes(), end])
 }
 
@@ -139,13 +139,14 @@ impl Awaited {
 
 fn given_up(standstill: &Standstill) -> Error {
     let sentence: &[u8] = if standstill.serves {
-        b"the restart was given up, the old worker goes on"
+        b"the restart was given up, the old worker keeps running"
     } else {
         b"the restart was given up, and no worker serves"
     };
     let mut message = sentence.to_vec();
     if !standstill.rejected.is_empty() {
-        message.extend(format!("\nbut what was refused has not ended: {}", named(&standstill.rejected)).into_bytes());
+        message
+            .extend(format!("\nbut the rejected worker has not ended: {}", named(&standstill.rejected)).into_bytes());
     }
     message.extend(standstill.failure.as_ref().map(Failed::reason).unwrap_or_default());
     Error::GivenUp(message)

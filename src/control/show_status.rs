@@ -96,9 +96,9 @@ fn running(pid: Pid, status_file: Option<&Path>) -> Status {
     let outside = |reason: &str| from_outside(pid, status_file, reason);
     match Report::of(pid) {
         Ok(Some(report)) => told(pid, report),
-        Ok(None) => outside("it tells nothing of itself, like the original"),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => outside("what it tells is not to be understood"),
-        Err(error) => outside(&format!("what it tells can't be read: {}", reason_of(&error))),
+        Ok(None) => outside("it publishes no report, like the original"),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => outside("its report can't be understood"),
+        Err(error) => outside(&format!("its report can't be read: {}", reason_of(&error))),
     }
 }
 
@@ -234,7 +234,7 @@ enum Generation {
     Is(u64),
     /// It has written its title there, as plackup, nginx and PHP-FPM do.
     WrittenOver,
-    /// It is no worker, but a command that reads the log.
+    /// It is not a worker, but a command that reads the log.
     IsNone,
 }
 

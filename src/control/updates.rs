@@ -38,7 +38,7 @@ fn line_about(pid: Pid) -> Option<Vec<u8>> {
         Ok(Action::Start(options) | Action::RestartOrStart { options, .. }) => {
             let Options { pid_file: Some(file), .. } = *options else {
                 return Some(
-                    [b"start_server: process ", &number[..], b" has no --pid-file, and is updated by stop and start"]
+                    [b"start_server: process ", &number[..], b" has no --pid-file: stop and start it to update it"]
                         .concat(),
                 );
             };
@@ -47,7 +47,7 @@ fn line_about(pid: Pid) -> Option<Vec<u8>> {
         }
         // It is a client.
         Ok(_) => return None,
-        Err(_) => b"its command line is not understood, so it is updated by stop and start".to_vec(),
+        Err(_) => b"its command line can't be parsed: stop and start it to update it".to_vec(),
     };
     Some([b"start_server: to update process ", &number[..], b": ", &said].concat())
 }

@@ -19,12 +19,12 @@ use crate::sys;
 /// How long a superdaemon may take to answer: one that is restarting its workers finishes that first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
-/// Lets the program on disk go on in the place of the running superdaemon that owns `pid_file`: in the same process,
+/// Replaces the running superdaemon that owns `pid_file` by the program on disk: in the same process,
 /// with the same listeners and workers. That is no news to a superdaemon that is running this very program.
 ///
 /// # Errors
 /// If the pid file can't be read, or the superdaemon isn't alive, or doesn't answer within a minute
-/// ([`Error::TimedOut`]); and if it goes on as it is ([`Error::GivenUp`]), for the reason that the error has.
+/// ([`Error::TimedOut`]); and if it keeps running as it is ([`Error::GivenUp`]), for the reason that the error has.
 ///
 /// ```no_run
 /// # use std::path::Path;
@@ -60,7 +60,7 @@ pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
     // ORDER: asked when no upgrade is under way, as nothing is caught for a moment then. To one that doesn't catch it, it
     // would be the end.
     if !Process::Pid(pid).catches(libc::SIGUSR2) {
-        return refused(b"the running superdaemon does not know how; --take-over can do it");
+        return refused(b"the running superdaemon can't upgrade itself; use --take-over");
     }
     superdaemon.kill(Signal::SIGUSR2, SENTENCE)?;
     let (outcome, text) = loop {
@@ -79,7 +79,7 @@ pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
         // By whoever owns the file: shown, not sent (`visible-text`).
         b"refused" => refused(&visible_lines(&text)),
         _ => refused(
-            &[b"the answer is not to be understood:", &visible(&[&outcome, &b" "[..], &text].concat())[..]].concat(),
+            &[b"the answer can't be understood:", &visible(&[&outcome, &b" "[..], &text].concat())[..]].concat(),
         ),
     }
 }

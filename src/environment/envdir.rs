@@ -37,7 +37,7 @@ impl Reader {
             match first_line(&dir, &name, kind, &mut buffer) {
                 Ok(line) => variables.extend(line.map(|line| (name.into_bytes(), line))),
                 Err(why) => {
-                    let line = [b"envdir: ", name.as_bytes(), b" is left out, as it ", why.as_bytes()].concat();
+                    let line = [b"envdir: ", name.as_bytes(), b" is left out: it ", why.as_bytes()].concat();
                     if !self.reported.contains(&line) {
                         report(&line);
                         self.reported.insert(line);
@@ -52,7 +52,7 @@ impl Reader {
 /// None for an empty file; or why the file is left out. Never waits for anything, as it would for what a fifo or a
 /// terminal has to say.
 fn first_line(dir: &Dir, name: &CStr, kind: Option<Type>, buffer: &mut [u8]) -> Result<Option<Vec<u8>>, &'static str> {
-    const NO_FILE: &str = "is no regular file";
+    const NO_FILE: &str = "is not a regular file";
     // A device may do something when it is opened. What a link leads to isn't known yet.
     if matches!(kind, Some(Type::Fifo | Type::CharacterDevice | Type::BlockDevice)) {
         return Err(NO_FILE);
@@ -78,7 +78,7 @@ fn first_line(dir: &Dir, name: &CStr, kind: Option<Type>, buffer: &mut [u8]) -> 
         let end = read.iter().position(|&byte| byte == b'\n');
         line.extend_from_slice(&read[..end.unwrap_or(read.len())]);
         if name.count_bytes() + line.len() + "=\0".len() > LONGEST_VARIABLE {
-            return Err("is longer than the system lets a variable be");
+            return Err("is longer than the system allows for a variable");
         }
         if end.is_some() {
             return Ok(Some(line));
@@ -153,9 +153,9 @@ mod tests {
         assert_eq!(
             said,
             [
-                "envdir: FIFO is left out, as it is no regular file",
-                "envdir: LONG is left out, as it is longer than the system lets a variable be",
-                "envdir: ZERO is left out, as it is no regular file",
+                "envdir: FIFO is left out: it is not a regular file",
+                "envdir: LONG is left out: it is longer than the system allows for a variable",
+                "envdir: ZERO is left out: it is not a regular file",
             ]
         );
     }

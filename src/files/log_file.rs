@@ -31,7 +31,7 @@ impl LogFile {
         file.map_err(|error| self.failed(error))
     }
 
-    /// Opens the file anew if its name leads to another one by now, or to none: it has been rotated. If that fails, the
+    /// Opens the file anew if its name now leads to another one, or to none: it has been rotated. If that fails, the
     /// old one stays.
     pub(crate) fn follow(&self) -> Result<(), Error> {
         let is_open = fstat(io::stderr()).is_ok_and(|open| FileId::of(&self.path) == Some(FileId::from(&open)));

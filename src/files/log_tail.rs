@@ -34,7 +34,7 @@ impl LogTail {
     }
 
     fn try_to_read(&self) -> Option<Vec<u8>> {
-        // By now, it may be the name of something that would let this wait.
+        // It may have become the name of something that would block.
         let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&self.path).ok()?;
         let metadata = file.metadata().ok().filter(Metadata::is_file)?;
         let begin = if FileId::from(&metadata) == self.file { self.end } else { 0 };

@@ -16,6 +16,7 @@ use crate::files::file_id::FileId;
 use crate::files::names::beside;
 use crate::stderr::say;
 use crate::succession::{Descriptors, Field, Lines};
+use crate::sys;
 
 /// How long to wait before what has failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -132,7 +133,7 @@ impl OwnFile {
         }
     }
 
-    /// Puts `content` in the place of the file, unless that belongs to another process by now (`own-files-only`), which
+    /// Replaces the file by `content`, unless that now belongs to another process (`own-files-only`), which
     /// is said once. After an error, the old one is still there, until [`Self::retry`] succeeds.
     pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
         let result = self.replace(content);
@@ -182,8 +183,7 @@ impl OwnFile {
 
     fn replace(&mut self, content: &[u8]) -> Result<(), Error> {
         if self.is_taken_over() {
-            let sentence =
-                [self.path.as_os_str().as_bytes(), b" is the file of another process by now, and is left alone"];
+            let sentence = [self.path.as_os_str().as_bytes(), b" now belongs to another process; leaving it alone"];
             let is_said = std::mem::replace(&mut self.is_loss_said, true);
             return if is_said { Ok(()) } else { Err(Error::rule(&sentence)) };
         }
@@ -213,7 +213,7 @@ impl OwnFile {
     }
 
     /// Whether there is a file that is not the one that was written last. A copy of that, which names nothing but
-    /// workers of ours, is as good. (A directory is no status file at all: the error that it leads to is worth a
+    /// workers of ours, is as good. (A directory is not a status file at all: the error that it leads to is worth a
     /// message.)
     fn is_taken_over(&self) -> bool {
         let Some(written) = &self.written else { return false };
@@ -241,7 +241,7 @@ impl Drop for OwnFile {
 
 /// `FILE.PID`, as the original names it.
 fn temporary(path: &Path) -> PathBuf {
-    beside(path, &format!(".{}", std::process::id()))
+    beside(path, &format!(".{}", sys::own_pid()))
 }
 
 /// Writes the file that is about to get the name of the file.
@@ -307,7 +307,7 @@ mod tests {
         file.write(b"1:100\n").unwrap();
         fs::rename(&other, &path).unwrap();
         let error = file.write(b"2:101\n").unwrap_err().to_string();
-        assert!(error.ends_with(" is the file of another process by now, and is left alone"), "{error}");
+        assert!(error.ends_with(" now belongs to another process; leaving it alone"), "{error}");
         file.write(b"3:102\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
         drop(file);

@@ -20,7 +20,7 @@ use crate::proc::lock_holder;
 use crate::stderr::{say, visible};
 use crate::sys::{self, Lock, Locked, Pid};
 
-/// How often is looked whether somebody else has the lock by now.
+/// How often to check whether somebody else has the lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// In bytes: more than any pid takes.
@@ -54,12 +54,8 @@ impl PidFile {
         mut is_asked_to_end: impl FnMut() -> bool,
         mut tell_wait: impl FnMut(),
     ) -> Result<Self, Error> {
-        let lock = loop {
-            let is_new = !Self::look(path)?;
-            // What has become a fifo meanwhile must not be waited for.
-            let mut options = OpenOptions::new();
-            let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
-            let file = file.map_err(|error| cannot_open(path, error))?;
+        let (lock, is_empty) = loop {
+            let (file, is_new) = Self::open(path)?;
             let lock = lock(file, &mut is_asked_to_end, &mut tell_wait).map_err(|errno| {
                 // A file that was made for nothing. If somebody else has locked it meanwhile, it is theirs.
                 if is_new && errno != Errno::EINTR {
@@ -71,13 +67,27 @@ impl PidFile {
             match (fs::metadata(path), lock.metadata()) {
                 (Ok(there), Ok(locked)) if FileId::from(&there) != FileId::from(&locked) => {}
                 (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {}
-                _ => break lock,
+                (_, locked) => break (lock, locked.is_ok_and(|locked| locked.len() == 0)),
             }
         };
         // QUIRK: that the disk is full is not noticed (LIFE-092).
-        let _ = lock.set_len(0);
-        let _ = (&*lock).write_all(format!("{}\n", std::process::id()).as_bytes());
+        if !is_empty {
+            let _ = lock.set_len(0);
+        }
+        let _ = (&*lock).write_all(format!("{}\n", sys::own_pid()).as_bytes());
         Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// The file, and whether it was made for this.
+    fn open(path: &Path) -> Result<(File, bool), Error> {
+        if let Ok(file) = OpenOptions::new().write(true).create_new(true).open(path) {
+            return Ok((file, true));
+        }
+        let is_new = !Self::look(path)?;
+        // What has become a fifo meanwhile must not be waited for.
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
+        Ok((file.map_err(|error| cannot_open(path, error))?, is_new))
     }
 
     /// The descriptor that holds the lock.
@@ -170,7 +180,7 @@ impl ForeignPidFile {
         if !looks_like_number(&self.text) {
             return Err(Error::rule(&[b"Can't kill a non-numeric process ID"]));
         }
-        // Whoever has the pid now, without the lock it is no superdaemon with this pid file (`stale-pid`).
+        // Whoever has the pid now, without the lock it is not a superdaemon with this pid file (`stale-pid`).
         let pid = self.pid().filter(|&pid| self.is_locked_by(pid)).ok_or(Errno::ESRCH);
         // It may end right now, and so leave its number to another.
         let kill = |pid| sys::kill_if(pid, signal as i32, || self.is_locked_by(pid));
@@ -200,7 +210,7 @@ impl ForeignPidFile {
         Ok(is_locked && self.pid().is_none_or(|pid| self.may_be_held_by(pid)))
     }
 
-    /// Anybody who may read the file may lock it, and is no superdaemon for that.
+    /// Anybody who may read the file may lock it, and is not a superdaemon for that.
     fn is_locked_by(&self, pid: Pid) -> bool {
         self.is_locked() && self.may_be_held_by(pid)
     }
@@ -227,7 +237,7 @@ impl ForeignPidFile {
     pub(crate) fn standing(&self) -> Standing {
         let unknown = |reason: &str| Standing::Unknown(format!("{} {reason}", self.path.display()));
         if self.file.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-            return unknown("is no file");
+            return unknown("is not a file");
         }
         let is_alive = match self.liveness() {
             Ok(is_alive) => is_alive,
@@ -235,10 +245,10 @@ impl ForeignPidFile {
         };
         match self.pid() {
             Some(pid) if is_alive => Standing::Alive(pid),
-            None if !self.text.is_empty() => unknown("is no pid file"),
+            None if !self.text.is_empty() => unknown("is not a pid file"),
             _ if !self.is_locked() => Standing::Dead,
-            None => unknown("is locked, and holds no pid"),
-            Some(_) => unknown("is locked, but not by the process that it names, as far as that can be seen"),
+            None => unknown("is locked, but holds no pid"),
+            Some(_) => unknown("is locked, but apparently not by the process that it names"),
         }
     }
 

@@ -2,8 +2,8 @@
 //! file, has it locked as long as it waits, and removes it when it has read the answer.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::files::file_id::FileId;
 use crate::files::names::beside;
 use crate::proc::{Pid, Process};
+use crate::stderr::say;
 use crate::sys::{self, Lock, Locked};
 
 /// More than any answer has.
@@ -34,14 +35,25 @@ impl RequestFile {
         Self(beside(pid_file, ".upgrade"))
     }
 
-    /// Answers, if somebody asks; only the first answer counts. What can't be written nobody hears; the log has it, too.
+    /// Answers, if somebody asks; only the first answer counts. What can't be written is tried once more, as nobody asks again.
     pub(crate) fn answer(&self, outcome: &str, text: &[u8]) {
-        let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.0);
-        if let Ok(mut file) = file
-            && file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
-        {
-            let _ = file.write_all(&[outcome.as_bytes(), b" ", text, b"\n"].concat());
+        let answer = [outcome.as_bytes(), b" ", text, b"\n"].concat();
+        match self.try_to_answer(&answer).or_else(|_| self.try_to_answer(&answer)) {
+            Ok(()) => {}
+            // Nobody asks. What leads elsewhere is no request.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ELOOP | libc::ENXIO)) => {}
+            Err(error) => say(Error::cannot_open(&self.0, error).message()),
         }
+    }
+
+    fn try_to_answer(&self, answer: &[u8]) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.0)?;
+        let metadata = file.metadata()?;
+        if metadata.is_file() && metadata.len() == 0 {
+            // ORDER: from the beginning again, as half an answer would pass for the first one.
+            file.write_all_at(answer, 0).or_else(|_| file.write_all_at(answer, 0))?;
+        }
+        Ok(())
     }
 
     /// Makes the file, so that `superdaemon` can write to it. None as long as another client asks.

@@ -98,7 +98,7 @@ impl Address {
     /// The address of a socket, whatever its state. None if it is of no kind that listeners are of.
     ///
     /// # Errors
-    /// If it is no socket.
+    /// If it is not a socket.
     pub(super) fn of(fd: impl AsFd) -> io::Result<Option<Self>> {
         let fd = fd.as_fd();
         let kind = getsockopt(&fd, sockopt::SockType)?;
@@ -115,7 +115,7 @@ impl Address {
     /// handed over on purpose: a connected UDP socket and an abstract name are taken, too.
     ///
     /// # Errors
-    /// If it is no socket.
+    /// If it is not a socket.
     pub(crate) fn of_listener(fd: impl AsFd) -> io::Result<Option<Self>> {
         let Some(address) = Self::of(&fd)? else { return Ok(None) };
         let is_open = match &address {

@@ -71,7 +71,7 @@ pub(crate) fn adopt(
             Ok((listeners, part))
         }
         Some((_, socket)) => {
-            let sentence = format!("file descriptor {} listens, and no option tells of it", socket.number);
+            let sentence = format!("file descriptor {} is a listener that no option accounts for", socket.number);
             Err(Error::Rule(sentence.into()))
         }
     }

@@ -40,7 +40,7 @@ impl Listeners {
     pub(crate) fn shut_down(&self) {
         say("refusing new connections");
         for listener in &self.entries {
-            // That one for UDP isn't connected is no failure.
+            // That one for UDP isn't connected is not a failure.
             match shutdown(listener.fd.as_raw_fd(), Shutdown::Both) {
                 Ok(()) | Err(Errno::ENOTCONN) => {}
                 Err(errno) => say(Error::system(&[b"failed to shut down ", &listener.name, b":"], errno).message()),

@@ -52,7 +52,9 @@ pub(super) fn check_length(length: usize) -> Result<(), Error> {
     if "SERVER_STARTER_PORT=".len() + length < LONGEST_VARIABLE {
         return Ok(());
     }
-    Err(Error::rule(&[b"too many listeners: SERVER_STARTER_PORT would be longer than the system lets a variable be"]))
+    Err(Error::rule(&[
+        b"too many listeners: SERVER_STARTER_PORT would be longer than the system allows for a variable",
+    ]))
 }
 
 #[cfg(test)]

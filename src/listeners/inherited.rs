@@ -73,7 +73,7 @@ fn take_from(first: RawFd, count: u32, names: Option<&[u8]>) -> Result<Vec<Inher
     if let Some(names) = &names
         && u32::try_from(names.clone().count()) != Ok(count)
     {
-        return Err(refusal(&[b"LISTEN_FDNAMES has not as many names as there are listeners"]));
+        return Err(refusal(&[b"LISTEN_FDNAMES and LISTEN_FDS don't have the same number of listeners"]));
     }
     // This ends at the first number that is not open, so no count is too large.
     (first..).zip(0..count).map(|(fd, _)| take_one(fd, names.as_mut().and_then(Iterator::next))).collect()
@@ -217,7 +217,7 @@ pub(super) mod tests {
             let error = take_from(first, 2, Some(names.as_bytes())).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "--from-systemd: LISTEN_FDNAMES has not as many names as there are listeners",
+                "--from-systemd: LISTEN_FDNAMES and LISTEN_FDS don't have the same number of listeners",
                 "{names:?}"
             );
         }

@@ -80,7 +80,7 @@ impl<'a> ListenPlan<'a> {
         }
         for (port, fd) in self.ports.iter().zip(self.next..) {
             if let Some(target) = port.target.as_ref().filter(|target| target.number != fd) {
-                let place = format!("--listen-fds: the file descriptor of this port has to be {fd}, not ");
+                let place = format!("--listen-fds: the file descriptor of this port must be {fd}, not ");
                 return Err(Error::rule(&[place.as_bytes(), &target.text, b":", &port.name]));
             }
         }
@@ -97,7 +97,7 @@ impl<'a> ListenPlan<'a> {
     fn collect_targets(&mut self) -> Result<(), Error> {
         for target in self.ports.iter().filter_map(|port| port.target.as_ref()) {
             if !self.targets.insert(target.number) {
-                return Err(Error::rule(&[b"file descriptor ", &target.text, b" is wanted more than once"]));
+                return Err(Error::rule(&[b"file descriptor ", &target.text, b" is requested more than once"]));
             }
         }
         Ok(())
@@ -160,7 +160,7 @@ pub(super) mod tests {
         let (first, listeners) = inherited(&dir.path().join("socket"));
         let second = format!("0{}", first + 1);
         let error = message(plan(&[&format!("0={second}")], &[], &listeners));
-        assert_eq!(error, format!("file descriptor {second} is wanted more than once"));
+        assert_eq!(error, format!("file descriptor {second} is requested more than once"));
         plan(&[&format!("0={}", first + 2)], &[], &listeners).unwrap();
     }
 
@@ -201,7 +201,7 @@ pub(super) mod tests {
             assert_eq!(plan.is_ok(), is_right);
         }
         let error = message(plan(&["0", "127.0.0.1:80=3"], &[], &none).unwrap().for_listen_fds());
-        assert_eq!(error, "--listen-fds: the file descriptor of this port has to be 4, not 3:127.0.0.1:80");
+        assert_eq!(error, "--listen-fds: the file descriptor of this port must be 4, not 3:127.0.0.1:80");
         plan(&["0=3", "0", "0=05"], &[], &none).unwrap().for_listen_fds().unwrap();
         assert_eq!(
             message(plan(&[], &[], &none).unwrap().for_listen_fds()),

@@ -17,7 +17,7 @@ pub struct PortSpec {
     pub name: Vec<u8>,
     /// Where to bind.
     pub host: Host,
-    /// The number of the port; 0 lets the system choose.
+    /// The number of the port; with 0 the system chooses.
     pub port: u16,
     /// Whether it is a UDP port rather than a TCP port.
     pub is_udp: bool,

@@ -36,11 +36,11 @@ impl Listeners {
         let address = Address::of(&listener.fd).ok().flatten();
         let (listens_again, line) = if address.is_some_and(|address| address.can_listen_again()) {
             match sys::listen(&listener.fd, self.backlog) {
-                Ok(()) => (true, [begin.as_slice(), b"it is made to listen again"].concat()),
+                Ok(()) => (true, [begin.as_slice(), b"which is listening again"].concat()),
                 Err(errno) => (false, Error::system(&[&begin, b"and listen(2) failed:"], errno).message()),
             }
         } else {
-            (false, [begin.as_slice(), b"which can't be undone: it needs a new start_server"].concat())
+            (false, [begin.as_slice(), b"which can't be undone: stop and start start_server"].concat())
         };
         Shut { fd: listener.fd.as_raw_fd(), listens_again, line }
     }
@@ -76,8 +76,8 @@ mod tests {
         assert_eq!(
             lines.collect::<Vec<_>>(),
             [
-                "a worker has shut down the listener tcp, it is made to listen again",
-                "a worker has shut down the listener unix, which can't be undone: it needs a new start_server",
+                "a worker has shut down the listener tcp, which is listening again",
+                "a worker has shut down the listener unix, which can't be undone: stop and start start_server",
             ]
         );
         assert!(TcpStream::connect(address).is_ok());

@@ -88,8 +88,8 @@ impl SocketFile {
         if FileId::of(&link).is_some_and(|id| id != self.id()) && is_socket(&link) && check_refused(&link).is_ok() {
             let _ = fs::remove_file(&link);
         }
-        let _ = fs::hard_link(&self.path, &link);
-        self.is_kept.set(FileId::of(&link) == Some(self.id()));
+        let is_made = fs::hard_link(&self.path, &link).is_ok();
+        self.is_kept.set(is_made || FileId::of(&link) == Some(self.id()));
     }
 
     /// What can't be removed now may be at the end.
@@ -107,7 +107,7 @@ impl SocketFile {
             && self.link().is_some_and(|link| fs::hard_link(link, &self.path).is_ok())
             && matches!(self.look(), There::Own);
         if is_back {
-            say([b"a worker has removed the file of the socket ", self.name(), b", it is put back"].concat());
+            say([b"a worker has removed the socket file ", self.name(), b", it has been put back"].concat());
         }
         is_back
     }
@@ -117,7 +117,7 @@ impl SocketFile {
     }
 
     fn say(&self, end: &[u8]) {
-        let line = [b"the file of the socket ", self.name(), end].concat();
+        let line = [b"the socket file ", self.name(), end].concat();
         if self.said.borrow_mut().insert(line.clone()) {
             say(line);
         }
@@ -132,7 +132,7 @@ impl SocketFile {
         bind_path(&self.path, backlog)
     }
 
-    /// Binds the path anew, and puts the socket in the place of the one that nobody can reach. Whether that is done; what has
+    /// Binds the path anew, and replaces the socket that nobody can reach. Whether that is done; what has
     /// become of it is said.
     fn rebind(&self, place: BorrowedFd, backlog: i32) -> bool {
         let is_other = match self.look() {
@@ -154,12 +154,11 @@ impl SocketFile {
                 self.drop_link();
                 self.id.set(id);
                 self.said.take();
-                say([b"the file of the socket ", self.name(), b" is gone, the next worker gets a new one there"]
-                    .concat());
+                say([b"the socket file ", self.name(), b" is gone, the next worker gets a new one"].concat());
                 true
             }
             Err(_) if is_other => {
-                self.say(b" is another's now, and stays it: no client can connect here");
+                self.say(b" now belongs to another process; leaving it alone: no client can connect here");
                 false
             }
             Err(error) => {
@@ -218,7 +217,7 @@ impl Listeners {
                 There::Unknown => {}
                 _ if !file.said.borrow().is_empty() => {}
                 There::Nothing => file.say(b" is gone: no client can connect until another worker starts"),
-                There::Other => file.say(b" is another's now: no client can connect here"),
+                There::Other => file.say(b" now belongs to another process: no client can connect here"),
             }
         }
     }
@@ -359,7 +358,7 @@ mod tests {
         listeners.files.push(SocketFile::of(&path).unwrap());
         assert!(listeners.rebind().is_empty());
         fs::remove_file(&path).unwrap();
-        let rebound: Vec<_> = listeners.rebind().into_iter().map(|listener| std::ptr::from_ref(listener)).collect();
+        let rebound: Vec<_> = listeners.rebind().into_iter().map(std::ptr::from_ref).collect();
         assert_eq!(rebound, [std::ptr::from_ref(&listeners.entries[1])]);
     }
 

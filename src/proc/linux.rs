@@ -1,4 +1,4 @@
-//! What of all this is no file. For other systems, `elsewhere.rs` has the same.
+//! What of all this is not a file. For other systems, `elsewhere.rs` has the same.
 
 use std::ffi::{CStr, CString, c_char};
 use std::os::fd::OwnedFd;

@@ -62,7 +62,7 @@ pub(crate) fn queues() -> BTreeMap<ino_t, Queue> {
         }
     }
     let _ = ask(&unix_request(SHOW_LENGTHS | SHOW_NAMES), |message| queues.extend(unix_queue(message)));
-    // A socket with TCP_DEFER_ACCEPT, as Starlet has it, counts each connection that it lets wait for data; the kernel's sum
+    // A socket with TCP_DEFER_ACCEPT, as Starlet has it, counts each connection that waits for data; the kernel's sum
     // of what full queues have refused does not.
     if let Some(most) = listen_drops() {
         for queue in queues.values_mut().filter(|queue| queue.limit.is_some()) {
@@ -73,7 +73,7 @@ pub(crate) fn queues() -> BTreeMap<ino_t, Queue> {
 }
 
 /// The inode of the file that each listening unix socket was bound to, in the 32 bits that the kernel tells of it; whatever has the
-/// name by then. By the inode of the socket.
+/// current name. By the inode of the socket.
 pub(crate) fn bound_files() -> BTreeMap<ino_t, u32> {
     let mut files = BTreeMap::new();
     let _ = ask(&unix_request(SHOW_FILES), |message| {

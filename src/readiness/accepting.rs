@@ -53,7 +53,7 @@ pub(super) struct Accepting {
     /// Those of them at which that one was seen so far.
     seen: RefCell<BTreeSet<ino_t>>,
     connections: Connections,
-    /// Sockets of the newest worker, until it is ready, that are no connections to listeners. They never become such, so they
+    /// Sockets of the newest worker, until it is ready, that are not connections to listeners. They never become such, so they
     /// are looked up only once.
     others: RefCell<BTreeSet<ino_t>>,
     /// The CPU time of all looks at the newest worker, and of the last one.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::iter;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -17,7 +18,7 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, renameat};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat, stat};
 use nix::unistd::{UnlinkatFlags, geteuid, getuid, mkdtemp, unlinkat};
 
 use crate::error::Error;
@@ -151,11 +152,11 @@ impl NotifySockets {
 }
 
 impl Watch for NotifySockets {
-    /// Opens the socket of the worker that is about to be started, in the place of one that no worker was started with.
+    /// Opens the socket of the worker that is about to be started, instead of one that no worker was started with.
     fn prepare(&mut self) -> Result<Option<PathBuf>, Errno> {
         self.pending = None;
         self.count = self.count.wrapping_add(1);
-        if !self.directory.is_there() {
+        if !self.directory.is_there()? {
             // /tmp has been tidied up, and what has this name now may be somebody else's.
             self.directory = Directory::make(&self.parent)?.into();
         }
@@ -230,11 +231,10 @@ fn may_speak_for(worker: Pid, user: u32) -> bool {
 }
 
 /// The directory of the sockets: only its owner can list it, while a process that was told a path in it can use that.
-/// It is used by its descriptor, as its name may lead elsewhere by then. Dropping it removes it, if it is empty. Its lock
+/// It is used by its descriptor, as its name may lead elsewhere. Dropping it removes it, if it is empty. Its lock
 /// tells others that its owner is alive.
 struct Directory {
     path: PathBuf,
-    id: FileId,
     lock: Locked<OwnedFd>,
     /// Whether it is this superdaemon's.
     is_own: bool,
@@ -244,8 +244,9 @@ impl Directory {
     fn make(parent: &Path) -> Result<Self, Errno> {
         loop {
             let path = mkdtemp(&parent.join(DIRECTORY))?;
-            match Self::open(path.clone()) {
-                Ok(mut directory) if directory.is_there() => {
+            let opened = Self::open(path.clone()).and_then(|directory| Ok((directory.is_there()?, directory)));
+            match opened {
+                Ok((true, mut directory)) => {
                     directory.is_own = true;
                     fchmod(&*directory.lock, Mode::from_bits_truncate(0o711))?;
                     return Ok(directory);
@@ -260,27 +261,29 @@ impl Directory {
         }
     }
 
-    /// The directory that the program before this one has made, and locked. One that can't be known again has lost its name.
+    /// The directory that the program before this one has made, and locked.
     fn take_over(fd: OwnedFd, path: PathBuf) -> Self {
-        let id = fstat(&fd).map_or_else(|_| FileId::of_numbers(0, 0), |stat| FileId::from(&stat));
-        Self { path, id, lock: Locked::by_inheritance(fd), is_own: true }
+        Self { path, lock: Locked::by_inheritance(fd), is_own: true }
     }
 
     /// A directory of our own that nobody has locked.
     fn open(path: PathBuf) -> Result<Self, Errno> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = open(&path, flags, Mode::empty())?;
-        let stat = fstat(&fd)?;
-        if stat.st_uid != geteuid().as_raw() {
+        if fstat(&fd)?.st_uid != geteuid().as_raw() {
             return Err(Errno::EPERM);
         }
         let lock = Locked::lock(fd, Lock::Try).map_err(|(_, errno)| errno)?;
-        Ok(Self { path, id: FileId::from(&stat), lock, is_own: false })
+        Ok(Self { path, lock, is_own: false })
     }
 
     /// Whether it still has its name.
-    fn is_there(&self) -> bool {
-        FileId::of(&self.path) == Some(self.id)
+    fn is_there(&self) -> Result<bool, Errno> {
+        match stat(&self.path) {
+            Ok(there) => Ok(FileId::from(&there) == FileId::from(&fstat(&*self.lock)?)),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Whether nobody uses it: programs of before the lock had sockets in it that somebody receives from.
@@ -300,13 +303,14 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if !self.is_there() {
-            return;
-        }
-        if self.is_own {
-            self.remove_sockets();
-        }
-        if let Err(error) = fs::remove_dir(&self.path)
+        // One more look, where the first has told nothing.
+        let removed = self.is_there().or_else(|_| self.is_there()).map_err(io::Error::from).and_then(|is_there| {
+            if is_there && self.is_own {
+                self.remove_sockets();
+            }
+            if is_there { fs::remove_dir(&self.path) } else { Ok(()) }
+        });
+        if let Err(error) = removed
             && self.is_own
         {
             say(Error::cannot_unlink(&self.path, error).message());
@@ -382,7 +386,7 @@ fn secret_name() -> Result<String, Errno> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use std::collections::BTreeSet;
-    use std::io::{self, IoSlice, Read};
+    use std::io::{IoSlice, Read};
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};

@@ -18,7 +18,7 @@ use crate::sys::{self, Fork, OneThread, Pid};
 const LOOKS: u32 = 1000;
 
 /// Forks a process that stands still, and reads what will be read of workers. It has got KILL on return. If it has not ended
-/// by then, as it sleeps in the kernel, it is given back: a child that is to be reaped when it dies.
+/// yet, as it sleeps in the kernel, it is given back: a child that is to be reaped when it dies.
 pub(super) fn try_to_look(one_thread: OneThread) -> Result<Option<Pid>, Error> {
     let (mut ours, theirs) = UnixStream::pair().map_err(|error| Error::system(&[b"socketpair failed:"], error))?;
     // In the child they stay blocked: a TERM for the process group would end it, and of a dead process nothing can be

@@ -6,6 +6,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -45,10 +46,16 @@ impl Board {
     }
 }
 
+impl AsFd for Board {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// The text, if this is the descriptor of such a file.
 ///
 /// # Errors
-/// If it is, and there is no whole text to be had.
+/// If it is, and no whole text can be read.
 pub(super) fn read(descriptor: Descriptor) -> io::Result<Option<Vec<u8>>> {
     let Some(file) = descriptor.memory_file(NAME)? else { return Ok(None) };
     let begin = Instant::now();

@@ -29,7 +29,7 @@ impl Report {
         text
     }
 
-    /// None if it is no such text.
+    /// None if it is not such a text.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let lines = Lines::parse_body(str::from_utf8(text).ok()?.lines()).ok()?;
         let member = |(generation, pid, post, since, signal, kill, _): (_, _, _, _, _, _, Option<Vec<u8>>)| Member {

@@ -12,14 +12,14 @@ use crate::sys::{self, Blocked, Fork, OneThread};
 pub(super) struct Launcher(PipeWriter);
 
 impl Launcher {
-    /// Lets the launcher exit: with 0, or as the error that the daemon is about to end with.
+    /// Has the launcher exit: with 0, or as the error that the daemon is about to end with.
     pub(super) fn release<T>(mut self, outcome: &Result<T, Error>) {
         let code = outcome.as_ref().map_or_else(Error::exit_code, |_| 0);
         let _ = self.0.write_all(&[code]);
     }
 }
 
-/// Returns in the daemon, a grandchild of the launcher, and with an error in whichever process could not go on.
+/// Returns in the daemon, a grandchild of the launcher, and with an error in whichever process could not continue.
 ///
 /// Working directory and umask stay (LIFE-127). Standard input becomes /dev/null, unless a listener sits on it
 /// (LIFE-132).

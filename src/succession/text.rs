@@ -107,7 +107,7 @@ impl Lines {
     /// # Errors
     /// If it is not a state, or one of another major version.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, Error> {
-        let text = str::from_utf8(text).map_err(|_| unreadable("it is no text"))?;
+        let text = str::from_utf8(text).map_err(|_| unreadable("it is not text"))?;
         let mut lines = text.lines();
         let version = lines.next().and_then(|line| line.strip_prefix(MAGIC));
         let major = version.and_then(|version| version.split_once('.')?.0.parse::<u32>().ok());

@@ -46,7 +46,7 @@ impl OldWorkers {
         self.0.insert(worker.pid, OldWorker { worker, told: None, kill: None });
     }
 
-    /// Forgets a worker that has ended. False if it was no old worker.
+    /// Forgets a worker that has ended. False if it was not an old worker.
     pub(crate) fn remove(&mut self, pid: Pid) -> bool {
         self.0.remove(&pid).is_some()
     }

@@ -190,7 +190,7 @@ impl Simulation {
         }
     }
 
-    /// Lets happen what is due at the next moment, but not after `end`. False if there is nothing.
+    /// Does what is due at the next moment, but not after `end`. False if there is nothing.
     fn step(&mut self, end: Option<u64>) -> bool {
         let event = self.events.first_key_value().map(|(&(at, _), _)| at);
         let Some(next) = event.into_iter().chain(self.alarm).min().filter(|&next| end.is_none_or(|end| next <= end))
@@ -311,7 +311,7 @@ impl World for Simulation {
         if let Awaited::Approval(candidate) = awaited {
             self.ask(candidate);
         }
-        // An alarm that is running goes on when something has been handed over.
+        // An alarm that is running continues when something has been handed over.
         let is_ticking = awaited == Awaited::Anything { tick: true };
         self.alarm = is_ticking.then(|| self.alarm.unwrap_or(self.now + 1000));
         let woken = loop {

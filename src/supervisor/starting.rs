@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy)]
 pub(super) struct Limit {
     most_failures: Option<u32>,
-    /// Whether there is an old worker to go on with, if a new one isn't approved.
+    /// Whether there is an old worker to keep, if a new one isn't approved.
     ends_unapproved: bool,
 }
 
@@ -54,7 +54,8 @@ impl<W: World> Supervisor<'_, W> {
         }
         if !self.old.is_empty() {
             self.say(
-                [b"no worker has started, waiting for the end of:".as_slice(), &joined(&self.old.pids())].concat(),
+                [b"no worker has started, waiting until these have exited:".as_slice(), &joined(&self.old.pids())]
+                    .concat(),
             );
         }
         while !self.old.is_empty() {
@@ -214,7 +215,7 @@ impl<W: World> Supervisor<'_, W> {
     }
 
     /// Asks the command of `--approve`, if there is one, about a worker that has started. A shutdown doesn't wait for it. One
-    /// that is not approved stays nevertheless if the worker that would go on instead is dead by then.
+    /// that is not approved stays nevertheless if the worker that would be kept instead is dead.
     fn seek_approval(&mut self, worker: Worker, limit: Limit) -> Result<(), Failure> {
         let Some(timeout) = self.life_cycle.approval_timeout else { return Ok(()) };
         let end = self.world.clock() + timeout;
@@ -232,7 +233,7 @@ impl<W: World> Supervisor<'_, W> {
             && let Some(old) = old
             && let Some((_, status)) = self.world.reap(Some(old.1))
         {
-            self.say(format!("{NEW_WORKER}{}{failure}, but goes on, as the old worker is dead", worker.pid));
+            self.say(format!("{NEW_WORKER}{}{failure}, but keeps running, because the old worker is dead", worker.pid));
             self.say(format!("old worker {} died, status:{status}", old.1));
             // The status file tells that together with what is new.
             self.old.remove(old.1);

@@ -513,7 +513,7 @@ fn a_worker_that_is_ready_takes_over_at_once() {
 }
 
 #[test]
-fn a_worker_that_is_not_ready_in_time_is_stopped_and_the_old_one_goes_on() {
+fn a_worker_that_is_not_ready_in_time_is_stopped_and_the_old_one_continues() {
     check(
         "interval 1
          ready accepting
@@ -611,7 +611,7 @@ fn a_restart_is_given_up_after_so_many_failures() {
          2 starting new worker 102
          3 new worker 102 seems to have failed to start, exit status:256
          3 fork(2) failed:Resource temporarily unavailable
-         3 giving up the restart, the old worker goes on
+         3 giving up the restart, the old worker keeps running
          3 status 1:101
          3 given up 3
          10 received HUP, spawning a new worker
@@ -642,7 +642,7 @@ fn an_automatic_restart_that_was_given_up_waits_for_its_time() {
          at 40 TERM",
         &[
             "11 autorestart triggered (interval=10)\n",
-            "12 giving up the restart, the old worker goes on\n12 given up 2\n22 autorestart triggered",
+            "12 giving up the restart, the old worker keeps running\n12 given up 2\n22 autorestart triggered",
         ],
     );
 }
@@ -661,7 +661,7 @@ fn a_worker_that_died_while_its_restart_failed_is_replaced_without_a_limit() {
          2 received HUP, spawning a new worker
          2 starting new worker 102
          3 new worker 102 seems to have failed to start, exit status:256
-         3 giving up the restart, the old worker goes on
+         3 giving up the restart, the old worker keeps running
          3 given up 2
          3 worker 101 died unexpectedly with status:9, restarting
          3 starting new worker 103
@@ -688,7 +688,7 @@ fn a_restart_is_given_up_in_the_delay() {
          at 10 TERM",
         &[
             "5 worker 102 died unexpectedly with status:256, restarting\n",
-            "6 giving up the restart, the old worker goes on\n6 status 1:101\n6 given up 3\n",
+            "6 giving up the restart, the old worker keeps running\n6 status 1:101\n6 given up 3\n",
             "10 kill TERM 101\n",
         ],
     );
@@ -712,7 +712,7 @@ fn without_a_first_worker_it_ends() {
             "1 starting new worker 102",
             "4 new worker 102 is not ready in time, sending TERM",
             "4 kill TERM 102",
-            "4 no worker has started, waiting for the end of:102",
+            "4 no worker has started, waiting until these have exited:102",
             "6 worker 102 died, status:15",
             "6 giving up, no worker has started, exit 125",
         ]
@@ -735,7 +735,7 @@ fn a_shutdown_while_what_is_left_of_a_first_start_ends() {
     );
     let (_, end) = trace.split_once("3 no worker has started, ").unwrap();
     let expected = [
-        "waiting for the end of:101",
+        "waiting until these have exited:101",
         "6 received TERM, sending TERM to all workers:101",
         "6 kill TERM 101",
         "12 old worker 101 has not ended in time, sending KILL",
@@ -784,7 +784,9 @@ fn who_was_not_ready_is_asked_to_end_before_all_ends() {
          worker 1 slow 2",
     );
     assert!(
-        trace.contains("3 kill USR1 101\n3 kill QUIT 101\n3 no worker has started, waiting for the end of:101\n5 "),
+        trace.contains(
+            "3 kill USR1 101\n3 kill QUIT 101\n3 no worker has started, waiting until these have exited:101\n5 "
+        ),
         "{trace}"
     );
 }
@@ -963,7 +965,7 @@ fn a_worker_stays_that_is_not_approved_when_the_old_one_is_dead() {
          2 received HUP, spawning a new worker
          2 starting new worker 102
          3 approve 2:102 1:101
-         8 new worker 102 is not approved (exit 1), but goes on, as the old worker is dead
+         8 new worker 102 is not approved (exit 1), but keeps running, because the old worker is dead
          8 old worker 101 died, status:9
          8 status 2:102
          10 received TERM, sending TERM to all workers:102

@@ -24,7 +24,7 @@ impl<W: World> Supervisor<'_, W> {
         self.read_envdir();
     }
 
-    /// Lets the old workers go on for the kill-old delay. False if there is none.
+    /// Keeps the old workers for the kill-old delay. False if there is none.
     pub(super) fn delay_killing(&mut self) -> bool {
         let Setting { text, number: mut left } = self.environment.kill_old_delay();
         if left == 0.0 {

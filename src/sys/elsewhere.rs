@@ -1,4 +1,4 @@
-//! Systems that are not Linux: the functions of `linux.rs`, where what they do is not to be had (`ENOSYS`), or is had in
+//! Systems that are not Linux: the functions of `linux.rs`, where what they do is not available (`ENOSYS`), or is done in
 //! another way.
 
 use std::ffi::CStr;
@@ -84,6 +84,10 @@ pub(crate) fn reserve(_: impl AsFd, _: u16) -> Result<(), Errno> {
 
 pub(crate) fn is_sealed(_: impl AsFd) -> bool {
     false
+}
+
+pub(super) unsafe fn fork_without_handlers() -> Option<Result<Pid, Errno>> {
+    None
 }
 
 pub(crate) fn become_subreaper() -> Result<(), Errno> {

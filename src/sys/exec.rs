@@ -33,14 +33,14 @@ struct PidEntry {
 }
 
 impl CStringArray {
-    /// Sets the variable `name`, in the place of one that is there.
+    /// Sets the variable `name`, replacing one that is there.
     pub(crate) fn set(&mut self, name: &str, value: &[u8]) {
         let index = self.place_of(name);
         self.strings[index] = c_string(&[name.as_bytes(), b"=", value].concat());
         self.pointers[index] = self.strings[index].as_ptr();
     }
 
-    /// Makes room for the variable `name`, in the place of one that is there. It is empty until [`Self::put_pid`].
+    /// Makes room for the variable `name`, replacing one that is there. It is empty until [`Self::put_pid`].
     pub(crate) fn reserve_pid(&mut self, name: &str) {
         let index = self.place_of(name);
         let mut text = [name.as_bytes(), b"="].concat();
@@ -81,7 +81,7 @@ impl FromIterator<CString> for CStringArray {
     }
 }
 
-/// The environment of this process as it is: with entries that are no variables and ones that are there twice.
+/// The environment of this process as it is: with entries that are not variables and ones that are there twice.
 pub(crate) fn environment(_: OneThread) -> Vec<Vec<u8>> {
     let mut entries = Vec::new();
     // SAFETY: `environ` points to a null-terminated array of C strings, and there is no other thread that could change it

@@ -72,7 +72,29 @@ pub(crate) fn end_wait() {
     }
 }
 
-/// Lets nobody connect to a TCP listener, without refusing: who asks (SYN) gets no answer, and asks again after a second.
+/// clone3(2) as fork(2), with `CLONE_CLEAR_SIGHAND`, which libc and nix leave out: the child's process id, 0 in the child. None
+/// before Linux 5.5, and where something forbids it.
+///
+/// # Safety
+/// The child may do what a signal handler may: the C library knows nothing of it.
+pub(super) unsafe fn fork_without_handlers() -> Option<Result<Pid, Errno>> {
+    const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
+    /// The first version of the structure, all of it 64 bits each.
+    const FIELDS: usize = 8;
+    const FLAGS: usize = 0;
+    const EXIT_SIGNAL: usize = 4;
+    let mut arguments = [0; FIELDS];
+    arguments[FLAGS] = CLONE_CLEAR_SIGHAND;
+    arguments[EXIT_SIGNAL] = libc::SIGCHLD as u64;
+    // SAFETY: the structure is as long as said; memory is copied, not shared. The rest is the caller's promise.
+    let forked = unsafe { libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments)) };
+    match Errno::result(forked) {
+        Err(Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => None,
+        forked => Some(forked.map(|pid| pid.try_into().unwrap_or(Pid::MAX))),
+    }
+}
+
+/// Keeps clients from connecting to a TCP listener without refusing them: a SYN gets no answer, and is sent again after a second.
 /// Connections are not affected.
 pub(crate) fn ignore_connection_requests(listener: &OwnedFd) -> Result<(), Errno> {
     const BYTE_OF_FLAGS: u32 = 13;
@@ -212,7 +234,7 @@ pub(crate) fn set_process_name(name: &CStr) -> Result<(), Errno> {
     prctl::set_name(name)
 }
 
-/// Lets processes of the same user look at this one, though its program has capabilities. Async-signal-safe.
+/// Allows processes of the same user to look at this one, though its program has capabilities. Async-signal-safe.
 pub(crate) fn allow_looks() -> Result<(), Errno> {
     prctl::set_dumpable(true)
 }

@@ -4,9 +4,9 @@ use std::mem::MaybeUninit;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
-/// Blocks all signals as long as the result lives. Until a fork is over on both sides, so that none is handled by a
-/// handler of the superdaemon in the child, where nobody acts on it (LIFE-080); and as long as there are files that a
-/// signal would leave behind, but no handlers.
+/// Blocks all signals as long as the result lives. While there are files that a signal would leave behind, but no handlers; and
+/// until a fork is over on both sides, so that none is handled by a handler of the superdaemon in the child, where nobody acts on
+/// it (LIFE-080).
 pub(crate) fn block_all() -> Blocked {
     let mut unblocked = SigSet::empty();
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut unblocked));
@@ -22,6 +22,11 @@ impl Blocked {
     /// Signals that the program executed before this one has blocked; `unblocked` is the mask that returns.
     pub(crate) fn inherited(unblocked: SigSet) -> Self {
         Self { unblocked }
+    }
+
+    /// The mask as it was before.
+    pub(crate) fn mask(&self) -> SigSet {
+        self.unblocked
     }
 
     /// For a process of its own, made meanwhile.

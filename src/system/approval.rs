@@ -41,7 +41,7 @@ impl<'a> Approval<'a> {
     }
 
     /// Runs the command, unless it was asked about this worker: with the environment of the worker and variables about it. It
-    /// leads a process group, and gets none of the listeners: it is no worker. Its process, if it is a new one.
+    /// leads a process group, and gets none of the listeners: it is not a worker. Its process, if it is a new one.
     pub(super) fn ask(&mut self, candidate: Candidate) -> Result<Option<Pid>, Error> {
         let (generation, pid) = candidate.new;
         if self.asked.replace(pid) == Some(pid) {
@@ -57,8 +57,7 @@ impl<'a> Approval<'a> {
             set("APPROVE_OLD_PID", pid.to_string());
             set("APPROVE_OLD_GENERATION", generation.to_string());
         }
-        let blocked = sys::block_all();
-        match sys::fork(self.launch.one_thread).map_err(failed)? {
+        match self.launch.fork().map_err(failed)? {
             Fork::Parent(pid) => {
                 // In both processes, since either may come first.
                 let _ = setpgid(unistd::Pid::from_raw(pid), unistd::Pid::from_raw(pid));
@@ -70,7 +69,6 @@ impl<'a> Approval<'a> {
                 for fd in self.listeners.fds() {
                     let _ = sys::set_close_on_exec(fd.as_raw_fd(), CloseOnExec::Yes);
                 }
-                self.launch.restore_in_child(blocked);
                 let errno = exec.run(&environment);
                 sys::say_errno([b"failed to exec ", &self.command, b":"], errno);
                 sys::exit_now(127)

@@ -33,7 +33,7 @@ pub(crate) struct Arrival {
     state: RawFd,
     /// The file of the program before this one. None if it is gone for good, or if this is that program.
     way_back: Option<RawFd>,
-    /// Where this is the program that has come back: why the next one could not go on.
+    /// Where this is the program that has come back: why the next one could not continue.
     refusal: Option<Vec<u8>>,
     /// What an execution needs.
     one_thread: OneThread,
@@ -59,7 +59,7 @@ impl Arrival {
         Ok(Some(Self { state, way_back, refusal, one_thread }))
     }
 
-    /// Why the next program could not go on, if this one has come back for that.
+    /// Why the next program could not continue, if this one has come back for that.
     pub(crate) fn refusal(&self) -> Option<&[u8]> {
         self.refusal.as_deref()
     }
@@ -111,7 +111,7 @@ impl Arrival {
         let refusal = [REFUSAL.as_bytes(), b"=", &reason[..reason.len().min(LONGEST_REASON)]].concat();
         let environment = environment(self.one_thread).chain([variable.as_bytes(), &refusal].map(c_string));
         let errno = sys::exec_file(&path, &arguments.into_iter().collect(), &environment.collect());
-        say(Error::system(&[b"the program of before can't be executed:"], errno).message());
+        say(Error::system(&[b"the previous program can't be executed:"], errno).message());
     }
 }
 

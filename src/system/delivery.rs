@@ -115,7 +115,7 @@ impl<'a> Delivery<'a> {
         self.unsent.extend(part.signals.into_iter().map(|(pid, signal)| (pid, (signal, now))));
     }
 
-    /// That there is no such process is no error.
+    /// That there is no such process is not an error.
     fn try_to_send(&self, worker: Pid, signal: &StopSignal) -> Result<(), Errno> {
         let number = signal.number();
         let sent = self.send_to_whom(worker, signal, number);

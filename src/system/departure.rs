@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// or when they end, which is seen anyway.
 const PART: u32 = 20;
 
-/// How long after the stop signals the listeners refuse connections (`--refuse-on-stop`): by then, workers know that they are to
+/// How long after the stop signals the listeners refuse connections (`--refuse-on-stop`): then workers know that they are to
 /// end, and don't take it for a failure of their listeners.
 const REFUSAL: Duration = Duration::from_millis(50);
 

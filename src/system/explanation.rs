@@ -155,10 +155,10 @@ impl Explanation {
         line.extend(self.in_words(status).into_bytes());
         let is_in_use = contains(said, b"ddress already in use") || contains(said, b"EADDRINUSE");
         if is_in_use || status == (Errno::EADDRINUSE as WaitStatus) << 8 {
-            let tail = b" by itself, which start_server holds: it has to take the listener of SERVER_STARTER_PORT";
+            let tail = b" by itself, but start_server holds that: it has to use the listener in SERVER_STARTER_PORT";
             line.extend([b", it listens to ", self.listeners.as_slice(), tail].concat());
         } else if status == 0 && left_something {
-            line.extend(b", it has put itself into the background: it has to stay in the foreground");
+            line.extend(b", it went into the background: it must stay in the foreground");
         }
         line
     }

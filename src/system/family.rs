@@ -54,7 +54,7 @@ impl Kin {
         }
     }
 
-    /// A child that is no worker, and belongs to none, until it is reaped: a rehearsal, the command of `--approve`.
+    /// A child that is not a worker, and belongs to none, until it is reaped: a rehearsal, the command of `--approve`.
     pub(super) fn spare(&mut self, pid: Pid) {
         if let Some(families) = &mut self.0 {
             families.foreign.insert(pid);
@@ -212,6 +212,8 @@ struct Families {
     held: BTreeMap<Pid, WaitStatus>,
     /// Those whose time is over. Whatever is found of them is killed.
     killed: BTreeSet<Pid>,
+    /// Workers, not reaped, that had died before a look that has found all they have left behind.
+    dead: BTreeSet<Pid>,
     /// Whether a child has been reaped since the last look at those.
     has_changed: bool,
     /// How many the last look at those has found whose family has ended, beside the one that was taken.
@@ -224,6 +226,14 @@ enum Death {
     Told,
     /// It is told when its family has ended, or never.
     Untold,
+}
+
+/// What a look at our children has found.
+struct Found {
+    /// The workers whose family has grown.
+    grown: BTreeSet<Pid>,
+    /// Whether there is no child of which another look may tell more.
+    is_settled: bool,
 }
 
 /// What can be said of a child of ours that has not been looked at before.
@@ -258,6 +268,7 @@ impl Families {
             seen: BTreeMap::new(),
             held: BTreeMap::new(),
             killed: BTreeSet::new(),
+            dead: BTreeSet::new(),
             has_changed: false,
             more_ended: 0,
         };
@@ -346,15 +357,29 @@ impl Families {
             self.strangers.remove(&pid);
             return (if self.foreign.remove(&pid) { Death::Told } else { Death::Untold }, Vec::new());
         };
-        self.look();
+        let has_found_all = self.look_after_death(pid);
         let left = self.members(pid).into_iter().filter(|member| self.holds_listener(member.pid)).collect();
-        if !self.outlives(pid) {
+        let has_left_nobody = has_found_all && self.orphans_of(pid).next().is_none();
+        if has_left_nobody || !self.outlives(pid) {
             self.forget(pid);
         } else if is_stopped && self.ends {
             self.held.insert(pid, status);
             return (Death::Untold, left);
         }
         (Death::Told, left)
+    }
+
+    /// Finds whom a worker that has been reaped has left behind; false if another look may find more. Many that die at once
+    /// cost one look at our children, among which they all are until they are reaped.
+    fn look_after_death(&mut self, worker: Pid) -> bool {
+        if self.dead.remove(&worker) {
+            return true;
+        }
+        // ORDER: before the look, which finds only what those have left that are dead by then.
+        let dead = self.workers.keys().copied().filter(|&pid| sys::is_dead(pid) == Ok(true)).collect();
+        let is_settled = self.look().is_settled;
+        self.dead = if is_settled { dead } else { BTreeSet::new() };
+        is_settled
     }
 
     fn bury_untold(&mut self) {
@@ -404,7 +429,7 @@ impl Families {
             if self.orphans_of(worker).any(|pid| !Process::Pid(pid).is_zombie()) {
                 return true;
             }
-            if !self.look() {
+            if self.look().grown.is_empty() {
                 return false;
             }
         }
@@ -425,24 +450,25 @@ impl Families {
         with_descendants(&roots).into_iter().filter_map(Member::of).collect()
     }
 
-    /// Assigns children of ours that are new, and kills those whose time is over. Whether a family has grown.
-    fn look(&mut self) -> bool {
-        let grown = self.find_orphans();
-        for &worker in grown.intersection(&self.killed.clone()) {
+    /// Assigns children of ours that are new, and kills those whose time is over.
+    fn look(&mut self) -> Found {
+        let found = self.find_orphans();
+        for &worker in found.grown.intersection(&self.killed.clone()) {
             self.kill(worker);
         }
-        !grown.is_empty()
+        found
     }
 
-    /// Assigns children of ours that are new. The workers whose family has grown.
-    fn find_orphans(&mut self) -> BTreeSet<Pid> {
+    /// Assigns children of ours that are new.
+    fn find_orphans(&mut self) -> Found {
         let mut grown = BTreeSet::new();
         if !self.sees {
-            return grown;
+            return Found { grown, is_settled: true };
         }
         // One that has been found may have ended since, and left another behind that is new in its turn.
         for _ in 0..MOST_LOOKS {
             let mut is_quiet = true;
+            let mut is_settled = true;
             for pid in children_of(self.own_pid).into_iter().filter(|&pid| !self.knows(pid)).collect::<Vec<_>>() {
                 match self.evidence_of(pid) {
                     Evidence::Of { worker, kinship } => {
@@ -460,15 +486,18 @@ impl Families {
                     Evidence::None => {
                         self.strangers.insert(pid);
                     }
-                    Evidence::NotYet => continue,
+                    Evidence::NotYet => {
+                        is_settled = false;
+                        continue;
+                    }
                 }
                 is_quiet = false;
             }
             if is_quiet {
-                break;
+                return Found { grown, is_settled };
             }
         }
-        grown
+        Found { grown, is_settled: false }
     }
 
     fn knows(&self, pid: Pid) -> bool {

@@ -81,7 +81,7 @@ impl Inbox {
         Signals::wait(others, timeout);
     }
 
-    /// Lets ALRM come in a second, unless it is on its way.
+    /// Has ALRM come in a second, unless it is on its way.
     pub(super) fn start_ticking(&mut self) {
         // A real alarm, as in the original: where ALRM is blocked, there are no ticks (LIFE-007).
         if !std::mem::take(&mut self.is_ticking) {

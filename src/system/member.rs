@@ -1,4 +1,4 @@
-//! A process that is no child of ours, as it was found: its number may be another one's by the time it gets a signal.
+//! A process that is not a child of ours, as it was found: its number may be another one's by the time it gets a signal.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -45,8 +45,7 @@ impl<'a> Neglect<'a> {
             let is_told = unserved.contains(&inode);
             if is_told && self.waiting.get(&inode) == Some(&false) {
                 lines.push(
-                    [b"connections wait at ", name, b" for more than 10 seconds, and no worker waits for them"]
-                        .concat(),
+                    [b"connections wait at ", name, b" for more than 10 seconds, and no worker accepts them"].concat(),
                 );
             }
             next.insert(inode, is_told);

@@ -12,6 +12,7 @@ use crate::files::own_file::{OwnFile, OwnFilePart};
 use crate::files::pid_file::PidFile;
 use crate::files::status_file::StatusFile;
 use crate::options::Options;
+use crate::report::Board;
 use crate::succession::{Descriptors, Lines, Part};
 
 /// What the next program has to know of the files.
@@ -58,6 +59,8 @@ pub(crate) struct Files {
     pub(crate) status: Option<StatusFile>,
     pub(crate) failure: Option<FailureFile>,
     pub(crate) log: Option<LogFile>,
+    /// Where the report goes, if there is a descriptor for it already.
+    pub(crate) board: Option<Board>,
     /// The last to be dropped: its lock is what `--stop` waits for (`lock-released-last`).
     pub(crate) pid: Option<PidFile>,
 }
@@ -85,6 +88,7 @@ impl Files {
             status,
             failure,
             log: options.log_file.as_deref().filter(|_| is_log_file).map(LogFile::of),
+            board: None,
             pid: options.pid_file.as_deref().zip(lock).map(|(path, lock)| PidFile::take_over(path, lock)),
         }
     }

@@ -60,9 +60,9 @@ pub(super) enum Stage {
     #[default]
     None,
     Running(Rehearsal),
-    /// This program can go on, and its process has ended.
+    /// This program can continue, and its process has ended.
     Passed(FileId),
-    /// The program can't go on, and this process has got KILL. Nothing else begins before it has ended.
+    /// The program can't continue, and this process has got KILL. Nothing else begins before it has ended.
     Killed(Pid),
 }
 
@@ -119,7 +119,7 @@ impl Stage {
         Some(pid)
     }
 
-    /// Why the program can't go on, as soon as that is known: then it has ended or got KILL.
+    /// Why the program can't continue, as soon as that is known: then it has ended or got KILL.
     pub(super) fn look(&mut self, path: &Path) -> Option<Vec<u8>> {
         let Self::Running(rehearsal) = self else { return None };
         let verdict = rehearsal.look()?;
@@ -153,7 +153,7 @@ impl Stage {
         *self = running.map_or(Self::None, Self::Killed);
     }
 
-    /// The program that can go on. It is asked for once.
+    /// The program that can continue. It is asked for once.
     pub(super) fn take_passed(&mut self) -> Option<FileId> {
         let Self::Passed(program) = *self else { return None };
         *self = Self::None;
@@ -161,7 +161,7 @@ impl Stage {
     }
 }
 
-/// Why a program can't go on.
+/// Why a program can't continue.
 enum Reason {
     /// By its own word.
     Said(Vec<u8>),
@@ -206,7 +206,7 @@ impl Rehearsal {
         }
     }
 
-    /// Whether the program can go on, if that is known.
+    /// Whether the program can continue, if that is known.
     fn look(&mut self) -> Option<Result<(), Reason>> {
         let is_too_long = self.read_answer();
         let said = self.said.trim_ascii();
@@ -225,7 +225,7 @@ impl Rehearsal {
         Some(Err(Reason::Found(found)))
     }
 
-    /// What there is of the answer by now. Whether it is too long.
+    /// The answer so far. Whether it is too long.
     fn read_answer(&mut self) -> bool {
         while let Some(answer) = &mut self.answer
             && self.said.len() <= LONGEST_ANSWER
@@ -356,12 +356,12 @@ pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce()
     u8::from(token.is_err() || !is_said)
 }
 
-/// A script that starts this program, instead of executing it in its place, would be the superdaemon itself then: the pid and
+/// A script that starts this program, instead of being replaced by it, would be the superdaemon itself then: the pid and
 /// the workers are those of its process.
 fn check_parent(lines: &Lines) -> Result<(), Error> {
     match lines.get::<(Pid,)>(PARENT)? {
         Some((parent,)) if parent != unistd::getppid().as_raw() => {
-            Err(Error::rule(&[b"it is started by another program, which has to execute it in its own place (exec)"]))
+            Err(Error::rule(&[b"another program has started it, and must replace itself by it (exec)"]))
         }
         _ => Ok(()),
     }

@@ -27,8 +27,8 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// Behind the listeners, whose numbers it must not take.
-    pub(super) fn new(options: &Options, listeners: &Listeners) -> Self {
+    /// Without a `board` it makes one: behind the listeners, whose numbers it must not take.
+    pub(super) fn new(options: &Options, listeners: &Listeners, board: Option<Board>) -> Self {
         let report = Report {
             version: env!("CARGO_PKG_VERSION").into(),
             program: program_path().map(Into::into),
@@ -37,7 +37,7 @@ impl Reporter {
             ..Report::default()
         };
         // Nothing is told until there is something to tell: a reader waits for it, also for a program that replaces another.
-        Self { board: Board::new(), report, is_behind: false }
+        Self { board: board.or_else(Board::new), report, is_behind: false }
     }
 
     /// `detail`: what is known of the last failure.
@@ -87,7 +87,7 @@ fn now() -> Duration {
 
 fn reason(failure: &Failure) -> String {
     match failure {
-        Failure::NoProcess => "no process, as the log says".to_owned(),
+        Failure::NoProcess => "no process, see the log".to_owned(),
         Failure::Ended(status) => in_words(*status),
         Failure::NotReady => "not ready in time".to_owned(),
         Failure::NotApproved(reason) => format!("not approved ({reason})"),
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn failures_are_told_until_a_start_succeeds() {
         let options = Options::new(vec!["program".into()]);
-        let mut reporter = Reporter::new(&options, &Listeners::default());
+        let mut reporter = Reporter::new(&options, &Listeners::default(), None);
         for generation in 1..=7 {
             let news = News::Failed { worker: (generation, 1), failure: &Failure::NotReady };
             reporter.tell(news, Some(&[b'x'; LONGEST_DETAIL + 1]));

@@ -211,13 +211,13 @@ impl ServiceManager {
         }
     }
 
-    /// Lets the manager keep a listener (`FDSTORE=1`), which it passes to the next superdaemon of this service. Whether it does
-    /// that is not to be known: it doesn't, unless the unit has a `FileDescriptorStoreMax=`.
+    /// Has the manager keep a listener (`FDSTORE=1`), which it passes to the next superdaemon of this service. Whether it does
+    /// that is unknown: it doesn't, unless the unit has a `FileDescriptorStoreMax=`.
     pub(crate) fn store(&mut self, name: &[u8], listener: BorrowedFd) {
         self.tell([b"FDSTORE=1\nFDNAME=", name, b"\n"].concat(), Some(listener));
     }
 
-    /// Lets the manager keep another socket of this listener, if it keeps it.
+    /// Has the manager keep another socket of this listener, if it keeps it.
     pub(super) fn store_again(&mut self, listener: &Listener) {
         let (name, fd) = listener.to_store_again();
         if self.forgotten_at_end.contains(&name) {
@@ -226,7 +226,7 @@ impl ServiceManager {
         }
     }
 
-    /// Lets the manager give up what it keeps by this name.
+    /// Has the manager give up what it keeps by this name.
     pub(crate) fn forget(&mut self, name: &[u8]) {
         self.tell([b"FDSTOREREMOVE=1\nFDNAME=", name, b"\n"].concat(), None);
     }

@@ -1,7 +1,7 @@
 //! The signals of the superdaemon: a handler that notes them and ends the wait of the loop, and what workers get instead
 //! of it.
 //!
-//! Signals are blocked around a fork, and nowhere else: what takes long sees at once that a stop is requested.
+//! None is blocked, but where a fork has to take two steps: what takes long sees at once that a stop is requested.
 
 #![allow(unsafe_code)]
 
@@ -9,16 +9,16 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use libc::c_int;
+use libc::{c_int, c_void};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, raise, sigaction, sigprocmask};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::error::Error;
 use crate::stderr;
 use crate::stop_request;
 use crate::succession::{Lines, Part};
-use crate::sys::{self, Blocked, OneThread};
+use crate::sys::{self, Blocked, Fork, OneThread};
 use crate::world::Request;
 
 /// The signals that are caught: those of the original (X5), QUIT (`quit-stops`), and the one that tells of a dead
@@ -41,90 +41,107 @@ static CAME: AtomicU32 = AtomicU32::new(0);
 /// installed.
 static MAY_HAVE_DEAD_CHILD: AtomicBool = AtomicBool::new(true);
 
-/// Whether this is a child on its way to exec, where nothing is read.
-static IN_CHILD: AtomicBool = AtomicBool::new(false);
+/// Those that do nothing (LIFE-006, `file-size`). They are caught for that, not ignored, as exec makes a default of a handler by
+/// itself.
+const WITHOUT_EFFECT: [Signal; 2] = [Signal::SIGFPE, Signal::SIGXFSZ];
 
 /// What the signals did at launch, for the programs that are started: they inherit it.
 pub(crate) struct LaunchState {
-    mask: SigSet,
-    /// What exec doesn't make of signals by itself, since they are ignored now or were at launch.
-    actions: Vec<(Signal, SigAction)>,
     /// Known when the handlers are installed.
-    quit_is_ignored: bool,
+    mask: SigSet,
+    /// Those that were ignored, and are to be ignored again. Of the caught ones they are USR1 and USR2, known when the handlers
+    /// are installed, as is QUIT, which stays ignored.
+    ignored: Vec<Signal>,
     /// What a fork needs. It is at hand wherever a program is started.
     pub(crate) one_thread: OneThread,
 }
 
 impl LaunchState {
-    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE is ignored, and
-    /// an ignored CHLD, with which no child could be waited for, is default. XFSZ is ignored, too: what would make a
+    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE has no effect, and
+    /// an ignored CHLD, with which no child could be waited for, is default. XFSZ has none, either: what would make a
     /// file too large is an error then, as on a full disk (`file-size`).
     pub(crate) fn take_over(one_thread: OneThread) -> Self {
-        let mask = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
-        let now_ignored = [Signal::SIGFPE, Signal::SIGXFSZ];
-        let now_ignored = now_ignored.into_iter().map(|signal| (signal, set_action(signal, SigHandler::SigIgn)));
-        let actions = now_ignored.collect();
+        let mut launch = Self { mask: SigSet::empty(), ignored: Vec::new(), one_thread };
+        for signal in WITHOUT_EFFECT {
+            let before = set_action(signal, SigHandler::SigAction(pass));
+            launch.note(signal, before);
+        }
         set_action(Signal::SIGCHLD, SigHandler::SigDfl);
-        Self { mask, actions, quit_is_ignored: false, one_thread }
+        launch
     }
 
     /// Takes note of what a signal did that is caught now.
-    fn has_ignored(&mut self, signal: Signal, before: SigAction) {
+    fn note(&mut self, signal: Signal, before: SigAction) {
+        if !matches!(before.handler(), SigHandler::SigIgn) {
+            return;
+        }
         match signal {
-            Signal::SIGQUIT => {
+            Signal::SIGFPE | Signal::SIGXFSZ | Signal::SIGQUIT => {
                 set_action(signal, SigHandler::SigIgn);
-                self.quit_is_ignored = true;
             }
-            // A handler becomes the default in exec.
-            Signal::SIGUSR1 | Signal::SIGUSR2 => self.actions.push((signal, before)),
+            Signal::SIGUSR1 | Signal::SIGUSR2 => {}
             // Workers get them as default (LIFE-005).
-            _ => {}
+            _ => return,
+        }
+        if !self.ignored.contains(&signal) {
+            self.ignored.push(signal);
         }
     }
 
     /// For the next program, which has no launch of its own.
     pub(super) fn part(&self) -> LaunchPart {
         let blocked = Signal::iterator().filter(|&signal| self.mask.contains(signal)).map(|signal| signal as c_int);
-        let ignored = self.actions.iter().filter(|(_, action)| matches!(action.handler(), SigHandler::SigIgn));
-        let ignored = ignored.map(|(signal, _)| *signal as c_int);
-        let ignored = ignored.chain(self.quit_is_ignored.then_some(libc::SIGQUIT));
+        let ignored = self.ignored.iter().map(|&signal| signal as c_int);
         LaunchPart { blocked: blocked.collect(), ignored: ignored.collect() }
     }
 
     /// Continues from it. Everything was blocked by the program before this one, until there are handlers again.
     pub(crate) fn resume(one_thread: OneThread, saved: &LaunchPart) -> (Self, Blocked) {
-        let is_ignored = |signal: Signal| saved.ignored.contains(&(signal as c_int));
-        let action = |signal: Signal| {
-            let handler = if is_ignored(signal) { SigHandler::SigIgn } else { SigHandler::SigDfl };
-            (signal, SigAction::new(handler, SaFlags::empty(), SigSet::empty()))
-        };
-        let now_ignored = [Signal::SIGFPE, Signal::SIGXFSZ].map(|signal| {
-            set_action(signal, SigHandler::SigIgn);
-            action(signal)
-        });
-        let caught = [Signal::SIGUSR1, Signal::SIGUSR2].into_iter().filter(|&signal| is_ignored(signal)).map(action);
-        let actions = now_ignored.into_iter().chain(caught).collect();
-        let mask: SigSet = Signal::iterator().filter(|&signal| saved.blocked.contains(&(signal as c_int))).collect();
-        (Self { mask, actions, quit_is_ignored: is_ignored(Signal::SIGQUIT), one_thread }, Blocked::inherited(mask))
-    }
-
-    /// In a child: it gets the signals as they were at launch. Async-signal-safe.
-    pub(crate) fn restore_actions(&self) {
-        for (signal, action) in &self.actions {
-            // SAFETY: the disposition is the one the process was launched with; it cannot have been a handler, as exec
-            // resets those.
-            let _ = unsafe { sigaction(*signal, action) };
+        let mask = Signal::iterator().filter(|&signal| saved.blocked.contains(&(signal as c_int))).collect();
+        let ignored: Vec<_> = Signal::iterator().filter(|&signal| saved.ignored.contains(&(signal as c_int))).collect();
+        for signal in WITHOUT_EFFECT {
+            let is_ignored = ignored.contains(&signal);
+            set_action(signal, if is_ignored { SigHandler::SigIgn } else { SigHandler::SigAction(pass) });
         }
+        (Self { mask, ignored, one_thread }, Blocked::inherited(mask))
     }
 
-    /// In the child that [`block_all`](crate::sys::block_all) was called for: everything as at launch, except that the caught signals are
-    /// default even if they were ignored (LIFE-005): that is what exec makes of them, and until then the handler does. A
-    /// signal that came in since the fork acts now. Async-signal-safe.
-    pub(super) fn restore_in_child(&self, blocked: Blocked) {
-        IN_CHILD.store(true, Ordering::Relaxed);
-        self.restore_actions();
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
-        std::mem::forget(blocked);
+    /// Forks a process that executes a program next. In it all is as at launch, except that the caught signals are default even
+    /// if they were ignored (LIFE-005): that is what exec makes of them. A signal that comes in after the fork acts.
+    pub(super) fn fork(&self) -> Result<Fork, Errno> {
+        let forked = match sys::fork_without_handlers(self.one_thread)? {
+            Some(forked) => forked,
+            None => self.fork_and_remove_handlers()?,
+        };
+        if matches!(forked, Fork::Child) {
+            self.restore_actions();
+            // It differs by CHLD alone.
+            if self.mask.contains(Signal::SIGCHLD) {
+                let _ = self.mask.thread_set_mask();
+            }
+        }
+        Ok(forked)
+    }
+
+    /// The same in steps, all signals blocked meanwhile.
+    fn fork_and_remove_handlers(&self) -> Result<Fork, Errno> {
+        let _blocked = sys::block_all();
+        let forked = sys::fork(self.one_thread)?;
+        if matches!(forked, Fork::Child) {
+            for signal in CAUGHT.into_iter().chain(WITHOUT_EFFECT) {
+                if !self.ignored.contains(&signal) {
+                    set_action(signal, SigHandler::SigDfl);
+                }
+            }
+        }
+        Ok(forked)
+    }
+
+    /// In a child: what was ignored at launch is ignored. Async-signal-safe.
+    pub(crate) fn restore_actions(&self) {
+        for &signal in &self.ignored {
+            set_action(signal, SigHandler::SigIgn);
+        }
     }
 }
 
@@ -163,12 +180,11 @@ impl Signals {
     /// Installs the handlers, whatever the signals did at launch (LIFE-005: `nohup` has no effect).
     /// But QUIT, with which a shell starts programs in the background, stays ignored. What came in while signals were
     /// `blocked` is there then.
-    pub(crate) fn install(launch: &mut LaunchState, blocked: Option<Blocked>) -> Self {
+    pub(crate) fn install(launch: &mut LaunchState, blocked: Blocked) -> Self {
+        launch.mask = blocked.mask();
         for signal in CAUGHT {
             let before = set_action(signal, SigHandler::Handler(note));
-            if matches!(before.handler(), SigHandler::SigIgn) {
-                launch.has_ignored(signal, before);
-            }
+            launch.note(signal, before);
         }
         stderr::stop_waiting_for_ever();
         drop(blocked);
@@ -253,9 +269,6 @@ pub(super) fn find_dead_child<T>(look: impl FnOnce() -> Result<Option<T>, Errno>
 
 /// The handler.
 extern "C" fn note(signal: c_int) {
-    if IN_CHILD.load(Ordering::Relaxed) {
-        return act_by_default(signal);
-    }
     if signal == libc::SIGCHLD {
         MAY_HAVE_DEAD_CHILD.store(true, Ordering::Relaxed);
     }
@@ -267,19 +280,20 @@ extern "C" fn note(signal: c_int) {
     sys::end_wait();
 }
 
-/// Does what a signal does to a process without a handler, at the end of the handler. Async-signal-safe.
-fn act_by_default(signal: c_int) {
-    if let Ok(signal) = Signal::try_from(signal) {
-        set_action(signal, SigHandler::SigDfl);
-        let _ = raise(signal);
+/// The handler of signals without effect. What the processor has raised would come again for ever, and acts by default.
+extern "C" fn pass(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    // SAFETY: the kernel gives a valid structure.
+    if signal == libc::SIGFPE && unsafe { (*info).si_code } > 0 {
+        set_action(Signal::SIGFPE, SigHandler::SigDfl);
     }
 }
 
 fn set_action(signal: Signal, handler: SigHandler) -> SigAction {
     // ORDER: all signals are blocked in the handler, so that signals that come at once are queued in ascending number,
     // as perl does (LIFE-068); without that the kernel would nest the handlers, and the last would be first. No
-    // SA_RESTART: a signal ends the wait for the lock of the pid file (LIFE-097).
-    let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP, SigSet::all());
-    // SAFETY: the only handler ever given does nothing but async-signal-safe calls.
+    // SA_RESTART: a signal ends the wait for the lock of the pid file (LIFE-097), unless it has no effect.
+    let restart = if matches!(handler, SigHandler::SigAction(_)) { SaFlags::SA_RESTART } else { SaFlags::empty() };
+    let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP | restart, SigSet::all());
+    // SAFETY: the two handlers do nothing but async-signal-safe calls.
     unsafe { sigaction(signal, &action) }.unwrap_or(action)
 }

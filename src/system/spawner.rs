@@ -27,6 +27,8 @@ pub(super) struct Spawner<'a> {
     /// Whether each worker leads a process group.
     leads_group: bool,
     pub(super) listeners: &'a Listeners,
+    /// Whether somebody may have shut one down: not before there is a worker, if we have opened all of them.
+    may_be_shut: bool,
     /// Those that stay shut, which has been said.
     shut: BTreeSet<RawFd>,
     launch: &'a LaunchState,
@@ -42,6 +44,7 @@ impl<'a> Spawner<'a> {
             tells_pid: options.listen_fds,
             leads_group: options.process_group,
             listeners,
+            may_be_shut: options.from_systemd,
             shut: BTreeSet::new(),
             launch,
         }
@@ -53,8 +56,7 @@ impl<'a> Spawner<'a> {
         if self.tells_pid {
             environment.reserve_pid("LISTEN_PID");
         }
-        let blocked = sys::block_all();
-        match sys::fork(self.launch.one_thread).map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
+        match self.launch.fork().map_err(|errno| Error::system(&[b"fork(2) failed:"], errno))? {
             Fork::Parent(pid) => {
                 // In both processes, since either may come first.
                 if self.leads_group {
@@ -66,7 +68,6 @@ impl<'a> Spawner<'a> {
                 if self.leads_group {
                     let _ = setpgid(unistd::Pid::from_raw(0), unistd::Pid::from_raw(0));
                 }
-                self.launch.restore_in_child(blocked);
                 environment.put_pid();
                 self.exec(&environment, report)
             }
@@ -75,6 +76,9 @@ impl<'a> Spawner<'a> {
 
     /// A listener that a worker has shut down would make every start fail, or be in vain (`shut-listener`).
     pub(super) fn revive_listeners(&mut self) {
+        if !std::mem::replace(&mut self.may_be_shut, true) {
+            return;
+        }
         for Shut { fd, listens_again, line } in self.listeners.revive() {
             if listens_again || self.shut.insert(fd) {
                 say(line);
@@ -88,6 +92,7 @@ impl<'a> Spawner<'a> {
     }
 
     pub(super) fn take_over(&mut self, part: &ListenersPart) {
+        self.may_be_shut = true;
         self.shut.extend(&part.shut);
     }
 

@@ -7,7 +7,7 @@ use crate::system::{State, System};
 use crate::world::LifePart;
 
 impl System<'_> {
-    /// Lets another program replace this one, when it is asked for.
+    /// Has another program replace this one, when it is asked for.
     pub(crate) fn allow(&mut self, successor: Option<Successor>) {
         self.successor = successor;
     }
@@ -24,7 +24,7 @@ impl System<'_> {
         }
     }
 
-    /// Says to `--upgrade` what came of it. The reason of a refusal has been said by the program that could not go on.
+    /// Says to `--upgrade` what came of it. The reason of a refusal has been said by the program that could not continue.
     pub(crate) fn answer_upgrade(&self, refusal: Option<&[u8]>) {
         let Some(successor) = &self.successor else { return };
         match refusal {
@@ -59,7 +59,7 @@ impl System<'_> {
         }
     }
 
-    /// A rehearsal, and when that has shown that the program can go on, the process.
+    /// A rehearsal, and when that has shown that the program can continue, the process.
     pub(super) fn hand_over_next(&mut self, life: LifePart) -> LifePart {
         let has_passed = self.successor.as_ref().is_some_and(|it| matches!(it.rehearsal, Stage::Passed(_)));
         let reason = if has_passed { self.execute(&life) } else { self.rehearse(&life) };
@@ -121,7 +121,7 @@ impl System<'_> {
         }
     }
 
-    /// The process of a rehearsal. It is no worker, and looked after here.
+    /// The process of a rehearsal. It is not a worker, and looked after here.
     pub(super) fn rehearsal(&self) -> Option<Pid> {
         self.successor.as_ref()?.rehearsal.process()
     }

@@ -1,7 +1,7 @@
 //! The program that replaces this one (`--upgrade`): the same process executes what is on disk.
 //!
 //! The first time it is executed by a copy of this process, and has to answer that it can read the state (a rehearsal). Then
-//! by the process itself. In case it can't go on after all, this program's file stays open: the way back.
+//! by the process itself. In case it can't continue after all, this program's file stays open: the way back.
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
@@ -101,7 +101,7 @@ impl Successor {
     fn try_to_execute(&mut self, state: &State, one_thread: OneThread) -> Result<Errno, Vec<u8>> {
         let rehearsed = self.rehearsal.take_passed().ok_or_else(|| b"there was no rehearsal".to_vec())?;
         if FileId::of(&self.path) != Some(rehearsed) {
-            return Err([self.path.as_os_str().as_bytes(), b" was replaced again meanwhile"].concat());
+            return Err([self.path.as_os_str().as_bytes(), b" was replaced again in the meantime"].concat());
         }
         // ORDER: all that can fail comes before the exec; behind it, there is only the way back.
         let arguments = own_arguments()?;
@@ -153,7 +153,7 @@ pub(super) fn environment(one_thread: OneThread) -> impl Iterator<Item = CString
 pub(super) fn own_arguments() -> Result<Vec<CString>, Vec<u8>> {
     let arguments = Process::Own.arguments().map_err(|error| text(b"/proc/self/cmdline:", error))?;
     if arguments.is_empty() {
-        return Err(b"its arguments are not to be known".to_vec());
+        return Err(b"its arguments can't be read".to_vec());
     }
     Ok(arguments.iter().map(|argument| c_string(argument)).collect())
 }

@@ -32,7 +32,7 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 /// How long to wait until something is looked at anew that has just changed.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Lets this program run in place of the Perl original that owns `pid_file`, and says so. One of ours is `--upgrade`'s
+/// Replaces by this program the Perl original that owns `pid_file`, and says so. One of ours is `--upgrade`'s
 /// business; if it is this very program already, that is said.
 ///
 /// # Errors
@@ -109,34 +109,30 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
             Ok(()) => {}
         }
         wait_for_arrival(pid).ok_or(Error::timed_out("take-over", ARRIVAL))?;
-        say(format!("start_server (pid:{pid}) is this program now, generation {} goes on", look.generation));
+        say(format!("start_server (pid:{pid}) now runs this program, generation {} keeps running", look.generation));
         if told == Told::Unknown {
-            say("its log doesn't tell whether it had been told to stop before: if so, tell it again");
+            say("its log doesn't show whether it was told to stop before: if it was, stop it again");
         }
         return Ok(());
     }
-    Err(Error::timed_out("start of a worker that the superdaemon is busy with", LIMIT))
+    Err(Error::timed_out("start of a worker, which the superdaemon is busy with,", LIMIT))
 }
 
-/// One that catches USR2 is no original.
+/// One that catches USR2 is not an original.
 fn meet_ours(pid: Pid) -> Result<(), Error> {
     let executable = Process::Pid(pid).executable();
     if FileId::of(&executable) == FileId::of(&Process::Own.executable()) {
-        say(format!("start_server (pid:{pid}) is this program already"));
+        say(format!("start_server (pid:{pid}) already runs this program"));
         return Ok(());
     }
     let path = fs::read_link(executable).unwrap_or_default();
     let path = visible(path.as_os_str().as_bytes());
-    Err(refusal(Error::rule(&[
-        b"it is no Perl original, but ",
-        &path,
-        b": --upgrade replaces it by what is there now",
-    ])))
+    Err(refusal(Error::rule(&[b"it is not a Perl original, but ", &path, b": use --upgrade"])))
 }
 
 fn refuse_if(told: Told) -> Result<(), Error> {
     match told {
-        Told::ByLog => Err(Error::rule(&[b"it has been told to stop, as its log says"])),
+        Told::ByLog => Err(Error::rule(&[b"it has been told to stop, according to its log"])),
         Told::ByCommand(pid) => {
             Err(Error::Rule(format!("it has been told to stop: process {pid} waits for its end").into()))
         }
@@ -183,7 +179,7 @@ impl Failure {
     }
 }
 
-/// Lets the other process execute this program with the state in a sealed file in memory: a copy of it first, which has to
+/// Has the other process execute this program with the state in a sealed file in memory: a copy of it first, which has to
 /// answer that it can read the state, and then itself. Each time it opens the file, and closes it if it is still there: if
 /// this command is killed meanwhile, nothing is left.
 fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, state: &State) -> Result<(), Failure> {
@@ -228,7 +224,7 @@ fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, sta
         };
         return Err(Failure::Refused(Error::rule(&[name, b": ", &reason])));
     }
-    // The lock goes on with the descriptor of the pid file.
+    // The lock stays with the descriptor of the pid file.
     tracee.execute(&files, real, word(predecessor.lock)).map_err(failure)
 }
 

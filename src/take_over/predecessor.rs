@@ -72,7 +72,7 @@ impl Predecessor {
         let parsed = cli::parse(arguments.iter().cloned().map(OsString::from_vec).collect());
         let options = match parsed {
             Ok(Action::Start(options) | Action::RestartOrStart { options, .. }) => options,
-            Ok(_) => return Err(Error::rule(&[b"its command line is none that starts a superdaemon"])),
+            Ok(_) => return Err(Error::rule(&[b"its command line doesn't start a superdaemon"])),
             Err(error) => return Err(Error::rule(&[b"its command line is refused: ", &error.message()])),
         };
         // What is sent to find out whether it acts on signals would end another program.
@@ -84,7 +84,7 @@ impl Predecessor {
         let is_read = fs::File::open(process.executable())
             .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut program));
         if is_read.is_ok() && program != *b"\x7fELF\x02" {
-            return Err(Error::rule(&[b"it is no program of 64 bits"]));
+            return Err(Error::rule(&[b"it is not a 64-bit program"]));
         }
         if Process::threads_of(pid).count() > 1 {
             return Err(Error::rule(&[b"it has more than one thread"]));
@@ -246,8 +246,7 @@ impl Predecessor {
                 // Many servers write over it, so that no variable is left.
                 let is_there = environment.iter().any(|entry| entry.contains(&b'='));
                 if !is_there && !Process::Pid(pid).is_zombie() {
-                    let sentence =
-                        format!("the generation of process {pid} is not to be known: there is no status file");
+                    let sentence = format!("can't tell the generation of process {pid}: there is no status file");
                     return Err(Error::Rule(sentence.into()));
                 }
                 let mut variables = environment.iter();
@@ -277,7 +276,7 @@ unsafe fn new_descriptor(result: c_long) -> Result<OwnedFd, Errno> {
 fn arguments_of(process: Process, rights: &Rights, command: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Error> {
     let strange = || {
         let name = process.name().unwrap_or_default();
-        Error::rule(&[b"process is no start_server, but ", &visible(name.trim_ascii_end())])
+        Error::rule(&[b"process is not start_server, but ", &visible(name.trim_ascii_end())])
     };
     let arguments = arguments_behind_the_program(command).ok_or_else(strange)?;
     let script = &command[command.len() - arguments.len() - 1];
@@ -305,7 +304,7 @@ pub(super) fn held(pid: Pid) -> Error {
 }
 
 fn no_rights(errno: Errno) -> Error {
-    Error::system(&[b"the rights of its user can't be had:"], errno)
+    Error::system(&[b"can't take the rights of its user:"], errno)
 }
 
 fn unreadable(process: Process, name: &str, error: io::Error) -> Error {
@@ -321,7 +320,7 @@ fn lock_of(pid: Pid, pid_file: &Path) -> Result<RawFd, Error> {
     found.ok_or_else(|| Error::rule(&[b"it has not locked the pid file"]))
 }
 
-/// When a process was started, on the clock of the life cycle. That of /proc goes on while the machine sleeps, which is
+/// When a process was started, on the clock of the life cycle. That of /proc continues while the machine sleeps, which is
 /// left out of account.
 fn start_of(pid: Pid) -> Result<Duration, Error> {
     Process::Pid(pid).started().ok_or_else(|| Error::rule(&[b"its worker is gone"]))

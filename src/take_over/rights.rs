@@ -34,7 +34,7 @@ impl Rights {
     /// Does something with these rights, and no more.
     ///
     /// # Errors
-    /// If they can't be had.
+    /// If that fails.
     pub(super) fn with<T>(&self, read: impl FnOnce() -> T) -> Result<T, Errno> {
         // The same user may read no more.
         if self.user == geteuid() {

@@ -1,4 +1,4 @@
-//! Machine code that is copied into a stopped process: it makes a list of system calls, and then goes on behind the call
+//! Machine code that is copied into a stopped process: it makes a list of system calls, and then continues behind the call
 //! that the process was stopped in, which has been interrupted, as it seems. Whoever steps through it may end at any
 //! moment: what has been begun is then done to its end.
 
@@ -58,7 +58,7 @@ pub(super) fn index(list: u64, entry: u64) -> usize {
 }
 
 /// The list for the machine code at the address `list`: each call is its number, six arguments, what is expected of it and
-/// where the list goes on otherwise, or zero; behind the last, a negative number and what is to be in the registers.
+/// where the list continues otherwise, or zero; behind the last, a negative number and what is to be in the registers.
 pub(super) fn list(calls: &[Call], list: u64, stopped: &Registers) -> Vec<u8> {
     let words = |call: &Call| {
         let [first, second, third, fourth, fifth, sixth] = call.arguments;

@@ -27,7 +27,7 @@ use crate::take_over::routine::{self, Call};
 /// How often a process that doesn't wait is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// A process that is traced. Dropping it lets it keep running as before, if it has executed nothing.
+/// A process that is traced. When it is dropped, the process keeps running as before, if it has executed nothing.
 pub(super) struct Tracee {
     pid: Pid,
     memory: File,
@@ -94,7 +94,7 @@ pub(super) struct Files {
 pub(super) struct Numbers {
     /// The state, in memory.
     pub(super) state: u64,
-    /// A pipe, as proof that there are as many as this program and its loader need at the start. Closed by then.
+    /// A pipe, as proof that there are as many as this program and its loader need at the start. Closed before that.
     spare: [u64; 2],
     /// Of the rehearsal alone, in memory.
     pub(super) answer: u64,
@@ -102,7 +102,7 @@ pub(super) struct Numbers {
 
 type Outcome = (&'static [u8], u8);
 const NOT_TAKEN_OVER: Outcome = (b"not taken over", 125);
-const NOT_KNOWN: Outcome = (b"not known whether it is taken over", 124);
+const NOT_KNOWN: Outcome = (b"it is not known whether it was taken over", 124);
 
 /// What a process could not be made to do, and why. `EINTR`: a signal has come, and it runs.
 pub(super) type Failed = (&'static str, Errno);
@@ -135,7 +135,7 @@ impl Tracee {
         Ok(tracee)
     }
 
-    /// Lets it act on all that it has been told and has not acted on. Perl may have put a signal down between its last
+    /// Has it act on all signals that it has not acted on. Perl may have put a signal down between its last
     /// look and its wait: either as a note of the interpreter, which looks when wait(2) is interrupted, or as an entry in
     /// the list of the original, which looks when a signal comes. It waits again afterwards, and runs. False if it doesn't
     /// before `end`.
@@ -232,7 +232,7 @@ impl Tracee {
         let limit = Process::Pid(self.pid).limit("Max file size");
         let is_enough = limit.is_none_or(|limit| limit >= length as u64);
         is_enough.then_some(()).ok_or_else(|| {
-            let sentence = format!("its limit of the size of files is less than the {length} bytes of the state");
+            let sentence = format!("its file size limit is less than the {length} bytes of the state");
             Error::Rule(sentence.into())
         })
     }
@@ -299,7 +299,7 @@ impl Tracee {
         Ok(Numbers { state: next()?, spare: [next()?, next()?], answer: next()? })
     }
 
-    /// Lets a copy of it execute a program with the state and an open file for the answer, which is given when that has ended.
+    /// Has a copy of it execute a program with the state and an open file for the answer, which is given when that has ended.
     /// At `end` the copy is killed. The process is stopped all the time, and its signals wait.
     pub(super) fn rehearse(
         &mut self,
@@ -352,7 +352,7 @@ impl Tracee {
         if is_executed { Err((COPY, Errno::EIO)) } else { Ok(said) }
     }
 
-    /// Lets it execute a program with the state, to which `lock` stays open, with all signals blocked, and lets it go. If that
+    /// Has it execute a program with the state, to which `lock` stays open, with all signals blocked, and releases it. If that
     /// fails, it is as it was.
     pub(super) fn execute(
         &mut self,
@@ -404,7 +404,7 @@ impl Tracee {
         Ok(calls)
     }
 
-    /// Lets it make a list of calls, and tells of each by its index and its result. At a certain moment, the child is killed
+    /// Has it make a list of calls, and reports each by its index and its result. At a certain moment, the child is killed
     /// for which a certain call waits. True if it has executed a program.
     fn run(
         &mut self,
@@ -443,7 +443,7 @@ impl Tracee {
         outcome.map(|()| false)
     }
 
-    /// Lets it make the next call of a list: which one, and its result. None if it has executed a program. `wait` comes in
+    /// Has it make the next call of a list: which one, and its result. None if it has executed a program. `wait` comes in
     /// between.
     fn step(
         &mut self,
@@ -501,7 +501,7 @@ impl Tracee {
         said
     }
 
-    /// Lets it keep running as before, still traced.
+    /// Continues it as before, still traced.
     pub(super) fn release(&mut self) -> Result<(), Errno> {
         match self.clean_up() {
             // It runs already.
@@ -576,7 +576,7 @@ impl Tracee {
         }
     }
 
-    /// Lets it make a system call with the instruction that it has been stopped at. Its result may become that of the old
+    /// Has it make a system call with the instruction that it has been stopped at. Its result may become that of the old
     /// call, if the tracer is killed.
     fn call(&mut self, number: c_long, arguments: [u64; 6]) -> Result<u64, Errno> {
         let Some((registers, _)) = &self.stopped else { return Err(Errno::ESRCH) };
@@ -597,7 +597,7 @@ impl Tracee {
         }
     }
 
-    /// Lets it run, with a signal if it has stopped at one.
+    /// Continues it, with a signal if it has stopped at one.
     fn let_go(&mut self, signal: c_int) -> Result<(), Errno> {
         self.set_interrupted()?;
         self.stopped = None;
@@ -741,7 +741,7 @@ impl Tracee {
 }
 
 impl Drop for Tracee {
-    /// Lets it keep running as before.
+    /// Continues it as before.
     fn drop(&mut self) {
         /// How long is tried to take back what it was made to do. It does no harm.
         const LIMIT: Duration = Duration::from_millis(500);

@@ -201,7 +201,7 @@ fn pass_time(s: &mut Scenario, seconds: u32) {
     s.run_unrecorded(&["--", "sh", "-c", &clock]);
 }
 
-/// G9: the original goes on to the port, which nobody could listen to.
+/// G9: the original proceeds to the port, which nobody could listen to.
 fn big_integers() {
     let refused = |value: &str| format!("Value \"{value}\" invalid for option interval (number expected)\n");
     let (past_32_bits, past_64_bits) = ("4294967297", "18446744073709551616");
@@ -284,7 +284,7 @@ fn env_too_big() {
             s.said().replace(&zeros, "")
         },
         &contains("starting new worker").and(contains("failed to exec sleepArgument list too long")),
-        &ends_with("too many listeners: SERVER_STARTER_PORT would be longer than the system lets a variable be\n"),
+        &ends_with("too many listeners: SERVER_STARTER_PORT would be longer than the system allows for a variable\n"),
     );
 }
 
@@ -554,7 +554,7 @@ fn restart_ends() {
     );
 }
 
-/// LIFE-065: both signals are there when the superdaemon goes on.
+/// LIFE-065: both signals are there when the superdaemon continues.
 fn never_drop_term() {
     differ(
         |s| {
@@ -564,9 +564,9 @@ fn never_drop_term() {
             s.signal("TERM");
             s.signal("CONT");
             let restarts = s.wait_line_or_exit("old worker <W1> died");
-            if restarts { "goes on".to_owned() } else { "ends".to_owned() }
+            if restarts { "keeps running".to_owned() } else { "ends".to_owned() }
         },
-        &eq("goes on"),
+        &eq("keeps running"),
         &eq("ends"),
     );
 }
@@ -795,7 +795,7 @@ fn shut_listener() {
         },
         &starts_with("connects: false"),
         &starts_with("connects: true").and(contains(
-            "a worker has shut down the listener 127.0.0.1:$PORT, it is made to listen again\nstarting new worker <W3>",
+            "a worker has shut down the listener 127.0.0.1:$PORT, which is listening again\nstarting new worker <W3>",
         )),
     );
 }
@@ -822,7 +822,7 @@ fn path_gone() {
         },
         &starts_with("connects: false"),
         &starts_with("connects: true").and(contains(
-            "the file of the socket app.sock is gone, the next worker gets a new one there\nstarting new worker <W2>",
+            "the socket file app.sock is gone, the next worker gets a new one\nstarting new worker <W2>",
         )),
     );
 }
@@ -845,7 +845,7 @@ fn path_gone_with_a_worker() {
         },
         &starts_with("connects: false"),
         &starts_with("connects: true")
-            .and(contains("\na worker has removed the file of the socket app.sock, it is put back\n")),
+            .and(contains("\na worker has removed the socket file app.sock, it has been put back\n")),
     );
 }
 
@@ -868,12 +868,12 @@ fn path_gone_is_no_success() {
         &starts_with("exit 0 connects: false\nexit 0 connects: false\nexit 0 connects: false\n"),
         &starts_with(
             "exit 0 connects: true\n\
-             generation 3 has started, but no client can connect to app.sock: its socket is no longer there, and the log \
-             of start_server tells more\nexit 255 connects: false\n\
+             generation 3 has started, but no client can connect to app.sock: its socket is gone; see the \
+             log of start_server\nexit 255 connects: false\n\
              exit 0 connects: true\n",
         )
-        .and(contains("\nthe file of the socket app.sock is gone: no client can connect until another worker starts\n"))
-        .and(contains("\nthe file of the socket app.sock is gone, the next worker gets a new one there\n")),
+        .and(contains("\nthe socket file app.sock is gone: no client can connect until another worker starts\n"))
+        .and(contains("\nthe socket file app.sock is gone, the next worker gets a new one\n")),
     );
 }
 
@@ -894,7 +894,7 @@ fn path_gone_to_another() {
         },
         &starts_with("still there: false"),
         &starts_with("still there: true").and(contains(
-            "\nthe file of the socket app.sock is another's now, and stays it: no client can connect here\nstarting new \
+            "\nthe socket file app.sock now belongs to another process; leaving it alone: no client can connect here\nstarting new \
              worker <W2>",
         )),
     );
@@ -915,7 +915,7 @@ fn envdir_files() {
             s.said()
         },
         &eq(""),
-        &contains("\nenvdir: FIFO is left out, as it is no regular file\n"),
+        &contains("\nenvdir: FIFO is left out: it is not a regular file\n"),
     );
 }
 
@@ -925,14 +925,16 @@ fn envdir_files_that_are_too_long() {
         |s| {
             s.mkdir("env");
             s.write("env/LONG", &"x".repeat(200_000));
-            s.start(&["--envdir=env", "--pid-file=pid", "--", "sleep", "1000"]);
-            s.wait_line("starting new worker <W1>");
+            let worker = "echo >up$SERVER_STARTER_GENERATION; exec sleep 1000";
+            s.start(&["--envdir=env", "--pid-file=pid", "--", "sh", "-c", worker]);
+            let has_come = |s: &Scenario, name: &str| s.path(name).exists() || s.said().contains("failed to exec");
+            s.wait("the first worker, or a failure", |s| has_come(s, "up1"));
             s.signal("HUP");
-            s.wait_line("starting new worker <W2>");
+            s.wait("the second worker, or a failure", |s| has_come(s, "up2"));
             s.said()
         },
-        &contains("failed to exec sleepArgument list too long"),
-        &contains("\nenvdir: LONG is left out, as it is longer than the system lets a variable be\n")
+        &contains("failed to exec shArgument list too long"),
+        &contains("\nenvdir: LONG is left out: it is longer than the system allows for a variable\n")
             .count(1)
             .and(contains("failed to exec").not()),
     );
@@ -953,8 +955,8 @@ fn blocked_log() {
             s.wait_worker(1);
             s.signal("HUP");
             s.wait("another worker, or a line that can't be written", |s| has_reported(s, 2) || is_writing_to_log(s));
-            let goes_on = has_reported(s, 2);
-            if goes_on {
+            let continues = has_reported(s, 2);
+            if continues {
                 s.signal("TERM");
                 return s.wait_exit();
             }
@@ -1161,11 +1163,11 @@ fn status_errors_later() {
             s.mkdir("st");
             s.signal("HUP");
             s.wait_worker(2);
-            let goes_on = s.wait_line_or_exit("old worker <W1> died");
-            format!("goes on: {goes_on}, {}", s.said())
+            let continues = s.wait_line_or_exit("old worker <W1> died");
+            format!("continues: {continues}, {}", s.said())
         },
-        &starts_with("goes on: false").and(contains("failed to rename st.<S> to st:Is a directory")),
-        &starts_with("goes on: true").and(contains("failed to rename st.<S> to st:Is a directory")),
+        &starts_with("continues: false").and(contains("failed to rename st.<S> to st:Is a directory")),
+        &starts_with("continues: true").and(contains("failed to rename st.<S> to st:Is a directory")),
     );
 }
 
@@ -1178,15 +1180,15 @@ fn status_errors_that_pass() {
             s.wait_file("dir/st", "1:<W1>\n");
             fs::rename(s.path("dir"), s.path("away")).expect("to rename a directory");
             s.signal("HUP");
-            let goes_on = s.wait_line_or_exit("old worker <W1> died");
+            let continues = s.wait_line_or_exit("old worker <W1> died");
             fs::rename(s.path("away"), s.path("dir")).expect("to rename a directory");
-            if goes_on {
+            if continues {
                 s.wait_file("dir/st", "2:<W2>\n");
             }
-            format!("goes on: {goes_on}")
+            format!("continues: {continues}")
         },
-        &eq("goes on: false"),
-        &eq("goes on: true"),
+        &eq("continues: false"),
+        &eq("continues: true"),
     );
 }
 
@@ -1218,9 +1220,9 @@ fn fork_failure() {
             s.prelude(&format!("{copy}; exec prlimit --nproc=1 {as_nobody} ./program \"$@\""));
             s.start(&["--", "sleep", "1000"]);
             s.wait_line("fork(2) failed:Resource temporarily unavailable");
-            let goes_on = s.wait_line_or_exit("fork(2) failed:Resource temporarily unavailable");
+            let continues = s.wait_line_or_exit("fork(2) failed:Resource temporarily unavailable");
             s.remove("program");
-            format!("tries again: {goes_on}")
+            format!("tries again: {continues}")
         },
         &eq("tries again: false"),
         &eq("tries again: true"),

@@ -112,7 +112,7 @@ impl Load {
         self.figures().versions.contains(&version)
     }
 
-    /// Lets every client finish its request.
+    /// Waits until every client has finished its request.
     pub fn end(mut self) -> Figures {
         self.shared.is_over.store(true, SeqCst);
         for client in self.clients.drain(..) {
@@ -252,7 +252,7 @@ impl Connection {
         self.requests += 1;
         let mut answer = Vec::new();
         self.exchange(path, keep, &mut answer).map_err(|error| {
-            // An answer that does not come in time is no connection that was closed.
+            // An answer that does not come in time is not a connection that was closed.
             let is_closed = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
             Failure { was_silent: answer.is_empty() && is_closed, error }
         })

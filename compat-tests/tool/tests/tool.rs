@@ -80,6 +80,12 @@ fn of_a_program_that_ignores_an_option() {
             assert!(report(format).contains(fact), "{format} doesn't name {fact}");
         }
     }
+    let json: serde_json::Value = serde_json::from_str(&report("json")).expect("JSON");
+    for scenario in json["scenarios"].as_array().expect("scenarios") {
+        let (name, digests) = (&scenario["name"], &scenario["digests"]);
+        assert_eq!(digests[0] == digests[1], name == "sockets::without_a_listener_the_variable_is_empty", "{scenario}");
+        assert!(scenario["reference"].is_string(), "transcripts are in a verbose report: {scenario}");
+    }
     let markdown = report("markdown");
     for part in [
         "**1 equal, 0 on purpose, 1 different**\n\n- reference: `",
@@ -139,7 +145,7 @@ fn of_another_implementation() {
     assert!(report.lines().count() <= 200);
 }
 
-/// Neither floods the report, nor lets anybody wait for long.
+/// Neither floods the report, nor keeps anybody waiting for long.
 #[test]
 fn of_a_program_that_never_stops_writing() {
     let (_dir, candidate) = program("#!/bin/sh\nexec yes 'starting now' >&2\n");

@@ -21,7 +21,7 @@ use std::path::Path;
 use std::thread;
 
 use pace::Pace;
-pub use process::{is_dead, send};
+pub use process::{is_at_rest, is_dead, send};
 pub use programs::{Programs, perl_script_in_path};
 pub use scenario::{Begun, Output, Scenario, digest};
 pub use transcript::{Kind, Line, Transcript, diff, excerpt, whole};

@@ -343,7 +343,7 @@ impl Scenario {
         found.is_some()
     }
 
-    /// Waits until the superdaemon sleeps: whatever has been sent to it by now, it has acted on.
+    /// Waits until the superdaemon sleeps: it has acted on whatever has been sent to it.
     pub fn wait_rest(&mut self) {
         self.wait("the superdaemon to rest", |s| is_at_rest(s.superdaemon()));
     }
@@ -669,7 +669,7 @@ impl Scenario {
         for worker in self.workers() {
             names.number(&worker.pid, format!("<W{}>", worker.generation));
         }
-        // A worker that is no probe, or never got as far as reporting, is known by its announcement.
+        // A worker that is not a probe, or never got as far as reporting, is known by its announcement.
         let log = text_of(&fs::read(self.path("log")).unwrap_or_default());
         let announcements = self.superdaemons.iter().map(Process::stderr).chain([log]).collect::<String>();
         let announced = announcements.lines().filter_map(|line| line.strip_prefix("starting new worker "));

@@ -1,4 +1,5 @@
-//! For programs, and as a baseline: a line for each scenario. Transcripts are in it only if they are asked for.
+//! For programs, and as a baseline: a line for each scenario, with digests of both transcripts. Transcripts are in it only if
+//! they are asked for.
 
 use serde_json::{Map, Value, json};
 
@@ -35,7 +36,8 @@ pub fn report(report: &Report) -> String {
 }
 
 fn scenario(finding: &crate::run::Finding, verbose: bool) -> Value {
-    let mut value = json!({ "name": finding.name, "verdict": finding.state.name() });
+    let digests = [finding.reference.digest(), finding.candidate.digest()];
+    let mut value = json!({ "name": finding.name, "verdict": finding.state.name(), "digests": digests });
     if !finding.rules.is_empty() {
         value["rules"] = json!(finding.rules);
     }

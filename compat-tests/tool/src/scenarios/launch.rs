@@ -2,12 +2,13 @@
 
 use nix::unistd::Uid;
 
-use crate::harness::{Scenario, compare, compare_seen};
+use crate::harness::{Scenario, compare, compare_seen, is_at_rest};
 
 scenarios! {
     "launch.rs":
     ignored_signals_are_inherited_but_for_the_caught_ones
     workers_get_fpe_as_it_was
+    signals_are_as_at_launch_also_without_clone3
     blocked_signals_stay_blocked
     a_blocked_chld_hides_no_death
     inherited_descriptors_are_passed_on
@@ -25,7 +26,7 @@ scenarios! {
     pid_1
 }
 
-/// Starts with these options, lets a worker report what it got, and stops.
+/// Starts with these options, has a worker report what it got, and stops.
 fn report(s: &mut Scenario, options: &[&str]) {
     s.probe(options, &[]);
     s.term();
@@ -64,6 +65,22 @@ fn workers_get_fpe_as_it_was() {
     });
 }
 
+/// LIFE-005 LIFE-006: the same where clone3(2) is forbidden, as in older containers, so that a child removes handlers by itself.
+fn signals_are_as_at_launch_also_without_clone3() {
+    for ignored in ["QUIT USR1 CHLD FPE XFSZ", "WINCH"] {
+        compare(|s| {
+            s.need_tracing();
+            let forbid = "strace -D -qq -o /dev/null -e trace=clone3 -e inject=clone3:error=EPERM";
+            s.prelude(&format!("trap '' {ignored}; exec {forbid} \"$0\" \"$@\""));
+            s.serve(&[], &[]);
+            s.signal("HUP");
+            s.wait_worker(2);
+            s.wait_line("old worker <W1> died");
+            s.term();
+        });
+    }
+}
+
 /// LIFE-007 X5: HUP and TERM never arrive, INT does, and its TERM doesn't reach the worker.
 fn blocked_signals_stay_blocked() {
     compare(|s| {
@@ -92,7 +109,7 @@ fn a_blocked_chld_hides_no_death() {
     });
 }
 
-/// LIFE-015: descriptors, and LIFE-019: standard input, go on to the worker.
+/// LIFE-015: descriptors, and LIFE-019: standard input, are passed to the worker.
 fn inherited_descriptors_are_passed_on() {
     compare(|s| {
         s.write("input", "");
@@ -110,7 +127,7 @@ fn inherited_variables_of_the_protocol() {
     });
 }
 
-/// LIFE-177: what stands in the place of a closed descriptor is the interpreter's affair, so the worker has others.
+/// LIFE-177: what replaces a closed descriptor is the interpreter's affair, so the worker has others.
 fn closed_standard_descriptors() {
     compare(|s| {
         for closed in ["<&-", ">&-", "<&- >&-", "2>&-", "<&- >&- 2>&-"] {
@@ -178,7 +195,7 @@ fn how_the_program_is_found() {
         for dir in ["sub", "first", "second"] {
             s.mkdir(dir);
         }
-        // The one in first/ is not executable, so the search goes on.
+        // The one in first/ is not executable, so the search continues.
         let copies = "cp script first/prog; cp script second/prog; cp script sub/here; chmod +x second/prog sub/here";
         script(s, copies, "#!/bin/sh\nexec \"$@\"\n");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -213,7 +230,7 @@ fn directory_that_is_missing() {
     });
 }
 
-/// LIFE-180: the inner superdaemon has a generation and names of its own; the outer one's socket goes on without a
+/// LIFE-180: the inner superdaemon has a generation and names of its own; the outer one's socket is passed on without a
 /// name.
 fn superdaemon_under_a_superdaemon() {
     compare(|s| {
@@ -262,6 +279,13 @@ pub fn as_pid_1(s: &mut Scenario, script: &str) {
     s.prelude(&format!("{unshare} : || {{ {hint}; }}; exec {unshare} '{script}' \"$0\" \"$@\""));
 }
 
+/// The superdaemon of `as_pid_1`, as it is called out here.
+pub fn pid_outside(s: &Scenario) -> i32 {
+    let unshare = s.superdaemon();
+    let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children"));
+    children.expect("children of unshare").trim().parse().expect("one child")
+}
+
 /// LIFE-174 LIFE-175: each unknown process it reaps is an old worker, or in the shutdown a worker; LIFE-176: what an
 /// earlier container left means nothing. The background jobs wait for a fifo's writer, with what the shell itself can
 /// do.
@@ -280,6 +304,8 @@ fn pid_1() {
         s.wait_line("starting new worker");
         s.write("early", "\n");
         s.wait_line("old worker 3 died, status:1792");
+        // The original doesn't see a signal that comes just before a wait until that is over.
+        s.wait("PID 1 to rest", |s| is_at_rest(pid_outside(s)));
         s.write("stop", "\n");
         s.wait_line("received TERM");
         s.wait_report(1, "got TERM");

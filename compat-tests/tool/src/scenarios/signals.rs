@@ -52,7 +52,7 @@ fn signals_that_mean_nothing() {
     });
 }
 
-/// LIFE-072: the interval goes on while the superdaemon is stopped, and these signals don't end it.
+/// LIFE-072: the interval continues while the superdaemon is stopped, and these signals don't end it.
 fn signals_that_do_not_end_the_interval() {
     compare(|s| {
         let start = Instant::now();

@@ -33,7 +33,7 @@ scenarios! {
     another_file_in_the_place_of_a_socket_stays
 }
 
-/// Starts with these listeners, lets a worker report what it got, and stops.
+/// Starts with these listeners, has a worker report what it got, and stops.
 fn listen(s: &mut Scenario, options: &[&str]) {
     s.probe(options, &[]);
     s.ls();
