@@ -360,6 +360,7 @@ mod tests {
         fs::remove_file(&path).unwrap();
         let rebound: Vec<_> = listeners.rebind().into_iter().map(std::ptr::from_ref).collect();
         assert_eq!(rebound, [std::ptr::from_ref(&listeners.entries[1])]);
+        assert!(listeners.files.iter().all(|file| file.said.borrow().is_empty()));
     }
 
     #[test]
