@@ -10,19 +10,19 @@ use nix::unistd::{Gid, Uid, chown, geteuid};
 
 use crate::harness::{Scenario, original_alone, ours_alone, send};
 
-/// Each paragraph of SECURITY.md that a scenario can show, by how it begins, and who shows it.
+/// Each row and paragraph of SECURITY.md that a scenario can show, by how it begins, and who shows it.
 const SHOWN: [(&str, &str, &str); 11] = [
-    ("The envdir becomes the environment", "tool/src/scenarios/envdir.rs", "scenarios! {"),
-    ("`--take-over` reads nothing", "security.rs", "fn an_envdir_that_only_root_can_read()"),
-    ("A file is written over or removed only if", "tool/src/divergences.rs", "fn own_files_only()"),
-    ("`--restart` and `--stop` send a signal only", "security.rs", "fn a_pid_that_is_used_again()"),
-    ("`PIDFILE.upgrade` is made anew", "security.rs", "fn a_request_that_leads_elsewhere()"),
-    ("`START_SERVER_STATE` is for a program", "own_options/shortage.rs", "fn the_way_back_has_an_end()"),
-    ("A unix listener that the service manager", "security.rs", "fn a_kept_listener_whose_file_is_another_socket()"),
-    ("What a pid file, an answer to", "security.rs", "fn control_characters()"),
+    ("| the envdir |", "tool/src/scenarios/envdir.rs", "scenarios! {"),
+    ("| ptrace(2) of `--take-over` |", "security.rs", "fn an_envdir_that_only_root_can_read()"),
+    ("| files that are written over or removed |", "tool/src/divergences.rs", "fn own_files_only()"),
+    ("| the pid in a pid file", "security.rs", "fn a_pid_that_is_used_again()"),
+    ("| `PIDFILE.upgrade` |", "security.rs", "fn a_request_that_leads_elsewhere()"),
+    ("| `START_SERVER_STATE` |", "own_options/shortage.rs", "fn the_way_back_has_an_end()"),
+    ("| systemd's descriptor store |", "security.rs", "fn a_kept_listener_whose_file_is_another_socket()"),
+    ("| `STATUSFILE.failed` ", "security.rs", "fn control_characters()"),
     ("Workers get the listeners and", "own_options/take_over.rs", "fn what_workers_get()"),
-    ("Names of listeners are not escaped", "tool/src/scenarios/sockets.rs", "scenarios! {"),
-    ("`--ready=accepting` reads /proc", "own_options/readiness.rs", "#[test]"),
+    ("| `SERVER_STARTER_PORT` |", "tool/src/scenarios/sockets.rs", "scenarios! {"),
+    ("| /proc of `--ready=accepting` |", "own_options/readiness.rs", "#[test]"),
 ];
 
 const SECRET: &str = "s3cr3t-of-root";
@@ -31,7 +31,7 @@ const SECRET: &str = "s3cr3t-of-root";
 fn what_is_shown_is_said() {
     let text = include_str!("../SECURITY.md");
     for (begin, file, test) in SHOWN {
-        assert!(text.contains(&format!("\n- {begin}")), "SECURITY.md has no paragraph `{begin}`");
+        assert!(text.contains(&format!("\n{begin}")), "SECURITY.md has no line that begins with `{begin}`");
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("compat-tests").join(file);
         assert!(fs::read_to_string(path).unwrap().contains(test), "{file} has no {test}");
     }
