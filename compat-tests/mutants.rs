@@ -1,233 +1,150 @@
-//! Tests the tests: the original equals itself, and is red with one thing changed.
+//! Tests the tests: the original equals itself, and is red with one thing changed. perl-fixtures/mutants.txt lists the
+//! mutants, with the rules of docs/original.md that they break.
 //!
-//! A mutant is a copy of the original with another text in its module. The one scenario that has to notice is run on it.
+//! A few mutants are taken by the date; `MUTANTS_SEED` takes others, and `MUTANTS=all`, or a part of names or a rule, these
+//! instead.
 
+use std::collections::BTreeSet;
+use std::env;
 use std::path::Path;
+use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
-use start_server_compat::altered::{self, Altered};
+use start_server_compat::altered::{Altered, Mutant, mutants, unbreakable};
 use start_server_compat::catalogue;
 use start_server_compat::harness::{self as on, Verdict};
 
 use crate::harness::Programs;
+use crate::random::seeded;
 
-struct Mutant {
-    name: &'static str,
-    /// What is replaced in `Server/Starter.pm`, and by what.
-    text: &'static str,
-    replacement: &'static str,
-    scenario: &'static str,
-    /// How a line of the difference that it reports begins.
-    notices: &'static str,
-}
+/// Takes a few seconds.
+const SAMPLE: usize = 12;
 
-/// Scenarios that wait for what a mutant never does would take until their deadline; here are others.
-const MUTANTS: [Mutant; 22] = [
-    Mutant {
-        name: "a message",
-        text: r#""killing old workers\n""#,
-        replacement: r#""killing the old workers\n""#,
-        scenario: "lifecycle::each_request_has_its_signal",
-        notices: "+killing the old workers",
-    },
-    Mutant {
-        name: "an exit code",
-        text: r#"or die "failed to bind to $hostport:$!""#,
-        replacement: r#"or do { print STDERR "failed to bind to $hostport:$!\n"; exit 2 }"#,
-        scenario: "sockets::port_in_use",
-        notices: "+-> exit 2",
-    },
-    Mutant {
-        name: "a sort",
-        text: "to all workers:\",\n            join(',', sort keys",
-        replacement: "to all workers:\",\n            join(',', reverse sort keys",
-        scenario: "signals::a_shutdown_stops_old_workers_too",
-        notices: "+received TERM, sending USR1 to all workers:<W2>,<W1>",
-    },
-    Mutant {
-        name: "a signal",
-        text: "$sig eq 'TERM' ? $opts->{signal_on_term} : 'TERM'",
-        replacement: "$opts->{signal_on_term}",
-        scenario: "lifecycle::int_sends_term_whatever_the_options_say",
-        notices: "+got QUIT",
-    },
-    Mutant {
-        name: "SIGPIPE",
-        text: "$SIG{PIPE} = 'IGNORE';",
-        replacement: "",
-        scenario: "sockets::without_a_listener_the_variable_is_empty",
-        notices: "-signals ignored=",
-    },
-    Mutant {
-        name: "a status file left behind",
-        text: "if ($status_file_created)",
-        replacement: "if (0)",
-        scenario: "lifecycle::a_term_stops_the_worker_and_cleans_up",
-        notices: "+st file 0644",
-    },
-    Mutant {
-        name: "a socket left behind",
-        text: "-S $_ and unlink $_",
-        replacement: "-S $_",
-        scenario: "sockets::ports_come_before_paths_in_their_order",
-        notices: "+a.sock socket 0777",
-    },
-    Mutant {
-        name: "an environment variable",
-        text: "$ENV{SERVER_STARTER_GENERATION}++;",
-        replacement: "$ENV{SERVER_STARTER_GENERATION}++; $ENV{EXTRA} = 1;",
-        scenario: "sockets::without_a_listener_the_variable_is_empty",
-        notices: "+env EXTRA=1",
-    },
-    Mutant {
-        name: "the order of listeners",
-        text: "for my $hostport (@$ports)",
-        replacement: "for my $hostport (reverse @$ports)",
-        scenario: "sockets::tcp_and_udp_on_one_port",
-        notices: "+fd 4 inet dgram 0.0.0.0:$PORT reuseaddr",
-    },
-    Mutant {
-        name: "the status file's format",
-        text: r#"print $tmpfh "$_:$gen_pid{$_}\n""#,
-        replacement: r#"print $tmpfh "$_ $gen_pid{$_}\n""#,
-        scenario: "at_once::status_file",
-        notices: "+1 <W1>",
-    },
-    Mutant {
-        name: "the order in the status file",
-        text: "for sort keys %gen_pid",
-        replacement: "for reverse sort keys %gen_pid",
-        scenario: "at_once::status_file",
-        notices: "+2:<W2>",
-    },
-    Mutant {
-        name: "an ignored --dir",
-        text: "if (defined $opts->{dir})",
-        replacement: "if (0)",
-        scenario: "files::dir_is_the_workers_only",
-        notices: "+cwd $DIR",
-    },
-    Mutant {
-        name: "an ignored --backlog",
-        text: "$opts->{backlog} ||= Socket::SOMAXCONN();",
-        replacement: "$opts->{backlog} = Socket::SOMAXCONN();",
-        scenario: "sockets::a_backlog_is_passed_to_listen",
-        notices: "-fd 4 inet stream 0.0.0.0:$PORT listening reuseaddr backlog=7",
-    },
-    Mutant {
-        name: "a delay",
-        text: "sleep $opts->{interval};",
-        replacement: "",
-        scenario: "at_once::interval",
-        notices: "+st file 0644",
-    },
-    Mutant {
-        name: "a socket option",
-        text: "setsockopt $sock, Socket::SOL_SOCKET, Socket::SO_REUSEADDR(), pack(\"l\", 1);",
-        replacement: "",
-        scenario: "sockets::a_u_means_udp",
-        notices: "+fd 4 inet dgram 0.0.0.0:$PORT",
-    },
-    Mutant {
-        name: "the umask",
-        text: "umask($saved_umask)",
-        replacement: "umask(0)",
-        scenario: "sockets::unix_socket_ignores_the_umask",
-        notices: "+umask 000",
-    },
-    Mutant {
-        name: "the session",
-        text: "POSIX::setsid();",
-        replacement: "",
-        scenario: "daemons::a_daemon_leaves_its_launcher",
-        notices: "+process ppid=<D> pgid=<S> sid=<session of D>",
-    },
-    Mutant {
-        name: "SO_REUSEADDR after bind",
-        text: "setsockopt $sock, Socket::SOL_SOCKET, Socket::SO_REUSEADDR(), pack(\"l\", 1);\n        $sockopts->($sock);\n        \
-               bind $sock, $sa\n            or die \"failed to bind to $hostport:$!\";",
-        replacement: "$sockopts->($sock);\n        bind $sock, $sa\n            or die \"failed to bind to $hostport:$!\";\n        \
-                      setsockopt $sock, Socket::SOL_SOCKET, Socket::SO_REUSEADDR(), pack(\"l\", 1);",
-        scenario: "connections::it_can_be_started_again_at_once",
-        notices: "+failed to bind to 127.0.0.1:$PORT:Address already in use",
-    },
-    Mutant {
-        name: "the default of the interval",
-        text: "$opts->{interval} = 1\n",
-        replacement: "$opts->{interval} = 3\n",
-        scenario: "at_once::default_of_the_interval",
-        notices: "+new worker <W1> seems to have failed to start, exit status:256",
-    },
-    Mutant {
-        name: "the time is looked at every third second",
-        text: "alarm(1);",
-        replacement: "alarm(3);",
-        scenario: "auto_restart::the_time_is_looked_at_every_second",
-        notices: "+worker <W1> died unexpectedly with status:256, restarting",
-    },
-    Mutant {
-        name: "any file is removed at the end",
-        text: "-S $_ and unlink $_",
-        replacement: "unlink $_",
-        scenario: "sockets::another_file_in_the_place_of_a_socket_stays",
-        notices: "-app.sock file 0644",
-    },
-    Mutant {
-        name: "listeners that are opened anew",
-        text: r#"print STDERR "received HUP, spawning a new worker\n";"#,
-        replacement: altered::LISTENERS_OPENED_ANEW,
-        scenario: "connections::those_who_wait_are_served_after_a_restart",
-        notices: "+who waited at the port: reset",
-    },
-];
+/// Scenarios wait much more than they compute.
+const AT_A_TIME: usize = 6;
+
+/// What a mutant never does isn't waited for any longer, besides what the original took.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[test]
 fn each_mutant_is_noticed() {
+    let chosen = chosen();
+    assert!(!chosen.is_empty(), "no such mutant");
     let original = Programs::find().original;
-    // Side by side, because scenarios wait much more than they compute.
-    let missed: Vec<String> = thread::scope(|scope| {
-        let runs = MUTANTS.each_ref().map(|mutant| scope.spawn(|| mutant.is_missed(&original)));
-        runs.into_iter().filter_map(|run| run.join().expect("the mutant is made and run")).collect()
-    });
+    let missed = of_all(&chosen, |mutant| is_missed_again(mutant, &original));
     assert!(missed.is_empty(), "{}", missed.concat());
 }
 
 #[test]
 fn the_original_equals_itself() {
     let original = Programs::find().original;
-    thread::scope(|scope| {
-        for scenario in MUTANTS.map(|mutant| mutant.scenario) {
-            let original = &original;
-            scope.spawn(move || assert_eq!(judged(original, scenario).0, Verdict::Equal, "{scenario}"));
-        }
+    let scenarios: BTreeSet<String> = chosen().iter().flat_map(scenarios_of).collect();
+    let scenarios: Vec<String> = scenarios.into_iter().filter(|name| !name.starts_with("divergences::")).collect();
+    let unequal = of_all(&scenarios, |scenario| {
+        let (verdict, difference) = judged(&original, scenario, None);
+        (verdict != Verdict::Equal).then(|| format!("{scenario}: {difference}\n"))
     });
+    assert!(unequal.is_empty(), "{}", unequal.concat());
 }
 
-impl Mutant {
-    /// What its scenario said instead of what it should have noticed. A busy machine may hide what is a matter of a second,
-    /// so that it is looked at again.
-    fn is_missed(&self, original: &Path) -> Option<String> {
-        let altered = Altered::of(original, self.text, self.replacement);
-        let mut missed = None;
-        for _ in 0..3 {
-            let (verdict, difference) = judged(&altered.program(), self.scenario);
-            let is_noticed =
-                verdict == Verdict::Different && difference.lines().any(|line| line.starts_with(self.notices));
-            if is_noticed {
-                return None;
-            }
-            missed = Some(format!("{}: {} says {verdict:?}\n{difference}", self.name, self.scenario));
+/// A rule is shown where a scenario fails on a program that breaks it.
+#[test]
+fn every_rule_has_a_mutant() {
+    let broken: BTreeSet<String> = mutants().into_iter().flat_map(|mutant| mutant.rules).collect();
+    let unbreakable: BTreeSet<String> = unbreakable().into_iter().map(|(rule, _)| rule.to_owned()).collect();
+    let rules = catalogue::rules().into_iter();
+    let shown: BTreeSet<String> =
+        rules.filter(|(_, text)| !text.contains("(No scenario")).map(|(id, _)| id.to_owned()).collect();
+    let known: BTreeSet<String> = broken.union(&unbreakable).cloned().collect();
+    assert_eq!(shown.difference(&known).collect::<Vec<_>>(), [""; 0], "no mutant breaks these, and no reason is given");
+    assert_eq!(known.difference(&shown).collect::<Vec<_>>(), [""; 0], "no rules that scenarios show");
+    assert_eq!(broken.intersection(&unbreakable).collect::<Vec<_>>(), [""; 0], "these can be broken");
+}
+
+fn chosen() -> Vec<Mutant> {
+    let mut all = mutants();
+    match env::var("MUTANTS") {
+        Ok(wanted) if wanted == "all" => all,
+        Ok(wanted) => {
+            all.retain(|mutant| mutant.name.contains(&wanted) || mutant.rules.contains(&wanted));
+            all
         }
-        missed
+        Err(_) => {
+            let mut random = seeded("MUTANTS_SEED");
+            let sample = (0..SAMPLE).map(|_| all.swap_remove(random.below(all.len())));
+            sample.collect()
+        }
     }
 }
 
+/// What `run` finds, of some at a time.
+fn of_all<T: Sync>(all: &[T], run: impl Fn(&T) -> Option<String> + Sync) -> Vec<String> {
+    let (queue, found) = (Mutex::new(all.iter()), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let Some(next) = queue.lock().expect("nobody panics with it").next() else { break };
+                    let text = run(next);
+                    found.lock().expect("nobody panics with it").extend(text);
+                }
+            });
+        }
+    });
+    found.into_inner().expect("nobody panics with it")
+}
+
+/// Those that name its rules, unless it names some itself.
+fn scenarios_of(mutant: &Mutant) -> Vec<String> {
+    if !mutant.scenarios.is_empty() {
+        return mutant.scenarios.clone();
+    }
+    let is_of_rule = |entry: &catalogue::Entry| mutant.rules.iter().any(|rule| entry.rules.contains(rule));
+    catalogue::all().into_iter().filter(is_of_rule).map(|entry| entry.name).collect()
+}
+
+/// A busy machine may hide what is a matter of a second, so that it is looked at again.
+fn is_missed_again(mutant: &Mutant, original: &Path) -> Option<String> {
+    let mut missed = is_missed(mutant, original);
+    for _ in 0..2 {
+        missed = missed.and_then(|_| is_missed(mutant, original));
+    }
+    missed
+}
+
+/// What its scenarios said, if they have not noticed all that it breaks.
+fn is_missed(mutant: &Mutant, original: &Path) -> Option<String> {
+    let altered = Altered::as_mutant(original, mutant);
+    let mut unnoticed: BTreeSet<&str> = mutant.rules.iter().map(String::as_str).collect();
+    let mut is_noticed = false;
+    let mut said = String::new();
+    for scenario in scenarios_of(mutant) {
+        let entry = catalogue::all().into_iter().find(|entry| entry.name == scenario).expect("a scenario of this name");
+        let is_needed = !is_noticed || entry.rules.iter().any(|rule| unnoticed.contains(rule.as_str()));
+        if !is_needed {
+            continue;
+        }
+        let (verdict, difference) = judged(&altered.program(), &scenario, Some(PATIENCE));
+        let is_as_expected =
+            mutant.notices.as_ref().is_none_or(|begin| difference.lines().any(|line| line.starts_with(begin.as_str())));
+        if matches!(verdict, Verdict::Different | Verdict::OnPurpose) && is_as_expected {
+            is_noticed = true;
+            unnoticed.retain(|rule| !entry.rules.iter().any(|shown| shown == rule));
+        } else {
+            said.extend([&scenario, " says ", &format!("{verdict:?}"), "\n", &difference, "\n"]);
+        }
+    }
+    (!is_noticed || !unnoticed.is_empty()).then(|| format!("{} is not noticed {unnoticed:?}: {said}", mutant.name))
+}
+
 /// What a scenario says when `candidate` stands in our place, and the difference.
-fn judged(candidate: &Path, scenario: &str) -> (Verdict, String) {
+fn judged(candidate: &Path, scenario: &str, patience: Option<Duration>) -> (Verdict, String) {
     let programs = on::Programs { original: Programs::find().original, ours: candidate.to_owned() };
     let entry = catalogue::all().into_iter().find(|entry| entry.name == scenario).expect("a scenario of this name");
-    let (comparisons, end) = on::judge(&programs, None, entry.run);
+    let (comparisons, end) = on::judge(&programs, patience, entry.run);
     assert_eq!(end, Ok(()), "{scenario}");
-    let [comparison] = &comparisons[..] else { panic!("{scenario} makes one comparison") };
+    let differing = comparisons.iter().find(|comparison| comparison.verdict != Verdict::Equal);
+    let comparison = differing.or(comparisons.first()).expect("a comparison");
     (comparison.verdict, on::difference(&comparison.reference, &comparison.candidate))
 }

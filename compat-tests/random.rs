@@ -1,6 +1,7 @@
 //! Random choices that can be repeated: the same seed makes the same cases on every machine.
 
 use std::env;
+use std::time::SystemTime;
 
 /// `SplitMix64`, a generator that fits into a line and is good enough to choose test cases.
 pub struct Random(u64);
@@ -35,4 +36,17 @@ impl Random {
 /// The number in an environment variable, or else the default.
 pub fn setting(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// Choices by the seed in an environment variable, or else by the date: each day has others, on every machine the same. What
+/// it is, is printed.
+pub fn seeded(name: &str) -> Random {
+    Random::new(seed(name))
+}
+
+pub fn seed(name: &str) -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seed = setting(name, since.as_secs() / (24 * 60 * 60));
+    println!("{name}={seed}");
+    seed
 }

@@ -127,7 +127,7 @@ sub live {
     no warnings 'exiting';
     LIFE: {
         my $ended = eval { Server::Starter::start_server(%options, exec => ['worker']); 1 };
-        note($ended ? "exit 0" : "dies: " . ($@ =~ s/ at \S+ line \d+\.\n//r));
+        note($ended ? "exit 0" : "dies: " . ($@ =~ s/ at (?:\S+|\(eval \d+\)) line \d+.*\n//r));
     }
     return $trace;
 }

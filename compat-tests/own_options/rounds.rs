@@ -179,10 +179,17 @@ fn run(rounds: &[Round]) -> Vec<String> {
     })
 }
 
+/// Other moments in each run, as `scripts/soak` wants as many as it can get.
+fn random() -> Random {
+    let seed = setting("ROUNDS_SEED", u64::from(std::process::id()));
+    println!("ROUNDS_SEED={seed}");
+    Random::new(seed)
+}
+
 /// What no program loses by itself.
 #[test]
 fn a_few_rounds() {
-    let mut random = Random::new(u64::from(std::process::id()));
+    let mut random = random();
     let rounds: Vec<Round> = (0..FEW)
         .map(|number| Round {
             kind: KINDS[random.below(4)],
@@ -199,7 +206,7 @@ fn a_few_rounds() {
 #[test]
 fn many_rounds() {
     let count = usize::try_from(setting("ROUNDS", 0)).expect("a number of rounds");
-    let mut random = Random::new(setting("ROUNDS_SEED", u64::from(std::process::id())));
+    let mut random = random();
     let mut too_many = Vec::new();
     for kind in KINDS.into_iter().filter(|_| count > 0) {
         let mut lost = [Mode::Control, Mode::TakeOver, Mode::Upgrade].map(|mode| {

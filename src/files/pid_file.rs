@@ -339,6 +339,40 @@ mod tests {
     }
 
     #[test]
+    fn a_shared_lock_is_no_superdaemons() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        // Without a pid nothing tells but the lock.
+        fs::write(&path, "\n").unwrap();
+        let reader = File::open(&path).unwrap();
+        reader.lock_shared().unwrap();
+        let foreign = ForeignPidFile::open(&path, OpenOptions::new().read(true)).unwrap();
+        assert!(!foreign.is_alive());
+    }
+
+    /// The next superdaemon has waited for the lock, and got it before the client did.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_successor_with_the_lock_ends_the_wait() {
+        use std::process::{Command, Stdio};
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        // This process stands for the one that has lost the lock, and lives.
+        fs::write(&path, format!("{}\n", std::process::id())).unwrap();
+        let foreign = ForeignPidFile::open(&path, OpenOptions::new().read(true).write(true)).unwrap();
+        let lock = File::open(&path).unwrap();
+        lock.lock().unwrap();
+        let mut successor = Command::new("sleep").arg("1000").stdin(Stdio::from(lock)).spawn().unwrap();
+        let (sender, end) = mpsc::channel();
+        thread::spawn(move || sender.send(foreign.wait_for_end().is_ok()));
+        let ended = end.recv_timeout(Duration::from_secs(60));
+        successor.kill().unwrap();
+        successor.wait().unwrap();
+        assert_eq!(ended, Ok(true));
+    }
+
+    #[test]
     fn a_fifo_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");

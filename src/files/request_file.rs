@@ -147,4 +147,14 @@ mod tests {
         std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(client))));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
+
+    #[test]
+    fn the_first_answer_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = RequestFile::of(&directory.path().join("pid"));
+        let asked = file.ask(Pid::try_from(std::process::id()).unwrap()).unwrap().unwrap();
+        file.answer("refused", b"why");
+        file.answer("gone-on", b"no longer");
+        assert_eq!(asked.answer(), Some((b"refused".to_vec(), b"why".to_vec())));
+    }
 }

@@ -155,5 +155,6 @@ mod tests {
         let _datagrams = UnixDatagram::bind(&path).unwrap();
         assert_eq!(connect(&path, SockType::Stream), Err(Errno::EPROTOTYPE));
         assert_eq!(connect(&path, SockType::Datagram), Ok(()));
+        assert_eq!(check_refused(&path).unwrap_err().exit_code(), 98);
     }
 }

@@ -81,5 +81,10 @@ mod tests {
             ]
         );
         assert!(TcpStream::connect(address).is_ok());
+        #[cfg(target_os = "linux")]
+        {
+            let socket = nix::sys::stat::fstat(&listeners.entries[0].fd).unwrap().st_ino;
+            assert_eq!(crate::proc::sock_diag::queues()[&socket].limit, Some(5));
+        }
     }
 }

@@ -312,4 +312,63 @@ mod tests {
         drop(listeners);
         assert_eq!(entries(), 0);
     }
+
+    #[test]
+    fn a_second_link_of_a_killed_process_gives_way() {
+        let (dir, path, listeners) = listening();
+        let link = listeners.files[0].link().unwrap();
+        drop(UnixListener::bind(&link).unwrap());
+        listeners.keep_files();
+        assert_eq!(FileId::of(&link), FileId::of(&path));
+        listeners.release_files();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// What nobody listens to any more has taken the name: the second link leads to the old socket, and goes.
+    #[test]
+    fn a_new_socket_has_no_old_link() {
+        let (dir, path, listeners) = listening();
+        listeners.keep_files();
+        fs::remove_file(&path).unwrap();
+        drop(UnixListener::bind(&path).unwrap());
+        assert_eq!(listeners.rebind().len(), 1);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn each_loss_is_said_once() {
+        let (_dir, path, listeners) = listening();
+        let said = || listeners.files[0].said.borrow().len();
+        for _ in 0..2 {
+            fs::remove_file(&path).unwrap();
+            listeners.tell_lost_files();
+            listeners.tell_lost_files();
+            assert_eq!(said(), 1);
+            assert_eq!(listeners.rebind().len(), 1);
+            assert_eq!(said(), 0);
+        }
+    }
+
+    #[test]
+    fn of_two_sockets_of_a_path_the_last_is_the_one() {
+        let (_dir, path, mut listeners) = listening();
+        fs::remove_file(&path).unwrap();
+        let fd = UnixListener::bind(&path).unwrap().into();
+        listeners.entries.push(Listener::new(path.as_os_str().as_bytes(), fd));
+        listeners.files.push(SocketFile::of(&path).unwrap());
+        assert!(listeners.rebind().is_empty());
+        fs::remove_file(&path).unwrap();
+        let rebound: Vec<_> = listeners.rebind().into_iter().map(std::ptr::from_ref).collect();
+        assert_eq!(rebound, [std::ptr::from_ref(&listeners.entries[1])]);
+        assert!(listeners.files.iter().all(|file| file.said.borrow().is_empty()));
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_not_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let endless = dir.path().join("link");
+        std::os::unix::fs::symlink(&endless, &endless).unwrap();
+        let file = SocketFile::new(endless.join("socket"), FileId::of_numbers(1, 1));
+        assert!(matches!(file.look(), There::Unknown));
+    }
 }

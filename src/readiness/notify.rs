@@ -451,6 +451,7 @@ mod tests {
             (b"XREADY=1\nSTATUS=READY=1\nready=1", false),
             (&[b"STATUS=".as_slice(), &[b'x'; LONGEST_MESSAGE], b"\nREADY=1"].concat(), false),
             (&[&[b'x'; LONGEST_MESSAGE - 8], b"\nREADY=11".as_slice()].concat(), false),
+            (&[b"READY=1\nSTATUS=".as_slice(), &[b'x'; LONGEST_MESSAGE]].concat(), false),
         ] {
             let path = open_for(&mut sockets, worker);
             send(&path, message);
@@ -624,6 +625,19 @@ mod tests {
         let _sockets = NotifySockets::within(dir.path().to_owned()).unwrap();
         assert_eq!([&left_over, &older, &others, &path].map(|path| path.exists()), [false, true, true, true]);
         send(&path, b"STATUS=still here");
+    }
+
+    #[test]
+    fn the_next_program_knows_who_is_ready() {
+        let (_dir, mut sockets) = sockets();
+        for worker in [1, this_process()] {
+            let path = open_for(&mut sockets, worker);
+            send(&path, if worker == 1 { b"STATUS=READY=1" } else { b"READY=1" });
+        }
+        sockets.read();
+        let part = sockets.part().notify.unwrap();
+        let ready: Vec<Pid> = part.sockets.iter().filter(|it| it.is_ready).map(|it| it.worker).collect();
+        assert_eq!((part.sockets.len(), ready), (2, vec![this_process()]));
     }
 
     #[test]

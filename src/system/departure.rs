@@ -100,3 +100,33 @@ impl<'a> Departures<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::listeners::{ListenPlan, Place, Stored};
+
+    use super::*;
+
+    /// As long as one of them has not ended, it may remove the file.
+    #[test]
+    fn the_last_to_leave_is_watched_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = [dir.path().join("socket")];
+        let options = Options::new(vec!["program".into()]);
+        let mut listeners = Listeners::default();
+        let plan = ListenPlan::new(&[], &paths, 0, &listeners).unwrap();
+        let places = plan.listen_to_ports(&mut listeners, &mut Place::default(), &mut Stored::default()).unwrap();
+        plan.listen_to_paths(&mut listeners, places, &mut Stored::default()).unwrap();
+        let mut departures = Departures::of(&options, &listeners);
+        departures.begin(1);
+        departures.begin(2);
+        departures.end(1);
+        fs::remove_file(&paths[0]).unwrap();
+        departures.retry();
+        assert!(paths[0].exists());
+        departures.end(2);
+        assert_eq!((departures.pause(), fs::read_dir(dir.path()).unwrap().count()), (None, 1));
+    }
+}

@@ -93,3 +93,28 @@ fn reason(failure: &Failure) -> String {
         Failure::NotApproved(reason) => format!("not approved ({reason})"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_until_a_start_succeeds() {
+        let options = Options::new(vec!["program".into()]);
+        let mut reporter = Reporter::new(&options, &Listeners::default(), None);
+        for generation in 1..=7 {
+            let news = News::Failed { worker: (generation, 1), failure: &Failure::NotReady };
+            reporter.tell(news, Some(&[b'x'; LONGEST_DETAIL + 1]));
+        }
+        reporter.tell(News::GivenUp { generation: 7 }, None);
+        let report = &reporter.report;
+        assert_eq!((report.failures, report.detail.len()), (7, LONGEST_DETAIL));
+        assert_eq!(report.given_up.map(|(generation, _)| generation), Some(7));
+        let told: Vec<u64> = report.last_failures.iter().map(|failure| failure.generation).collect();
+        assert_eq!(told, [3, 4, 5, 6, 7]);
+        reporter.tell(News::Started, None);
+        let report = &reporter.report;
+        assert_eq!((report.failures, report.detail.len(), report.given_up), (0, 0, None));
+        assert!(report.last_failures.is_empty());
+    }
+}

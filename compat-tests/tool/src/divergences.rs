@@ -15,9 +15,10 @@ use predicates::prelude::PredicateBooleanExt;
 use predicates::prelude::predicate::str::{contains, ends_with, starts_with};
 
 use crate::harness::{Scenario, Verdict, judged};
+use crate::scenarios::injected::inject;
 
 /// The ids of the table, in its order. The scenario `perl_tail` shows `perl-tail`, and so on.
-pub const TABLE: [&str; 42] = [
+pub const TABLE: [&str; 44] = [
     "perl-tail",
     "perl-warnings",
     "help-text",
@@ -49,9 +50,11 @@ pub const TABLE: [&str; 42] = [
     "whole-interval",
     "no-such-group",
     "stopped-worker",
+    "unsent-signal",
     "shut-listener",
     "path-gone",
     "alive-after-delay",
+    "monotonic-clock",
     "daemonize-ready",
     "status-errors",
     "fork-failure",
@@ -93,6 +96,7 @@ scenarios! {
     term_first_in_a_failing_restart
     whole_interval
     live_socket
+    live_socket_of_which_nothing_is_known
     checked_first
     closed_standard_fds
     quit_stops
@@ -108,7 +112,9 @@ scenarios! {
     envdir_retry
     no_such_group
     stopped_worker
+    unsent_signal
     alive_after_delay
+    monotonic_clock
     daemonize_ready
     status_errors
     status_errors_later
@@ -187,6 +193,12 @@ fn help_text() {
 /// X1
 fn errno_leftover() {
     differ(|s| s.run(&["--port=$PORT", "--port=80x", "--", "$PROBE"]).end, &eq("exit 29"), &eq("exit 255"));
+}
+
+/// Lets some seconds pass: those in which workers of another superdaemon fail to start.
+fn pass_time(s: &mut Scenario, seconds: u32) {
+    let clock = format!("[ $SERVER_STARTER_GENERATION -gt {seconds} ] || exit; kill -TERM $PPID; exec sleep 1000");
+    s.run_unrecorded(&["--", "sh", "-c", &clock]);
 }
 
 /// G9: the original proceeds to the port, which nobody could listen to.
@@ -648,6 +660,24 @@ fn live_socket() {
     }
 }
 
+/// U2: a socket that may not be connected to, by somebody who isn't root.
+fn live_socket_of_which_nothing_is_known() {
+    let as_nobody = if Uid::effective().is_root() { "setpriv --reuid=65534 --regid=65534 --clear-groups" } else { "" };
+    differ(
+        |s| {
+            s.stale_socket("app.sock");
+            // The program's own directory may be closed to others.
+            let copy = "cp \"$0\" program; chmod 755 program; chmod 000 app.sock; chmod 777 .";
+            s.prelude(&format!("{copy}; exec {as_nobody} ./program \"$@\""));
+            let said = s.run(&[&["--path=app.sock"], &STOPS_AT_ONCE[..]].concat()).stderr;
+            s.remove("program");
+            said
+        },
+        &contains("\nremoving existing socket file:app.sock").and(contains("\nstarting new worker ")),
+        &ends_with("\nfailed to listen to file app.sock:Permission denied\n"),
+    );
+}
+
 /// S5: a mistake in the second port.
 fn checked_first() {
     let duplicated = "socket is duplicated to file descriptor 9\n";
@@ -1044,6 +1074,47 @@ fn stopped_worker() {
         },
         &eq("still stopped: true"),
         &eq("still stopped: false"),
+    );
+}
+
+/// The first signal that the superdaemon sends is refused.
+fn unsent_signal() {
+    differ(
+        |s| {
+            inject(s, "kill", "EPERM:when=1");
+            s.serve(&[], &[]);
+            s.signal("TERM");
+            s.wait_line("received TERM, sending TERM to all workers");
+            s.prelude("");
+            pass_time(s, 4);
+            s.signal_worker(1, "KILL");
+            s.wait_exit();
+            s.report_of(1)
+        },
+        &contains("got TERM").not(),
+        &contains("got TERM"),
+    );
+}
+
+/// LIFE-158: the clock is set forward by an hour.
+fn monotonic_clock() {
+    differ(
+        |s| {
+            let library = s.need_wall_clock();
+            let clock = "FAKETIME_TIMESTAMP_FILE=clock FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1";
+            s.prelude(&format!("export LD_PRELOAD={} {clock}", library.display()));
+            s.write("clock", "+0");
+            let options = ["--enable-auto-restart", "--auto-restart-interval=1800", "--kill-old-delay=0"];
+            s.start(&[&options[..], &["--status-file=st", "--", "sleep", "1000"]].concat());
+            s.wait_line_in("st", "1:");
+            s.write("clock", "+1h");
+            s.prelude("");
+            pass_time(s, 4);
+            s.term();
+            s.said()
+        },
+        &contains("autorestart triggered (interval=1800)"),
+        &contains("autorestart triggered").not(),
     );
 }
 

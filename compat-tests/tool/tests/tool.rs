@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use assert_cmd::Command;
 use predicates::prelude::PredicateBooleanExt;
 use predicates::str::{contains, ends_with, is_empty};
-use start_server_compat::altered::{Altered, LISTENERS_OPENED_ANEW};
+use start_server_compat::altered::{Altered, Mutant};
 use start_server_compat::harness::{perl_script_in_path, send};
 use tempfile::TempDir;
 
@@ -157,8 +157,8 @@ fn of_a_program_that_never_stops_writing() {
 /// A listener that is opened anew at each HUP: whoever waits in its queue is lost.
 #[test]
 fn of_a_program_that_loses_connections() {
-    let (_altered, candidate) =
-        altered(r#"print STDERR "received HUP, spawning a new worker\n";"#, LISTENERS_OPENED_ANEW);
+    let altered = Altered::as_mutant(&original(), &Mutant::of("listeners that are opened anew"));
+    let candidate = format!("--candidate={}", altered.program().display());
     compat(&[&candidate, "those_who_wait_are_served_after_a_restart"])
         .assert()
         .code(1)

@@ -141,6 +141,11 @@ impl Scenario {
         assert!(strace.is_ok_and(|status| status.success()), "nothing can be traced by strace");
     }
 
+    /// Where the library is that lets programs see another wall clock. Fails where there is none.
+    pub fn need_wall_clock(&self) -> PathBuf {
+        libraries("faketime/libfaketime.so.1").next().expect("libfaketime is missing")
+    }
+
     /// Creates a file that somebody has locked, until the lock is dropped.
     pub fn lock(&mut self, name: &str) -> Flock<fs::File> {
         let file = fs::File::create(self.path(name)).expect("a file of the scenario");
@@ -740,6 +745,15 @@ fn kind_of_report(line: &str) -> Kind {
 }
 
 /// The SHA-256 of a file.
+/// Where libraries of this name are: distributions have them in directories of the processor.
+fn libraries(name: &str) -> impl Iterator<Item = PathBuf> {
+    let lib = Path::new("/usr/lib");
+    let below = fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
+    let directories = [lib.to_owned(), "/usr/lib64".into(), "/usr/local/lib".into()].into_iter().chain(below);
+    let name = name.to_owned();
+    directories.map(move |directory| directory.join(&name)).filter(|path| path.is_file())
+}
+
 pub fn digest(path: &Path) -> Option<String> {
     let output = Command::new("sha256sum").arg("--").arg(path).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -170,7 +170,7 @@ fn restart_with_two_generations() {
     });
 }
 
-/// LIFE-111: the status file before `--restart`, while it waits, and when it is done. The superdaemon has none, so the
+/// The status file before `--restart`, while it waits, and when it is done. The superdaemon has none, so the
 /// test writes it.
 const STATUS_FILES: [(&str, &str, &str); 4] = [
     ("9:1\n10:2\n", "", "11:3\n"),
@@ -179,6 +179,7 @@ const STATUS_FILES: [(&str, &str, &str); 4] = [
     ("9:1\n", "9:1\n10:1\n", "10:1"),
 ];
 
+/// LIFE-111 LIFE-112
 fn any_status_file_with_generations_will_do() {
     compare(|s| {
         s.probe(&["--interval=0", "--pid-file=pid"], &[]);
@@ -200,9 +201,10 @@ fn any_status_file_with_generations_will_do() {
     });
 }
 
-/// LIFE-112 LIFE-120: texts that are not number.
+/// Texts that are no number.
 const NO_PIDS: [&str; 7] = ["\n", "abc\n", "12abc\n", "0x10\n", "1_000\n", " \n", "abc\ndef\n"];
 
+/// LIFE-112 LIFE-120
 fn a_pid_file_must_hold_a_number() {
     compare(|s| {
         s.write("st", "1:4000\n");

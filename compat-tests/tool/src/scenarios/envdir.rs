@@ -168,10 +168,11 @@ fn kill_old_delay_in_the_envdir() {
     });
 }
 
-/// LIFE-157: the texts that `KILL_OLD_DELAY` may be; the pause is less than a second where it can be.
+/// The texts that `KILL_OLD_DELAY` may be; the pause is less than a second where it can be.
 const DELAYS: [&str; 18] =
     ["0", "00", "0.0", "0 ", "0.5", "1e0", " 1", "1\r", "-1", "-0.5", "abc", "", "0x2", "1x", "+1", ".5", "1_0", "0e9"];
 
+/// LIFE-157
 fn texts_of_the_kill_old_delay() {
     compare(|s| {
         s.mkdir("env");

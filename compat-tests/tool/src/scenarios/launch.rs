@@ -7,8 +7,10 @@ use crate::harness::{Scenario, compare, compare_seen, is_at_rest};
 scenarios! {
     "launch.rs":
     ignored_signals_are_inherited_but_for_the_caught_ones
+    workers_get_fpe_as_it_was
     signals_are_as_at_launch_also_without_clone3
     blocked_signals_stay_blocked
+    a_blocked_chld_hides_no_death
     inherited_descriptors_are_passed_on
     inherited_variables_of_the_protocol
     closed_standard_descriptors
@@ -49,6 +51,20 @@ fn ignored_signals_are_inherited_but_for_the_caught_ones() {
     });
 }
 
+/// LIFE-006: a program in Perl would ignore it by itself.
+fn workers_get_fpe_as_it_was() {
+    compare(|s| {
+        for prelude in ["", "trap '' FPE"] {
+            s.prelude(prelude);
+            let worker = "grep SigIgn /proc/self/status >signals; exec \"$@\"";
+            s.start(&["--", "sh", "-c", worker, "sh", "$PROBE"]);
+            s.wait_worker(1);
+            s.show("signals");
+            s.term();
+        }
+    });
+}
+
 /// LIFE-005 LIFE-006: the same where clone3(2) is forbidden, as in older containers, so that a child removes handlers by itself.
 fn signals_are_as_at_launch_also_without_clone3() {
     for ignored in ["QUIT USR1 CHLD FPE XFSZ", "WINCH"] {
@@ -77,6 +93,19 @@ fn blocked_signals_stay_blocked() {
         s.wait_line("received INT, sending TERM to all workers:<W1>");
         s.signal_worker(1, "USR2");
         s.wait_exit();
+    });
+}
+
+/// LIFE-007: it stays blocked for workers, but the superdaemon notices every death.
+fn a_blocked_chld_hides_no_death() {
+    compare(|s| {
+        let block = "use POSIX; sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGCHLD))";
+        s.prelude(&format!("exec perl -e '{block}; exec @ARGV' \"$0\" \"$@\""));
+        s.serve(&[], &[]);
+        s.signal_worker(1, "KILL");
+        s.wait_worker(2);
+        s.wait_file("st", "2:<W2>\n");
+        s.term();
     });
 }
 

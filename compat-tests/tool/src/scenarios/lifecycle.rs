@@ -102,6 +102,7 @@ fn each_request_has_its_signal() {
     });
 }
 
+/// LIFE-026
 fn failing_starts_are_repeated_until_one_succeeds() {
     compare(|s| {
         // Long: even on a slow machine the worker is dead when the interval ends.
@@ -115,12 +116,13 @@ fn failing_starts_are_repeated_until_one_succeeds() {
     });
 }
 
-/// LIFE-046
+/// LIFE-002 LIFE-046: it gets no signal before that.
 fn old_worker_stays_while_new_ones_fail() {
     compare(|s| {
         s.serve(&["--interval=5"], &["G2=exit=3"]);
         s.signal("HUP");
         s.wait_line("new worker <W2> seems to have failed to start, exit status:768");
+        assert!(!s.report_of(1).contains("got TERM"), "there is no other worker");
         s.wait_file("st", "1:<W1>\n");
         s.wait_worker(3);
         s.wait_line("old worker <W1> died");
@@ -282,7 +284,7 @@ fn current_worker_dies_while_an_old_one_stays() {
     });
 }
 
-/// LIFE-027 LIFE-040 F1: without an interval, a worker counts as started at once.
+/// LIFE-027 LIFE-036 LIFE-040 F1: without an interval, a worker counts as started at once.
 fn without_an_interval_a_death_is_noticed_later() {
     compare(|s| {
         s.start(&["--interval=0", "--status-file=status", "--", "$PROBE"]);

@@ -20,6 +20,7 @@ scenarios! {
     errors_wait_for_the_log_command
     log_command_that_dies
     log_command_that_dies_in_the_shutdown
+    log_command_and_the_signals_of_the_launch
     log_that_nobody_reads
     log_command_that_does_not_read
 }
@@ -242,6 +243,18 @@ fn log_command_that_dies_in_the_shutdown() {
         s.wait_line_in("log", "worker <W0> died, status:768");
         s.signal_worker(1, "USR1");
         s.wait_exit();
+        s.wait_line_in("log", "exiting");
+    });
+}
+
+/// LIFE-005 LIFE-006: an ignored CHLD is default for a log command, too; it gets all others as they were at launch.
+fn log_command_and_the_signals_of_the_launch() {
+    compare(|s| {
+        s.prelude("trap '' CHLD USR1 QUIT WINCH XFSZ");
+        s.start(&[LOGGER, "--", "$PROBE"]);
+        s.wait_worker(0);
+        s.wait_worker(1);
+        s.term();
         s.wait_line_in("log", "exiting");
     });
 }

@@ -9,7 +9,7 @@ mod control;
 mod daemons;
 mod envdir;
 mod files;
-mod injected;
+pub mod injected;
 pub mod launch;
 mod lifecycle;
 mod logs;

@@ -13,6 +13,7 @@ scenarios! {
     hups_to_a_stopped_superdaemon_count_once
     hups_in_an_interval_wait
     an_int_ends_the_first_interval
+    of_int_and_term_the_lower_number_counts
     signals_during_the_shutdown_mean_nothing
     a_shutdown_stops_old_workers_too
     a_stopped_worker_has_not_failed
@@ -114,6 +115,18 @@ fn an_int_ends_the_first_interval() {
     compare(|s| {
         s.probe(&["--interval=1000", "--signal-on-term=QUIT", "--status-file=st"], &[]);
         s.signal("INT");
+        s.wait_exit();
+    });
+}
+
+/// LIFE-068: whichever came first.
+fn of_int_and_term_the_lower_number_counts() {
+    compare(|s| {
+        s.serve(&["--signal-on-term=QUIT"], &[]);
+        s.signal("STOP");
+        s.signal("TERM");
+        s.signal("INT");
+        s.signal("CONT");
         s.wait_exit();
     });
 }
