@@ -12,7 +12,7 @@ use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::thread;
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
-use crate::harness::{Output, Scenario, both, failure, ours_alone};
+use crate::harness::{Output, Scenario, both, failure, named_target, ours_alone, profile_directory, target_directory};
 use crate::scenarios::launch::as_pid_1;
 use load::{Address, Client, Figures, Load};
 
@@ -461,19 +461,14 @@ fn example(name: &str) -> &'static str {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--examples", "--all-features"]);
         cargo.args(["--profile", if is_debug { "dev" } else { "release" }, "--target-dir"]);
-        cargo.arg(target_directory()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        cargo
+            .arg(target_directory())
+            .args(named_target().map(|name| format!("--target={name}")))
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
         assert!(cargo.status().expect("cargo").success(), "{cargo:?}");
         profile_directory().join("examples")
     });
     directory.join(name).into_os_string().into_string().expect("a path in UTF-8").leak()
-}
-
-fn target_directory() -> &'static Path {
-    profile_directory().parent().expect("the target directory")
-}
-
-fn profile_directory() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_start_server")).parent().expect("the profile's directory")
 }
 
 // --- other ways to deploy

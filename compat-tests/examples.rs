@@ -5,12 +5,12 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use server_starter::program::{self, Action};
 
-use crate::harness::{Programs, Scenario, ours_alone};
+use crate::harness::{Programs, Scenario, ours_alone, target_directory};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -214,12 +214,7 @@ fn number_of_deployment(name: &str) -> u64 {
 
 #[test]
 fn the_deployment_is_one_to_kubernetes() {
-    let python = PathBuf::from(env!("CARGO_BIN_EXE_start_server"))
-        .parent()
-        .and_then(Path::parent)
-        .expect("target")
-        .join("python");
-    let validate = python.join("bin/kubernetes-validate");
+    let validate = target_directory().join("python/bin/kubernetes-validate");
     assert!(validate.is_file(), "kubernetes-validate is missing: run scripts/install-oracle");
     let file = root().join("examples/kubernetes/deployment.yaml");
     let output = Command::new(validate).arg("--strict").arg(file).output().expect("kubernetes-validate");

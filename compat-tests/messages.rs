@@ -11,6 +11,7 @@ use crate::harness::Programs;
 /// `--restart` show of a life, errors of the library, a world for tests.
 const OTHER_ROOMS: [&str; 11] = [
     "cli/declaration.rs",
+    "cli/generated.rs",
     "cli/hint.rs",
     "control/delay.rs",
     "control/progress.rs",

@@ -33,6 +33,8 @@ pub(crate) fn files() -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
         ("completions/start_server.bash".into(), completion(Shell::Bash)),
         ("completions/_start_server".into(), completion(Shell::Zsh)),
         ("completions/start_server.fish".into(), completion(Shell::Fish)),
+        // Not for packages, but for the program itself.
+        ("../../src/cli/generated.rs".into(), server_starter::program::generated().into()),
     ])
 }
 

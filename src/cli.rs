@@ -1,9 +1,12 @@
 //! The command line of `start_server`: every option is declared here, once. Names, kinds and help come from the
-//! declaration.
+//! declaration, of which the program has in itself what `scripts/docs` has written.
 
+#[cfg(any(test, feature = "declaration"))]
 mod declaration;
 mod failure;
+mod generated;
 mod getopt_long;
+mod given;
 mod hint;
 pub(crate) mod invocation;
 
@@ -13,23 +16,23 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::ArgMatches;
-
-use crate::cli::declaration::specs;
+use crate::cli::generated::{HELP, SPECS};
+use crate::cli::given::Given;
 use crate::cli::hint::Sight;
 use crate::error::Error;
 use crate::options::{Options, Readiness};
 use crate::perl;
 use crate::stop_signal::StopSignal;
 
-pub use declaration::command;
+#[cfg(feature = "declaration")]
+pub use declaration::{command, generated};
 pub use failure::Failure;
 
 /// What the program is asked to do.
 #[derive(Debug)]
 pub enum Action {
     /// Print this text.
-    Help(String),
+    Help(&'static str),
     /// Print the version.
     Version,
     /// Restart the workers of the superdaemon with these files.
@@ -89,7 +92,7 @@ pub enum Action {
 /// # Errors
 /// All mistakes, with the words of Perl's `Getopt::Long`.
 pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<OsString>, Failure> {
-    getopt_long::canonical(arguments, &specs(&command()), posixly_correct)
+    getopt_long::canonical(arguments, &SPECS, posixly_correct)
         .map_err(|mistakes| getopt_long::usage(&mistakes, Vec::new()))
 }
 
@@ -98,37 +101,32 @@ pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<
 /// # Errors
 /// The original's messages for a command line that can't be parsed or isn't complete, and for an unknown signal.
 pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
-    let mut command = command();
     let posixly_correct = env::var_os("POSIXLY_CORRECT").is_some();
-    let specs = specs(&command);
-    let sight = Sight::of(&arguments, &specs);
-    let arguments = getopt_long::canonical(arguments, &specs, posixly_correct)
-        .map_err(|mistakes| getopt_long::usage(&mistakes, sight.hints(&mistakes, &specs)))?;
-    // The arguments are canonical, so nothing is left that clap could object to.
-    let mut matches =
-        command.try_get_matches_from_mut(arguments).map_err(|error| Failure::Usage(error.to_string().into_bytes()))?;
-    if matches.get_flag("help") {
-        return Ok(Action::Help(command.render_help().to_string()));
+    let sight = Sight::of(&arguments, &SPECS);
+    let arguments = getopt_long::canonical(arguments, &SPECS, posixly_correct)
+        .map_err(|mistakes| getopt_long::usage(&mistakes, sight.hints(&mistakes, &SPECS)))?;
+    let mut given = Given::of(arguments);
+    if given.flag("help") {
+        return Ok(Action::Help(HELP));
     }
-    if matches.get_flag("version") {
+    if given.flag("version") {
         return Ok(Action::Version);
     }
-    let files = (path(&mut matches, "pid-file"), path(&mut matches, "status-file"));
-    if matches.get_flag("restart") {
+    let files = (path(&given, "pid-file"), path(&given, "status-file"));
+    if given.flag("restart") {
         let (Some(pid_file), Some(status_file)) = files else {
             return rule("--restart option requires --pid-file and --status-file to be set as well");
         };
-        return Ok(Action::Restart { pid_file, status_file, timeout: time(&matches, "restart-timeout")? });
+        return Ok(Action::Restart { pid_file, status_file, timeout: time(&given, "restart-timeout")? });
     }
-    let is_restart_or_start = matches.get_flag("restart-or-start");
-    let timeout = time(&matches, "restart-timeout")?;
+    let is_restart_or_start = given.flag("restart-or-start");
+    let timeout = time(&given, "restart-timeout")?;
     if timeout.is_some() && !is_restart_or_start {
         return rule("--restart-timeout option requires --restart to be set as well");
     }
     let (pid_file, status_file) = files;
-    let (as_json, is_quiet) = (matches.get_flag("json"), matches.get_flag("quiet"));
-    if let Some(name) = ["stop", "upgrade", "take-over", "show-status"].into_iter().find(|name| matches.get_flag(name))
-    {
+    let (as_json, is_quiet) = (given.flag("json"), given.flag("quiet"));
+    if let Some(name) = ["stop", "upgrade", "take-over", "show-status"].into_iter().find(|name| given.flag(name)) {
         let Some(pid_file) = pid_file else {
             return rule(&format!("--{name} option requires --pid-file to be set as well"));
         };
@@ -143,19 +141,18 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
         return rule(&format!("--{name} option requires --show-status to be set as well"));
     }
     // QUIRK: the misspelling is what scripts know.
-    if matches.get_flag("daemonize") && !matches.contains_id("log-file") {
+    if given.flag("daemonize") && given.text("log-file").is_none() {
         return rule("Usage: --log-file option must be specified together with --deamonize");
     }
-    let program: Vec<OsString> = matches.remove_many("program").into_iter().flatten().collect();
     // ORDER: that there is no program comes before what else may be wrong.
-    let defaults = Options::new(program);
+    let defaults = Options::new(std::mem::take(&mut given.words));
     defaults.check()?;
-    let number = |name| matches.get_one::<i32>(name).copied();
+    let number = |name| given.number(name);
     let signal = |name| {
-        let text = matches.get_one::<OsString>(name);
+        let text = given.text(name);
         text.map_or(Ok(StopSignal::default()), |text| StopSignal::parse(text.as_bytes()))
     };
-    let ready = matches.get_one::<OsString>("ready");
+    let ready = given.text("ready");
     let ready = ready.map_or(Ok(Readiness::default()), |text| Readiness::parse(text.as_bytes()))?;
     let options = Options {
         backlog: number("backlog").unwrap_or(0),
@@ -164,29 +161,29 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
             .map_or(defaults.interval, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0))),
         signal_on_hup: signal("signal-on-hup")?,
         signal_on_term: signal("signal-on-term")?,
-        enable_auto_restart: matches.get_flag("enable-auto-restart"),
+        enable_auto_restart: given.flag("enable-auto-restart"),
         auto_restart_interval: number("auto-restart-interval"),
         kill_old_delay: number("kill-old-delay"),
-        daemonize: matches.get_flag("daemonize"),
-        ports: matches.remove_many("port").into_iter().flatten().collect(),
-        paths: matches.remove_many::<OsString>("path").into_iter().flatten().map(PathBuf::from).collect(),
-        dir: matches.remove_one::<OsString>("dir").map(PathBuf::from),
-        envdir: matches.remove_one("envdir"),
-        log_file: given(&mut matches, "log-file"),
+        daemonize: given.flag("daemonize"),
+        ports: given.all("port").collect(),
+        paths: given.all("path").map(PathBuf::from).collect(),
+        dir: given.text("dir").map(PathBuf::from),
+        envdir: given.text("envdir"),
+        log_file: meant(&given, "log-file"),
         pid_file,
         status_file,
         ready,
-        ready_timeout: time(&matches, "ready-timeout")?,
-        approve: matches.remove_one("approve"),
-        max_start_failures: positive(&matches, "max-start-failures")?,
-        end_without_worker: matches.get_flag("end-without-worker"),
-        kill_timeout: time(&matches, "kill-timeout")?,
-        stop_delay: time(&matches, "stop-delay")?,
-        refuse_on_stop: matches.get_flag("refuse-on-stop"),
-        process_group: matches.get_flag("process-group"),
-        sd_notify: matches.get_flag("sd-notify"),
-        from_systemd: matches.get_flag("from-systemd"),
-        listen_fds: matches.get_flag("listen-fds"),
+        ready_timeout: time(&given, "ready-timeout")?,
+        approve: given.text("approve"),
+        max_start_failures: positive(&given, "max-start-failures")?,
+        end_without_worker: given.flag("end-without-worker"),
+        kill_timeout: time(&given, "kill-timeout")?,
+        stop_delay: time(&given, "stop-delay")?,
+        refuse_on_stop: given.flag("refuse-on-stop"),
+        process_group: given.flag("process-group"),
+        sd_notify: given.flag("sd-notify"),
+        from_systemd: given.flag("from-systemd"),
+        listen_fds: given.flag("listen-fds"),
         ..defaults
     };
     options.check()?;
@@ -212,17 +209,17 @@ pub fn superdaemon_options(arguments: Vec<OsString>) -> Result<Box<Options>, Fai
 }
 
 /// The value of an option; an empty one and `0` mean that it is not given (F4).
-fn given(matches: &mut ArgMatches, name: &str) -> Option<OsString> {
-    matches.remove_one::<OsString>(name).filter(|value| perl::is_true(value.as_bytes()))
+fn meant(given: &Given, name: &str) -> Option<OsString> {
+    given.text(name).filter(|value| perl::is_true(value.as_bytes()))
 }
 
-fn path(matches: &mut ArgMatches, name: &str) -> Option<PathBuf> {
-    given(matches, name).map(PathBuf::from)
+fn path(given: &Given, name: &str) -> Option<PathBuf> {
+    meant(given, name).map(PathBuf::from)
 }
 
 /// The value of one of our own numbers, all of which are more than 0.
-fn positive(matches: &ArgMatches, name: &str) -> Result<Option<u32>, Error> {
-    let Some(&number) = matches.get_one::<i32>(name) else { return Ok(None) };
+fn positive(given: &Given, name: &str) -> Result<Option<u32>, Error> {
+    let Some(number) = given.number(name) else { return Ok(None) };
     match u32::try_from(number) {
         Ok(number @ 1..) => Ok(Some(number)),
         _ => Err(Error::Rule(format!("invalid ``{name}'' value:{number} (a whole number from 1 on)").into())),
@@ -230,8 +227,8 @@ fn positive(matches: &ArgMatches, name: &str) -> Result<Option<u32>, Error> {
 }
 
 /// The value of one of our own times, in seconds.
-fn time(matches: &ArgMatches, name: &str) -> Result<Option<Duration>, Error> {
-    Ok(positive(matches, name)?.map(|seconds| Duration::from_secs(seconds.into())))
+fn time(given: &Given, name: &str) -> Result<Option<Duration>, Error> {
+    Ok(positive(given, name)?.map(|seconds| Duration::from_secs(seconds.into())))
 }
 
 fn rule<T>(sentence: &str) -> Result<T, Failure> {
@@ -250,8 +247,7 @@ mod tests {
     /// An option that is left out of the table wouldn't switch on what is said beyond the original.
     #[test]
     fn each_option_of_ours_is_in_the_table_or_for_clients() {
-        let command = command();
-        let declared = specs(&command).into_iter().filter(|spec| spec.is_own).map(|spec| spec.name);
+        let declared = SPECS.into_iter().filter(|spec| spec.is_own).map(|spec| spec.name);
         let declared: Vec<&str> = declared.filter(|name| !OF_CLIENTS.contains(name)).collect();
         assert_eq!(declared, OWN.map(|(name, _)| name));
     }

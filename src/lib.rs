@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `cli` (default) | the program `start_server`, and all of the below |
 //! | `static-unwinder` (default) | the program takes the unwinder from gcc's static archive |
+//! | `declaration` | for the documents: the command line as clap has it |
 //! | `superdaemon` | `start_server`; `restart_server`, `stop_server`, `is_running`, `show_status`, `upgrade_server` |
 //! | `simulation` | for the tests: the life cycle in a simulated world |
 //! | none | `server_ports`, without any dependency |

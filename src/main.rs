@@ -30,7 +30,7 @@ fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
     // One that has been handed a superdaemon would find it alive, which is itself.
     let is_alive = |pid_file: &Path| !is_handed_over() && is_running(pid_file);
     match parse(arguments).inspect_err(|failure| go_back(&failure.message()))? {
-        Action::Help(text) => print_help(&text),
+        Action::Help(text) => print_help(text),
         Action::Version => print_version()?,
         Action::Restart { pid_file, status_file, timeout } => restart_server(&pid_file, &status_file, timeout)?,
         Action::Stop { pid_file } => stop_server(&pid_file)?,

@@ -13,11 +13,13 @@ use crate::succession::{REHEARSAL, VARIABLE};
 
 #[cfg(feature = "cli")]
 pub use crate::{
-    cli::{Action, Failure, canonical, command, parse, superdaemon_options},
+    cli::{Action, Failure, canonical, parse, superdaemon_options},
     control::list_updates,
     take_over::take_over,
 };
 
+#[cfg(feature = "declaration")]
+pub use crate::cli::{command, generated};
 pub use crate::start::start_program;
 
 /// Returns to the program that has executed this one as its successor, because this one can't continue; for a `reason`, which is

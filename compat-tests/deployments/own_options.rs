@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::load::{Client, Figures};
-use super::{APP, CLIENTS, Deployment, NEW_CLIENTS, STARLET, example, hups, target_directory};
-use crate::harness::{Scenario, ours_alone};
+use super::{APP, CLIENTS, Deployment, NEW_CLIENTS, STARLET, example, hups};
+use crate::harness::{Scenario, ours_alone, target_directory};
 
 const PLAIN: [&str; 2] = ["perl", "$FIXTURES/versioned_notify.pl"];
 /// Makes any program one that takes its time.

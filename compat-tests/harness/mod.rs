@@ -21,7 +21,7 @@ use std::thread;
 use std::time::Instant;
 
 pub use process::{is_dead, send};
-pub use programs::Programs;
+pub use programs::{Programs, named_target, profile_directory, target_directory};
 pub use scenario::{Begun, Output, Scenario};
 pub use transcript::Transcript;
 use transcript::{diff, excerpt};

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::path::{self, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::Command;
 
 pub struct Programs {
@@ -29,6 +29,23 @@ impl Programs {
         let perl = Command::new("perl").args(["-MServer::Starter", "-e", "print $INC{'Server/Starter.pm'}"]).output();
         String::from_utf8(perl.expect("perl").stdout).expect("a path in UTF-8").into()
     }
+}
+
+/// Where cargo builds for this profile: the program is there, and the examples are below.
+pub fn profile_directory() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_start_server")).parent().expect("the profile's directory")
+}
+
+/// The name of the processor and system that is built for, if cargo was told one: it has a directory of its own then.
+pub fn named_target() -> Option<&'static str> {
+    let above = profile_directory().parent()?;
+    (!above.join(".rustc_info.json").exists()).then(|| above.file_name()?.to_str())?
+}
+
+/// `target`, unless `CARGO_TARGET_DIR` says otherwise.
+pub fn target_directory() -> &'static Path {
+    let levels = if named_target().is_some() { 2 } else { 1 };
+    profile_directory().ancestors().nth(levels).expect("the target directory")
 }
 
 /// The program that a variable names, by an absolute path: scenarios run elsewhere.

@@ -130,7 +130,7 @@ fn nobody_else_is_looked_at() {
     for options in [&["--kill-timeout=20", "--process-group"][..], &["--max-start-failures=5"], &["--ready=accepting"]]
     {
         ours_alone(|s| {
-            s.prelude("exec strace -D -qq -o trace -e trace=openat,readlink,readlinkat \"$0\" \"$@\"");
+            s.prelude("exec strace -D -qq -o trace -e trace=?open,openat,?readlink,readlinkat \"$0\" \"$@\"");
             let worker =
                 ["--port=127.0.0.1:$PORT", "--interval=0", "--status-file=st", "--", "$PROBE", "accept", "now"];
             s.start(&[options, &worker].concat());

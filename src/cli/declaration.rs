@@ -1,4 +1,5 @@
-//! Every option, once: its name, kind and help. The manual, `docs/start_server.1.md`, has a text for each.
+//! Every option, once: its name, kind and help. The manual, `docs/start_server.1.md`, has a text for each. Only what writes documents
+//! needs this; the program has what is in `generated.rs`, which is made from it.
 
 use std::any::TypeId;
 use std::ffi::OsString;
@@ -8,7 +9,7 @@ use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use crate::cli::getopt_long::{Kind, Spec};
 
 /// The names and kinds of the options, from their declarations.
-pub(super) fn specs(command: &Command) -> Vec<Spec<'_>> {
+fn specs(command: &Command) -> Vec<Spec<'_>> {
     command
         .get_arguments()
         .filter_map(|arg| {
@@ -20,6 +21,25 @@ pub(super) fn specs(command: &Command) -> Vec<Spec<'_>> {
             Some(Spec { name: arg.get_long()?, kind, is_own: arg.get_help_heading() == Some(OWN) })
         })
         .collect()
+}
+
+/// The source of `generated.rs`.
+#[must_use]
+pub fn generated() -> String {
+    let mut command = command();
+    let help = command.render_help();
+    let specs = specs(&command);
+    let (count, lines) = (specs.len(), specs.iter().map(source_of).collect::<String>());
+    format!(
+        "//! What the program has of its declaration. Written by scripts/docs.\n\n\
+         use crate::cli::getopt_long::{{Kind, Spec}};\n\n\
+         pub(super) const SPECS: [Spec<'static>; {count}] = [\n{lines}];\n\n\
+         pub(super) const HELP: &str = r#\"{help}\"#;\n"
+    )
+}
+
+fn source_of(Spec { name, kind, is_own }: &Spec) -> String {
+    format!("    Spec {{ name: {name:?}, kind: Kind::{kind:?}, is_own: {is_own} }},\n")
 }
 
 fn text(name: &'static str, value: &'static str) -> Arg {

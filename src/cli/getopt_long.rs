@@ -1,4 +1,4 @@
-//! The grammar of Perl's `Getopt::Long` (G1-G17), in front of clap: turns the arguments as typed into ones where every
+//! The grammar of Perl's `Getopt::Long` (G1-G17): turns the arguments as typed into ones where every
 //! option is spelled out as `--name` or `--name=value`, and everything else stands behind a `--`.
 
 use std::ffi::OsString;
@@ -121,7 +121,7 @@ impl Grammar<'_> {
         })
     }
 
-    /// The option as clap reads it; it may take the next argument.
+    /// The option as it is spelled in full; it may take the next argument.
     fn spell_out(&self, option: &Candidate, rest: &mut impl Iterator<Item = Vec<u8>>) -> Result<Vec<u8>, Mistake> {
         let wrong = |parts: &[&[u8]]| Mistake::Other(parts.concat());
         let spec = self.find(option)?;

@@ -119,11 +119,11 @@ impl Distance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::declaration::{command, specs};
+    use crate::cli::generated::SPECS;
 
     #[track_caller]
     fn means(name: &str, expected: &[&str]) {
-        assert_eq!(meant(name.as_bytes(), &specs(&command())), expected, "{name}");
+        assert_eq!(meant(name.as_bytes(), &SPECS), expected, "{name}");
     }
 
     #[test]
@@ -155,9 +155,7 @@ mod tests {
     /// Whoever mistypes an option of the original is told nothing of ours.
     #[test]
     fn slips_of_the_originals_options_mean_nothing() {
-        let command = command();
-        let specs = specs(&command);
-        for name in specs.iter().filter(|spec| !spec.is_own).map(|spec| spec.name) {
+        for name in SPECS.iter().filter(|spec| !spec.is_own).map(|spec| spec.name) {
             for index in 0..name.len() {
                 let (front, back) = (&name[..index], &name[index + 1..]);
                 let mut slips = vec![

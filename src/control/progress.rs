@@ -51,7 +51,7 @@ impl<'a> Progress<'a> {
         self.shown = Some(Instant::now());
         delay.add_what_is_seen(standstill);
         // What doesn't fit is cut off: a line that is continued on the next one could not be written over.
-        let line = format!("{:.1} s: {standstill}", elapsed.as_secs_f64());
+        let line = format!("{}: {standstill}", seconds(elapsed));
         let _ = write!(io::stderr(), "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
     }
 
@@ -65,9 +65,9 @@ impl<'a> Progress<'a> {
         let all = self.begin.elapsed();
         let started = self.started.unwrap_or(all);
         let times = format!(
-            "generation {generation} serves: it started after {:.1} s, the old one ended {:.1} s later",
-            started.as_secs_f64(),
-            all.saturating_sub(started).as_secs_f64()
+            "generation {generation} serves: it started after {}, the old one ended {} later",
+            seconds(started),
+            seconds(all.saturating_sub(started))
         );
         Self::clear();
         let _ = writeln!(io::stderr(), "{times}");
@@ -81,4 +81,10 @@ impl<'a> Progress<'a> {
             let _ = writeln!(io::stderr(), "{name}: {line}");
         }
     }
+}
+
+/// With tenths. A float would bring 15 kB of formatting into the program.
+fn seconds(time: Duration) -> String {
+    let tenths = (time + Duration::from_millis(50)).as_millis() / 100;
+    format!("{}.{} s", tenths / 10, tenths % 10)
 }

@@ -406,11 +406,16 @@ fn shown(text: &str) -> String {
 }
 
 fn in_seconds(time: Option<Duration>) -> String {
-    time.map_or_else(|| "some time".to_owned(), |time| format!("{:.0} s", time.as_secs_f64()))
+    time.map_or_else(|| "some time".to_owned(), |time| format!("{} s", whole_seconds(time)))
 }
 
 fn in_json(time: Option<Duration>) -> String {
-    time.map_or_else(null, |time| format!("{:.0}", time.as_secs_f64()))
+    time.map_or_else(null, |time| whole_seconds(time).to_string())
+}
+
+/// The nearest number of them.
+fn whole_seconds(time: Duration) -> u64 {
+    (time + Duration::from_millis(500)).as_secs()
 }
 
 fn null() -> String {
