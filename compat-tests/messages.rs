@@ -9,7 +9,7 @@ use crate::harness::Programs;
 
 /// What isn't a message, room by room: the declaration of the help, assembler, hints behind a mistake, what `--show-status` and
 /// `--restart` show of a life, errors of the library, a world for tests.
-const OTHER_ROOMS: [&str; 11] = [
+const OTHER_ROOMS: [&str; 12] = [
     "cli/declaration.rs",
     "cli/generated.rs",
     "cli/hint.rs",
