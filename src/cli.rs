@@ -1,7 +1,7 @@
 //! The command line of `start_server`: every option is declared here, once. Names, kinds and help come from the
 //! declaration, of which the program has in itself what `scripts/docs` has written.
 
-#[cfg(any(test, feature = "declaration"))]
+#[cfg(feature = "declaration")]
 mod declaration;
 mod failure;
 mod generated;

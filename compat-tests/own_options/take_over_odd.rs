@@ -95,7 +95,7 @@ fn a_stopped_process() {
         s.wait("its stop", |s| status_line(s, "State").contains("T (stopped)"));
         let pid = s.superdaemon();
         let (code, text) = take_over(s);
-        let sentence = format!("process {pid} is stopped by a signal: kill -CONT {pid} lets it run\n");
+        let sentence = format!("process {pid} is stopped by a signal: continue it with kill -CONT {pid}\n");
         assert!(code == Some(125) && text.ends_with(&sentence), "{code:?} {text}");
         send(pid, "CONT");
         s.wait_rest();

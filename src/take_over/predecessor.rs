@@ -300,7 +300,7 @@ fn is_variable(entry: &[u8]) -> bool {
 
 /// One that is stopped by a signal.
 pub(super) fn held(pid: Pid) -> Error {
-    Error::Rule(format!("process {pid} is stopped by a signal: kill -CONT {pid} lets it run").into())
+    Error::Rule(format!("process {pid} is stopped by a signal: continue it with kill -CONT {pid}").into())
 }
 
 fn no_rights(errno: Errno) -> Error {
