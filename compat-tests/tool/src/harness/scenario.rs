@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::net::{Ipv6Addr, UdpSocket};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
@@ -133,6 +134,17 @@ impl Scenario {
     pub fn need_module(&self, module: &str) {
         let perl = Command::new("perl").arg(format!("-M{module}")).args(["-e", "1"]).stderr(Stdio::null()).status();
         assert!(perl.is_ok_and(|status| status.success()), "Perl's module {module} isn't installed");
+    }
+
+    /// Fails where a name has no address, as in a root directory without /etc/hosts.
+    pub fn need_host(&self, name: &str) {
+        let perl = Command::new("perl").args(["-e", "exit !gethostbyname shift", name]).status();
+        assert!(perl.is_ok_and(|status| status.success()), "the host {name} has no address");
+    }
+
+    /// Fails where the kernel, or a container, has no IPv6.
+    pub fn need_ipv6(&self) {
+        assert!(UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok(), "there is no IPv6");
     }
 
     /// Fails where no process may be traced.

@@ -47,7 +47,10 @@ fn without_a_listener_the_variable_is_empty() {
 
 /// S1 S2 S7 S10 E1
 fn a_port_is_tcp() {
-    compare(|s| listen(s, &["--port=$PORT", "--port=127.0.0.1:$PORT2", "--port=localhost:$PORT3"]));
+    compare(|s| {
+        s.need_host("localhost");
+        listen(s, &["--port=$PORT", "--port=127.0.0.1:$PORT2", "--port=localhost:$PORT3"]);
+    });
 }
 
 /// S10
@@ -61,12 +64,18 @@ fn tcp_and_udp_on_one_port() {
 
 /// S6
 fn brackets_mean_ipv6() {
-    compare(|s| listen(s, &["--port=[::1]:$PORT", "--port=::1:u$PORT", "--port=[::]:$PORT2", "--port=0.0.0.0:$PORT2"]));
+    compare(|s| {
+        s.need_ipv6();
+        listen(s, &["--port=[::1]:$PORT", "--port=::1:u$PORT", "--port=[::]:$PORT2", "--port=0.0.0.0:$PORT2"]);
+    });
 }
 
 /// S2
 fn names_with_blanks_and_brackets() {
-    compare(|s| listen(s, &["--port= $PORT ", "--port=[ ::1]: $PORT2 ", "--port=[127.0.0.1]:$PORT3"]));
+    compare(|s| {
+        s.need_ipv6();
+        listen(s, &["--port= $PORT ", "--port=[ ::1]: $PORT2 ", "--port=[127.0.0.1]:$PORT3"]);
+    });
 }
 
 /// S5 S11 U1 U7
@@ -131,6 +140,7 @@ fn listeners_stay_open_over_a_restart() {
 /// S8 X1 U8
 fn port_in_use() {
     compare(|s| {
+        s.need_ipv6();
         s.start(&["--port=$PORT", "--port=[::1]:$PORT2", "--", "$PROBE"]);
         s.wait_worker(1);
         s.run(&["--port=$PORT", "--", "$PROBE"]);
