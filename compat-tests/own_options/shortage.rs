@@ -251,6 +251,7 @@ fn an_upgrade_without_processes() {
 fn a_take_over_without_descriptors() {
     original_alone(|s| {
         let original = s.program().to_owned();
+        s.copy_other();
         start(s, &original, &[]);
         let limits = scarce_descriptors(s);
         under_limits(s, "nofile", limits.into_iter(), &TAKE_OVER);
@@ -264,6 +265,7 @@ fn a_take_over_without_processes() {
     }
     original_alone(|s| {
         let original = s.program().to_owned();
+        s.copy_other();
         start(s, &original, &[]);
         under_limits(s, "nproc", 1..=MOST_NEEDED as u64, &TAKE_OVER);
     });
@@ -274,6 +276,7 @@ fn a_take_over_without_processes() {
 fn a_take_over_with_a_limit_of_file_sizes() {
     original_alone(|s| {
         let original = s.program().to_owned();
+        s.copy_other();
         start(s, &original, &[]);
         let before = limit(s, "fsize", "100");
         let output = s.run_other(&TAKE_OVER);
