@@ -494,7 +494,7 @@ fn check_invariants(schedule: &str) {
                 }
                 // A stop that is queued is as good as acted on.
                 // And where no worker has started, all that are left are to end, as is said then.
-                let is_end = format!("\n{time} no worker has started, waiting for the end of:");
+                let is_end = format!("\n{time} no worker has started, waiting until these have exited:");
                 let is_stopping = first_stop.is_some_and(|stop| stop <= now) || trace.contains(&is_end);
                 let is_refused = model.unready.contains(model.newest) && signal != "KILL";
                 let is_dead = is_refused

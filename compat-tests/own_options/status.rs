@@ -97,9 +97,10 @@ fn a_refused_worker() {
 #[test]
 fn a_refused_worker_that_does_not_end_in_time() {
     ours_alone(|s| {
-        start(s, &["--ready-timeout=1", "--max-start-failures=1"], &["G1=now", "G2=ign=TERM"]);
+        let approve = "--approve=test $APPROVE_NEW_GENERATION = 1";
+        start(s, &[approve, "--max-start-failures=1"], &["now", "G2=ign=TERM"]);
         s.wait_file("st", "1:<W1>\n");
-        let output = s.run(&[&RESTART[..], &["--restart-timeout=5"]].concat());
+        let output = s.run(&[&RESTART[..], &["--restart-timeout=10"]].concat());
         assert_eq!(output.end, "exit 125", "{}", output.stderr);
         let expected = "the restart was given up, the old worker keeps running\n\
                         but the rejected worker has not ended: 2 (pid <W2>)\n";
