@@ -1,5 +1,8 @@
 //! `start_server-compat`: compares any program with the original `start_server`.
 
+#[cfg(panic = "abort")]
+compile_error!("the panics of scenarios have to be caught: see the profile release-compat");
+
 use std::fs::File;
 use std::io::Write as _;
 use std::panic;
