@@ -72,7 +72,10 @@ impl<'a> Delay<'a> {
             }
         });
         let is_noted = note.as_ref().is_some_and(FailureNote::is_last);
-        let failure = failure.or_else(|| note.map(Failed::from));
+        // The note is written at once, the report before the next wait.
+        let has_later_note =
+            |failure: &Failed| note.as_ref().is_some_and(|note| Some(note.generation()) > failure.generation);
+        let failure = failure.filter(|failure| !has_later_note(failure)).or_else(|| note.map(Failed::from));
         Standstill {
             awaited,
             started,

@@ -106,11 +106,12 @@ struct Written {
 
 impl Written {
     /// Whether it is the file at `path`. Somebody may have touched it.
-    fn is_at(&self, path: &Path) -> bool {
-        fs::metadata(path).is_ok_and(|there| {
-            let there = Stamp::from(&there);
-            there == self.stamp || there.id == self.stamp.id && self.is_content_of(path)
-        })
+    fn is_at(&self, path: &Path) -> io::Result<bool> {
+        match fs::metadata(path).map(|there| Stamp::from(&there)) {
+            Ok(there) => Ok(there == self.stamp || there.id == self.stamp.id && self.is_content_of(path)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn is_content_of(&self, path: &Path) -> bool {
@@ -205,9 +206,10 @@ impl OwnFile {
     /// Removes the file, if it is still the one that was written last. That it can't be removed is said.
     pub(super) fn remove(&mut self) {
         self.unwritten = None;
-        if self.written.take().is_some_and(|written| written.is_at(&self.path))
-            && let Err(error) = fs::remove_file(&self.path)
-        {
+        let Some(written) = self.written.take() else { return };
+        let removed =
+            written.is_at(&self.path).and_then(|is_own| if is_own { fs::remove_file(&self.path) } else { Ok(()) });
+        if let Err(error) = removed {
             say(Error::cannot_unlink(&self.path, error).message());
         }
     }
