@@ -493,6 +493,8 @@ fn the_command_of_a_log_continues() {
         let before = descriptors(s);
         install_ours(s);
         upgrade(s);
+        // The answer comes before the file that it is in is closed.
+        s.wait_rest();
         assert_eq!(descriptors(s), before);
         assert_eq!(s.run(&RESTART).end, "exit 0");
         stop(s);
@@ -586,6 +588,7 @@ fn a_hundred_upgrades_under_load() {
         assert_eq!((numbers(&after), after.len()), (numbers(&before), before.len()));
         drop(over);
         assert_eq!(thief.join().unwrap(), 0, "the lock was free");
+        s.wait("answers of the last version", |_| port.has_seen(11) && path.has_seen(11));
         let (port, path, answered) = (port.end(), path.end(), questions.end());
         println!("TCP: {port}\nunix: {path}\nUDP: {answered} answers");
         for figures in [port, path] {
