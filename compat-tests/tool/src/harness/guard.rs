@@ -1,14 +1,26 @@
 //! A process that ends what scenarios have started, and removes their directories, when this one has ended before it could: by
 //! a signal, as a rule.
 
-use std::io::Write;
+use std::collections::hash_map::RandomState;
+use std::env;
+use std::hash::BuildHasher;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{self, Child, ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// What has to do with `dir` ends with this process, and `dir` goes.
-pub fn watch(dir: &Path) {
+use tempfile::TempDir;
+
+/// A directory of its own. What has to do with it ends with this process, and it goes.
+pub fn directory() -> io::Result<TempDir> {
+    // ORDER: its name is told before it is there, as this process may be killed between the two.
+    let name = format!(".tmp{:08x}", RandomState::new().hash_one(process::id()) >> 32);
+    watch(&env::temp_dir().join(&name));
+    tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir()
+}
+
+fn watch(dir: &Path) {
     static GUARD: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
     let guard = GUARD.get_or_init(|| Mutex::new(start().stdin.expect("a pipe")));
     tell(&mut guard.lock().unwrap_or_else(PoisonError::into_inner), dir);

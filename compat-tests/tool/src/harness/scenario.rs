@@ -77,8 +77,7 @@ impl Scenario {
     pub fn new(program: &Path, other: &Path, pace: Pace) -> Self {
         // The user's may be another, and what tests and superdaemons make has the modes that they expect.
         umask(Mode::from_bits_truncate(0o022));
-        let top = tempfile::tempdir().expect("a temporary directory");
-        guard::watch(top.path());
+        let top = guard::directory().expect("a temporary directory");
         let dir = top.path().join("dir");
         fs::create_dir(&dir).expect("the scenario's directory");
         fixtures::write(&top.path().join("fixtures"));
