@@ -51,6 +51,7 @@ fn the_probe_succeeds_while_a_worker_serves() {
         s.write("bad", "");
         let worker = children_of(pid_1)[0];
         send(worker, Signal::SIGKILL);
+        wait(s, "the death to be noticed", |s| probe(pid_1, s) != "exit 0");
         never_ready_to_the_end(pid_1, s);
         assert_eq!(s.wait_exit(), "exit 125");
     });
