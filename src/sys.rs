@@ -102,10 +102,8 @@ fn of_child(pid: Pid) -> Fork {
 
 /// The same, but the child has no signal handlers: what the parent catches acts there by default, from the first moment on. None
 /// where the system can't do both in one step.
-pub(crate) fn fork_without_handlers(_: OneThread) -> Result<Option<Fork>, Errno> {
-    // SAFETY: as above.
-    let forked = unsafe { os::fork_without_handlers() }.transpose()?;
-    Ok(forked.map(of_child))
+pub(crate) fn fork_without_handlers(one_thread: OneThread) -> Result<Option<Fork>, Errno> {
+    Ok(os::fork_without_handlers(one_thread).transpose()?.map(of_child))
 }
 
 /// Leaves a forked process without running anything that belongs to the one it was forked from. nix has no _exit(2).

@@ -50,8 +50,8 @@ impl RequestFile {
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.0)?;
         let metadata = file.metadata()?;
         if metadata.is_file() && metadata.len() == 0 {
-            // ORDER: from the beginning again, as half an answer would pass for the first one.
-            file.write_all_at(answer, 0).or_else(|_| file.write_all_at(answer, 0))?;
+            // Half an answer would pass for one that has been given.
+            file.write_all_at(answer, 0).inspect_err(|_| drop(file.set_len(0)))?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use nix::sys::select::{FdSet, pselect};
 use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::time::TimeSpec;
 
-use crate::sys::Pid;
+use crate::sys::{OneThread, Pid};
 
 /// Whether this is Linux.
 pub(crate) const IS_LINUX: bool = false;
@@ -86,7 +86,7 @@ pub(crate) fn is_sealed(_: impl AsFd) -> bool {
     false
 }
 
-pub(super) unsafe fn fork_without_handlers() -> Option<Result<Pid, Errno>> {
+pub(super) fn fork_without_handlers(_: OneThread) -> Option<Result<Pid, Errno>> {
     None
 }
 

@@ -23,7 +23,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 
-use crate::sys::Pid;
+use crate::sys::{OneThread, Pid};
 
 /// Whether this is Linux.
 pub(crate) const IS_LINUX: bool = true;
@@ -74,10 +74,7 @@ pub(crate) fn end_wait() {
 
 /// clone3(2) as fork(2), with `CLONE_CLEAR_SIGHAND`, which libc and nix leave out: the child's process id, 0 in the child. None
 /// before Linux 5.5, and where something forbids it.
-///
-/// # Safety
-/// The child may do what a signal handler may: the C library knows nothing of it.
-pub(super) unsafe fn fork_without_handlers() -> Option<Result<Pid, Errno>> {
+pub(super) fn fork_without_handlers(_: OneThread) -> Option<Result<Pid, Errno>> {
     const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
     /// The first version of the structure, all of it 64 bits each.
     const FIELDS: usize = 8;
@@ -86,7 +83,8 @@ pub(super) unsafe fn fork_without_handlers() -> Option<Result<Pid, Errno>> {
     let mut arguments = [0; FIELDS];
     arguments[FLAGS] = CLONE_CLEAR_SIGHAND;
     arguments[EXIT_SIGNAL] = libc::SIGCHLD as u64;
-    // SAFETY: the structure is as long as said; memory is copied, not shared. The rest is the caller's promise.
+    // SAFETY: the structure is as long as said. Memory is copied, not shared, and there is no other thread that could hold a lock.
+    // The C library, which knows nothing of the fork, has the parent's thread id in the child: nothing there asks for it before exec.
     let forked = unsafe { libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments)) };
     match Errno::result(forked) {
         Err(Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => None,

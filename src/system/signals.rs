@@ -289,9 +289,8 @@ extern "C" fn pass(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
 }
 
 fn set_action(signal: Signal, handler: SigHandler) -> SigAction {
-    // ORDER: all signals are blocked in the handler, so that signals that come at once are queued in ascending number,
-    // as perl does (LIFE-068); without that the kernel would nest the handlers, and the last would be first. No
-    // SA_RESTART: a signal ends the wait for the lock of the pid file (LIFE-097), unless it has no effect.
+    // All signals are blocked in a handler, so that none interrupts another one's. No SA_RESTART: a signal ends the wait for the
+    // lock of the pid file (LIFE-097), unless it has no effect.
     let restart = if matches!(handler, SigHandler::SigAction(_)) { SaFlags::SA_RESTART } else { SaFlags::empty() };
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP | restart, SigSet::all());
     // SAFETY: the two handlers do nothing but async-signal-safe calls.
