@@ -1,5 +1,5 @@
-//! The command line of `start_server`: every option is declared here, once. Names, kinds and help come from the
-//! declaration, of which the program has in itself what `scripts/docs` has written.
+//! The command line of `start_server`. `declaration.rs` declares every option once; the program contains only what
+//! `scripts/docs` has generated from that.
 
 #[cfg(feature = "declaration")]
 mod declaration;

@@ -1,4 +1,4 @@
-//! What a superdaemon is started with.
+//! The options of a superdaemon.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! How Perl reads values: which texts are false, and which number a text is. Users see both rules in the environment
-//! variables and in `--signal-on-*` (F2, F4, LIFE-157, LIFE-162). `exec` has its rule for command lines.
+//! How Perl reads values: which texts are false, and which number a text is. Both rules are visible in the environment
+//! variables and in `--signal-on-*` (F2, F4, LIFE-157, LIFE-162). `exec` has the rule for command lines.
 
 mod exec;
 

@@ -1,5 +1,4 @@
-//! `--ready`: how the superdaemon learns that a new worker has started, where that is not a matter of the interval
-//! alone.
+//! `--ready`: how the superdaemon learns that a new worker has started, if the interval alone doesn't decide.
 
 mod accepting;
 mod blocked_calls;

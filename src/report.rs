@@ -1,8 +1,8 @@
-//! What a superdaemon tells of itself, so that nobody has to guess: a file in memory that it writes anew at each change, and
-//! that a reader of the same user, or root, finds by its name among the superdaemon's descriptors. It costs one descriptor
-//! and one write(2) for each change. Without it everything works; a reader then sees what can be seen from outside.
+//! What a superdaemon publishes about itself: a file in memory that it rewrites at each change, and that a reader of
+//! the same user, or root, finds by its name among the superdaemon's descriptors. It costs one descriptor, and one
+//! write(2) per change. Everything works without it; a reader then sees only what is visible from outside.
 //!
-//! Whoever reads it trusts its writer with nothing: the length is limited, and what is shown is made visible.
+//! A reader doesn't trust the writer: it limits the length, and makes control characters visible.
 
 mod memory;
 mod text;

@@ -1,5 +1,5 @@
-//! The worker's side: from `SERVER_STARTER_PORT` to sockets. Depends only on the standard library, and on no other file
-//! of this crate: with no features it is the whole crate. So it has its own small look at what a socket is.
+//! The worker's side: from `SERVER_STARTER_PORT` to sockets. It depends only on the standard library, and on no other
+//! file of this crate: without features it is the whole crate. So it has its own small check of what a socket is.
 
 use std::env;
 use std::ffi::{OsStr, OsString};

@@ -1,7 +1,7 @@
-//! The program's voice: lines on fd 2, unbuffered. A failing write is ignored for ever (LIFE-169, LIFE-179).
+//! Lines on fd 2, unbuffered. A failing write is always ignored (LIFE-169, LIFE-179).
 //!
 //! A log that nobody reads must not stop a superdaemon (`blocked-log`). `O_NONBLOCK` can't be set on fd 2, as workers
-//! share it; so a line is written only when it doesn't have to wait, and is lost if it would have to wait for too long.
+//! share it; so a line is written only if that doesn't block, and is lost if it would have to wait too long.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;

@@ -1,5 +1,5 @@
-//! What one program hands to the next in the same process (`--upgrade`, `--take-over`): text, and open descriptors. Each room
-//! has a [`Part`] of its own; [`State`](crate::system::State) is made of all of them.
+//! What one program hands to the next in the same process (`--upgrade`, `--take-over`): text, and open descriptors.
+//! Each room has a [`Part`] of its own; together they are the [`State`](crate::system::State).
 
 mod descriptors;
 mod text;

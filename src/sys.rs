@@ -1,5 +1,5 @@
-//! System calls that the `nix` crate leaves out or offers in another shape, as small functions. Each says why. What differs
-//! between systems is in `linux.rs` and `elsewhere.rs`, which have the same functions.
+//! System calls that the `nix` crate leaves out or offers in another shape, as small functions. Each says why.
+//! Differences between systems are in `linux.rs` and `elsewhere.rs`, which have the same functions.
 
 #![allow(unsafe_code)]
 

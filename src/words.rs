@@ -1,5 +1,5 @@
-//! What the superdaemon says in one place and looks for in another: the lines about the start of a worker, by which a
-//! log tells why one has failed. Those of the original are the same, so that they are found in its log, too.
+//! What the superdaemon prints in one place and looks for in another: the lines about the start of a worker, by which a
+//! log shows why one has failed. The original's lines are the same, so they are found in its log, too.
 
 /// Begins the line about the start of a worker; its pid follows.
 pub(crate) const STARTING: &str = "starting new worker ";

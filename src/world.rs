@@ -1,5 +1,6 @@
-//! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of
-//! its own. [`System`](crate::system::System) is the real world; tests replace it by one with a virtual clock.
+//! The seam between the life cycle and the rest: everything that a supervisor does to the world and learns from it, in
+//! its own words. [`System`](crate::system::System) is the real world; tests replace it with one that has a virtual
+//! clock.
 
 mod life_part;
 

@@ -1,5 +1,5 @@
-//! Every option, once: its name, kind and help. The manual, `docs/start_server.1.md`, has a text for each. Only what writes documents
-//! needs this; the program has what is in `generated.rs`, which is made from it.
+//! Every option, once: its name, kind and help. The manual, `docs/start_server.1.md`, has a text for each. Only the
+//! generator of the documents needs this; the program uses `generated.rs`, which is made from it.
 
 use std::any::TypeId;
 use std::ffi::OsString;
@@ -31,7 +31,7 @@ pub fn generated() -> String {
     let specs = specs(&command);
     let (count, lines) = (specs.len(), specs.iter().map(source_of).collect::<String>());
     format!(
-        "//! What the program has of its declaration. Written by scripts/docs.\n\n\
+        "//! The part of the declaration that the program contains. Written by scripts/docs.\n\n\
          use crate::cli::getopt_long::{{Kind, Spec}};\n\n\
          pub(super) const SPECS: [Spec<'static>; {count}] = [\n{lines}];\n\n\
          pub(super) const HELP: &str = r#\"{help}\"#;\n"

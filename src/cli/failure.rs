@@ -1,4 +1,4 @@
-//! Why the program ends unsuccessfully: an error of the library, or one of the two that only a program can meet.
+//! Why the program fails: an error of the library, or one of the two that only a program can have.
 
 use crate::error::Error;
 

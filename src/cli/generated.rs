@@ -1,4 +1,4 @@
-//! What the program has of its declaration. Written by scripts/docs.
+//! The part of the declaration that the program contains. Written by scripts/docs.
 
 use crate::cli::getopt_long::{Kind, Spec};
 

@@ -1,5 +1,5 @@
-//! The grammar of Perl's `Getopt::Long` (G1-G17): turns the arguments as typed into ones where every
-//! option is spelled out as `--name` or `--name=value`, and everything else stands behind a `--`.
+//! The grammar of Perl's `Getopt::Long` (G1-G17): turns the arguments as typed into ones where every option is spelled
+//! out as `--name` or `--name=value`, and everything else follows a `--`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

@@ -1,4 +1,4 @@
-//! What a command line gives, when every option in it is spelled out.
+//! The values of a command line in which every option is spelled out.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,5 @@
-//! What is said behind a mistake on the command line, in words of our own: only where an option of ours is in use, or
-//! was meant. Who uses the original's options alone reads the original's lines alone.
+//! Lines of ours after a mistake on the command line: only if an option of ours is used or was meant. Users of the
+//! original's options see only the original's lines.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,5 @@
-//! How a restart stands. A superdaemon of ours tells it; of the original, and of older versions, it is what status file, failure
-//! note and log show.
+//! The state of a restart. A superdaemon of ours reports it; for the original and older versions, it is read from
+//! status file, failure note and log.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! How often a client looks whether what it waits for has happened.
+//! How often a client checks whether what it waits for has happened.
 
 use std::ops::RangeInclusive;
 use std::thread::sleep;

@@ -1,5 +1,5 @@
-//! What `--restart` shows on a terminal: one line that says what it waits for, and in the end what came of it. Where
-//! standard error is not a terminal, nothing is shown.
+//! What `--restart` shows on a terminal: one line that says what it waits for, and finally the result. If standard
+//! error is not a terminal, it shows nothing.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;

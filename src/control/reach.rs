@@ -1,4 +1,5 @@
-//! Whether clients reach the unix sockets of a superdaemon: one whose file is gone looks as well as ever from inside.
+//! Whether clients reach the unix sockets of a superdaemon: from inside, a socket whose file is gone looks as healthy
+//! as ever.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! `--restart`: asks for a restart of the workers and waits until only a new one is left.
+//! `--restart`: requests a restart of the workers and waits until only a new one is left.
 
 use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStrExt;

@@ -1,5 +1,5 @@
-//! `--show-status`: what a superdaemon is doing. One of ours tells that itself; of the original, and of older versions, it is
-//! what its pid file, its status file and /proc show from outside.
+//! `--show-status`: what a superdaemon is doing. One of ours reports that itself; for the original and older versions,
+//! it is what pid file, status file and /proc show from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

@@ -1,5 +1,4 @@
-//! How each superdaemon that runs becomes this program: what an installer of packages says when this program has been put in
-//! its place.
+//! How each running superdaemon becomes this program: what the package prints when it has been installed.
 
 use std::env;
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! `--upgrade`: asks a superdaemon to be replaced by the program on disk, and learns what came of it.
+//! `--upgrade`: asks a superdaemon to replace itself with the program on disk, and waits for the answer.
 
 use std::fs::OpenOptions;
 use std::path::Path;

@@ -1,5 +1,4 @@
-//! The note beside the status file that tells `--restart` of starts that have failed, and of a restart that was given
-//! up.
+//! The note beside the status file that tells `--restart` about failed starts, and about a restart that was given up.
 
 use std::fs;
 use std::path::{Path, PathBuf};

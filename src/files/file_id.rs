@@ -1,4 +1,4 @@
-//! Which file a path leads to, to tell our own files from those of others (`own-files-only`).
+//! Which file a path leads to, to distinguish our own files from those of others (`own-files-only`).
 
 use std::fs::{self, Metadata};
 use std::io;

@@ -1,4 +1,4 @@
-//! What has been written to a log since a moment, to tell why a worker has failed.
+//! What has been written to a log since a given moment, to explain why a worker has failed.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};

@@ -1,4 +1,4 @@
-//! The names of files: those beside a file that an option names, and whether two options name the same.
+//! The names of files: those beside a file that an option names, and whether two options name the same file.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! A file that a superdaemon writes for others. Replaced as a whole, so that a reader never sees half of it; and
-//! removed or written over only as long as it is still its own (`own-files-only`).
+//! A file that a superdaemon writes for others. It is replaced as a whole, so a reader never sees half of it; and it is
+//! removed or overwritten only while it is still the superdaemon's own (`own-files-only`).
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};

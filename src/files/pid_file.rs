@@ -1,4 +1,4 @@
-//! The pid file: it holds the pid of the superdaemon, and its lock tells that the superdaemon is alive.
+//! The pid file: it holds the pid of the superdaemon, and its lock shows that the superdaemon is alive.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -1,5 +1,5 @@
-//! The file beside the pid file by which `--upgrade` asks, and learns what came of it. It is the client's: it makes the
-//! file, has it locked as long as it waits, and removes it when it has read the answer.
+//! The file beside the pid file by which `--upgrade` makes its request and gets the answer. It belongs to the client,
+//! which creates it, keeps it locked while it waits, and removes it when it has read the answer.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};

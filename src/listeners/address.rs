@@ -1,5 +1,5 @@
-//! What a listener is: family, type, and where it listens. Whatever differs between the kinds of listeners is a match
-//! in this file: how one is opened, found, named, kept and made to listen again.
+//! What a listener is: family, type, and where it listens. Every difference between kinds of listeners is a match in
+//! this file: how one is opened, found, named, kept and made to listen again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

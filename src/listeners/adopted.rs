@@ -1,4 +1,4 @@
-//! `--take-over`: finds the listeners of another process among its sockets, by its options.
+//! `--take-over`: finds the listeners of another process among its sockets, from its options.
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;

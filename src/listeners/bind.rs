@@ -1,4 +1,4 @@
-//! Opens a listener at an address. Only a stale socket file is replaced by it.
+//! Opens a listener at an address. It replaces only a stale socket file.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,6 +1,6 @@
-//! How listeners are closed at the end (`--refuse-on-stop`), for workers that have not ended: so that a client is refused, and
-//! nobody is left in a queue that no worker takes from. That takes two steps, as a worker whose listener is shut down before it
-//! knows that it is to end may give its running requests up.
+//! Closes listeners at the end, for workers that have not exited (`--refuse-on-stop`): clients are refused, and none is
+//! left in a queue that no worker takes from. This takes two steps, because a worker whose listener is shut down before
+//! it knows that it has to stop may abandon its running requests.
 
 use std::os::fd::AsRawFd;
 use std::thread;

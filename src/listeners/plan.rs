@@ -1,4 +1,4 @@
-//! What to listen to: everything that can be checked before anything is opened.
+//! What to listen on: everything that can be checked before anything is opened.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

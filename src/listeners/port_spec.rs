@@ -1,5 +1,5 @@
 //! The grammar of `--port` (S1-S4): `PORT`, `HOST:PORT`, `[IPV6]:PORT`, each with an optional `u` (UDP) before the port
-//! and `=FD` after it. Only parses; nothing is resolved or opened.
+//! and `=FD` after it. It only parses; nothing is resolved or opened.
 
 use std::net::Ipv6Addr;
 use std::os::fd::RawFd;

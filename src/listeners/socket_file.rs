@@ -1,5 +1,5 @@
-//! The files of our unix sockets, through which clients connect: what becomes of them when they go away (`path-gone`).
-//! A socket can't get a file again, so the next worker gets another socket; but what has a second link can be put back.
+//! The files of our unix sockets, through which clients connect, and what to do when one disappears (`path-gone`). A
+//! socket can't get a new file, so the next worker gets a new socket; but a file with a second link can be put back.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

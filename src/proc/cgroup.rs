@@ -1,4 +1,4 @@
-//! What the kernel counts of this process's control group.
+//! The kernel's counters of this process's control group.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Who descends from whom. Where the kernel lists children (`CONFIG_PROC_CHILDREN`), they are asked for from above, which
-//! takes as long as a family is large; elsewhere all processes of the machine are read.
+//! Who descends from whom. If the kernel lists children (`CONFIG_PROC_CHILDREN`), the search goes down from the
+//! ancestor, and its time depends on the size of the family; otherwise it reads all processes of the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! What of all this is not a file. For other systems, `elsewhere.rs` has the same.
+//! The parts that are not read from a file. `elsewhere.rs` has the same for other systems.
 
 use std::ffi::{CStr, CString, c_char};
 use std::os::fd::OwnedFd;

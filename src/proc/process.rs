@@ -1,5 +1,5 @@
-//! One process, or one of its threads, as its directory shows it. What can't be read is not there; it is an error where
-//! somebody is to be told why.
+//! One process, or one of its threads, as its directory shows it. What can't be read is reported as missing, or as an
+//! error if somebody needs the reason.
 
 use std::fmt::{self, Display};
 use std::fs::{self, File, OpenOptions};

@@ -1,4 +1,4 @@
-//! The queues of sockets, as the kernel tells them by `sock_diag(7)`, which needs no right.
+//! The queues of sockets, read with `sock_diag(7)`, which needs no rights.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Tables of the machine.
+//! System-wide tables.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};

@@ -1,8 +1,8 @@
 //! `--ready=accepting`: whether a worker waits for connections, as the kernel shows it.
 //!
-//! Of a thread that sleeps in a system call, the kernel tells which call that is and its arguments. If they name a
-//! listener, or a set that has one in it, the worker is ready. One that has so much to do that it never waits for more
-//! is ready when it has a connection to a listener. Nothing about a worker changes by being looked at.
+//! For a thread that sleeps in a system call, the kernel shows the call and its arguments. If they name a listener, or
+//! a set that contains one, the worker is ready. A worker that is so busy that it never waits is ready when it has a
+//! connection to a listener. Looking at a worker changes nothing about it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

@@ -1,7 +1,6 @@
-//! The superdaemon's side of `--ready=notify`: a socket of its own for each worker, where `sd_notify(3)` and its kin
-//! send what they have to say. Of that, only `READY=1` means something here. To have been told the socket's name, which
-//! can't be guessed or found, is the proof of who may send; the sender need not live on. Linux only, as nowhere else tells
-//! the kernel which user has sent a datagram.
+//! The superdaemon's side of `--ready=notify`: a socket for each worker, to which `sd_notify(3)` and its kin send. Only
+//! `READY=1` means something here. The socket's name can't be guessed or found, so knowing it proves that a sender was
+//! told it; the sender may have exited. Linux only, as no other system reports which user has sent a datagram.
 
 use std::collections::BTreeMap;
 use std::env;

@@ -1,4 +1,4 @@
-//! Whether this process may look at its workers.
+//! Whether this process may examine its workers.
 
 use std::fs::OpenOptions;
 use std::io::Read;

@@ -1,7 +1,7 @@
 //! The file in memory: how a reader finds it, and never takes half of it for the whole.
 //!
-//! The text is written with one write(2), which may be under way while somebody reads. So it begins with its length and a
-//! sum of its bytes, by which a reader knows that it has all of one text.
+//! The text is written with one write(2), which may be in progress during a read. So it begins with its length and
+//! checksum, which show a reader that it has exactly one text.
 
 use std::ffi::CStr;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! `--daemonize`: fork, setsid, fork. The launcher stays until the daemon says that it is there (`daemonize-ready`).
+//! `--daemonize`: fork, setsid, fork. The launcher stays until the daemon reports that it is ready (`daemonize-ready`).
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};

@@ -1,5 +1,5 @@
-//! `--log-file`: a file that is appended to, or a command that reads from a pipe. Opened first of all, and moved to fd
-//! 1 and fd 2 when everything is bound (L4).
+//! `--log-file`: a file that is appended to, or a command that reads from a pipe. It is opened first, and moved to fd 1
+//! and fd 2 when everything is bound (L4).
 
 use std::ffi::OsStr;
 use std::io::{self, PipeWriter, Read, Write};

@@ -1,4 +1,4 @@
-//! Descriptors that have been handed over by their numbers, and get owners. The only place that makes one of the other.
+//! Descriptors that were handed over by number, and get owners. Nothing else turns a number into an owner.
 
 use std::collections::BTreeSet;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};

@@ -1,9 +1,9 @@
-//! The text that a state is handed over as.
+//! The text in which a state is handed over.
 //!
-//! The first line is the version, `start_server state MAJOR.MINOR`; then, a line each, a key and its fields. A field is
-//! `-` for none; bytes that are not printable, blanks, backslashes, and what would make a field empty or a `-`, are `\xx`
-//! in hexadecimal. Keys that are not known are left alone, and fields that are missing are none, so that a minor version
-//! can have more; a state of another major version is refused.
+//! The first line is the version, `start_server state MAJOR.MINOR`; each further line is a key and its fields. A field
+//! is `-` for none; bytes that are not printable, blanks, backslashes, and whatever would make a field empty or a `-`,
+//! are `\xx` in hexadecimal. Unknown keys are ignored, and missing fields are none, so a minor version can add some; a
+//! state of another major version is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -1,4 +1,4 @@
-//! What of the options the life cycle goes by.
+//! The options that the life cycle needs.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The workers that have been replaced, or that are stopped for another reason, and have not ended: who they are, and
-//! when they get KILL.
+//! The workers that have been replaced, or stopped for another reason, and have not exited: who they are, and when they
+//! get KILL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the supervisor knows, to and from the part of it in a state.
+//! What the supervisor knows, to and from its part of a state.
 
 use crate::supervisor::Supervisor;
 use crate::supervisor::old_workers::{OldWorkers, Worker};

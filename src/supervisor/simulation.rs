@@ -1,6 +1,6 @@
 //! The life cycle in a simulated world with a virtual clock: a `World` that follows a schedule and writes a trace of
-//! all that can be observed. The original runs in the same world (`perl-fixtures/simulated_kernel.pl`); the format of
-//! both texts is described in `compat-tests/schedules.md`.
+//! everything observable. The original runs in the same world (`perl-fixtures/simulated_kernel.pl`);
+//! `compat-tests/schedules.md` describes the format of both texts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Write;

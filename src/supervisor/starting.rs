@@ -1,4 +1,4 @@
-//! How a worker is started: attempts, what makes one fail, and after how many no other is tried.
+//! How a worker is started: attempts, what makes one fail, and after how many the start is given up.
 
 use std::time::Duration;
 

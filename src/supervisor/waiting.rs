@@ -1,4 +1,4 @@
-//! How the supervisor waits: in one place, where old workers whose time is over get KILL meanwhile.
+//! How the supervisor waits: in one place, which also sends KILL to overdue old workers.
 
 use std::time::Duration;
 

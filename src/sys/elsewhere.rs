@@ -1,5 +1,4 @@
-//! Systems that are not Linux: the functions of `linux.rs`, where what they do is not available (`ENOSYS`), or is done in
-//! another way.
+//! Systems other than Linux: the functions of `linux.rs`, unavailable (`ENOSYS`) or done in another way.
 
 use std::ffi::CStr;
 use std::io;

@@ -1,4 +1,4 @@
-//! What only Linux has, or nix only there: for other systems, `elsewhere.rs` has the same functions.
+//! What only Linux has, or nix only there; `elsewhere.rs` has the same functions for other systems.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! All signals blocked for a while.
+//! Blocks all signals for a while.
 
 use std::mem::MaybeUninit;
 

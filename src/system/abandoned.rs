@@ -1,5 +1,5 @@
-//! Children that have got KILL and that nobody waits for: one that sleeps in the kernel, as at a dead file system, may take any
-//! time to die. They are not workers, and are reaped when that is over.
+//! Children that got KILL and that nobody waits for: one that sleeps in the kernel, for example at a dead file system,
+//! may take any time to die. They are not workers, and are reaped when they have died.
 
 use crate::sys::{self, Pid};
 

@@ -1,7 +1,6 @@
-//! Where a program begins that another one has executed to be replaced by it: the state, and the way back.
+//! Where a program begins that the previous one has executed to replace itself: the state, and the way back.
 //!
-//! Until [`finish`] nothing of it has changed and nothing of it is owned, so that the program before this one finds
-//! everything as it was.
+//! Until [`finish`] it has changed nothing and owns nothing, so the previous program would find everything as it was.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,5 +1,4 @@
-//! How workers get their stop signals: to the process or to its group, with CONT for those that are stopped, and again if that
-//! fails.
+//! Delivers stop signals to workers: to the process or its group, with CONT for stopped ones, and again if that fails.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! What becomes of the listeners when workers are told to stop: one that removes the file of its socket, as some do by
-//! themselves, must not take it away from the others (`path-gone`); and when all are to end, nobody has to wait for an answer
-//! that doesn't come (`--refuse-on-stop`).
+//! What happens to the listeners when workers are told to stop. A worker that removes its socket file, as some do, must
+//! not take it away from the others (`path-gone`); and when all workers stop, no client has to wait for an answer that
+//! doesn't come (`--refuse-on-stop`).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Why a new worker has not started, as far as that can be known. With options of ours, lines tell, and so does the note by
-//! which `--restart` learns that it was given up.
+//! Why a new worker has not started, as far as that can be known. With options of ours, lines on the log say it, and so
+//! does the note by which `--restart` learns that it was given up.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
-//! What workers have started: with `--kill-timeout` it ends with them, and with any option of ours a line tells what is
-//! left of a worker that has ended. A process is of a worker's family by evidence alone; whoever isn't is neither waited for
-//! nor signalled. Looks at /proc only when a worker has died, is told to stop, or is overdue.
+//! What workers have started. With `--kill-timeout` it ends with them, and with any option of ours a line reports what
+//! is left of a worker that has exited. A process belongs to a worker's family only by evidence; others are neither
+//! waited for nor signalled. Looks at /proc only when a worker has died, is told to stop, or is overdue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

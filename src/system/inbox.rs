@@ -1,4 +1,4 @@
-//! What the superdaemon is asked for by signals: requests that have not been taken, and the tick that asks for one.
+//! What signals request from the superdaemon: requests that have not been taken, and the tick that makes one.
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;

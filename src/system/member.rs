@@ -1,4 +1,5 @@
-//! A process that is not a child of ours, as it was found: its number may be another one's by the time it gets a signal.
+//! A process that is not a child of ours, as it was found: before it gets a signal, its number may become another
+//! process's.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

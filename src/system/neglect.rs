@@ -1,5 +1,5 @@
-//! Listeners that no worker serves, though clients wait there: a server that takes one of several looks as well as ever from
-//! inside, and its other clients wait until they give up.
+//! Listeners that no worker serves although clients wait there. From inside, a server that takes only one of several
+//! listeners looks as healthy as ever, and its other clients wait until they give up.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

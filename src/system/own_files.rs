@@ -1,4 +1,4 @@
-//! The files that this superdaemon keeps: where it tells how things stand, and what it reads again and again.
+//! The files that this superdaemon keeps: those that show its state, and those that it reads repeatedly.
 
 use std::os::fd::RawFd;
 use std::path::Path;

@@ -1,7 +1,7 @@
-//! A rehearsal: a copy of this process executes the program that is to replace it, and that has to answer that it can read
+//! A rehearsal: a copy of this process executes the program that is to replace it, which has to answer that it can read
 //! the state. execve(2) succeeds for many a program that can't even start.
 //!
-//! It takes its time beside everything else, and nobody waits for it: whoever looks learns what has come of it.
+//! It runs beside everything else, and nobody waits for it: the loop checks for its result.
 
 use std::ffi::CString;
 use std::fs::OpenOptions;

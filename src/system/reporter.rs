@@ -1,4 +1,4 @@
-//! What the superdaemon tells of itself to whoever looks (`report`), put together from what the supervisor tells.
+//! Puts together what the superdaemon publishes about itself (`report`) from the supervisor's news.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! `--sd-notify`: the superdaemon's own side of `sd_notify(3)`. What it tells the service manager that has started it,
-//! one datagram at a time.
+//! `--sd-notify`: the superdaemon's own side of `sd_notify(3)`: what it sends to the service manager that has started
+//! it, one datagram at a time.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;

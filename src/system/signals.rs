@@ -1,7 +1,7 @@
-//! The signals of the superdaemon: a handler that notes them and ends the wait of the loop, and what workers get instead
-//! of it.
+//! The signals of the superdaemon: a handler that notes them and ends the wait of the loop, and what workers get
+//! instead.
 //!
-//! None is blocked, but where a fork has to take two steps: what takes long sees at once that a stop is requested.
+//! No signal is blocked, except where a fork takes two steps: so even slow work sees at once that a stop is requested.
 
 #![allow(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! All that a superdaemon knows and its options don't tell: one part of each room. `--upgrade` writes it, the rehearsal and
-//! the next program read it, and `--take-over` makes it up from what can be seen of another program.
+//! Everything that a superdaemon knows and its options don't say: one part of each room. `--upgrade` writes it, the
+//! rehearsal and the next program read it, and `--take-over` constructs it from what can be seen of another program.
 
 use std::os::fd::RawFd;
 

@@ -1,5 +1,6 @@
-//! Processes that hold a listener, and that no worker is known to have started: one that got it by a socket, as a rule. Nobody
-//! can listen to its address as long as they do, so it is said when the superdaemon ends. Nothing else is done to them.
+//! Processes that hold a listener, and that no known worker has started; as a rule, one that got it through a socket.
+//! While they do, nobody can listen on its address, so a line names them when the superdaemon ends. Nothing else is
+//! done to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! How this program is replaced by another one in the same process.
+//! How another program replaces this one in the same process.
 
 use crate::sys::{self, Pid};
 use crate::system::rehearsal::{Stage, spare_memory};

@@ -1,7 +1,7 @@
 //! The program that replaces this one (`--upgrade`): the same process executes what is on disk.
 //!
-//! The first time it is executed by a copy of this process, and has to answer that it can read the state (a rehearsal). Then
-//! by the process itself. In case it can't continue after all, this program's file stays open: the way back.
+//! First a copy of this process executes it, and it has to answer that it can read the state (a rehearsal). Then the
+//! process itself does. In case the new program can't continue after all, this program's file stays open: the way back.
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};

@@ -1,4 +1,4 @@
-//! How the superdaemon waits: for a signal, a death, a worker, and for the time to try again what could not be done.
+//! How the superdaemon waits: for a signal, a death, a worker, and the time to retry what has failed.
 
 use std::time::Duration;
 

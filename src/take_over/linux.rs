@@ -1,4 +1,4 @@
-//! The steps, in their order.
+//! The steps, in order.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::ffi::OsStrExt;

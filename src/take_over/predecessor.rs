@@ -1,4 +1,4 @@
-//! What can be seen from outside of a superdaemon that is to be taken over: its options, and where it is.
+//! What can be seen from outside of a superdaemon that is to be taken over: its options, and its state.
 
 #![allow(unsafe_code, reason = "pidfd_open(2) and pidfd_getfd(2)")]
 

@@ -1,5 +1,5 @@
-//! How the registers of a process that has been stopped in a system call lead to another call, on the processors that
-//! are known.
+//! How to change the registers of a process that is stopped in a system call so that it makes another call, for the
+//! known processors.
 
 use libc::c_long;
 use nix::errno::Errno;

@@ -1,5 +1,5 @@
-//! Whose rights count when a file is read for another process: its own user's. Its command line names the files, and root
-//! could read more than it may ever know.
+//! Reads files for another process with its own user's rights. Its command line names the files, and root could read
+//! more than that user may know.
 
 use std::io;
 

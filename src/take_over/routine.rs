@@ -1,6 +1,6 @@
-//! Machine code that is copied into a stopped process: it makes a list of system calls, and then continues behind the call
-//! that the process was stopped in, which has been interrupted, as it seems. Whoever steps through it may end at any
-//! moment: what has been begun is then done to its end.
+//! Machine code that is copied into a stopped process. It makes a list of system calls, and then continues behind the
+//! call that the process was stopped in, which seems interrupted. If the command that steps through it dies, at any
+//! moment, the code still finishes what it has begun.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Whether a superdaemon has been told to stop. It waits for its workers then, as it does at any other time.
+//! Whether a superdaemon has been told to stop. It then waits for its workers, as it does at any other time.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};

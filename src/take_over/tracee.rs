@@ -1,9 +1,9 @@
 //! A process that is stopped while it waits, and made to do something else: ptrace(2).
 //!
-//! All of it happens at the system call that the process sleeps in, and which returns as interrupted by a signal
-//! afterwards, as often happens to it. One that comes before or behind a list of calls is acted on by the process, as if
-//! nothing had been, and everything begins anew. In a list, all signals are blocked, and it ends by undoing what it has done,
-//! with this command or without.
+//! All of it happens at the system call in which the process sleeps, and which afterwards returns as interrupted by a
+//! signal, as often happens. The process handles a signal before or after a list of calls normally, and everything
+//! begins anew. During a list, all signals are blocked, and it ends by undoing what it has done, even if this command
+//! is gone.
 
 #![allow(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What a supervisor knows and its options don't tell, for the next program. It crosses the seam.
+//! What a supervisor knows and its options don't say, for the next program. It crosses the seam.
 
 use std::time::Duration;
 
