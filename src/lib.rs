@@ -31,7 +31,7 @@
 
 mod server_ports;
 
-// No part of the crate's face.
+// Not part of the public interface.
 #[cfg(feature = "superdaemon")]
 #[doc(hidden)]
 pub mod program;
@@ -103,7 +103,7 @@ pub use {
 #[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
 pub use supervisor::simulation;
 
-/// For the tests that compare what is made of a `--port` with the original's.
+/// For the tests that compare the parsing of `--port` with the original's.
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub use listeners::{Host, PortSpec, TargetFd};

@@ -35,7 +35,7 @@ impl FileId {
     }
 }
 
-/// Removes the file at `path` if it is `own`. That there is none is not an error.
+/// Removes the file at `path` if it is `own`. It is no error if there is none.
 pub(crate) fn remove_own(path: &Path, own: FileId) -> Result<(), Error> {
     let removed = match fs::metadata(path) {
         Ok(there) if FileId::from(&there) == own => fs::remove_file(path),

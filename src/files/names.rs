@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::files::file_id::FileId;
 
-/// The file beside `path` whose name has `suffix` behind it.
+/// The file beside `path` whose name has `suffix` appended.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
