@@ -376,7 +376,7 @@ impl Drop for Socket {
 }
 
 struct Message {
-    /// Who has sent it, as the kernel says.
+    /// The sender's user, as the kernel reports it.
     user: Option<u32>,
     says_ready: bool,
 }
@@ -403,7 +403,7 @@ mod tests {
     use super::*;
     use crate::proc::unix_sockets;
 
-    /// This process stands for a worker in most tests: it can send and be sent for.
+    /// In most tests, this process plays a worker: it can send, and be sent for.
     fn this_process() -> Pid {
         Pid::try_from(std::process::id()).unwrap()
     }
@@ -477,7 +477,7 @@ mod tests {
         assert!(sockets.is_ready(this_process()));
     }
 
-    /// Each has a name of its own, which nothing that everybody can read shows.
+    /// Each has a name of its own, which nothing world-readable shows.
     #[test]
     fn names_are_secret() {
         let (_dir, mut sockets) = sockets();
@@ -512,7 +512,7 @@ mod tests {
         assert!(!may_speak_for(pid, 12346));
     }
 
-    /// What a one-shot sender has sent, whose end comes before the message is read.
+    /// The message of a one-shot sender, which exits before it is read.
     #[test]
     fn a_sender_may_be_gone() {
         let (_dir, mut sockets) = sockets();
