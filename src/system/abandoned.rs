@@ -19,7 +19,7 @@ impl Abandoned {
         self.0.is_empty()
     }
 
-    /// Reaps those that are dead: they are told to `forget`.
+    /// Reaps the dead ones, and passes them to `forget`.
     pub(super) fn bury(&mut self, mut forget: impl FnMut(Pid)) {
         self.0.retain(|&pid| {
             let is_reaped = matches!(sys::reap(pid), Ok(Some(_)));
