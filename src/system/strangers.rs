@@ -10,13 +10,13 @@ use crate::proc::descendants::with_descendants;
 use crate::proc::{Descriptor, Pid, Process};
 use crate::stderr::visible;
 
-/// No more of them are named.
+/// At most this many are named.
 const MOST_NAMED: usize = 10;
 
-/// What every worker has in its environment, and so has whoever it starts.
+/// Every worker has this in its environment, and so does every process that it starts.
 const GENERATION: &str = "SERVER_STARTER_GENERATION";
 
-/// A line for each. `listeners`: their names by inode. `known`: who is not of interest.
+/// A line for each. `listeners`: their names by inode. `known`: those to leave out.
 pub(super) fn lines(listeners: &BTreeMap<ino_t, Vec<u8>>, own_pid: Pid, known: &BTreeSet<Pid>) -> Vec<Vec<u8>> {
     let descendants: BTreeSet<Pid> = with_descendants(&[own_pid]).into_iter().collect();
     let line_of = |pid: Pid| {
@@ -25,8 +25,8 @@ pub(super) fn lines(listeners: &BTreeMap<ino_t, Vec<u8>>, own_pid: Pid, known: &
             return None;
         }
         let name = visible(Process::Pid(pid).name().unwrap_or_default().trim_ascii_end());
-        // What a worker has started descends from us, whatever it does; or from another process, if it was started before
-        // this program was there.
+        // What a worker has started descends from us, whatever it does; or from another process, if it was started
+        // before this program ran.
         let is_foreign = !descendants.contains(&pid) && has_other_environment(pid);
         let origin = if is_foreign { b"; not started by a worker".as_slice() } else { b"" };
         let pid = pid.to_string();

@@ -31,12 +31,12 @@ impl Rights {
         })
     }
 
-    /// Does something with these rights, and no more.
+    /// Does something with only these rights.
     ///
     /// # Errors
     /// If that fails.
     pub(super) fn with<T>(&self, read: impl FnOnce() -> T) -> Result<T, Errno> {
-        // The same user may read no more.
+        // The same user has the same rights.
         if self.user == geteuid() {
             return Ok(read());
         }
@@ -54,10 +54,10 @@ impl Rights {
     }
 }
 
-/// Only asks for the one there is.
+/// Only queries the current one.
 const NONE: Uid = Uid::from_raw(u32::MAX);
 
-/// The own rights come back.
+/// Restores this process's own rights.
 struct Back(Rights);
 
 impl Drop for Back {
