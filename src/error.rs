@@ -89,7 +89,7 @@ impl Error {
         }
     }
 
-    /// The exit code of the program: errno, 255 where there is no errno, and those that are our own.
+    /// The exit code of the program: errno, 255 if there is no errno, or one of our own.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

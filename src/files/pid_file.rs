@@ -123,7 +123,7 @@ fn lock(
     loop {
         match Locked::lock(file, kind) {
             Ok(lock) => return Ok(lock),
-            // A request may have come in before the wait, and would not end it.
+            // A request may have arrived before the wait, and would not end it.
             Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) if !is_asked_to_end() => file = same,
             Err((_, Errno::EWOULDBLOCK)) => return Err(Errno::EINTR),
             Err((_, errno)) => return Err(errno),

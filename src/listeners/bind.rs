@@ -102,7 +102,7 @@ pub(super) fn listen_to_path(path: &Path, is_own: bool, backlog: i32) -> Result<
     bind_path(path, backlog)
 }
 
-/// Where there is no file.
+/// For a path without a file.
 pub(super) fn bind_path(path: &Path, backlog: i32) -> Result<OwnedFd, Error> {
     let failed = |errno| cannot_listen(path, errno);
     let address = Address::of_path(path);

@@ -17,7 +17,7 @@ use crate::succession::{Descriptors, Lines, Part};
 pub(crate) struct ListenersPart {
     pub(crate) listeners: Vec<ListenerPart>,
     pub(crate) files: Vec<SocketFilePart>,
-    /// Those that stay shut, which has been said.
+    /// Those that stay shut, which has been reported.
     pub(crate) shut: Vec<RawFd>,
 }
 

@@ -259,7 +259,7 @@ impl Tracee {
         for place in (16..128).step_by(2) {
             let place = place * STEP;
             let mut there = vec![0; routine::code().len()];
-            // A page that a killed command has left, written or not, is mapped anew, with the data behind it. No other
+            // A page that a killed command has left, written or not, is mapped anew, with the data after it. No other
             // mapping is a lone page there.
             let is_left = self.memory.read_exact_at(&mut there, place).is_ok()
                 && (there == routine::code() || there.iter().all(|&byte| byte == 0))
