@@ -11,7 +11,7 @@ use random::{Random, setting};
 
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
-/// What parsers stumble over.
+/// Texts that break parsers.
 const ODD: [&[u8]; 16] = [
     b"\0",
     b"\n",
