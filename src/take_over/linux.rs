@@ -64,6 +64,7 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
         return meet_ours(pid);
     }
     let predecessor = Predecessor::look(pid, pid_file).map_err(refusal)?;
+    predecessor.check_program(&program).map_err(refusal)?;
 
     let end = Instant::now() + LIMIT;
     let mut tracee = Tracee::seize(pid).map_err(untraceable)?;

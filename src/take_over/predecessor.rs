@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use libc::c_long;
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::cli::invocation::{arguments_behind_the_program, is_start_server};
 use crate::cli::{self, Action};
@@ -97,6 +99,17 @@ impl Predecessor {
         let environment = process.environment().map_err(unreadable("environ"))?;
         let environment = environment.into_iter().filter(|entry| !is_variable(entry)).collect();
         Ok(Self { pid, rights, options, command, arguments, environment, lock })
+    }
+
+    /// Refuses a program that its user can't execute: the copy of it would only end, without a reason.
+    pub(super) fn check_program(&self, program: &Path) -> Result<(), Error> {
+        let check = |path| faccessat(AT_FDCWD, &self.seen(path), AccessFlags::X_OK, AtFlags::AT_EACCESS);
+        // Where nobody but root may look into it, nothing is known.
+        let check = || if check(Path::new("/")).is_ok() { check(program) } else { Ok(()) };
+        self.rights
+            .with(check)
+            .map_err(no_rights)?
+            .map_err(|errno| Error::system(&[b"its user can't execute ", program.as_os_str().as_bytes(), b":"], errno))
     }
 
     /// Its state, while it runs and has nothing to do, without its launch ([`Self::launch`]).
