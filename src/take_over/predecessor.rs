@@ -101,10 +101,10 @@ impl Predecessor {
         Ok(Self { pid, rights, options, command, arguments, environment, lock })
     }
 
-    /// Refuses a program that its user can't execute: the copy of it would only end, without a reason.
+    /// Refuses a program that its user can't execute: the copy would just exit, without a reason.
     pub(super) fn check_program(&self, program: &Path) -> Result<(), Error> {
         let check = |path| faccessat(AT_FDCWD, &self.seen(path), AccessFlags::X_OK, AtFlags::AT_EACCESS);
-        // Where nobody but root may look into it, nothing is known.
+        // If only root may look into it, nothing is known.
         let check = || if check(Path::new("/")).is_ok() { check(program) } else { Ok(()) };
         self.rights
             .with(check)
