@@ -85,8 +85,11 @@ fn a_second_service_on_the_same_socket_is_left_alone() {
 #[test]
 fn what_is_left_in_a_container_is_left_alone() {
     ours_alone(|s| {
-        let (root, enter) =
-            if Uid::effective().is_root() { ("", [].as_slice()) } else { ("--map-root-user", ["-U"].as_slice()) };
+        let (root, enter) = if Uid::effective().is_root() {
+            ("", [].as_slice())
+        } else {
+            ("--map-root-user", ["-U", "--preserve-credentials"].as_slice())
+        };
         s.prelude(&format!("exec unshare {root} --pid --fork --kill-child --mount-proc \"$0\" \"$@\""));
         // Pids in there are small numbers, which other numbers have, too, so that none of them is waited for.
         s.env("TMPDIR", "$DIR");
