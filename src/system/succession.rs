@@ -71,9 +71,6 @@ impl System<'_> {
 
     /// Why there is none.
     fn rehearse(&mut self, life: &LifePart) -> Option<Vec<u8>> {
-        if let Err(error) = spare_memory(0) {
-            return Some(error.message());
-        }
         let state = self.state(life.clone())?;
         let successor = self.successor.as_mut()?;
         let refused = successor.rehearse(&state, self.launch).err();
@@ -96,7 +93,7 @@ impl System<'_> {
     /// Whether there is something to hand over: the process after a rehearsal, or a requested rehearsal. A further
     /// request meanwhile waits until that is over.
     pub(super) fn has_to_hand_over(&mut self) -> bool {
-        match self.successor.as_ref().map(|successor| &successor.rehearsal) {
+        let is_due = match self.successor.as_ref().map(|successor| &successor.rehearsal) {
             Some(Stage::Running(_) | Stage::Killed(_)) => false,
             // The next program wouldn't know about it.
             _ if self.is_stopping => false,
@@ -104,7 +101,18 @@ impl System<'_> {
             _ if !self.abandoned.is_empty() || self.manager.has_more_to_tell() => false,
             Some(Stage::Passed(_)) => true,
             Some(Stage::None) | None => self.inbox.take_to_be_replaced(),
+        };
+        is_due && self.has_spare_memory()
+    }
+
+    /// Asked before anything is put together for the next program. Refuses if there is none.
+    fn has_spare_memory(&mut self) -> bool {
+        let Err(error) = spare_memory(0) else { return true };
+        self.refuse(&error.message());
+        if let Some(successor) = &mut self.successor {
+            successor.rehearsal.take_passed();
         }
+        false
     }
 
     /// Checks for the result of a rehearsal. Called wherever the loop waits, so it ends in time.
