@@ -93,6 +93,13 @@ fn without_the_option_nothing_is_taken() {
     });
 }
 
+/// The text is the C library's.
+const NO_SOCKET: &str = if cfg!(target_env = "musl") {
+    "file descriptor 4:Not a socket"
+} else {
+    "file descriptor 4:Socket operation on non-socket"
+};
+
 /// The manager's variables and listeners, what else is asked for, and the complaint.
 const REFUSED: [(&str, &str, &str, &str); 11] = [
     ("LISTEN_PID=1", "unix:$DIR/sock", "", "the listeners were passed to another process: LISTEN_PID is 1"),
@@ -107,7 +114,7 @@ const REFUSED: [(&str, &str, &str, &str); 11] = [
         "",
         "LISTEN_FDNAMES and LISTEN_FDS don't have the same number of listeners",
     ),
-    ("", "unix:$DIR/sock file:/dev/null", "", "file descriptor 4:Socket operation on non-socket"),
+    ("", "unix:$DIR/sock file:/dev/null", "", NO_SOCKET),
     ("", "unix:$DIR/sock", "--port=$PORT=3", "file descriptor 3 is requested more than once"),
     ("", "unix:$DIR/sock", "--path=sock", "there is a listener already at sock"),
     ("", "unix:$DIR/sock", "--path=$DIR/sock", "there is a listener already at $DIR/sock"),
