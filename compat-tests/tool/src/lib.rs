@@ -11,6 +11,7 @@ pub mod baseline;
 pub mod catalogue;
 pub mod causes;
 pub mod connections;
+pub mod demo;
 #[cfg(target_os = "linux")]
 pub mod divergences;
 pub mod explained;
