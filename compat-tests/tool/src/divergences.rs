@@ -512,7 +512,7 @@ fn lock_released_last() {
     let mut args = vec!["--pid-file=pid", "--status-file=st", "--interval=0"];
     args.extend(sockets.iter().map(String::as_str));
     args.extend(["--", "$PROBE"]);
-    differ(
+    differ_seen(
         |s| {
             // Ours comes to the last round.
             s.may_take_longer(Duration::from_secs(30));
@@ -645,6 +645,9 @@ fn term_first_in_a_failing_restart() {
             s.wait_dead(2);
             s.signal("TERM");
             s.wait_line("sending TERM to all workers:<W1>,<W");
+            s.wait_line(" died, status:");
+            s.signal_worker(1, "KILL");
+            s.wait_exit();
             s.said()
         },
         &contains("starting new worker <W3>"),

@@ -19,6 +19,7 @@ pub mod grades;
 pub mod harness;
 pub mod load;
 pub mod report;
+pub mod results;
 pub mod run;
 pub mod scenarios;
 pub mod subject;
