@@ -74,6 +74,8 @@ pub struct Scenario {
     waits: usize,
     /// What a wait may take besides.
     allowance: Duration,
+    /// Whether what happens may be the doing of the other program.
+    has_run_other: bool,
 }
 
 impl Scenario {
@@ -101,6 +103,7 @@ impl Scenario {
             pace,
             waits: 0,
             allowance: Duration::ZERO,
+            has_run_other: false,
         }
     }
 
@@ -224,6 +227,7 @@ impl Scenario {
     }
 
     pub fn begin_other(&mut self, args: &[&str]) -> Begun {
+        self.has_run_other = true;
         self.begin_program(&self.other.clone(), args)
     }
 
@@ -461,6 +465,7 @@ impl Scenario {
         self.steps.push(kind_of_wait(what), format!("wait for {what}"));
         let (number, begin) = (self.waits, Instant::now());
         self.waits += 1;
+        let what = if self.has_run_other { &format!("{what}, after a command of the other program") } else { what };
         let mut rounds = 0;
         while !is_there(self) {
             rounds += 1;
