@@ -263,7 +263,8 @@ fn the_image_asks_for_the_same_superdaemon() {
 /// Whoever runs it sees what it claims, whatever the numbers are.
 #[test]
 fn the_picture_shows_what_is_claimed() {
-    let claims = Demo::run(&Programs::find()).claims();
+    let Programs { original, ours } = Programs::find();
+    let claims = Demo::run(&start_server_compat::harness::Programs { original, ours }).claims();
     let wrong: Vec<&str> = claims.iter().filter(|claim| !claim.is_true).map(|claim| claim.text).collect();
     assert!(wrong.is_empty() && claims.len() > 8, "not true: {wrong:#?}");
 }

@@ -185,7 +185,7 @@ fn start(s: &mut Scenario, set: usize, strace: &str) -> Option<Manager> {
     s.mkdir("env");
     s.write("env/NAME", "value\n");
     s.env("TMPDIR", "$DIR");
-    s.prelude(&format!("exec strace -D -qq {strace} \"$0\" \"$@\""));
+    s.strace(strace);
     let listeners = ["--port=127.0.0.1:$PORT", "--path=sock", "--interval=0"];
     let worker = ["--", "$PROBE", "accept", "now"];
     let notify: &[&str] = if SETS[set].0 == "notify" { &["notify=READY=1"] } else { &[] };

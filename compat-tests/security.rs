@@ -170,6 +170,38 @@ fn a_status_file_that_only_root_can_read() {
     });
 }
 
+/// A program that only root may execute would end in the copy of the superdaemon without a reason.
+#[test]
+fn a_program_that_its_user_cannot_execute() {
+    if !geteuid().is_root() {
+        return;
+    }
+    original_alone(|s| {
+        start_the_original(s, &[]);
+        for (directory, file) in [(0o700, 0o755), (0o755, 0o700)] {
+            let program = s.path("../secrets/start_server");
+            let copied = Command::new("cp").arg(s.other()).arg(&program).status().unwrap();
+            assert!(copied.success());
+            fs::set_permissions(s.path("../secrets"), fs::Permissions::from_mode(directory)).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(file)).unwrap();
+            let output = Command::new(&program)
+                .args(["--take-over", "--pid-file=pid"])
+                .current_dir(s.path("."))
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(125), "{said}");
+            let reason = format!("not taken over: its user can't execute {}:Permission denied", program.display());
+            assert!(said.contains(&reason), "{said}");
+            fs::remove_file(program).unwrap();
+        }
+        send(s.superdaemon(), "HUP");
+        s.wait_http("$PORT", "version 2");
+        s.signal("TERM");
+        assert_eq!(s.wait_exit(), "exit 0");
+    });
+}
+
 /// A pid file that names a process of root, locked by a process of the user: nobody gets a signal, and nobody is traced.
 #[test]
 fn a_pid_of_somebody_else() {

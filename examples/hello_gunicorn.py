@@ -1,9 +1,9 @@
-"""An app for gunicorn, which takes the listeners that --listen-fds passes, and tells --ready=notify that it is ready: with
---preload, when it has loaded the app; without, before that. On TERM it answers whom it has accepted, then leaves.
+"""An app for gunicorn, which takes the listeners that --listen-fds passes, and reports to --ready=notify that it is ready: with
+--preload, when it has loaded the app; without, before that. On TERM it answers accepted connections, then exits.
 
     start_server --port=8000 --listen-fds --ready=notify -- gunicorn --preload --chdir=examples hello_gunicorn:app
 
-START_UP is how many seconds it takes to load, to see that.
+START_UP is how many seconds the app takes to load.
 """
 
 import os

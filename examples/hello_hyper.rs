@@ -1,5 +1,5 @@
-//! A server on tokio and hyper. On TERM it accepts no more, answers on the connections it has, closes those that are
-//! idle, and leaves. `/slow` takes two seconds, to see that.
+//! A server on tokio and hyper. On TERM it stops accepting, answers on the connections it has, closes idle ones, and
+//! exits. `/slow` takes two seconds, to show that.
 //!
 //! ```sh
 //! cargo build --examples
@@ -26,8 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let Some(ServerSocket::Tcp(listener)) = server_ports()?.into_iter().map(|port| port.socket).next() else {
         return Err("start me with --port".into());
     };
-    // All workers share the listener, and so this is set for all of them: don't mix with workers that block in
-    // accept().
+    // All workers share the listener, so this is set for all of them: don't mix with workers that block in accept().
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
 
@@ -48,8 +47,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(stream: TcpStream, version: String, mut leaving: watch::Receiver<()>) {
-    // A connection of which nothing was read yet is closed by graceful_shutdown(), even with a request on its way. So
-    // hyper gets it when the first byte is there. (axum::serve() loses such requests.)
+    // graceful_shutdown() closes a connection from which nothing was read yet, even with a request on its way. So hyper
+    // gets it when the first byte has arrived. (axum::serve() loses such requests.)
     let mut stream = BufReader::new(stream);
     if !matches!(timeout(Duration::from_secs(60), stream.fill_buf()).await, Ok(Ok([_, ..]))) {
         return;

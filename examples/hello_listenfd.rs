@@ -1,5 +1,5 @@
-//! A server that knows nothing of `start_server`: the `listenfd` crate takes the listener that `--listen-fds` passes, as it
-//! does that of a systemd socket unit. On TERM it accepts no more, answers whom it has accepted, and leaves.
+//! A server that knows nothing about `start_server`: the `listenfd` crate takes the listener that `--listen-fds` passes, as it
+//! takes that of a systemd socket unit. On TERM it stops accepting, answers accepted connections, and exits.
 //!
 //! ```sh
 //! cargo build --examples
@@ -23,8 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let Some(listener) = ListenFd::from_env().take_tcp_listener(0)? else {
         return Err("start me with --listen-fds and --port".into());
     };
-    // All workers share the listener, and so this is set for all of them: don't mix with workers that block in
-    // accept().
+    // All workers share the listener, so this is set for all of them: don't mix with workers that block in accept().
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
 
@@ -32,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                // Nobody who stays silent keeps an old worker for ever.
+                // A silent client must not keep an old worker for ever.
                 connections.spawn(timeout(Duration::from_secs(60), answer(accepted?.0, version.clone())));
             }
             Some(_) = connections.join_next() => (),

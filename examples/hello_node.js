@@ -1,5 +1,5 @@
-// A server on Node, which takes the first listener that --listen-fds passes. On TERM it accepts no more, answers on the
-// connections it has, and leaves. (Since Node 19 it closes those that are idle; before, they may last for some seconds.)
+// A Node server on the first listener that --listen-fds passes. On TERM it stops accepting, answers on the connections it
+// has, and exits. (Since Node 19 it closes idle connections at once; older versions may keep them for some seconds.)
 //
 //     start_server --port=8000 --listen-fds --ready=accepting -- node examples/hello_node.js
 

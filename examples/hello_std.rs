@@ -1,5 +1,4 @@
-//! A server in no more than `std::net`, a thread for each connection. On TERM it answers whom it has accepted, then
-//! leaves.
+//! A server with only `std::net`, and a thread for each connection. On TERM it answers accepted connections, then exits.
 //!
 //! ```sh
 //! cargo build --examples
@@ -19,7 +18,7 @@ static LEAVING: AtomicBool = AtomicBool::new(false);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let version = env::var("VERSION").unwrap_or_else(|_| "unknown".to_owned());
-    // std knows no signals, so TERM is blocked, and waited for. Threads inherit this, so it comes before them.
+    // std has no signals, so TERM is blocked and waited for. Threads inherit the mask, so this comes before them.
     let term = SigSet::from(Signal::SIGTERM);
     term.thread_block()?;
     let Some(ServerSocket::Tcp(listener)) = server_ports()?.into_iter().map(|port| port.socket).next() else {
@@ -29,14 +28,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     thread::spawn(move || {
         let _ = term.wait();
         LEAVING.store(true, SeqCst);
-        // The accept() below looks at the flag after the next connection, so here is one. The next worker may take it:
-        // it sees somebody who asks for nothing.
+        // The accept() below looks at the flag after the next connection, so make one. The next worker may get it: a
+        // client that sends nothing.
         loop {
             let _ = TcpStream::connect(address);
             thread::sleep(Duration::from_millis(100));
         }
     });
-    // The scope ends when all its threads have ended.
+    // The scope waits for all its threads.
     thread::scope(|scope| {
         while !LEAVING.load(SeqCst) {
             let (stream, _) = listener.accept()?;
@@ -47,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn answer(mut stream: TcpStream, version: &str) -> io::Result<()> {
-    // Nobody who stays silent keeps an old worker for ever.
+    // A silent client must not keep an old worker for ever.
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     for line in BufReader::new(&stream).lines() {
         if line?.is_empty() {

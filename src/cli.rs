@@ -1,5 +1,5 @@
-//! The command line of `start_server`: every option is declared here, once. Names, kinds and help come from the
-//! declaration, of which the program has in itself what `scripts/docs` has written.
+//! The command line of `start_server`. `declaration.rs` declares every option once; the program contains only what
+//! `scripts/docs` has generated from that.
 
 #[cfg(feature = "declaration")]
 mod declaration;
@@ -28,7 +28,7 @@ use crate::stop_signal::StopSignal;
 pub use declaration::{command, generated};
 pub use failure::Failure;
 
-/// What the program is asked to do.
+/// What the program is to do.
 #[derive(Debug)]
 pub enum Action {
     /// Print this text.
@@ -57,17 +57,17 @@ pub enum Action {
         status_file: Option<PathBuf>,
         /// For a program, as JSON.
         as_json: bool,
-        /// By the exit code alone.
+        /// Only by the exit code.
         is_quiet: bool,
     },
     /// Run a superdaemon.
     Start(Box<Options>),
-    /// Replace the superdaemon with this file, the original, by this program.
+    /// Replace the superdaemon with this file, an original, with this program.
     TakeOver {
         /// Holds its pid.
         pid_file: PathBuf,
     },
-    /// Replace the superdaemon with this file by the program on disk.
+    /// Replace the superdaemon with this file with the program on disk.
     Upgrade {
         /// Holds its pid.
         pid_file: PathBuf,
@@ -85,8 +85,7 @@ pub enum Action {
     },
 }
 
-/// The arguments with each option spelled out as `--name` or `--name=value` in front of a `--`, and the words behind
-/// it.
+/// The arguments with each option spelled out as `--name` or `--name=value` before a `--`, and the words after it.
 /// `posixly_correct`: whether `POSIXLY_CORRECT` is set.
 ///
 /// # Errors
@@ -96,7 +95,7 @@ pub fn canonical(arguments: Vec<OsString>, posixly_correct: bool) -> Result<Vec<
         .map_err(|mistakes| getopt_long::usage(&mistakes, Vec::new()))
 }
 
-/// What the arguments, without the program's name, ask for. The order of the checks is part of the interface (P1).
+/// What the arguments, without the program's name, request. The order of the checks is part of the interface (P1).
 ///
 /// # Errors
 /// The original's messages for a command line that can't be parsed or isn't complete, and for an unknown signal.
@@ -140,11 +139,11 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
     if let Some((_, name)) = [(as_json, "json"), (is_quiet, "quiet")].into_iter().find(|&(is_given, _)| is_given) {
         return rule(&format!("--{name} option requires --show-status to be set as well"));
     }
-    // QUIRK: the misspelling is what scripts know.
+    // QUIRK: scripts know the misspelling.
     if given.flag("daemonize") && given.text("log-file").is_none() {
         return rule("Usage: --log-file option must be specified together with --deamonize");
     }
-    // ORDER: that there is no program comes before what else may be wrong.
+    // ORDER: a missing program comes before anything else that may be wrong.
     let defaults = Options::new(std::mem::take(&mut given.words));
     defaults.check()?;
     let number = |name| given.number(name);
@@ -200,7 +199,7 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Action, Failure> {
 /// The options of a command line that starts a superdaemon.
 ///
 /// # Errors
-/// Those of [`parse`], and if it is another one.
+/// Those of [`parse`], and if it is not such a command line.
 pub fn superdaemon_options(arguments: Vec<OsString>) -> Result<Box<Options>, Failure> {
     match parse(arguments)? {
         Action::Start(options) | Action::RestartOrStart { options, .. } => Ok(options),
@@ -244,7 +243,7 @@ mod tests {
     const OF_CLIENTS: [&str; 7] =
         ["restart-or-start", "show-status", "json", "quiet", "restart-timeout", "upgrade", "take-over"];
 
-    /// An option that is left out of the table wouldn't switch on what is said beyond the original.
+    /// An option that is missing in the table wouldn't switch on the lines that the original doesn't have.
     #[test]
     fn each_option_of_ours_is_in_the_table_or_for_clients() {
         let declared = SPECS.into_iter().filter(|spec| spec.is_own).map(|spec| spec.name);

@@ -16,8 +16,8 @@ pub(crate) type Variables = BTreeMap<Vec<u8>, Vec<u8>>;
 /// The longest `NAME=VALUE` that a program may have on Linux, with its NUL (`MAX_ARG_STRLEN`).
 pub(crate) const LONGEST_VARIABLE: usize = 32 * 4096;
 
-/// Variables set on top of the inherited ones, in two layers: `base` stays for good (the envdir as it was at start
-/// belongs to it), `envdir` is replaced whenever the envdir is read again (LIFE-135, LIFE-137).
+/// Variables set on top of the inherited ones, in two layers: `base` is permanent (it includes the envdir as it was at
+/// start), `envdir` is replaced whenever the envdir is read again (LIFE-135, LIFE-137).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// `NAME=VALUE`, in the order and the form of the launch.
@@ -29,12 +29,12 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The environment of this process with the variables of `options`. Options win over what is inherited (LIFE-010).
+    /// The environment of this process with the variables of `options`. Options override what is inherited (LIFE-010).
     pub(crate) fn inherited(options: &Options, one_thread: OneThread) -> Self {
         Self { inherited: without_repetitions(sys::environment(one_thread)), ..Self::of_options(options) }
     }
 
-    /// The variables of `options` alone.
+    /// Only the variables of `options`.
     pub(crate) fn of_options(options: &Options) -> Self {
         let mut environment = Self { own_names: own_names(options), ..Self::default() };
         if let Some(envdir) = &options.envdir {
@@ -52,7 +52,7 @@ impl Environment {
         environment
     }
 
-    /// Sets `name` where it is: in the envdir's layer if that has it, otherwise for good.
+    /// Sets `name` where it is: in the envdir's layer if that has it, otherwise permanently.
     pub(crate) fn set(&mut self, name: &str, value: Vec<u8>) {
         match self.envdir.get_mut(name.as_bytes()) {
             Some(layered) => *layered = value,
@@ -60,7 +60,7 @@ impl Environment {
         }
     }
 
-    /// Takes `name` out of what was inherited and what was set. What the envdir has stays.
+    /// Removes `name` from what was inherited and what was set. What the envdir has stays.
     pub(crate) fn remove(&mut self, name: &str) {
         self.inherited.retain(|entry| name_of(entry) != Some(name.as_bytes()));
         self.base.remove(name.as_bytes());
@@ -101,7 +101,7 @@ impl Environment {
         Setting::of(self.get("AUTO_RESTART_INTERVAL").unwrap_or_default())
     }
 
-    /// Sets the default of the interval of automatic restarts, where there is none.
+    /// Sets the default of the interval of automatic restarts if there is none.
     pub(crate) fn add_default_interval(&mut self) {
         // QUIRK: when the envdir is read again and not at start, so the first worker doesn't see it (LIFE-011).
         if self.is_auto_restart_enabled() && !self.is_true("AUTO_RESTART_INTERVAL") {
@@ -115,13 +115,13 @@ impl Environment {
         Setting::of(self.get("KILL_OLD_DELAY").unwrap_or(default))
     }
 
-    /// Takes over what the envdir holds at start; it stays for ever, even if the file goes away.
+    /// Takes over what the envdir holds at start; it stays for ever, even if the file is removed.
     pub(crate) fn keep_envdir(&mut self, variables: Variables) {
         let variables = self.without_own_names(variables);
         self.base.extend(variables);
     }
 
-    /// Replaces what the envdir added since the start.
+    /// Replaces what the envdir has added since the start.
     pub(crate) fn replace_envdir(&mut self, variables: Variables) {
         self.envdir = self.without_own_names(variables);
     }
@@ -131,18 +131,18 @@ impl Environment {
         variables
     }
 
-    /// Forgets what the envdir added since the start.
+    /// Forgets what the envdir has added since the start.
     pub(crate) fn drop_envdir(&mut self) {
         self.envdir.clear();
     }
 
-    /// What stays for good. What the envdir has added since the start is read again.
+    /// The permanent layer. What the envdir has added since the start is read again.
     pub(crate) fn lasting(&self) -> &Variables {
         &self.base
     }
 
-    /// Continues with what stays for good. `is_envdir_unread`: what the envdir held at the start of an original can't be known,
-    /// so it is what it holds now.
+    /// Continues with the permanent layer. `is_envdir_unread`: what the envdir held at the start of an original can't
+    /// be known, so what it holds now is used.
     pub(crate) fn take_over(&mut self, lasting: Variables, is_envdir_unread: bool) {
         self.base = lasting;
         self.envdir.clear();
@@ -185,13 +185,13 @@ impl Setting {
     }
 }
 
-/// None for an entry that is not a variable; it is passed on all the same.
+/// None for an entry that is not a variable; it is still passed on.
 fn name_of(entry: &[u8]) -> Option<&[u8]> {
     let equals = entry.iter().position(|&byte| byte == b'=').filter(|&equals| equals > 0)?;
     Some(&entry[..equals])
 }
 
-/// Of a variable that is there more than once, perl takes the first.
+/// If a variable is there more than once, perl takes the first.
 fn without_repetitions(mut entries: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     let mut names = BTreeSet::new();
     entries.retain(|entry| name_of(entry).is_none_or(|name| names.insert(name.to_vec())));
@@ -200,7 +200,7 @@ fn without_repetitions(mut entries: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
 
 fn assignment(name: &[u8], value: &[u8]) -> CString {
     let value = value.split(|&byte| byte == 0).next().unwrap_or_default();
-    // With room for the NUL, so that it becomes a C string where it is.
+    // With room for the NUL, so it becomes a C string in place.
     let mut entry = Vec::with_capacity(name.len() + value.len() + 2);
     for part in [name, b"=", value] {
         entry.extend_from_slice(part);
@@ -208,7 +208,7 @@ fn assignment(name: &[u8], value: &[u8]) -> CString {
     CString::new(entry).unwrap_or_default()
 }
 
-/// What workers are told by the superdaemon itself.
+/// The variables that the superdaemon itself sets for workers.
 fn own_names(options: &Options) -> Vec<&'static str> {
     let mut names = vec!["SERVER_STARTER_PORT", "SERVER_STARTER_GENERATION"];
     if options.listen_fds {

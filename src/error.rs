@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use crate::sys;
 
-/// Why something that was asked of a superdaemon has failed.
+/// Why a request to a superdaemon has failed.
 ///
 /// Messages may hold file names and so need not be UTF-8: [`Error::message`] gives the bytes, `Display` replaces what
 /// is not UTF-8.
@@ -26,18 +26,18 @@ pub enum Error {
         /// The error of the system call. Zero, a failure without a reason, is shown as nothing and exits with 255.
         errno: i32,
     },
-    /// Something has not come to its end in time. Exit code 124, as of timeout(1).
+    /// Something did not finish in time. Exit code 124, like timeout(1).
     TimedOut {
         /// What: "restart" or "upgrade".
         what: &'static str,
-        /// How long it was waited for. The message has the whole seconds of it.
+        /// The time limit. The message has its whole seconds.
         limit: Duration,
-        /// What it waits for, and why that may be, as far as it is known: nothing, or lines that each follow a newline.
+        /// What it waits for, and why, as far as that is known: nothing, or lines that each follow a newline.
         reason: Vec<u8>,
     },
-    /// A new worker serves, but old ones have not ended in time. Exit code 123.
+    /// A new worker serves, but old ones have not exited in time. Exit code 123.
     OldWorkersLeft {
-        /// How long it was waited for.
+        /// The time limit.
         limit: Duration,
         /// What it waits for, as in [`Error::TimedOut`].
         reason: Vec<u8>,
@@ -55,17 +55,17 @@ impl Error {
         Self::System { sentence: sentence.concat(), errno: errno.into().raw_os_error().unwrap_or(0) }
     }
 
-    /// For a reason that isn't known.
+    /// Without a known reason.
     pub(crate) fn timed_out(what: &'static str, limit: Duration) -> Self {
         Self::TimedOut { what, limit, reason: Vec::new() }
     }
 
-    /// A file that is there for others, too. (That of the pid file has a blank behind the colon.)
+    /// A file that is there for others, too. (That of the pid file has a blank after the colon.)
     pub(crate) fn cannot_open(path: &Path, errno: impl Into<std::io::Error>) -> Self {
         Self::system(&[b"failed to open file:", path.as_os_str().as_bytes(), b":"], errno)
     }
 
-    /// A file of ours that stays behind.
+    /// A file of ours that is left behind.
     pub(crate) fn cannot_unlink(path: &Path, errno: impl Into<std::io::Error>) -> Self {
         Self::system(&[b"failed to unlink file:", path.as_os_str().as_bytes(), b":"], errno)
     }
@@ -89,7 +89,7 @@ impl Error {
         }
     }
 
-    /// The exit code of the program: errno, 255 where there is no errno, and those that are our own.
+    /// The exit code of the program: errno, 255 if there is no errno, or one of our own.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -1,15 +1,15 @@
 //! A superdaemon for hot-deploying server programs: Perl's `Server::Starter` 0.35 in Rust.
 //!
-//! `start_server` holds listening sockets and runs a worker with them. On HUP it starts the next worker, and stops the
-//! old one when, and only when, the new one has started. Others are clients of a running superdaemon, ours or the
-//! original: `restart_server` and `stop_server`, as the original has them, and our own `is_running`, `show_status` and
+//! `start_server` opens listening sockets and runs a worker that inherits them. On HUP it starts the next worker, and stops
+//! the old one only when the new one has started. The other functions are clients of a running superdaemon, ours or the
+//! original: `restart_server` and `stop_server`, as in the original, and our own `is_running`, `show_status` and
 //! `upgrade_server`. [`server_ports`] is for the worker: it gives a Rust server the sockets it was started with.
 //!
 //! | feature | what the crate has |
 //! |---|---|
-//! | `cli` (default) | the program `start_server`, and all of the below |
+//! | `cli` (default) | the program `start_server`, and everything below |
 //! | `static-unwinder` (default) | the program takes the unwinder from gcc's static archive |
-//! | `declaration` | for the documents: the command line as clap has it |
+//! | `declaration` | for the documents: the command line, declared with clap |
 //! | `superdaemon` | `start_server`; `restart_server`, `stop_server`, `is_running`, `show_status`, `upgrade_server` |
 //! | `simulation` | for the tests: the life cycle in a simulated world |
 //! | none | `server_ports`, without any dependency |
@@ -31,7 +31,7 @@
 
 mod server_ports;
 
-// No part of the crate's face.
+// Not part of the public interface.
 #[cfg(feature = "superdaemon")]
 #[doc(hidden)]
 pub mod program;
@@ -103,7 +103,7 @@ pub use {
 #[cfg(all(feature = "superdaemon", any(test, feature = "simulation")))]
 pub use supervisor::simulation;
 
-/// For the tests that compare what is made of a `--port` with the original's.
+/// For the tests that compare the parsing of `--port` with the original's.
 #[cfg(feature = "simulation")]
 #[doc(hidden)]
 pub use listeners::{Host, PortSpec, TargetFd};

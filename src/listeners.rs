@@ -44,12 +44,12 @@ pub use port_spec::{Host, PortSpec, TargetFd};
 pub(crate) use revival::Shut;
 pub(crate) use stored::Stored;
 
-/// The descriptor at which Perl has the original's script open: the lowest one free at launch. No listener is put
-/// there, so that listeners get the same numbers as with the original: configurations rely on them (S11).
+/// The descriptor at which Perl has the original's script open: the lowest free one at launch. No listener is put
+/// there, so listeners get the same numbers as with the original, on which configurations rely (S11).
 #[derive(Default)]
 pub(crate) struct Place(Option<StandIn>);
 
-/// What is there instead.
+/// What takes its place.
 enum StandIn {
     /// A descriptor that is needed anyway.
     Board(Board),
@@ -58,13 +58,13 @@ enum StandIn {
 
 impl Place {
     /// Opens a stand-in for the script, and the standard descriptors that are closed. If one of those was closed, the
-    /// original's script is there, and no other number is taken. Nor is one where listeners begin at 3, as systemd's
+    /// original's script is there, and no other number is taken. Nor is one taken if listeners begin at 3, as systemd's
     /// do.
     pub(crate) fn of_script(options: &Options) -> Self {
         let begin_at_3 = options.listen_fds || options.from_systemd;
         let stand_in = || Board::new().map(StandIn::Board).or_else(|| File::open("/dev/null").ok().map(StandIn::Null));
         let stand_in = if begin_at_3 { None } else { stand_in() };
-        // It has got the lowest free number, which tells without another look whether one of the three is closed.
+        // It has got the lowest free number, which shows whether one of the three is closed.
         let stand_in = stand_in.filter(|stand_in| stand_in.number() > 2);
         if stand_in.is_none() {
             sys::open_standard_descriptors();
@@ -72,7 +72,7 @@ impl Place {
         Self(stand_in)
     }
 
-    /// Gives the place up if it is `number`.
+    /// Frees the place if it is `number`.
     fn leave(&mut self, number: RawFd) {
         self.0.take_if(|stand_in| stand_in.number() == number);
     }
@@ -110,7 +110,7 @@ impl Listener {
         Self { name: name.to_vec(), fd_text: fd.as_raw_fd().to_string().into(), fd_name: None, fd }
     }
 
-    /// Not so those for UDP.
+    /// Those for UDP don't.
     fn takes_connections(&self) -> bool {
         Address::of(&self.fd).ok().flatten().is_some_and(|address| address.takes_connections())
     }
@@ -142,12 +142,12 @@ impl Listeners {
         self.entries.iter().map(|entry| entry.fd.as_fd())
     }
 
-    /// What the kernel calls the socket of each, with its name. fstat(2) of an open descriptor does not fail.
+    /// The inode of each socket, with its name. fstat(2) of an open descriptor does not fail.
     pub(crate) fn inodes(&self) -> impl Iterator<Item = (ino_t, &[u8])> {
         self.with_names().filter_map(|(fd, name)| Some((fstat(fd).ok()?.st_ino, name)))
     }
 
-    /// Descriptors and names, for those who look.
+    /// Descriptors and names, for the report.
     pub(crate) fn numbers_and_names(&self) -> Vec<(RawFd, Vec<u8>)> {
         self.entries.iter().map(|entry| (entry.fd.as_raw_fd(), entry.name.clone())).collect()
     }
@@ -176,7 +176,7 @@ impl Listeners {
 
     /// Whether a listener is at standard input.
     pub(crate) fn use_stdin(&self) -> bool {
-        // QUIRK: the original looks at the text, so `=00` does not count (CLI-631).
+        // QUIRK: the original compares the text, so `=00` does not count (CLI-631).
         self.entries.iter().any(|entry| entry.fd_text == b"0")
     }
 }

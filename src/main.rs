@@ -1,7 +1,7 @@
 //! The program `start_server`.
 
-// Rust's own start-up would open /dev/null on closed standard descriptors and ignore PIPE, and so hide what the program
-// was launched with, which workers and loggers inherit. So the program starts where a C program does.
+// Rust's own start-up would open /dev/null on closed standard descriptors and ignore PIPE, and so hide the launch state
+// that workers and loggers inherit. So the program starts where a C program does.
 #![no_main]
 
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use server_starter::program::{
 };
 use server_starter::{Error, Options, is_running, restart_server, show_status, stop_server, upgrade_server};
 
-/// The exit code, or an error that has not been said yet.
+/// The exit code, or an error that has not been reported yet.
 fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
     if let Some(rehearsal) = Rehearsal::of(&arguments)? {
         let options = superdaemon_options(arguments.split_off(1));
@@ -27,7 +27,7 @@ fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         print(&lines)?;
         return Ok(0);
     }
-    // One that has been handed a superdaemon would find it alive, which is itself.
+    // A program that continues a superdaemon would find that one alive: itself.
     let is_alive = |pid_file: &Path| !is_handed_over() && is_running(pid_file);
     match parse(arguments).inspect_err(|failure| go_back(&failure.message()))? {
         Action::Help(text) => print_help(text),
@@ -51,7 +51,7 @@ fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// What was wrong has been said.
+/// Errors have been reported.
 fn start(options: &Options) -> u8 {
     start_program(options).map_or_else(|error| error.exit_code(), |()| 0)
 }
@@ -61,12 +61,12 @@ fn print_version() -> Result<(), Failure> {
     print("0.35\n")
 }
 
-/// That it can't be written is not an error (P3).
+/// A failure to write it is not an error (P3).
 fn print_help(text: &str) {
     let _ = print(text);
 }
 
-/// The standard library's stdout would take a closed descriptor for a success.
+/// The standard library's stdout would report success on a closed descriptor.
 fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
     let mut rest = text.as_ref();
     while !rest.is_empty() {
@@ -94,8 +94,8 @@ mod entry {
     use std::ffi::{CStr, OsStr, c_char, c_int};
     use std::os::unix::ffi::OsStrExt;
 
-    // Rust's standard library needs the unwinder of libgcc, for nothing that happens here. From the archive of it, only
-    // what is used becomes part of the program; loading the shared library would take a tenth of the whole start.
+    // Rust's standard library requires libgcc's unwinder, which nothing here uses. From its archive, only used parts
+    // become part of the program; loading the shared library would take a tenth of the whole start.
     #[cfg(all(feature = "static-unwinder", target_os = "linux", target_env = "gnu"))]
     #[link(name = "gcc_eh")]
     unsafe extern "C" {}

@@ -1,4 +1,4 @@
-//! What a superdaemon is started with.
+//! The options of a superdaemon.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use crate::sys;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Readiness {
-    /// When it is alive after the interval, as the original has it.
+    /// When it is alive after the interval, as in the original.
     #[default]
     Interval,
-    /// When it says `READY=1` to its `NOTIFY_SOCKET`, as `sd_notify(3)` does.
+    /// When it sends `READY=1` to its `NOTIFY_SOCKET`, as `sd_notify(3)` does.
     Notify,
     /// When it waits on one of the listeners, as the kernel shows it.
     Accepting,
@@ -43,11 +43,11 @@ type IsGiven = fn(&Options) -> bool;
 /// what the command line declares.
 pub(crate) const OWN: [(&str, IsGiven); 12] = [
     ("ready", |options| options.ready != Readiness::Interval),
-    // Only with others of these.
+    // Only together with others.
     ("ready-timeout", |_| false),
     ("approve", |options| options.approve.is_some()),
     ("max-start-failures", |options| options.max_start_failures.is_some()),
-    // Only with that.
+    // Only together with that.
     ("end-without-worker", |_| false),
     ("kill-timeout", |options| options.kill_timeout.is_some()),
     ("stop-delay", |options| options.stop_delay.is_some()),
@@ -66,9 +66,9 @@ pub(crate) const OWN: [(&str, IsGiven); 12] = [
 pub struct Options {
     /// The program that workers run, and its arguments. Found by the PATH of the worker's environment.
     pub program: Vec<OsString>,
-    /// `--port`: what to listen to, `[HOST:][u]PORT[=FD]` each.
+    /// `--port`: what to listen on, `[HOST:][u]PORT[=FD]` each.
     pub ports: Vec<OsString>,
-    /// `--path`: the files of unix sockets to listen to.
+    /// `--path`: the files of unix sockets to listen on.
     pub paths: Vec<PathBuf>,
     /// `--backlog`: how many connections may wait to be accepted; 0 stands for the system's `SOMAXCONN`.
     pub backlog: i32,
@@ -80,17 +80,17 @@ pub struct Options {
     pub signal_on_term: StopSignal,
     /// `--dir`: the working directory of workers. Nothing else is relative to it.
     pub dir: Option<PathBuf>,
-    /// `--envdir`: a directory of environment variables, one a file, read at start and whenever something happens.
+    /// `--envdir`: a directory of environment variables, one per file, read at start and whenever something happens.
     /// Exported as `ENVDIR`.
     pub envdir: Option<OsString>,
     /// `--enable-auto-restart`: restart when the last start is `auto_restart_interval` seconds ago. Exported as
     /// `ENABLE_AUTO_RESTART`.
     pub enable_auto_restart: bool,
-    /// `--auto-restart-interval`, in seconds: no `Duration`, as the original takes a negative number, too. Exported as
-    /// `AUTO_RESTART_INTERVAL`, which is 360 if nothing is given.
+    /// `--auto-restart-interval`, in seconds: not a `Duration`, as the original also accepts a negative number.
+    /// Exported as `AUTO_RESTART_INTERVAL`, which is 360 if nothing is given.
     pub auto_restart_interval: Option<i32>,
     /// `--kill-old-delay`: how many seconds the old workers keep running after a new one has started; a negative number
-    /// is possible, too, as in the original. Exported as `KILL_OLD_DELAY`; if nothing is given, it is 5 with automatic
+    /// is possible, as in the original. Exported as `KILL_OLD_DELAY`; if nothing is given, it is 5 with automatic
     /// restarts and 0 without.
     pub kill_old_delay: Option<i32>,
     /// `--status-file`: a file that holds a line `GENERATION:PID` for each worker.
@@ -103,17 +103,17 @@ pub struct Options {
     pub daemonize: bool,
     /// `--ready`: when a new worker has started.
     pub ready: Readiness,
-    /// `--ready-timeout`: after which time a worker that isn't ready is stopped, and its start has failed. None: a
-    /// minute. Not for [`Readiness::Interval`], unless there is something to approve: that may take as long.
+    /// `--ready-timeout`: the time after which a worker that isn't ready is stopped, and its start has failed. None: a
+    /// minute. Also the limit of `approve`; otherwise not for [`Readiness::Interval`].
     pub ready_timeout: Option<Duration>,
     /// `--approve`: a command that is run when a new worker has started. Unless it exits with 0 within `ready_timeout`,
-    /// the new worker is stopped, and its start has failed; a restart is given up then, if `max_start_failures` doesn't
-    /// say otherwise.
+    /// the new worker is stopped, and its start has failed; the restart is then given up, unless `max_start_failures`
+    /// allows another try.
     pub approve: Option<OsString>,
     /// `--max-start-failures`: failed starts in a row after which a restart is given up. None: never.
     pub max_start_failures: Option<u32>,
-    /// `--end-without-worker`: end when `max_start_failures` starts have failed in a row and no worker serves, also if one
-    /// has served before.
+    /// `--end-without-worker`: exit when `max_start_failures` starts have failed in a row and no worker serves, even if
+    /// one has served before.
     pub end_without_worker: bool,
     /// `--kill-timeout`: after its stop signal, the time until a worker that is still running gets KILL. None: never.
     pub kill_timeout: Option<Duration>,
@@ -124,7 +124,7 @@ pub struct Options {
     pub refuse_on_stop: bool,
     /// `--process-group`: each worker leads a process group, which its stop signals and KILL go to.
     pub process_group: bool,
-    /// `--sd-notify`: tell the service manager at `NOTIFY_SOCKET` how things stand.
+    /// `--sd-notify`: report to the service manager at `NOTIFY_SOCKET`.
     pub sd_notify: bool,
     /// `--from-systemd`: take over the listeners that the service manager has opened.
     pub from_systemd: bool,
@@ -168,7 +168,7 @@ impl Options {
         }
     }
 
-    /// The rules between options. [`start_server`](crate::start_server) looks at them, too.
+    /// The rules between options. [`start_server`](crate::start_server) checks them, too.
     ///
     /// # Errors
     /// The first rule that is broken.
@@ -211,7 +211,7 @@ impl Options {
         }
     }
 
-    /// Whether there is an option that the original doesn't have: with these alone, more is said than it says.
+    /// Whether there is an option that the original doesn't have: only then are there lines that it doesn't have.
     pub(crate) fn uses_our_own(&self) -> bool {
         OWN.iter().any(|(_, is_given)| is_given(self))
     }
@@ -226,7 +226,7 @@ impl Options {
     }
 }
 
-/// Refuses an option of ours on a system that can't do what it asks for.
+/// Refuses an option of ours on a system that can't support it.
 pub(crate) fn needs_linux(option: &str) -> Result<(), Error> {
     if sys::IS_LINUX { Ok(()) } else { Err(Error::rule(&[option.as_bytes(), b" needs Linux"])) }
 }

@@ -1,5 +1,5 @@
-//! How Perl reads values: which texts are false, and which number a text is. Users see both rules in the environment
-//! variables and in `--signal-on-*` (F2, F4, LIFE-157, LIFE-162). `exec` has its rule for command lines.
+//! How Perl reads values: which texts are false, and which number a text is. Both rules are visible in the environment
+//! variables and in `--signal-on-*` (F2, F4, LIFE-157, LIFE-162). `exec` has the rule for command lines.
 
 mod exec;
 
@@ -11,12 +11,12 @@ pub fn is_true(text: &[u8]) -> bool {
     !matches!(text, b"" | b"0")
 }
 
-/// The number at the beginning of `text`, after white space; 0 where there is none.
+/// The number at the beginning of `text`, after white space; 0 if there is none.
 pub(crate) fn number(text: &[u8]) -> f64 {
     numeric_prefix(text).map_or(0.0, |(number, _)| number)
 }
 
-/// Whether `text` is a number and nothing else, but for white space around it.
+/// Whether `text` is just a number, with optional white space around it.
 pub(crate) fn looks_like_number(text: &[u8]) -> bool {
     numeric_prefix(text).is_some_and(|(_, rest)| trim_start(rest).is_empty())
 }

@@ -1,5 +1,5 @@
-//! What the kernel shows of processes and sockets: /proc, which nothing else opens, and for the queues of sockets
-//! `sock_diag(7)`. Where there is no /proc, nothing is found.
+//! What the kernel shows of processes and sockets: /proc, which nothing else opens, and `sock_diag(7)` for the queues
+//! of sockets. Without /proc, nothing is found.
 
 pub(crate) mod cgroup;
 pub(crate) mod descendants;

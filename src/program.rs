@@ -1,5 +1,5 @@
-//! What the program `start_server` and the tests need beyond the crate's face. None of it is an interface: it changes
-//! without notice.
+//! What the program `start_server` and the tests need beyond the crate's public interface. It may change without
+//! notice.
 
 use std::env;
 use std::ffi::OsString;

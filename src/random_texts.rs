@@ -1,5 +1,5 @@
-//! For tests of what reads foreign text: samples of it with random damage, to which any answer is right, and a panic or an endless
-//! loop is not. The seed is that of the day, so that each day tries others; a test that fails prints it, and `TEXTS_SEED` repeats it.
+//! For tests of parsers of foreign text: samples with random damage, to which any answer is right, but a panic or an
+//! endless loop is not. The seed changes every day; a failing test prints it, and `TEXTS_SEED` repeats it.
 
 #[allow(dead_code, reason = "this needs only some of it")]
 #[path = "../compat-tests/random.rs"]
@@ -11,7 +11,7 @@ use random::{Random, setting};
 
 const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
 
-/// What parsers stumble over.
+/// Texts that break parsers.
 const ODD: [&[u8]; 16] = [
     b"\0",
     b"\n",

@@ -1,5 +1,4 @@
-//! `--ready`: how the superdaemon learns that a new worker has started, where that is not a matter of the interval
-//! alone.
+//! `--ready`: how the superdaemon learns that a new worker has started, if the interval alone doesn't decide.
 
 mod accepting;
 mod blocked_calls;
@@ -34,7 +33,7 @@ pub(crate) trait Watch {
         None
     }
 
-    /// There are new sockets among the listeners.
+    /// Some listeners have new sockets.
     fn follow(&mut self, _listeners: &Listeners) {}
 
     /// The worker has been started.
@@ -45,7 +44,7 @@ pub(crate) trait Watch {
 
     fn is_ready(&mut self, worker: Pid) -> bool;
 
-    /// It was ready under the program before this one.
+    /// It was ready under the previous program.
     fn serves(&mut self, _worker: Pid) {}
 
     /// What a worker that isn't ready has not done so far.
@@ -58,12 +57,12 @@ pub(crate) trait Watch {
         None
     }
 
-    /// Which of these listeners nobody serves, of `workers` and their families, as far as that is to be looked at.
+    /// Which of these listeners none of `workers` and their families serves, if this is checked at all.
     fn unserved(&self, _workers: &[Pid], _listeners: &[ino_t]) -> Vec<ino_t> {
         Vec::new()
     }
 
-    /// How long to pause before the worker is looked at again, if nothing else tells when.
+    /// How long to pause before the next look at the worker, if nothing else decides.
     fn pause(&self, _waited: Duration) -> Option<Duration> {
         None
     }
@@ -78,15 +77,15 @@ pub(crate) trait Watch {
         WatchPart::default()
     }
 
-    /// Reads what workers have written, whether it is of interest or not: a full queue would block them.
+    /// Reads what workers have written, even if nobody needs it: a full queue would block them.
     fn read(&mut self) {}
 }
 
-/// What the next program has to know of how it learns that workers are ready.
+/// What the next program has to know to learn that workers are ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WatchPart {
     notify: Option<NotifyPart>,
-    /// Whether it is known that the superdaemon may look at its workers.
+    /// Whether it is known that the superdaemon may examine its workers.
     pub(crate) may_look: bool,
 }
 
@@ -129,7 +128,7 @@ pub(crate) fn watch(
     })
 }
 
-/// A watch that can be taken over: nothing is left that could fail.
+/// A watch that can be taken over; nothing can fail any more.
 pub(crate) struct PreparedWatch(Preparation);
 
 enum Preparation {
@@ -146,7 +145,7 @@ impl PreparedWatch {
     /// Gets what is missing.
     ///
     /// # Errors
-    /// If that fails, as on a machine where no process can be made.
+    /// If that fails, for example because no process can be made.
     pub(crate) fn of(readiness: Readiness, part: WatchPart, one_thread: OneThread) -> Result<Self, Error> {
         Ok(Self(match (readiness, part.notify) {
             (Readiness::Interval, _) => Preparation::Interval,

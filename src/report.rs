@@ -1,8 +1,8 @@
-//! What a superdaemon tells of itself, so that nobody has to guess: a file in memory that it writes anew at each change, and
-//! that a reader of the same user, or root, finds by its name among the superdaemon's descriptors. It costs one descriptor
-//! and one write(2) for each change. Without it everything works; a reader then sees what can be seen from outside.
+//! What a superdaemon publishes about itself: a file in memory that it rewrites at each change, and that a reader of
+//! the same user, or root, finds by its name among the superdaemon's descriptors. It costs one descriptor, and one
+//! write(2) per change. Everything works without it; a reader then sees only what is visible from outside.
 //!
-//! Whoever reads it trusts its writer with nothing: the length is limited, and what is shown is made visible.
+//! A reader doesn't trust the writer: it limits the length, and makes control characters visible.
 
 mod memory;
 mod text;
@@ -18,7 +18,7 @@ use crate::proc::{Pid, Process};
 /// What a superdaemon knows. Times are those of the monotonic clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Report {
-    /// Of the program.
+    /// The program's.
     pub(crate) version: Vec<u8>,
     /// The path by which it was executed.
     pub(crate) program: Option<Vec<u8>>,
@@ -29,17 +29,17 @@ pub(crate) struct Report {
     pub(crate) workers: Vec<Member>,
     /// Descriptors and names.
     pub(crate) listeners: Vec<(RawFd, Vec<u8>)>,
-    /// How many starts have failed since the last one that has not.
+    /// How many starts have failed since the last success.
     pub(crate) failures: u32,
     /// The last of them, oldest first.
     pub(crate) last_failures: Vec<FailedStart>,
     /// Lines about the last one.
     pub(crate) detail: Vec<u8>,
-    /// When the restart began that is under way.
+    /// When the running restart began.
     pub(crate) restart: Option<Duration>,
     /// The last restart that was given up: the generation of its last attempt, and when.
     pub(crate) given_up: Option<(u64, Duration)>,
-    /// All workers are stopped, and the end follows.
+    /// All workers are being stopped, and then it exits.
     pub(crate) is_stopping: bool,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Member {
     pub(crate) generation: u64,
     pub(crate) pid: Pid,
     pub(crate) post: Post,
-    /// From when on.
+    /// Since when.
     pub(crate) since: Option<Duration>,
     /// The stop signal that it has got, in the words of the option.
     pub(crate) signal: Option<Vec<u8>>,
@@ -66,24 +66,24 @@ pub(crate) struct Member {
     pub(crate) kill: Option<Duration>,
 }
 
-/// Where a worker stands.
+/// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Post {
-    /// It has not shown yet that it has started.
+    /// It has not started yet.
     Starting,
     /// It serves.
     Current,
     /// It has been replaced, or is stopped with all others.
     Stopping,
-    /// Its start has failed, and it has not ended.
+    /// Its start has failed, and it has not exited.
     Rejected,
 }
 
 impl Report {
-    /// What the superdaemon tells; None if it tells nothing, like the original.
+    /// What the superdaemon publishes; None if it publishes nothing, like the original.
     ///
     /// # Errors
-    /// If its descriptors may not be seen, or what it tells can't be read.
+    /// If its descriptors may not be seen, or if its report can't be read.
     pub(crate) fn of(superdaemon: Pid) -> io::Result<Option<Self>> {
         for descriptor in Process::Pid(superdaemon).descriptors()? {
             if let Some(text) = memory::read(descriptor)? {

@@ -1,5 +1,5 @@
-//! The worker's side: from `SERVER_STARTER_PORT` to sockets. Depends only on the standard library, and on no other file
-//! of this crate: with no features it is the whole crate. So it has its own small look at what a socket is.
+//! The worker's side: from `SERVER_STARTER_PORT` to sockets. It depends only on the standard library, and on no other
+//! file of this crate: without features it is the whole crate. So it has its own small check of what a socket is.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -18,8 +18,8 @@ pub struct ServerPort {
     /// Its key in `SERVER_STARTER_PORT`: what was given to `--port` (`8080`, `127.0.0.1:8080`, `[::1]:8080`) or
     /// `--path`.
     pub name: OsString,
-    /// The open socket. It is in blocking mode, and shared with the superdaemon and the other workers: what is set on
-    /// it is set for all of them.
+    /// The open socket. It is in blocking mode, and shared with the superdaemon and the other workers: its settings
+    /// apply to all of them.
     pub socket: ServerSocket,
 }
 
@@ -35,7 +35,7 @@ pub enum ServerSocket {
     Unix(UnixListener),
 }
 
-/// Why there are no sockets. `Debug` prints the same text as `Display`, as that is what a `main` that returns it shows.
+/// Why there are no sockets. `Debug` prints the same text as `Display`, as a `main` that returns it shows the former.
 #[non_exhaustive]
 pub enum ServerPortsError {
     /// `SERVER_STARTER_PORT` is not set: the program was not started by a superdaemon. (One without listeners sets it
@@ -83,7 +83,7 @@ impl std::error::Error for ServerPortsError {
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The listeners of this worker, in the order of the superdaemon's options: all `--port`, then all `--path`. An option
-/// given twice appears twice. Empty if the superdaemon listens to nothing.
+/// given twice appears twice. Empty if the superdaemon has no listeners.
 ///
 /// The caller owns the sockets, so this works only once in a process. The descriptors are not changed: programs
 /// executed later inherit them.
@@ -103,7 +103,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A program that also runs without a superdaemon can tell by [`ServerPortsError::NotSet`]:
+/// A program that also runs without a superdaemon recognises that by [`ServerPortsError::NotSet`]:
 ///
 /// ```
 /// use server_starter::{ServerPortsError, server_ports};
@@ -155,7 +155,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Asks the kernel, on a duplicate, since the number may not be open at all.
+    /// Asks the kernel about a duplicate, since the number may not be open at all.
     fn of(fd: RawFd) -> io::Result<Self> {
         #[expect(unsafe_code)]
         // SAFETY: the number is not negative, and is only duplicated, which fails if it is not open.
@@ -166,7 +166,7 @@ impl Kind {
         }
         let tcp = TcpStream::from(OwnedFd::from(unix));
         tcp.local_addr()?;
-        // Only TCP sockets know TCP_NODELAY.
+        // Only TCP sockets have TCP_NODELAY.
         Ok(if tcp.nodelay().is_ok() { Self::Tcp } else { Self::Udp })
     }
 

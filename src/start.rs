@@ -36,17 +36,17 @@ const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
 
-/// Runs a superdaemon until TERM or INT stops it and its workers have ended.
+/// Runs a superdaemon until TERM, INT or QUIT stops it and its workers have exited.
 ///
 /// It takes the process over: signal handlers, standard descriptors, with `daemonize` the process itself. The process
 /// must have no other thread.
 ///
 /// # Errors
-/// If there is another thread, or if something can't be opened or bound; no worker has been started then. After the first
-/// worker has been started, nothing is an error any more.
+/// If there is another thread, or if something can't be opened or bound; no worker has been started then. Once the
+/// first worker has been started, there are no more errors (except with `max_start_failures`).
 ///
-/// The error is written to standard error, as everything that the superdaemon has to say, *and* returned: before sockets
-/// are removed and the log command is waited for, which may take long. So don't print it once more.
+/// The error is written to standard error, like all messages of the superdaemon, *and* returned; it is written before
+/// sockets are removed and the log command is waited for, which may take long. So don't print it again.
 ///
 /// ```no_run
 /// use server_starter::{Options, start_server};
@@ -61,10 +61,10 @@ pub fn start_server(options: &Options) -> Result<(), Error> {
     start(options, IsProgram(false))
 }
 
-/// The same for the program `start_server`, which can be replaced by another version of it.
+/// The same for the program `start_server`, which another version can replace.
 ///
 /// # Errors
-/// As those of [`start_server`].
+/// Those of [`start_server`].
 pub fn start_program(options: &Options) -> Result<(), Error> {
     start(options, IsProgram(true))
 }
@@ -76,22 +76,22 @@ struct IsProgram(bool);
 fn start(options: &Options, is_program: IsProgram) -> Result<(), Error> {
     let mut resources = Resources::default();
     let result = resources.run(options, is_program);
-    // ORDER: said before the socket files are removed and before the log command is waited for (L7), which may take for
-    // ever.
+    // ORDER: reported before the socket files are removed and before the wait for the log command (L7), which may take
+    // for ever.
     if let Err(error) = &result {
         say(error.message());
     }
     result
 }
 
-/// Shows a superdaemon that this program could replace it: with the state at one descriptor, and the options that were found
-/// on its command line. It answers at the other descriptor. The exit code.
+/// Shows a superdaemon that this program could replace it, with the state at one descriptor and the options from its
+/// command line. Answers at the other descriptor, and returns the exit code.
 pub(crate) fn rehearse(state: RawFd, answer: RawFd, options: Result<Box<Options>, Error>) -> u8 {
     answer_rehearsal(state, answer, || options?.check())
 }
 
-/// This program has been executed to replace another one, and its command line is refused: the other one continues. Comes
-/// back where there is none.
+/// This program has been executed to replace another one, and its command line is refused: the other one continues.
+/// Returns if there is none.
 pub(crate) fn go_back(reason: &[u8]) {
     let Some(one_thread) = OneThread::check() else { return };
     let mut environment = Environment::inherited(&Options::new(Vec::new()), one_thread);
@@ -100,17 +100,17 @@ pub(crate) fn go_back(reason: &[u8]) {
     }
 }
 
-/// What has to be given back, also after an error.
+/// What has to be released, also after an error.
 #[derive(Default)]
 struct Resources {
     place: Place,
     listeners: Listeners,
-    /// From the first file that is made until there are handlers: a signal would leave it behind.
+    /// From the first file that is made until there are handlers: a signal in between would leave the file behind.
     blocked: Option<Blocked>,
     log: Option<LogTarget>,
 }
 
-/// What both ways to start come to.
+/// The result of both ways to start.
 struct Parts {
     launch: LaunchState,
     environment: Environment,
@@ -120,7 +120,7 @@ struct Parts {
     files: Files,
 }
 
-/// What a program needs to replace another one, so that nothing can fail any more.
+/// Everything that a program needs to replace another one without a possible failure.
 struct Prepared {
     state: State,
     descriptors: Descriptors,
@@ -166,7 +166,7 @@ impl Resources {
             ended = supervisor.run();
         }
 
-        // ORDER: pid file, sockets, status file (U8); its lock is the last thing, which --stop waits for
+        // ORDER: pid file, sockets, status file (U8); its lock comes last, as --stop waits for it
         // (`lock-released-last`).
         let files = supervisor.into_world().into_files();
         self.listeners = Listeners::default();
@@ -179,8 +179,7 @@ impl Resources {
         check_proc(options)?;
         self.place = Place::of_script(options);
         let mut launch = LaunchState::take_over(one_thread);
-        // ORDER: before anything is opened or started, as numbers of descriptors are all that tells of inherited
-        // listeners.
+        // ORDER: before anything is opened or started, as only their numbers identify inherited listeners.
         let mut stored = Stored::default();
         if options.from_systemd {
             let is_needed = !options.stores_listeners();
@@ -198,7 +197,7 @@ impl Resources {
         let Checked { plan, mut files } = Checked::of(options, &self.listeners)?;
         self.listen(&plan, &mut stored)?;
         if options.stores_listeners() {
-            // ORDER: what is of no use goes first, as it may have the name of what comes.
+            // ORDER: useless ones go first, as a new one may have the same name.
             stored.names().for_each(|name| manager.forget(name));
             self.listeners.to_store().for_each(|(name, fd)| manager.store(&name, fd));
         }
@@ -234,8 +233,8 @@ impl Resources {
         Ok(Parts { launch, environment, manager, watch, signals, files })
     }
 
-    /// Replaces another program in the same process: nothing is opened, bound, or said to be started.
-    // ORDER: there is no `?` in here, and no way back behind it.
+    /// Replaces another program in the same process: nothing is opened or bound, and no start is reported.
+    // ORDER: there is no `?` in here, and no way back after it.
     fn commit(
         &mut self,
         options: &Options,
@@ -259,7 +258,7 @@ impl Resources {
         Parts { launch, environment, manager, watch, signals, files }
     }
 
-    /// First of all, so that everything else that fails is in it, too.
+    /// First of all, so all later errors are in it, too.
     fn open_log(&mut self, options: &Options, environment: &Environment, launch: &LaunchState) -> Result<(), Error> {
         if let Some(option) = &options.log_file {
             self.log = Some(LogTarget::open(option, environment, launch)?);
@@ -272,7 +271,7 @@ impl Resources {
             log.relocate(|fd| plan.keep_clear(fd))?;
         }
         let places = plan.listen_to_ports(&mut self.listeners, &mut self.place, stored)?;
-        // ORDER: behind the ports, where the name of a host may be looked up for a long time.
+        // ORDER: after the ports, where the look-up of a host name may take long.
         self.blocked = Some(block_all());
         plan.listen_to_paths(&mut self.listeners, places, stored)?;
         Ok(())
@@ -286,7 +285,8 @@ impl Resources {
 }
 
 impl Prepared {
-    /// Gets all that `arrival` needs beside what it has brought. Changes nothing, and owns nothing of it.
+    /// Gets everything that is needed in addition to what `arrival` has brought. Changes nothing, and owns nothing of
+    /// it.
     fn of(
         options: &Options,
         environment: &Environment,
@@ -300,8 +300,8 @@ impl Prepared {
     }
 }
 
-/// Refuses options that would do nothing, or the wrong thing, for want of the right /proc. Only on Linux: elsewhere, those that
-/// need one are refused by [`Options::check`].
+/// Refuses options that would do nothing, or the wrong thing, without the right /proc. Only on Linux: elsewhere,
+/// [`Options::check`] refuses options that need it.
 fn check_proc(options: &Options) -> Result<(), Error> {
     let option: &[u8] = match options.ready {
         Readiness::Notify => b"--ready=notify",
@@ -334,7 +334,7 @@ fn meet_manager(options: &Options, environment: &mut Environment) -> Result<Serv
     Ok(manager)
 }
 
-/// That is between it and the superdaemon: no other process gets to know of it.
+/// It is between the manager and the superdaemon: no other process learns about it.
 fn keep_manager_secret(options: &Options, environment: &mut Environment) {
     if options.sd_notify {
         for name in [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID] {
@@ -343,7 +343,7 @@ fn keep_manager_secret(options: &Options, environment: &mut Environment) {
     }
 }
 
-/// What can be known before anything is bound or removed.
+/// What can be checked before anything is bound or removed.
 struct Checked<'a> {
     plan: ListenPlan<'a>,
     files: Files,
@@ -363,7 +363,7 @@ impl<'a> Checked<'a> {
     }
 }
 
-/// Each of the two files would be written over the other (`one-file`).
+/// Each of the two files would overwrite the other (`one-file`).
 fn check_names(options: &Options) -> Result<(), Error> {
     match (&options.pid_file, &options.status_file) {
         (Some(pid_file), Some(status_file)) if is_same_name(pid_file, status_file) => {
@@ -374,7 +374,7 @@ fn check_names(options: &Options) -> Result<(), Error> {
     }
 }
 
-/// Lines to be said about it, when there is a log.
+/// Returns lines about it, to be printed when there is a log.
 fn read_envdir(reader: &mut envdir::Reader, environment: &mut Environment) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     if let Some(path) = environment.envdir() {

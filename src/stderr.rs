@@ -1,7 +1,7 @@
-//! The program's voice: lines on fd 2, unbuffered. A failing write is ignored for ever (LIFE-169, LIFE-179).
+//! Lines on fd 2, unbuffered. A failing write is always ignored (LIFE-169, LIFE-179).
 //!
 //! A log that nobody reads must not stop a superdaemon (`blocked-log`). `O_NONBLOCK` can't be set on fd 2, as workers
-//! share it; so a line is written only when it doesn't have to wait, and is lost if it would have to wait for too long.
+//! share it; so a line is written only if that doesn't block, and is lost if it would have to wait too long.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -15,23 +15,23 @@ use nix::unistd;
 
 use crate::{stop_request, sys};
 
-/// How long a line may wait. The next ones don't wait at all, until one can be written.
+/// How long a line may wait. After that, lines don't wait at all until one can be written.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// What a pipe that can be written to takes without waiting (`PIPE_BUF` of Linux).
+/// How much a writable pipe takes without blocking (`PIPE_BUF` of Linux).
 const LONGEST_PART: usize = 4096;
 
 /// One of the ways to write below.
 static WAY: AtomicU8 = AtomicU8::new(SIMPLY);
 
-/// Lines wait for ever. So it is before there are handlers: a signal ends the program that waits. And of a regular file,
-/// which makes nobody wait.
+/// Lines wait for ever: before there are handlers, when a signal ends the waiting program, and for a regular file,
+/// which never blocks.
 const SIMPLY: u8 = 0;
 
-/// The kernel can be asked not to let a line wait.
+/// The kernel can write without blocking.
 const WITHOUT_WAITING: u8 = 1;
 
-/// The kernel can be asked whether a line would have to wait.
+/// The kernel can say whether a line would block.
 const IF_WRITABLE: u8 = 2;
 
 /// Whether the last line that waited did so in vain.
@@ -72,7 +72,7 @@ pub(crate) fn say(line: impl Into<Vec<u8>>) {
     LOST.store(if is_written { 0 } else { lost + 1 }, Ordering::Relaxed);
 }
 
-/// False if `text` had to wait for too long. Some of it may have been written then.
+/// False if `text` had to wait too long. A part of it may have been written.
 fn write(mut text: &[u8]) -> bool {
     let begin = Instant::now();
     while !text.is_empty() {
@@ -92,7 +92,7 @@ fn write(mut text: &[u8]) -> bool {
     true
 }
 
-/// With `EAGAIN` if it would have to wait.
+/// `EAGAIN` if it would block.
 fn write_part(part: &[u8]) -> Result<usize, Errno> {
     if WAY.load(Ordering::Relaxed) == WITHOUT_WAITING {
         match sys::write_nowait(io::stderr(), part) {
@@ -123,7 +123,7 @@ fn wait_until_writable(end: Instant) -> bool {
     }
 }
 
-/// What others have written, for a terminal: control characters are shown, not sent.
+/// Text from others, for a terminal: control characters are escaped.
 pub(crate) fn visible(text: &[u8]) -> Vec<u8> {
     let mut visible = Vec::new();
     for chunk in text.utf8_chunks() {
@@ -136,12 +136,12 @@ pub(crate) fn visible(text: &[u8]) -> Vec<u8> {
     visible
 }
 
-/// Whether what follows is shown in another order, and so reads as something else.
+/// Whether it changes the order in which the following text is shown, so it reads as something else.
 fn turns_text(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The same of lines.
+/// The same for lines.
 pub(crate) fn visible_lines(text: &[u8]) -> Vec<u8> {
     text.split(|&byte| byte == b'\n').map(visible).collect::<Vec<_>>().join(&b'\n')
 }

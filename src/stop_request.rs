@@ -1,4 +1,4 @@
-//! Whether a shutdown is requested that has not been acted on: for what takes its time elsewhere than in the loop.
+//! Whether a shutdown is requested and not yet acted on: for whatever takes time outside the loop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -20,12 +20,12 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    /// Parses a name or a number, as Perl's `kill` would: any case, with or without `SIG`; with `-` in front, the
+    /// Parses a name or a number, as Perl's `kill` would: any case, with or without `SIG`; with a leading `-`, the
     /// signal goes to the worker's process group. An empty text and `0` are `TERM`.
     ///
     /// # Errors
-    /// `Unrecognized signal name "X"` for a text that is not a signal of this system. The original finds that out when
-    /// it first needs the signal, and dies of it or sends nothing (`signal-names`).
+    /// `Unrecognized signal name "X"` for a text that is not a signal of this system. The original notices that when it
+    /// first needs the signal, and then dies or sends nothing (`signal-names`).
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         if !perl::is_true(text) {
             return Ok(Self::default());
@@ -37,7 +37,7 @@ impl StopSignal {
             name => (name, false),
         };
         let number = if name.first().is_some_and(u8::is_ascii_alphabetic) {
-            // QUIRK: kill() takes a second SIG off.
+            // QUIRK: kill() removes a second SIG.
             by_name(name.strip_prefix(b"SIG").filter(|rest| !rest.is_empty()).unwrap_or(name))
         } else {
             #[expect(clippy::cast_possible_truncation, reason = "a float is cast with saturation")]
@@ -88,7 +88,7 @@ fn by_name(name: &[u8]) -> Option<i32> {
     }
 }
 
-/// Perl's names: `RTMIN`, `RTMAX`, and `NUM32` and the like for those that have none.
+/// Perl's names: `RTMIN`, `RTMAX`, and `NUM32` and the like for those without a name.
 fn real_time_by_name(name: &str) -> Option<i32> {
     let (first, last) = sys::real_time_signals().into_inner();
     match name {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn texts_that_stop_no_worker_are_refused() {
-        // 34, or 35 where the C library keeps three for itself: Perl knows it by its other name alone.
+        // 34, or 35 where the C library keeps three for itself: Perl knows it only by its other name.
         let first = format!("NUM{}", sys::real_time_signals().start());
         let table = [
             "BOGUS", "SIG", "SIGBOGUS", "TERM ", " TERM", "TERM\n", "00", "65", "999999", "0x9", "UNUSED", "ZERO", "é",

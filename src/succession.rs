@@ -1,5 +1,5 @@
-//! What one program hands to the next in the same process (`--upgrade`, `--take-over`): text, and open descriptors. Each room
-//! has a [`Part`] of its own; [`State`](crate::system::State) is made of all of them.
+//! What one program hands to the next in the same process (`--upgrade`, `--take-over`): text, and open descriptors.
+//! Each room has a [`Part`] of its own; together they are the [`State`](crate::system::State).
 
 mod descriptors;
 mod text;
@@ -17,11 +17,11 @@ pub(crate) const VARIABLE: &str = "START_SERVER_STATE";
 /// Tells the program that comes back why the next one could not continue. Beside [`VARIABLE`].
 pub(crate) const REFUSAL: &str = "START_SERVER_NOT_UPGRADED";
 
-/// Begins the first argument of a program that rehearses, in front of `STATE_FD,ANSWER_FD`. Any other program, the
-/// original among them, stumbles over an option that it doesn't know, before it touches anything.
+/// The beginning of the first argument of a program that rehearses, before `STATE_FD,ANSWER_FD`. Any other program,
+/// including the original, fails on this unknown option before it touches anything.
 pub(crate) const REHEARSAL: &str = "--rehearse-state=";
 
-/// What one room knows. Its keys are spelled in these two functions, and nowhere else.
+/// What one room knows. Its keys appear only in these two functions.
 pub(crate) trait Part: Sized {
     fn write(&self, lines: &mut Lines);
 

@@ -34,10 +34,10 @@ pub(crate) struct Supervisor<'a, W> {
     /// Counts the attempts to start a worker.
     generation: u64,
     current: Option<Worker>,
-    /// One that has not shown yet that it has started, and since when it is there.
+    /// A worker that has not started yet, and since when it exists.
     starting: Option<(Worker, Duration)>,
     old: OldWorkers,
-    /// When the restart began that is under way.
+    /// When the running restart began.
     restart_begun: Option<Duration>,
     /// When the current worker had started, or the last restart was given up.
     last_restart: Duration,
@@ -59,23 +59,23 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
     }
 
-    /// Runs until TERM, INT or QUIT is received and all workers have ended.
+    /// Runs until TERM, INT or QUIT is received and all workers have exited.
     ///
     /// # Errors
-    /// If the first worker does not start (`--max-start-failures`); what is left of its attempts has ended, too.
+    /// If the first worker does not start (`--max-start-failures`); the processes of its attempts have exited, too.
     pub(crate) fn run(&mut self) -> Result<(), Error> {
         self.start_first_worker()?;
         self.keep_running()
     }
 
-    /// The same from where another program was, or this one is.
+    /// The same, continuing from another program's state, or from this one's.
     ///
     /// # Errors
     /// If no worker serves and none can be started (`--end-without-worker`).
     pub(crate) fn keep_running(&mut self) -> Result<(), Error> {
         loop {
             self.wait();
-            // ORDER: a shutdown comes first; a worker that has died isn't replaced just to be stopped (`term-first`).
+            // ORDER: a shutdown comes first; a dead worker isn't replaced just to be stopped (`term-first`).
             if !self.is_stop_requested()
                 && let Some((pid, status)) = self.world.reap(None)
             {
@@ -109,8 +109,9 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.world
     }
 
-    /// Has another program replace this one. It has the same process, and so everything that was opened and started; what
-    /// this one knows it gets as a [`LifePart`](crate::world::LifePart), and if it can't replace it, this one has it back.
+    /// Makes another program replace this one, in the same process and so with everything that was opened and started.
+    /// It gets what this one knows as a [`LifePart`](crate::world::LifePart); if it can't replace it, this one gets
+    /// that back.
     fn hand_over(&mut self) {
         let life = self.world.hand_over(self.part());
         self.take_over(life);
@@ -125,7 +126,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.environment.add_default_interval();
     }
 
-    /// Starts a new worker, and when it has started stops the old ones.
+    /// Starts a new worker, and stops the old ones when it has started.
     fn restart(&mut self) {
         let previous = self.current;
         self.restart_begun = Some(self.world.clock());
@@ -147,22 +148,22 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.stop_old_workers(signal);
     }
 
-    /// Gives a restart up. The worker that was there before is the current one again; if it has died meanwhile, the
-    /// loop will find out.
+    /// Gives up a restart. The previous worker is the current one again; if it has died meanwhile, the loop will
+    /// notice.
     fn go_on_with(&mut self, previous: Option<Worker>) {
         if self.is_stop_requested() {
             return;
         }
         self.current = previous.filter(|worker| self.old.remove(worker.pid));
         self.say("giving up the restart, the old worker keeps running");
-        // An automatic restart isn't due again at once.
+        // The next automatic restart isn't due at once.
         self.last_restart = self.world.clock();
         self.restart_begun = None;
         self.update_status();
         self.world.tell(News::GivenUp { generation: self.generation });
     }
 
-    /// Whether the restart continues: it does, unless there are to be no more attempts.
+    /// Whether the restart continues: it does, unless there are no more attempts.
     fn replace_if_dead(&mut self) -> bool {
         if !self.is_stop_requested()
             && let Some(Worker { pid, .. }) = self.current
@@ -195,7 +196,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
     }
 
-    /// Stops all workers and waits for their end, however long that takes. Further signals mean nothing (LIFE-076).
+    /// Stops all workers and waits for their end, however long that takes. Further signals are ignored (LIFE-076).
     fn shut_down(&mut self, request: Request) {
         let (name, signal) = match request {
             // QUIRK: TERM, whatever --signal-on-term says (LIFE-043).
@@ -232,7 +233,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.tell_family();
     }
 
-    /// Sends an old worker its stop signal. From the first one on, the time to KILL runs.
+    /// Sends an old worker its stop signal. The time to KILL counts from the first one.
     fn stop(&mut self, pid: Pid, signal: &StopSignal) {
         self.world.kill(pid, signal);
         self.old.tell(self.world.clock(), pid, signal);
@@ -247,8 +248,8 @@ impl<'a, W: World> Supervisor<'a, W> {
         }
     }
 
-    /// Whether it is time for an automatic restart, which then is announced. While old workers are left, only after the
-    /// double time (LIFE-160).
+    /// Whether it is time for an automatic restart, which is then announced. While old workers are left, only after
+    /// twice the time (LIFE-160).
     fn is_auto_restart_due(&mut self) -> bool {
         if !self.environment.is_auto_restart_enabled() {
             return false;
@@ -277,7 +278,7 @@ impl<'a, W: World> Supervisor<'a, W> {
         self.tell_family();
     }
 
-    /// Tells where each worker stands.
+    /// Reports the state of each worker.
     fn tell_family(&mut self) {
         if self.old.is_empty() && self.starting.is_none() {
             self.restart_begun = None;

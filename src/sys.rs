@@ -1,5 +1,5 @@
-//! System calls that the `nix` crate leaves out or offers in another shape, as small functions. Each says why. What differs
-//! between systems is in `linux.rs` and `elsewhere.rs`, which have the same functions.
+//! System calls that the `nix` crate leaves out or offers in another shape, as small functions. Each says why.
+//! Differences between systems are in `linux.rs` and `elsewhere.rs`, which have the same functions.
 
 #![allow(unsafe_code)]
 
@@ -38,33 +38,33 @@ use crate::proc;
 pub(crate) use crate::proc::Pid;
 pub(crate) use crate::wait_status::WaitStatus;
 
-/// What a C program would see of `bytes`: all up to the first NUL.
+/// What a C program would see of `bytes`: everything up to the first NUL.
 pub(crate) fn c_string(bytes: &[u8]) -> CString {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     CString::new(&bytes[..end]).unwrap_or_default()
 }
 
-/// Proof that the process had no other thread when it was asked. Nothing here starts one.
+/// Proof that the process had no other thread when this was made. Nothing here starts one.
 #[derive(Clone, Copy)]
 pub(crate) struct OneThread(());
 
 impl OneThread {
-    /// None if there are others. Where that can't be seen (without /proc), the caller's word is taken.
+    /// None if there are others. If that can't be seen (without /proc), the caller is trusted.
     pub(crate) fn check() -> Option<Self> {
         proc::own_threads().is_none_or(|count| count <= 1).then_some(Self(()))
     }
 
-    /// For tests, whose children do no more than async-signal-safe calls.
+    /// For tests, whose children make only async-signal-safe calls.
     #[cfg(test)]
     pub(crate) fn assume() -> Self {
         Self(())
     }
 }
 
-/// That of this process, as [`own_pid`] knows it. Zero: it doesn't.
+/// This process's, cached by [`own_pid`]. Zero: not yet.
 static OWN_PID: AtomicI32 = AtomicI32::new(0);
 
-/// The process id of this process. Asked for once.
+/// The process id of this process. Looked up once.
 pub(crate) fn own_pid() -> Pid {
     let known = OWN_PID.load(Ordering::Relaxed);
     if known != 0 {
@@ -90,7 +90,7 @@ pub(crate) fn fork(_: OneThread) -> Result<Fork, Errno> {
     })
 }
 
-/// From what fork(2) gives: the pid of the child, 0 in itself.
+/// From what fork(2) returns: the pid of the child, or 0 in the child.
 fn of_child(pid: Pid) -> Fork {
     if pid == 0 {
         OWN_PID.store(0, Ordering::Relaxed);
@@ -100,19 +100,19 @@ fn of_child(pid: Pid) -> Fork {
     }
 }
 
-/// The same, but the child has no signal handlers: what the parent catches acts there by default, from the first moment on. None
-/// where the system can't do both in one step.
+/// The same, but the child has no signal handlers: signals that the parent catches have their default effect there,
+/// from the first moment on. None if the system can't do both in one step.
 pub(crate) fn fork_without_handlers(one_thread: OneThread) -> Result<Option<Fork>, Errno> {
     Ok(os::fork_without_handlers(one_thread).transpose()?.map(of_child))
 }
 
-/// Leaves a forked process without running anything that belongs to the one it was forked from. nix has no _exit(2).
+/// Leaves a forked process without running any clean-up of its parent's. nix has no _exit(2).
 pub(crate) fn exit_now(code: u8) -> ! {
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(c_int::from(code)) }
 }
 
-/// Leaves a forked process in the way that another one has ended.
+/// Leaves a forked process in the same way as another one has ended.
 pub(crate) fn end_like(status: WaitStatus) -> ! {
     if let Ok(signal) = Signal::try_from(status & 0x7f) {
         let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
@@ -169,8 +169,8 @@ pub(crate) fn kill(pid: Pid, signal: c_int) -> Result<(), Errno> {
     Errno::result(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// kill(2) of a process that is not a child of ours, and so may end at any moment and leave its number to another. `is_it`
-/// looks a second time whether it is the one that is meant, when whoever gets the signal is settled.
+/// kill(2) of a process that is not a child of ours, so it may exit at any moment and another may get its number.
+/// `is_it` checks again whether it is the right one, when the receiver is fixed.
 ///
 /// # Errors
 /// `ESRCH` if it is gone or another one.
@@ -178,7 +178,7 @@ pub(crate) fn kill_if(pid: Pid, signal: c_int, is_it: impl FnOnce() -> bool) -> 
     let handle = match os::process_handle(pid) {
         Ok(handle) => Some(handle),
         Err(Errno::ESRCH) => return Err(Errno::ESRCH),
-        // The kernel has none, there is no room for a descriptor, or something forbids it: the look is as late as can be.
+        // The kernel has none, there is no room for a descriptor, or something forbids it: check as late as possible.
         Err(_) => None,
     };
     if !is_it() {
@@ -187,12 +187,12 @@ pub(crate) fn kill_if(pid: Pid, signal: c_int, is_it: impl FnOnce() -> bool) -> 
     handle.map_or_else(|| kill(pid, signal), |handle| os::kill_by_handle(&handle, signal))
 }
 
-/// A child that has ended and not been reaped. nix's waitid(2) fails for one that a real-time signal has ended.
+/// A child that has exited and not been reaped. nix's waitid(2) fails for one that a real-time signal has ended.
 pub(crate) fn dead_child() -> Result<Option<Pid>, Errno> {
     find_child(libc::P_ALL, 0, libc::WEXITED)
 }
 
-/// Whether the child `pid` has ended and not been reaped.
+/// Whether the child `pid` has exited and not been reaped.
 pub(crate) fn is_dead(pid: Pid) -> Result<bool, Errno> {
     is_in_state(pid, libc::WEXITED)
 }
@@ -219,8 +219,8 @@ fn find_child(kind: libc::idtype_t, id: libc::id_t, state: c_int) -> Result<Opti
     none_if_childless(Errno::result(result).map(|_| (pid != 0).then_some(pid)))
 }
 
-/// waitpid(2) without blocking: `pid`, or any child for -1, if it has ended. nix takes the status apart, which is shown
-/// as it is, and knows no real-time signals.
+/// waitpid(2) without blocking: `pid`, or any child for -1, if it has exited. nix takes apart the status, which is
+/// shown as it is, and has no real-time signals.
 pub(crate) fn reap(pid: Pid) -> Result<Option<(Pid, WaitStatus)>, Errno> {
     let mut status = 0;
     // SAFETY: the status is writable.
@@ -228,12 +228,12 @@ pub(crate) fn reap(pid: Pid) -> Result<Option<(Pid, WaitStatus)>, Errno> {
     none_if_childless(Errno::result(reaped).map(|reaped| (reaped != 0).then_some((reaped, status))))
 }
 
-/// To have no child is not an error.
+/// It is not an error to have no child.
 fn none_if_childless<T>(found: Result<Option<T>, Errno>) -> Result<Option<T>, Errno> {
     if matches!(found, Err(Errno::ECHILD)) { Ok(None) } else { found }
 }
 
-/// Waits until the child `pid` has ended, and gives its status.
+/// Waits until the child `pid` has exited, and returns its status.
 pub(crate) fn wait_for(pid: Pid) -> Option<WaitStatus> {
     let mut status = 0;
     loop {
@@ -246,7 +246,7 @@ pub(crate) fn wait_for(pid: Pid) -> Option<WaitStatus> {
     }
 }
 
-/// dup2(2): `fd` becomes `target`, without close-on-exec. Whatever was at `target` is closed. nix's wants an owner of
+/// dup2(2): `fd` becomes `target`, without close-on-exec. Closes whatever was at `target`. nix's requires an owner of
 /// the target, and there may be none.
 ///
 /// # Safety
@@ -262,13 +262,13 @@ pub(crate) unsafe fn move_to(fd: OwnedFd, target: RawFd) -> Result<OwnedFd, Errn
     }
 }
 
-/// Replaces another descriptor, which is closed, by `fd`. Without close-on-exec.
+/// Replaces another descriptor, which is closed, with `fd`. Without close-on-exec.
 pub(crate) fn replace(place: OwnedFd, fd: OwnedFd) -> Result<OwnedFd, Errno> {
     // SAFETY: the place was owned by the value that is given up here.
     unsafe { move_to(fd, place.into_raw_fd()) }
 }
 
-/// Replaces another descriptor by a copy of `fd`; its owner owns the copy from here on. Without close-on-exec.
+/// Replaces another descriptor with a copy of `fd`, which its owner owns from here on. Without close-on-exec.
 pub(crate) fn put_over(place: BorrowedFd, fd: &OwnedFd) -> Result<(), Errno> {
     // SAFETY: the number stays open, and its owner the only one.
     Errno::result(unsafe { libc::dup2(fd.as_raw_fd(), place.as_raw_fd()) }).map(drop)
@@ -293,7 +293,7 @@ pub(crate) enum CloseOnExec {
     No,
 }
 
-/// Whether `fd` is the number of an open descriptor. nix asks of open ones only.
+/// Whether `fd` is the number of an open descriptor. nix accepts only open ones.
 pub(crate) fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD only looks.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
@@ -315,19 +315,19 @@ pub(crate) unsafe fn take(fd: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Says whether the open descriptor `fd` is closed on exec. nix asks for an owner. Async-signal-safe.
+/// Sets whether the open descriptor `fd` is closed on exec. nix requires an owner. Async-signal-safe.
 pub(crate) fn set_close_on_exec(fd: RawFd, flag: CloseOnExec) -> Result<(), Errno> {
     let flags = if matches!(flag, CloseOnExec::Yes) { libc::FD_CLOEXEC } else { 0 };
     // SAFETY: F_SETFD changes nothing else.
     Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, flags) }).map(drop)
 }
 
-/// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so that nothing else lands there. Where
-/// that isn't, something else that can be opened everywhere and neither read nor written. How many there were.
+/// Opens /dev/null, without close-on-exec, for each of 0, 1 and 2 that is closed, so nothing else lands there. Without
+/// /dev/null, something that can be opened everywhere but neither read nor written. Returns how many there were.
 pub(crate) fn open_standard_descriptors() -> usize {
     let closed = closed_standard_descriptors();
     for _ in 0..closed {
-        // The lowest free number is one of them. It stays open for good.
+        // The lowest free number is one of them. It stays open.
         let opened = open(c"/dev/null", OFlag::O_RDWR, Mode::empty());
         let opened = opened.or_else(|_| open(c"/", OFlag::O_RDONLY | OFlag::O_DIRECTORY, Mode::empty()));
         let _ = opened.map(IntoRawFd::into_raw_fd);
@@ -347,16 +347,16 @@ fn closed_standard_descriptors() -> usize {
     fds.iter().filter(|fd| is_closed(fd)).count()
 }
 
-/// A file that this process has locked by flock(2), until it is dropped. nix's panics when it can't be unlocked then.
+/// A file that this process has locked by flock(2), until it is dropped. nix's panics if the unlock fails.
 pub(crate) struct Locked<T: AsFd>(T);
 
 impl<T: AsFd> Locked<T> {
-    /// Of a file that the program before this one has locked, in the same process.
+    /// For a file that the previous program has locked, in the same process.
     pub(crate) fn by_inheritance(file: T) -> Self {
         Self(file)
     }
 
-    /// Locks `file`, or gives it back with the error. A signal ends a wait for the lock (`EINTR`).
+    /// Locks `file`, or returns it with the error. A signal ends a wait for the lock (`EINTR`).
     pub(crate) fn lock(file: T, kind: Lock) -> Result<Self, (T, Errno)> {
         let operation = match kind {
             Lock::Wait => libc::LOCK_EX,
@@ -387,11 +387,11 @@ impl<T: AsFd> Drop for Locked<T> {
 /// How to lock a file.
 #[derive(Clone, Copy)]
 pub(crate) enum Lock {
-    /// For this process alone, and wait for that.
+    /// Exclusively, and wait for that.
     Wait,
-    /// For this process alone, if nobody has a lock: `EWOULDBLOCK` otherwise.
+    /// Exclusively, if nobody has a lock: `EWOULDBLOCK` otherwise.
     Try,
-    /// With others that want no more than that.
+    /// Shared.
     TryShared,
 }
 
@@ -409,8 +409,8 @@ pub(crate) fn listen(socket: &OwnedFd, backlog: c_int) -> Result<(), Errno> {
 /// How long the path of a unix socket may be: all of `sun_path`, without a NUL (U5). 108 bytes on Linux.
 pub(crate) const LONGEST_SOCKET_PATH: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path);
 
-/// bind(2) of a unix socket to `path`, of which no more than [`LONGEST_SOCKET_PATH`] bytes are used. nix wants room for
-/// a NUL.
+/// bind(2) of a unix socket to `path`, of which at most [`LONGEST_SOCKET_PATH`] bytes are used. nix requires room for a
+/// NUL.
 pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
     with_unix_address(path, |address, length| {
         // SAFETY: the address is a sockaddr_un of the length given.
@@ -418,7 +418,7 @@ pub(crate) fn bind_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
     })
 }
 
-/// connect(2) of a unix socket, otherwise as [`bind_unix`].
+/// connect(2) of a unix socket, otherwise like [`bind_unix`].
 pub(crate) fn connect_unix(socket: &OwnedFd, path: &[u8]) -> Result<(), Errno> {
     with_unix_address(path, |address, length| {
         // SAFETY: the address is a sockaddr_un of the length given.
@@ -443,8 +443,8 @@ fn with_unix_address(
     Errno::result(call((&raw const address).cast(), length)).map(drop)
 }
 
-/// gethostbyname(3), the original's way from a name to an address (S7): IPv4 only, the first address only, and
-/// `127.1` and the like are addresses. getaddrinfo(3) differs in all three.
+/// gethostbyname(3), with which the original resolves names (S7): IPv4 only, the first address only, and `127.1` and
+/// the like are addresses. getaddrinfo(3) differs in all three.
 ///
 /// # Errors
 /// errno as the call left it; 0 if the name does not exist.
@@ -469,9 +469,8 @@ pub(crate) fn gethostbyname(name: &CStr) -> Result<Ipv4Addr, i32> {
     }
 }
 
-/// Limits the resolver to the sources of host names `files` and `dns`, which a static program has in itself.
-/// Any other that /etc/nsswitch.conf names would be loaded from the machine's C library; of another version, that ends in
-/// a crash.
+/// Limits the resolver to the host name sources `files` and `dns`, which a static program contains. Any other source in
+/// /etc/nsswitch.conf would be loaded from the machine's C library, and crash if that is another version.
 #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
 fn load_no_module() {
     unsafe extern "C" {

@@ -77,7 +77,7 @@ pub(crate) struct System<'a> {
     explanation: Option<Explanation>,
     reporter: Reporter,
     successor: Option<Successor>,
-    /// All workers are stopped, or will be in a while, and the end follows.
+    /// All workers are being stopped, or will be soon, and then the superdaemon exits.
     is_stopping: bool,
 }
 
@@ -118,7 +118,7 @@ impl<'a> System<'a> {
         }
     }
 
-    /// What outlives the rest. The pid file goes first (U8).
+    /// What outlives the rest. The pid file is removed first (U8).
     pub(crate) fn into_files(mut self) -> Files {
         for line in self.kin.strangers() {
             self.say(&line);
@@ -130,14 +130,14 @@ impl<'a> System<'a> {
         self.files
     }
 
-    /// What can't be opened is said on the old log, which stays.
+    /// A failure to open it is reported on the old log, which stays.
     fn open_log(&mut self, open: impl FnOnce(&LogFile) -> Result<(), Error>) {
         if let Some(Err(error)) = self.files.log.as_ref().map(open) {
             self.say(&error.message());
         }
     }
 
-    /// What workers or others have done to listeners is undone, as far as that is possible. A socket that is new is made known.
+    /// Undoes what workers or others have done to listeners, as far as possible, and announces new sockets.
     fn mend_listeners(&mut self) {
         self.spawner.revive_listeners();
         let listeners = self.spawner.listeners;
@@ -152,8 +152,7 @@ impl<'a> System<'a> {
         self.kin.follow(listeners);
     }
 
-    /// A child has been reaped. Whether that is to be told now. `is_wanted`: it is a worker that is looked after by
-    /// name.
+    /// A child has been reaped. Whether to report that now. `is_wanted`: it is a worker that is waited for by pid.
     fn bury(&mut self, pid: Pid, status: WaitStatus, is_wanted: bool) -> bool {
         self.watch.end(pid);
         self.delivery.forget(pid);
@@ -167,8 +166,8 @@ impl<'a> System<'a> {
         is_told
     }
 
-    /// A death that is to be told. Behind those that are not comes a look at what is left of families, once for all of them;
-    /// no more of them are buried at once than this, so that what has a time gets its turn while children die all the time.
+    /// A death to report. After deaths that aren't reported, one look checks what is left of all families. The number
+    /// of children that are buried at once is limited, so timers get their turn even if children die all the time.
     fn reap_any(&mut self) -> Option<(Pid, WaitStatus)> {
         const MOST_UNTOLD: usize = 1000;
         for _ in 0..MOST_UNTOLD {
@@ -180,7 +179,7 @@ impl<'a> System<'a> {
         self.kin.take_ended(None)
     }
 
-    /// Reaps a child, but none that is looked after by itself.
+    /// Reaps a child, except those that are handled separately.
     fn reap_child(&mut self) -> Result<Option<(Pid, WaitStatus)>, Errno> {
         self.look_after_own_children();
         if self.rehearsal().is_none() && self.abandoned.is_empty() {
@@ -190,7 +189,7 @@ impl<'a> System<'a> {
         other.map_or(Ok(None), sys::reap)
     }
 
-    /// A rehearsal, whose family ends before it is reaped, and children that have got KILL.
+    /// A rehearsal, whose family is killed before it is reaped, and children that got KILL.
     fn look_after_own_children(&mut self) {
         self.look_after_rehearsal();
         self.abandoned.bury(|pid| self.kin.release(pid));
@@ -211,7 +210,7 @@ impl<'a> System<'a> {
         self.bury(pid, status, true).then_some((pid, status))
     }
 
-    /// Says why a new worker has failed to start, and notes it for `--restart`.
+    /// Reports why a new worker has failed to start, and notes it for `--restart`.
     fn explain(&mut self, (generation, worker): (u64, Pid), failure: &Failure) {
         let Some(explanation) = &mut self.explanation else { return };
         if let Some(line) = explanation.of(worker, failure, self.watch.as_ref()) {
@@ -222,7 +221,7 @@ impl<'a> System<'a> {
         }
     }
 
-    /// A worker has started, or with the generation of its last attempt, a restart has been given up.
+    /// A worker has started; or, with the generation of its last attempt, a restart has been given up.
     fn note_end_of_start(&mut self, given_up: Option<u64>) {
         if let Some(explanation) = &mut self.explanation {
             explanation.end();
@@ -246,7 +245,7 @@ impl<'a> System<'a> {
                 }
             }
             News::Standing(standing) => {
-                // Once it is told of the end, nothing else is news to it.
+                // Once it knows about the shutdown, nothing else matters to it.
                 if !self.is_stopping {
                     self.manager.send(Some(standing), b"");
                 }

@@ -1,8 +1,8 @@
 //! `--take-over`: a running Perl original becomes this program. It is stopped while it waits, and made to execute this
-//! program with its own options and the state that it is in, as `--upgrade` would hand it over: a copy of it first, which
-//! has to answer, and then itself.
+//! program with its own options and its state, as `--upgrade` would hand it over: first in a copy, which has to answer,
+//! then itself.
 //!
-//! Until then nothing of it has changed, no signal is kept from it, and if anything fails it keeps running.
+//! Until then nothing about it has changed, no signal is kept from it, and if anything fails it keeps running.
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod linux;

@@ -3,11 +3,11 @@
 use libc::c_int;
 use nix::sys::signal::Signal;
 
-/// A status as wait(2) gives it: `256 * code` of an exit, the signal's number (with 128 for a core dump) of a death by
-/// signal. This, not the exit code, is what messages show (E4).
+/// A status as wait(2) returns it: `256 * code` of an exit, the signal's number (with 128 for a core dump) of a death
+/// by signal. This, not the exit code, is what messages show (E4).
 pub(crate) type WaitStatus = c_int;
 
-/// What a status says, for people: `exit 1`, `killed by SIGSEGV (core dumped)`.
+/// Describes a status for people: `exit 1`, `killed by SIGSEGV (core dumped)`.
 pub(crate) fn in_words(status: WaitStatus) -> String {
     let signal = status & 0x7f;
     if signal == 0 {

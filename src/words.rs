@@ -1,16 +1,16 @@
-//! What the superdaemon says in one place and looks for in another: the lines about the start of a worker, by which a
-//! log tells why one has failed. Those of the original are the same, so that they are found in its log, too.
+//! What the superdaemon prints in one place and looks for in another: the lines about the start of a worker, by which a
+//! log shows why one has failed. The original's lines are the same, so they are found in its log, too.
 
 /// Begins the line about the start of a worker; its pid follows.
 pub(crate) const STARTING: &str = "starting new worker ";
 
-/// Begins lines about a worker that has been started; its pid follows, and what has become of it.
+/// Begins lines about a worker that has been started; its pid follows, and its fate.
 pub(crate) const NEW_WORKER: &str = "new worker ";
 
-/// Behind [`NEW_WORKER`] and the pid of one that has ended too early; its status follows.
+/// Follows [`NEW_WORKER`] and the pid of one that has exited too early; its status follows.
 pub(crate) const HAS_ENDED: &str = " seems to have failed to start, exit status:";
 
-/// Begins the line, which is our own, that says why; the reason follows.
+/// Begins our own line with the reason, which follows.
 pub(crate) const HAS_FAILED: &str = "it has failed: ";
 
 /// The line about a restart.

@@ -1,5 +1,6 @@
-//! The seam between the life cycle and the rest: all that a supervisor does to the world and learns of it, in words of
-//! its own. [`System`](crate::system::System) is the real world; tests replace it by one with a virtual clock.
+//! The seam between the life cycle and the rest: everything that a supervisor does to the world and learns from it, in
+//! its own words. [`System`](crate::system::System) is the real world; tests replace it with one that has a virtual
+//! clock.
 
 mod life_part;
 
@@ -15,7 +16,7 @@ use crate::stop_signal::StopSignal;
 use crate::sys::{Pid, WaitStatus};
 use crate::words::HAS_ENDED;
 
-/// What a supervisor does to the world, and how it learns of it.
+/// What a supervisor does to the world, and learns from it.
 pub(crate) trait World {
     /// Starts a worker with `environment`. A worker that cannot run its program is a worker that dies.
     fn spawn(&mut self, environment: &Environment) -> Result<Pid, Error>;
@@ -27,28 +28,28 @@ pub(crate) trait World {
     /// time of the clock.
     fn wait(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken;
 
-    /// Takes the requests that have come in since the last call, oldest first; never waits.
+    /// Takes the requests that have arrived since the last call, oldest first; never waits.
     fn take_requests(&mut self) -> Vec<Request>;
 
     /// Reaps `worker` if it is dead, or any dead child; never waits.
     fn reap(&mut self, worker: Option<Pid>) -> Option<(Pid, WaitStatus)>;
 
-    /// What the command of `--approve` has said of a worker ([`Awaited::Approval`]): if it isn't approved, why. A command that
-    /// is still running is ended.
+    /// The answer of the command of `--approve` about a worker ([`Awaited::Approval`]): the reason if it isn't
+    /// approved. Kills a command that is still running.
     fn take_verdict(&mut self) -> Result<(), String>;
 
-    /// The time since some moment in the past; no clock that can be set.
+    /// The time since some moment in the past, from a clock that nobody can set.
     fn clock(&self) -> Duration;
 
     /// What the envdir holds now.
     fn read_envdir(&mut self, path: &[u8]) -> Variables;
 
-    /// Tells others how things stand: readers of the status file, `--restart`, the service manager.
+    /// Reports to others: readers of the status file, `--restart`, the service manager.
     fn tell(&mut self, news: News);
 
     /// Gives the program that is to replace this one what it needs next ([`Woken::HandOver`]): first a rehearsal with
-    /// `life`, then, when that has succeeded, the process. Returns what to continue from if it comes back; a failure has been
-    /// reported.
+    /// `life`, then, when that has succeeded, the process. Returns only on failure, which has been reported, with what
+    /// to continue from.
     fn hand_over(&mut self, life: LifePart) -> LifePart;
 
     /// Writes one line to standard error.
@@ -66,7 +67,7 @@ pub(crate) enum Request {
     Term,
     /// The same (`quit-stops`).
     Quit,
-    /// Wake up: read the envdir again, see whether it is time for an automatic restart.
+    /// Wake up: read the envdir again, and check whether it is time for an automatic restart.
     Alrm,
 }
 
@@ -79,24 +80,24 @@ impl Request {
         Self::NAMED.iter().find(|(request, _)| *request == self).map_or("", |(_, name)| name)
     }
 
-    /// None for one that is not known.
+    /// None for an unknown one.
     pub(crate) fn of_name(name: &[u8]) -> Option<Self> {
         Self::NAMED.iter().find(|(_, known)| known.as_bytes() == name).map(|&(request, _)| request)
     }
 
-    /// Whether it asks for the end of all workers.
+    /// Whether it requests a shutdown.
     pub(crate) fn is_stop(self) -> bool {
         matches!(self, Self::Term | Self::Int | Self::Quit)
     }
 }
 
-/// How things stand.
+/// What happens, for others.
 pub(crate) enum News<'a> {
-    /// These workers run, one `GENERATION:PID` a line.
+    /// These workers run, one `GENERATION:PID` per line.
     Workers(&'a [u8]),
-    /// The same, with one that is being started, and where each stands.
+    /// The same, with one that is being started, and the state of each.
     Family(Family),
-    /// Of the superdaemon as a whole.
+    /// About the superdaemon as a whole.
     Standing(Standing),
     /// An attempt to start a worker, of this generation and pid (if it has got one), has failed.
     Failed { worker: (u64, Pid), failure: &'a Failure },
@@ -108,20 +109,20 @@ pub(crate) enum News<'a> {
     GivenUp { generation: u64 },
 }
 
-/// All workers, and what becomes of them.
+/// All workers, and their states.
 pub(crate) struct Family {
     /// Counts the attempts to start a worker.
     pub(crate) attempts: u64,
     pub(crate) members: Vec<Member>,
-    /// When the restart began that is under way.
+    /// When the running restart began.
     pub(crate) restart: Option<Duration>,
 }
 
-/// How a new worker has failed to start. It is said of it in these words.
+/// How a new worker has failed to start, and the words for it.
 pub(crate) enum Failure {
-    /// It has no process, which has been said.
+    /// It has no process, which has been reported.
     NoProcess,
-    /// It has ended.
+    /// It has exited.
     Ended(WaitStatus),
     /// It was not ready in time.
     NotReady,
@@ -145,11 +146,11 @@ impl fmt::Display for Failure {
 pub(crate) struct Candidate {
     /// Its generation and pid.
     pub(crate) new: (u64, Pid),
-    /// Those of the worker that it is to replace, if there is one.
+    /// Those of the worker that it will replace, if there is one.
     pub(crate) old: Option<(u64, Pid)>,
 }
 
-/// What a supervisor waits for, beside requests.
+/// What a supervisor waits for, besides requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
     /// Nothing else: workers may die meanwhile.
@@ -162,7 +163,7 @@ pub(crate) enum Awaited {
     End(Pid),
     /// That this worker is ready, or dead.
     Ready(Pid),
-    /// That the command of `--approve` has ended, or this worker. It is run when that is awaited for the first time.
+    /// That the command of `--approve`, or this worker, has exited. The command is run when this is first awaited.
     Approval(Candidate),
 }
 
@@ -173,13 +174,13 @@ pub(crate) enum Woken {
     Happened,
     /// There is a request that has not been taken.
     Requested,
-    /// Another program is to replace this one, and needs something ([`World::hand_over`]).
+    /// The program that will replace this one needs something ([`World::hand_over`]).
     HandOver,
     /// The time is over.
     OutOfTime,
 }
 
-/// What a service manager is to think of the superdaemon.
+/// What a service manager should know about the superdaemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// The first worker has started, or a reload is over.

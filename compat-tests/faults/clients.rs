@@ -60,8 +60,7 @@ fn start(s: &mut Scenario, newest: &mut u64) -> Result<(), String> {
 }
 
 fn run(s: &mut Scenario, client: usize, output: &Path, injection: &str) -> Output {
-    // The program is `$0`, and strace wouldn't end before the client.
-    s.prelude(&format!("exec strace -D -qq -o {} {injection} \"$0\" \"$@\"", output.display()));
+    s.strace(&format!("-o {} {injection}", output.display()));
     let output = s.run(CLIENTS[client].1);
     s.prelude("");
     output

@@ -192,8 +192,7 @@ impl Tracer {
 /// Runs the command, of which strace writes to `output`.
 fn command(s: &mut Scenario, set: &Set, trace: Option<(&Path, &[String])>) -> (String, String) {
     if let Some((output, injection)) = trace {
-        // The program is `$0`, and strace wouldn't end before the command.
-        s.prelude(&format!("exec strace -D -qq -o {} {} \"$0\" \"$@\"", output.display(), injection.join(" ")));
+        s.strace(&format!("-o {} {}", output.display(), injection.join(" ")));
     }
     let args = [set.command, "--pid-file=pid"];
     let output = if set.is_take_over() { s.run_other(&args) } else { s.run(&args) };

@@ -94,10 +94,7 @@ fn a_script_that_starts_the_program_as_its_child() {
 #[test]
 fn a_probe_that_can_say_nothing() {
     ours_alone(|s| {
-        s.prelude(
-            "exec strace -D -f -qq -o /dev/null -e trace=sendto,shutdown \
-             -e inject=sendto,shutdown:error=ENOBUFS:when=1 \"$0\" \"$@\"",
-        );
+        s.strace("-f -o /dev/null -e trace=sendto,shutdown -e inject=sendto,shutdown:error=ENOBUFS:when=1");
         let output = s.run(&["--port=127.0.0.1:$PORT", "--ready=accepting", "--", "$PROBE"]);
         assert_ne!(output.end, "exit 0");
         let reason = "--ready=accepting can't look at workers (is kernel.yama.ptrace_scope above 1?): failed to read ";

@@ -317,8 +317,9 @@ fn an_interrupt_on_a_terminal() {
         let restart = format!("echo $$ >restart; exec '{program}' {}", RESTART.join(" "));
         let command = format!("cd '{}'; sh -c \"{}\"; echo code $?", directory.display(), restart.replace('$', "\\$"));
         let screen = s.path("screen");
-        let mut script = Command::new("script")
-            .args(["--quiet", "--flush", "--command", &command])
+        // Tests that run in the background of a shell were started with INT ignored.
+        let mut script = Command::new("env")
+            .args(["--default-signal=INT", "script", "--quiet", "--flush", "--command", &command])
             .arg(&screen)
             .stdout(std::process::Stdio::null())
             .spawn()

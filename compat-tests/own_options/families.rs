@@ -85,8 +85,11 @@ fn a_second_service_on_the_same_socket_is_left_alone() {
 #[test]
 fn what_is_left_in_a_container_is_left_alone() {
     ours_alone(|s| {
-        let (root, enter) =
-            if Uid::effective().is_root() { ("", [].as_slice()) } else { ("--map-root-user", ["-U"].as_slice()) };
+        let (root, enter) = if Uid::effective().is_root() {
+            ("", [].as_slice())
+        } else {
+            ("--map-root-user", ["-U", "--preserve-credentials"].as_slice())
+        };
         s.prelude(&format!("exec unshare {root} --pid --fork --kill-child --mount-proc \"$0\" \"$@\""));
         // Pids in there are small numbers, which other numbers have, too, so that none of them is waited for.
         s.env("TMPDIR", "$DIR");
@@ -130,7 +133,7 @@ fn nobody_else_is_looked_at() {
     for options in [&["--kill-timeout=20", "--process-group"][..], &["--max-start-failures=5"], &["--ready=accepting"]]
     {
         ours_alone(|s| {
-            s.prelude("exec strace -D -qq -o trace -e trace=?open,openat,?readlink,readlinkat \"$0\" \"$@\"");
+            s.strace("-o trace -e trace=?open,openat,?readlink,readlinkat");
             let worker =
                 ["--port=127.0.0.1:$PORT", "--interval=0", "--status-file=st", "--", "$PROBE", "accept", "now"];
             s.start(&[options, &worker].concat());
@@ -217,7 +220,7 @@ fn whoever_was_seen_to_descend_from_a_worker_belongs_to_it() {
                       sleep 1000' & while ! test -s relative; do sleep 0.02; done; exec \"$@\"";
         s.write("worker", script);
         s.env("TMPDIR", "$DIR");
-        s.prelude("exec strace -D -qq -o trace -e trace=kill \"$0\" \"$@\"");
+        s.strace("-o trace -e trace=kill");
         let worker = ["--", "sh", "worker", "$PROBE"];
         s.start(&[&["--kill-timeout=2", "--interval=0", "--status-file=st"], &worker[..]].concat());
         s.wait_worker(1);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::faults::run_all;
 use crate::harness::{Outcome, Scenario, is_dead, one, send};
+use crate::own_options::take_over::signals_of;
 use crate::random::{Random, setting};
 
 /// In every test run, of both commands together.
@@ -88,7 +89,8 @@ fn until(s: &mut Scenario, what: &str, is_there: impl Fn(&mut Scenario) -> bool)
     while !is_there(s) {
         if Instant::now() > end {
             let status = fs::read_to_string(s.path("st")).unwrap_or_default();
-            return Err(format!("in vain: {what}; status {status:?}, said {:?}", s.said()));
+            let signals = signals_of(s.superdaemon());
+            return Err(format!("in vain: {what}; status {status:?}, said {:?}, {signals:?}", s.said()));
         }
         thread::sleep(Duration::from_millis(2));
     }

@@ -219,14 +219,18 @@ fn a_superdaemon_of_ours() {
     });
 }
 
-/// Where a HUP is, that led to nothing: pending, blocked, or acted on by nobody.
+/// Where a signal is that led to nothing: pending, blocked, or acted on by nobody.
+pub(super) fn signals_of(pid: i32) -> String {
+    let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    format!("{}{}", read("status"), read("syscall"))
+}
+
 struct ToldAtFailure(i32);
 
 impl Drop for ToldAtFailure {
     fn drop(&mut self) {
         if thread::panicking() {
-            let read = |name| fs::read_to_string(format!("/proc/{}/{name}", self.0)).unwrap_or_default();
-            println!("{}{}", read("status"), read("syscall"));
+            println!("{}", signals_of(self.0));
         }
     }
 }

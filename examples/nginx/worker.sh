@@ -4,14 +4,14 @@
 #     start_server --port=127.0.0.1:8080 --signal-on-hup=QUIT --signal-on-term=QUIT --ready=accepting -- \
 #         examples/nginx/worker.sh /srv/app/nginx.conf /run/app
 #
-# nginx takes the listeners whose descriptors NGINX names, each with a `;` behind it, as its own upgrade does it, and matches
-# them by address with its `listen` directives: here `listen 127.0.0.1:8080;`. The configuration must say `daemon off;`, and
-# nothing of `pid`: each generation has a pid file of its own in the directory, as an nginx removes its file when it ends, and
-# would remove that of the next one.
+# As in its own upgrade, nginx takes the listeners whose descriptors NGINX names, each followed by `;`, and matches them by
+# address with its `listen` directives: here `listen 127.0.0.1:8080;`. The configuration must have `daemon off;` and no `pid`:
+# each generation has its own pid file in the directory, because an nginx that exits removes its pid file, which might be that of
+# the next one.
 NGINX="$(printf %s "$SERVER_STARTER_PORT" | sed 's,[^;]*=,,g');"
 export NGINX
-# nginx takes them for non-blocking, as its own are. Otherwise a process that comes too late for a connection sleeps in
-# accept(2), and leaves its other connections and listeners alone until the next one comes.
+# nginx assumes that they are non-blocking, as its own are. Otherwise a process that is too late for a connection sleeps in
+# accept(2), and ignores its other connections and listeners until the next one arrives.
 perl -MFcntl -e '
     for (split /;/, $ENV{NGINX}) {
         open my $listener, "+<&=", $_ or die "descriptor $_: $!\n";

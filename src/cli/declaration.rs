@@ -1,5 +1,5 @@
-//! Every option, once: its name, kind and help. The manual, `docs/start_server.1.md`, has a text for each. Only what writes documents
-//! needs this; the program has what is in `generated.rs`, which is made from it.
+//! Every option, once: its name, kind and help. The manual, `docs/start_server.1.md`, has a text for each. Only the
+//! generator of the documents needs this; the program uses `generated.rs`, which is made from it.
 
 use std::any::TypeId;
 use std::ffi::OsString;
@@ -31,7 +31,7 @@ pub fn generated() -> String {
     let specs = specs(&command);
     let (count, lines) = (specs.len(), specs.iter().map(source_of).collect::<String>());
     format!(
-        "//! What the program has of its declaration. Written by scripts/docs.\n\n\
+        "//! The part of the declaration that the program contains. Written by scripts/docs.\n\n\
          use crate::cli::getopt_long::{{Kind, Spec}};\n\n\
          pub(super) const SPECS: [Spec<'static>; {count}] = [\n{lines}];\n\n\
          pub(super) const HELP: &str = r#\"{help}\"#;\n"
@@ -120,7 +120,7 @@ fn workers() -> [Arg; 5] {
 fn restarts() -> [Arg; 3] {
     [
         integer("kill-old-delay", "SECS").help(
-            "How long to keep old workers when a new\none has started\n[default: 0; 5 with --enable-auto-restart]",
+            "How long to keep old workers after a new\none has started\n[default: 0; 5 with --enable-auto-restart]",
         ),
         flag("enable-auto-restart").help("Restart regularly"),
         integer("auto-restart-interval", "SECS").help("Seconds between automatic restarts\n[default: 360]"),
@@ -145,7 +145,7 @@ fn instead_of_starting() -> [Arg; 4] {
         flag("restart").help("Restart the workers and wait until only the new one is left"),
         flag("stop").help("Stop the superdaemon and wait until it has exited"),
         flag("help").help("Print this help"),
-        flag("version").help("Print 0.35, the version of Server::Starter that it replaces"),
+        flag("version").help("Print 0.35, the Server::Starter version it replaces"),
     ]
 }
 
@@ -159,16 +159,16 @@ fn own() -> impl Iterator<Item = Arg> {
 fn own_of_workers() -> [Arg; 9] {
     [
         text("ready", "WHEN").help(
-            "When a new worker has started: \"interval\", when\nit has survived; \"notify\", when it says so to\n\
+            "When a new worker has started: \"interval\", when\nit has survived; \"notify\", when it reports so to\n\
              NOTIFY_SOCKET; \"accepting\", when it waits for\nconnections [default: interval]",
         ),
         integer("ready-timeout", "SECS")
-            .help("Stop a new worker that is not ready by then; its\nstart has failed [default: 60]"),
+            .help("Stop a new worker that is not ready after SECS;\nits start has failed [default: 60]"),
         text("approve", "COMMAND")
             .value_hint(ValueHint::CommandString)
             .help("Ask COMMAND about each new worker: unless it\nexits with 0, the old one keeps running"),
         integer("max-start-failures", "N").help("Give up a restart after N failed starts in a row\n[default: never]"),
-        flag("end-without-worker").help("Exit when N starts have failed and no worker\nserves"),
+        flag("end-without-worker").help("Exit if N starts have failed and no worker\nserves"),
         integer("kill-timeout", "SECS")
             .help("Kill a worker that has not exited SECS after its\nstop signal [default: never]"),
         integer("stop-delay", "SECS").help("Keep serving for SECS after TERM, INT or QUIT\n[default: none]"),
@@ -181,11 +181,11 @@ fn own_of_clients() -> [Arg; 7] {
     [
         flag("restart-or-start").help("Restart if the superdaemon is running,\notherwise start"),
         flag("show-status").help("Show workers and listeners, and exit"),
-        flag("json").help("With --show-status: as JSON"),
-        flag("quiet").help("With --show-status: by the exit status alone"),
+        flag("json").help("With --show-status: print JSON"),
+        flag("quiet").help("With --show-status: print nothing"),
         integer("restart-timeout", "SECS").help("How long --restart waits [default: for ever]"),
-        flag("upgrade").help("Replace the running superdaemon by the newly\ninstalled program, in the same process"),
-        flag("take-over").help("Replace a running Perl start_server by this\nprogram, in the same process"),
+        flag("upgrade").help("Replace the running superdaemon with the newly\ninstalled program, in the same process"),
+        flag("take-over").help("Replace a running Perl start_server with this\nprogram, in the same process"),
     ]
 }
 
@@ -215,8 +215,8 @@ Server::Starter.
 
 Environment:
   ENVDIR, ENABLE_AUTO_RESTART, AUTO_RESTART_INTERVAL, KILL_OLD_DELAY
-             As the options of these names. The option overrides the variable,
-             and a file in the envdir overrides both
+             Same as the options of these names. The option overrides the
+             variable, and a file in the envdir overrides both
 
 Signals:
   HUP              Start a new worker, then stop the old one

@@ -1,8 +1,8 @@
-//! Why the program ends unsuccessfully: an error of the library, or one of the two that only a program can meet.
+//! Why the program fails: an error of the library, or one of the two that only a program can have.
 
 use crate::error::Error;
 
-/// Why the program ends unsuccessfully.
+/// Why the program fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The command line could not be parsed: one line per mistake, in the order of the arguments. Exit code 1.
@@ -12,7 +12,7 @@ pub enum Failure {
         /// The error of the system call.
         errno: i32,
     },
-    /// What was asked for has failed.
+    /// The request has failed.
     Error(Error),
 }
 

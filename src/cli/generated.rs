@@ -1,4 +1,4 @@
-//! What the program has of its declaration. Written by scripts/docs.
+//! The part of the declaration that the program contains. Written by scripts/docs.
 
 use crate::cli::getopt_long::{Kind, Spec};
 
@@ -75,7 +75,7 @@ Workers:
                                  it is TERM [default: TERM]
 
 Restarts:
-      --kill-old-delay <SECS>         How long to keep old workers when a new
+      --kill-old-delay <SECS>         How long to keep old workers after a new
                                       one has started
                                       [default: 0; 5 with --enable-auto-restart]
       --enable-auto-restart           Restart regularly
@@ -93,20 +93,20 @@ Instead of starting:
       --restart  Restart the workers and wait until only the new one is left
       --stop     Stop the superdaemon and wait until it has exited
       --help     Print this help
-      --version  Print 0.35, the version of Server::Starter that it replaces
+      --version  Print 0.35, the Server::Starter version it replaces
 
 Beyond Server::Starter:
       --ready <WHEN>            When a new worker has started: "interval", when
-                                it has survived; "notify", when it says so to
+                                it has survived; "notify", when it reports so to
                                 NOTIFY_SOCKET; "accepting", when it waits for
                                 connections [default: interval]
-      --ready-timeout <SECS>    Stop a new worker that is not ready by then; its
-                                start has failed [default: 60]
+      --ready-timeout <SECS>    Stop a new worker that is not ready after SECS;
+                                its start has failed [default: 60]
       --approve <COMMAND>       Ask COMMAND about each new worker: unless it
                                 exits with 0, the old one keeps running
       --max-start-failures <N>  Give up a restart after N failed starts in a row
                                 [default: never]
-      --end-without-worker      Exit when N starts have failed and no worker
+      --end-without-worker      Exit if N starts have failed and no worker
                                 serves
       --kill-timeout <SECS>     Kill a worker that has not exited SECS after its
                                 stop signal [default: never]
@@ -118,12 +118,12 @@ Beyond Server::Starter:
       --restart-or-start        Restart if the superdaemon is running,
                                 otherwise start
       --show-status             Show workers and listeners, and exit
-      --json                    With --show-status: as JSON
-      --quiet                   With --show-status: by the exit status alone
+      --json                    With --show-status: print JSON
+      --quiet                   With --show-status: print nothing
       --restart-timeout <SECS>  How long --restart waits [default: for ever]
-      --upgrade                 Replace the running superdaemon by the newly
+      --upgrade                 Replace the running superdaemon with the newly
                                 installed program, in the same process
-      --take-over               Replace a running Perl start_server by this
+      --take-over               Replace a running Perl start_server with this
                                 program, in the same process
       --sd-notify               Report readiness, reloads and shutdown to
                                 systemd (Type=notify)
@@ -135,8 +135,8 @@ Server::Starter.
 
 Environment:
   ENVDIR, ENABLE_AUTO_RESTART, AUTO_RESTART_INTERVAL, KILL_OLD_DELAY
-             As the options of these names. The option overrides the variable,
-             and a file in the envdir overrides both
+             Same as the options of these names. The option overrides the
+             variable, and a file in the envdir overrides both
 
 Signals:
   HUP              Start a new worker, then stop the old one

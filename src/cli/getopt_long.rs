@@ -1,5 +1,5 @@
-//! The grammar of Perl's `Getopt::Long` (G1-G17): turns the arguments as typed into ones where every
-//! option is spelled out as `--name` or `--name=value`, and everything else stands behind a `--`.
+//! The grammar of Perl's `Getopt::Long` (G1-G17): turns the arguments as typed into ones where every option is spelled
+//! out as `--name` or `--name=value`, and everything else follows a `--`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -24,7 +24,7 @@ impl Mistake {
     }
 }
 
-/// A line for each mistake, in the order of the arguments (G17), and `hints` behind them.
+/// A line for each mistake, in the order of the arguments (G17), followed by `hints`.
 pub(super) fn usage(mistakes: &[Mistake], hints: Vec<String>) -> Failure {
     let lines = mistakes.iter().map(Mistake::line).chain(hints.into_iter().map(String::into_bytes));
     Failure::Usage(lines.collect::<Vec<_>>().join(b"\n".as_slice()))
@@ -53,8 +53,8 @@ pub(super) enum Kind {
     Integer,
 }
 
-/// Spells out `arguments`. With `posixly_correct` (the variable `POSIXLY_CORRECT` exists), the first word that is no
-/// option ends the options, and names must be given in full (G15).
+/// Spells out `arguments`. With `posixly_correct` (the variable `POSIXLY_CORRECT` exists), the first word that is not
+/// an option ends the options, and names must be given in full (G15).
 ///
 /// # Errors
 /// All mistakes.
@@ -183,7 +183,7 @@ fn unknown(option: &Candidate, name: &[u8]) -> Mistake {
 }
 
 /// `/^[-+]?_*[0-9][0-9_]*$/`, where `$` allows for a newline at the end (G9), without the underscores. Only what fits
-/// 32 bits: the original counts wrong beyond (`big-integers`).
+/// 32 bits: the original miscounts beyond that (`big-integers`).
 fn integer(text: &[u8]) -> Option<Vec<u8>> {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);

@@ -1,9 +1,9 @@
-//! What a command line gives, when every option in it is spelled out.
+//! The values of a command line in which every option is spelled out.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-/// Options and words. Of an option that is given several times, the last value counts.
+/// Options and words. If an option is repeated, the last value counts.
 pub(super) struct Given {
     options: Vec<OsString>,
     /// The program and its arguments.
@@ -11,7 +11,7 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// From `--name` and `--name=value`, and the words behind a `--`.
+    /// From `--name` and `--name=value`, and the words after a `--`.
     pub(super) fn of(mut canonical: Vec<OsString>) -> Self {
         let end = canonical.iter().position(|argument| argument == "--").unwrap_or(canonical.len());
         let words = canonical.split_off(end).into_iter().skip(1).collect();

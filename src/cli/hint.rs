@@ -1,5 +1,5 @@
-//! What is said behind a mistake on the command line, in words of our own: only where an option of ours is in use, or
-//! was meant. Who uses the original's options alone reads the original's lines alone.
+//! Lines of ours after a mistake on the command line: only if an option of ours is used or was meant. Users of the
+//! original's options see only the original's lines.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -44,7 +44,7 @@ fn question(names: &[&str]) -> String {
     format!("Did you mean {}? Options that Server::Starter doesn't have are spelled in full.", names.join(" or "))
 }
 
-/// Whether there is one in front of the program.
+/// Whether there is one before the program.
 fn uses_our_own(arguments: &[OsString], specs: &[Spec]) -> bool {
     arguments.iter().take_while(|&argument| argument != "--").any(|argument| {
         let name = argument.as_bytes().strip_prefix(b"--").unwrap_or_default();
@@ -59,10 +59,10 @@ fn lacks_dashes(arguments: &[OsString]) -> bool {
     !arguments.iter().any(|argument| argument == "--") && arguments.iter().any(is_word)
 }
 
-/// The options of ours that an unknown one may stand for: by its beginning, or by a slip of the fingers. None, if it may
-/// stand for one of the original's, too.
+/// The options of ours that an unknown one may be an abbreviation or a misspelling of. None if it may also be one of
+/// the original's.
 fn meant<'a>(name: &[u8], specs: &[Spec<'a>]) -> Vec<&'a str> {
-    // Shorter ones are near to anything.
+    // Shorter ones are close to anything.
     const SHORTEST: usize = 4;
     let name = letters(name);
     let is_near = |distance| name.len() >= SHORTEST && distance <= Distance::Slips(name.len() / SHORTEST);
@@ -75,18 +75,18 @@ fn meant<'a>(name: &[u8], specs: &[Spec<'a>]) -> Vec<&'a str> {
     near.into_iter().filter(|&(distance, _)| Some(distance) == nearest).map(|(_, spec)| spec.name).collect()
 }
 
-/// Without what is typed in one way or another.
+/// Without what is typed in different ways.
 fn letters(name: &[u8]) -> Vec<u8> {
     name.to_ascii_lowercase().into_iter().filter(|byte| !b"-_".contains(byte)).collect()
 }
 
-/// How far what is typed is from a name.
+/// How far a typed word is from a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Distance {
     None,
     /// It is a beginning of the name.
     Beginning,
-    /// So many letters have to be changed, put in or left out.
+    /// This many letters have to be changed, inserted or removed.
     Slips(usize),
 }
 
@@ -148,11 +148,11 @@ mod tests {
         for name in ["user", "workers", "reload", "prot", "5", "no", "s", "sho", "", "\u{e9}", "stopp", "timeout"] {
             means(name, &[]);
         }
-        // Not that this takes time.
+        // This must not take time.
         means(&"ready".repeat(100_000), &[]);
     }
 
-    /// Whoever mistypes an option of the original is told nothing of ours.
+    /// A misspelt option of the original never leads to a hint about ours.
     #[test]
     fn slips_of_the_originals_options_mean_nothing() {
         for name in SPECS.iter().filter(|spec| !spec.is_own).map(|spec| spec.name) {

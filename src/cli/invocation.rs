@@ -1,6 +1,6 @@
 //! Which words of a process's command line are those of a `start_server`, the original or ours.
 
-/// What follows the program, or the script that perl runs.
+/// The words after the program, or after the script that perl runs.
 pub(crate) fn arguments_behind_the_program(command: &[Vec<u8>]) -> Option<&[Vec<u8>]> {
     let (first, rest) = command.split_first()?;
     if is_start_server(first) {

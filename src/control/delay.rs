@@ -1,5 +1,5 @@
-//! How a restart stands. A superdaemon of ours tells it; of the original, and of older versions, it is what status file, failure
-//! note and log show.
+//! The state of a restart. A superdaemon of ours reports it; for the original and older versions, it is read from
+//! status file, failure note and log.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -32,9 +32,9 @@ impl<'a> Delay<'a> {
         Self { superdaemon, status_file, awaited, known_failure: FailureNote::of(status_file), log }
     }
 
-    /// How things stand.
+    /// The current state.
     pub(super) fn look(&self) -> Standstill {
-        // ORDER: noted before it is told, and before the status file shows who is left.
+        // ORDER: the note is written before the report, and before the status file shows who is left.
         let note = self.note();
         match self.superdaemon.and_then(|pid| Report::of(pid).ok().flatten()) {
             Some(report) => self.told(&report, note),
@@ -87,7 +87,7 @@ impl<'a> Delay<'a> {
             course: match report.given_up {
                 _ if report.is_stopping => Course::Stopping,
                 Some((generation, _)) if generation >= awaited => Course::GivenUp,
-                // A program that has replaced another one knows nothing of that.
+                // A program that has replaced another one doesn't know about that.
                 None if started.is_none() && is_noted => Course::GivenUp,
                 _ => Course::UnderWay,
             },
@@ -101,7 +101,7 @@ impl<'a> Delay<'a> {
         let has_started =
             |generation: u64| generation >= awaited && note.as_ref().is_none_or(|note| note.generation() < generation);
         let started = workers.keys().next_back().copied().filter(|&newest| has_started(newest));
-        // One that has failed is listed until it has ended.
+        // A worker that has failed is listed until it has exited.
         let (new, old): (BTreeMap<u64, Pid>, BTreeMap<u64, Pid>) =
             workers.into_iter().filter(|&(it, _)| Some(it) != started).partition(|&(it, _)| it >= awaited);
         Standstill {
@@ -117,8 +117,8 @@ impl<'a> Delay<'a> {
         }
     }
 
-    /// What only a person wants to know, as far as the superdaemon doesn't tell: which attempt is under way, why the last one has
-    /// failed, and what the worker has said.
+    /// What only a person wants to know, if the superdaemon doesn't report it: which attempt is in progress, why the
+    /// last one has failed, and what the worker has printed.
     pub(super) fn add_what_is_seen(&self, standstill: &mut Standstill) {
         if standstill.started.is_some() {
             return;
@@ -129,7 +129,7 @@ impl<'a> Delay<'a> {
             let newest = self.superdaemon.and_then(|pid| unlisted(pid, self.status_file).into_iter().max());
             let attempts =
                 log.split(|&byte| byte == b'\n').filter(|line| line.starts_with(STARTING.as_bytes())).count();
-            // A worker that has died shows its generation no longer; the log tells how many there were.
+            // A dead worker no longer shows its generation; the log shows how many there were.
             let by_log = (self.awaited + attempts as u64).saturating_sub(1);
             standstill.tried = Some(by_log).max(newest).filter(|&generation| generation >= self.awaited);
         }
@@ -147,7 +147,7 @@ impl<'a> Delay<'a> {
         standstill.failure = Some(Failed { generation, line, lines, is_brief: false });
     }
 
-    /// What is waited for, and what is known of the last failed start, as lines to be put behind another one.
+    /// What the restart waits for, and what is known about the last failed start, as lines to append to another one.
     pub(super) fn reason(&self, mut standstill: Standstill) -> Vec<u8> {
         self.add_what_is_seen(&mut standstill);
         let failure = standstill.failure.as_ref().filter(|_| standstill.started.is_none());
@@ -164,7 +164,7 @@ pub(super) struct Failed {
     line: Vec<u8>,
     /// The same in full.
     lines: Vec<u8>,
-    /// The superdaemon doesn't tell what the worker has said.
+    /// The superdaemon doesn't report what the worker has printed.
     is_brief: bool,
 }
 
@@ -180,13 +180,13 @@ impl Failed {
         self.generation.map_or_else(|| "the last start".to_owned(), |generation| format!("generation {generation}"))
     }
 
-    /// Lines to be put behind another one.
+    /// Lines to append to another one.
     pub(super) fn reason(&self) -> Vec<u8> {
         if self.lines.is_empty() { Vec::new() } else { [b"\n", &self.lines[..]].concat() }
     }
 }
 
-/// Whether a new worker is still to be expected.
+/// Whether a new worker can still be expected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
     UnderWay,
@@ -195,22 +195,22 @@ pub(super) enum Course {
     Stopping,
 }
 
-/// How a restart stands.
+/// The state of a restart.
 pub(super) struct Standstill {
     awaited: u64,
     /// The generation that is new and serves.
     pub(super) started: Option<u64>,
     /// Whether a worker serves.
     pub(super) serves: bool,
-    /// Workers that were there before, and have not ended.
+    /// Workers from before that have not exited.
     pub(super) old: BTreeMap<u64, Pid>,
-    /// Those that have failed, and have not ended.
+    /// Those that have failed and have not exited.
     pub(super) rejected: BTreeMap<u64, Pid>,
     /// The generation that is being started.
     tried: Option<u64>,
     pub(super) failure: Option<Failed>,
     pub(super) course: Course,
-    /// By the superdaemon itself.
+    /// Reported by the superdaemon itself.
     pub(super) is_told: bool,
 }
 
@@ -220,7 +220,7 @@ impl Standstill {
         self.started.filter(|_| self.old.is_empty() && self.rejected.is_empty())
     }
 
-    /// Why the last start has failed stands in lines of its own.
+    /// The reason of the last failed start has its own lines.
     fn in_full(&self) -> String {
         match &self.failure {
             Some(failure) if self.started.is_none() && self.course == Course::UnderWay => {
@@ -268,7 +268,7 @@ impl fmt::Display for Standstill {
     }
 }
 
-/// The last failed start that a log tells of: why, and that with what the worker has said.
+/// The last failed start in a log: why, and the same with what the worker has printed.
 fn last_failure(log: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let lines: Vec<&[u8]> = log.split(|&byte| byte == b'\n').collect();
     let status = |line: &&[u8]| String::from_utf8_lossy(line).split_once(HAS_ENDED)?.1.parse::<WaitStatus>().ok();

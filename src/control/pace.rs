@@ -1,10 +1,10 @@
-//! How often a client looks whether what it waits for has happened.
+//! How often a client checks whether what it waits for has happened.
 
 use std::ops::RangeInclusive;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long after a look at the status file the next one comes: a quarter of the wait so far, within these limits.
+/// The time between two looks at the status file: a quarter of the wait so far, within these limits.
 const LOOK_AFTER: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
 
 /// Before the next look.

@@ -1,5 +1,5 @@
-//! What `--restart` shows on a terminal: one line that says what it waits for, and in the end what came of it. Where
-//! standard error is not a terminal, nothing is shown.
+//! What `--restart` shows on a terminal: one line that says what it waits for, and finally the result. If standard
+//! error is not a terminal, it shows nothing.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -27,7 +27,7 @@ pub(super) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// None where nobody looks.
+    /// None if nobody watches.
     pub(super) fn of(superdaemon: Option<Pid>, status_file: &'a Path, begin: Instant) -> Option<Self> {
         let superdaemon = superdaemon.filter(|_| io::stderr().is_terminal())?;
         let before = listeners_of(superdaemon, status_file);
@@ -50,17 +50,17 @@ impl<'a> Progress<'a> {
         }
         self.shown = Some(Instant::now());
         delay.add_what_is_seen(standstill);
-        // What doesn't fit is cut off: a line that is continued on the next one could not be written over.
+        // What doesn't fit is cut off: a line that wraps could not be overwritten.
         let line = format!("{}: {standstill}", seconds(elapsed));
         let _ = write!(io::stderr(), "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
     }
 
-    /// The line goes, for what is to be said.
+    /// Removes the line, to make room for a message.
     pub(super) fn clear() {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
 
-    /// What came of it: `generation` is the only one left.
+    /// Prints the result: `generation` is the only one left.
     pub(super) fn tell(&self, generation: u64) {
         let all = self.begin.elapsed();
         let started = self.started.unwrap_or(all);
@@ -74,7 +74,7 @@ impl<'a> Progress<'a> {
         for ListenerStatus { name, waiting, refused, .. } in listeners_of(self.superdaemon, self.status_file) {
             let before = self.before.iter().find(|before| before.name == name).and_then(|before| before.refused);
             let line = match (before, refused) {
-                // A counter of the kernel's, which begins anew at 2^32.
+                // A counter of the kernel's, which wraps at 2^32.
                 (Some(before), Some(now)) => format!("{} refused by a full queue", now.wrapping_sub(before)),
                 _ => format!("{} waiting", waiting.unwrap_or(0)),
             };

@@ -1,4 +1,4 @@
-//! `--restart`: asks for a restart of the workers and waits until only a new one is left.
+//! `--restart`: requests a restart of the workers and waits until only a new one is left.
 
 use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStrExt;
@@ -19,12 +19,13 @@ use crate::report::Report;
 use crate::sys;
 
 /// Restarts the workers of the superdaemon that owns `pid_file` and waits until only a new one is left, for `timeout`
-/// or, if need be, for ever.
+/// or for ever.
 ///
 /// # Errors
 /// If a file can't be read, if no worker has started yet, if the superdaemon is not alive or doesn't survive the
-/// restart, if it gives the restart up ([`Error::GivenUp`]), or if the time is over: the restart continues then, and if the
-/// new version serves it is [`Error::OldWorkersLeft`], otherwise [`Error::TimedOut`]. If the file of a unix socket is gone, so that no client can connect there.
+/// restart, if it gives the restart up ([`Error::GivenUp`]), or if the file of a unix socket is gone, so no client can
+/// connect there. If the time is over, the restart continues: [`Error::OldWorkersLeft`] if the new version serves,
+/// otherwise [`Error::TimedOut`].
 ///
 /// ```no_run
 /// # use std::path::Path;
@@ -37,7 +38,7 @@ use crate::sys;
 pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<Duration>) -> Result<(), Error> {
     const SENTENCE: &[u8] = b"failed to send SIGHUP to the server process:";
     sys::open_standard_descriptors();
-    // ORDER: all is known before anything is sent (P5).
+    // ORDER: everything is known before anything is sent (P5).
     let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true))?;
     let awaited = Awaited::of(&superdaemon, status_file, timeout.is_some())?;
     let delay = Delay::of(superdaemon.pid(), status_file, awaited.new);
@@ -49,7 +50,7 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<Durat
         let alive = superdaemon.is_alive();
         let mut standstill = delay.look();
         let listed = generations(status_file);
-        // Any later generation will do: the awaited one may have failed, or another restart was asked for, too
+        // Any later generation will do: the awaited one may have failed, or another restart was requested, too
         // (`restart-ends`).
         if let Some(generation) = standstill.over()
             && awaited.is_shown_by(&listed)
@@ -96,7 +97,7 @@ pub fn restart_server(pid_file: &Path, status_file: &Path, timeout: Option<Durat
     superdaemon.pid().and_then(lost_socket).map_or(Ok(()), |path| Err(unreachable_at(generation, &path)))
 }
 
-/// The restart is over, but for these clients it was in vain (`path-gone`).
+/// The restart is over, but these clients can't connect (`path-gone`).
 fn unreachable_at(generation: u64, path: &Path) -> Error {
     let generation = format!("generation {generation} has started, but no client can connect to ");
     let end = b": its socket is gone; see the log of start_server";
@@ -109,8 +110,8 @@ struct Awaited {
     new: u64,
     /// The same by the status file, which may be one that the superdaemon doesn't write.
     listed: u64,
-    /// With options of ours on either side, a superdaemon that tells needs no status file: a restart before there is a worker
-    /// is none the worse for that.
+    /// With options of ours on either side, a superdaemon that publishes a report needs no status file, so a restart
+    /// before there is a worker works, too.
     is_lenient: bool,
 }
 

@@ -1,5 +1,5 @@
-//! `--show-status`: what a superdaemon is doing. One of ours tells that itself; of the original, and of older versions, it is
-//! what its pid file, its status file and /proc show from outside.
+//! `--show-status`: what a superdaemon is doing. One of ours reports that itself; for the original and older versions,
+//! it is what pid file, status file and /proc show from outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -30,8 +30,8 @@ use crate::sys::{self, Pid};
 
 const GENERATION: &str = "SERVER_STARTER_GENERATION";
 
-/// Looks at the superdaemon that owns `pid_file`. One that doesn't tell itself what it is doing, as the original, is seen
-/// from outside, by `status_file` if there is one.
+/// Looks at the superdaemon that owns `pid_file`. If it doesn't report what it is doing, like the original, it is
+/// examined from outside, with `status_file` if there is one.
 ///
 /// ```no_run
 /// # use std::path::Path;
@@ -46,7 +46,7 @@ const GENERATION: &str = "SERVER_STARTER_GENERATION";
 pub fn show_status(pid_file: &Path, status_file: Option<&Path>) -> Status {
     sys::open_standard_descriptors();
     let unknown = |reason: String| Status::Unknown { reason };
-    // It may be the name of something that would let this wait.
+    // It may be the name of something whose opening blocks.
     let file = ForeignPidFile::open(pid_file, OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK));
     let file = match file {
         Ok(file) => file,
@@ -85,7 +85,7 @@ pub(super) fn listeners_of(superdaemon: Pid, status_file: &Path) -> Vec<Listener
     }
 }
 
-/// The workers of a superdaemon that doesn't tell, which its status file doesn't list: they have not started.
+/// The workers that the status file doesn't list, for a superdaemon that doesn't report: they have not started.
 pub(super) fn unlisted(superdaemon: Pid, status_file: &Path) -> Vec<u64> {
     let listed = status_file::workers(status_file);
     let all = seen_workers(superdaemon, Some(&listed));
@@ -102,7 +102,7 @@ fn running(pid: Pid, status_file: Option<&Path>) -> Status {
     }
 }
 
-/// What the superdaemon itself tells.
+/// What the superdaemon itself reports.
 fn told(pid: Pid, report: Report) -> Status {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
     let ago = |time: Duration| now.saturating_sub(time);
@@ -166,7 +166,7 @@ fn state(post: Post) -> WorkerState {
     }
 }
 
-/// `path`: by which it was executed, as the superdaemon sees it.
+/// `path`: the one by which it was executed, as the superdaemon sees it.
 fn program(pid: Pid, path: &[u8]) -> ProgramStatus {
     let Some(running) = FileId::of(&Process::Pid(pid).executable()) else { return ProgramStatus::Unknown };
     match fs::metadata(Process::Pid(pid).seen(Path::new(OsStr::from_bytes(path)))) {
@@ -177,14 +177,14 @@ fn program(pid: Pid, path: &[u8]) -> ProgramStatus {
     }
 }
 
-/// What can be seen of a superdaemon that doesn't tell, for this `reason`.
+/// What can be seen of a superdaemon that doesn't report, for this `reason`.
 fn from_outside(pid: Pid, status_file: Option<&Path>, reason: &str) -> Status {
     let mut reason = reason.to_owned();
     let listed = status_file.and_then(|path| match fs::read(path) {
         Ok(content) => Some(status_file::workers_in(&content)),
         Err(error) => {
             reason = format!("{reason}; {}: {}", path.display(), reason_of(&error));
-            // One that isn't there lists nobody: no worker has started.
+            // A missing one lists nobody: no worker has started.
             (error.kind() == io::ErrorKind::NotFound).then(BTreeMap::new)
         }
     });
@@ -193,8 +193,8 @@ fn from_outside(pid: Pid, status_file: Option<&Path>, reason: &str) -> Status {
     Status::Running { superdaemon: superdaemon(pid, Some(reason)), workers, listeners }
 }
 
-/// In the order of their generations. `listed`: in the status file, where all have started, and all but the newest were told
-/// to stop when that had.
+/// In the order of their generations. `listed`: the workers in the status file, all of which have started, and all but
+/// the newest of which were told to stop when that one had.
 fn seen_workers(superdaemon: Pid, listed: Option<&BTreeMap<u64, Pid>>) -> Vec<WorkerStatus> {
     let none = BTreeMap::new();
     let started = listed.unwrap_or(&none);
@@ -229,10 +229,10 @@ fn seen_workers(superdaemon: Pid, listed: Option<&BTreeMap<u64, Pid>>) -> Vec<Wo
     workers
 }
 
-/// What the environment that a process was started with says of its generation.
+/// What the environment at a process's start says about its generation.
 enum Generation {
     Is(u64),
-    /// It has written its title there, as plackup, nginx and PHP-FPM do.
+    /// The process has written its title there, as plackup, nginx and PHP-FPM do.
     WrittenOver,
     /// It is not a worker, but a command that reads the log.
     IsNone,
@@ -251,7 +251,7 @@ fn generation_of(pid: Pid) -> Generation {
     }
 }
 
-/// As workers name them. Where no worker can be asked, by what the superdaemon's sockets are bound to.
+/// With the names that workers know. If no worker shows these, with what the superdaemon's sockets are bound to.
 fn seen_listeners(superdaemon: Pid, workers: &[WorkerStatus]) -> Vec<ListenerStatus> {
     let names = workers.iter().rev().find_map(|worker| variable(worker.pid, "SERVER_STARTER_PORT")).unwrap_or_default();
     let queues = sock_diag::queues();
@@ -315,7 +315,7 @@ fn dead(status_file: Option<&Path>) -> Status {
     Status::Dead { workers, listeners }
 }
 
-/// Whether a process was there when the file that names it was written, and so isn't another one that has got its number.
+/// Whether a process existed when the file that names it was written, so it isn't another one that has got its number.
 fn started_before(pid: Pid, written: SystemTime) -> bool {
     const ROUNDING: Duration = Duration::from_secs(1);
     age(pid).and_then(|age| SystemTime::now().checked_sub(age)).is_some_and(|started| started <= written + ROUNDING)
@@ -335,8 +335,8 @@ fn described(generation: Option<u64>, pid: Pid, state: WorkerState) -> WorkerSta
     }
 }
 
-/// Whether a worker lives: a dead one may have left its number to another process. Where that may not be seen, anybody of that
-/// number is taken for it.
+/// Whether a worker lives: another process may have got a dead one's number. If that can't be seen, any process with
+/// that number is taken for it.
 fn lives(worker: Pid, superdaemon: Pid) -> bool {
     let is_child = Process::Pid(worker).is_living_child_of(superdaemon);
     is_child.unwrap_or_else(|| sys::kill(worker, 0) != Err(Errno::ESRCH))
@@ -347,7 +347,7 @@ fn reason_of(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), text)
 }
 
-/// Of the environment that a process was started with.
+/// From the environment at a process's start.
 fn variable(pid: Pid, name: &str) -> Option<String> {
     let value = Process::Pid(pid).variable(name)?;
     Some(String::from_utf8_lossy(&value).into_owned())

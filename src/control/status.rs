@@ -9,8 +9,8 @@ use crate::sys::Pid;
 
 /// What the superdaemon of a pid file is doing.
 ///
-/// `Display` gives lines for people, each of which ends in a newline; control characters that a process has put into
-/// its name are shown, not sent. [`Status::to_json`] is for programs.
+/// `Display` gives lines for people, each of which ends in a newline; control characters in a process's name are
+/// escaped. [`Status::to_json`] is for programs.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Status {
@@ -63,7 +63,7 @@ pub struct SuperdaemonStatus {
     pub program: ProgramStatus,
     /// Whether it is stopping all workers, and then ends.
     pub is_stopping: bool,
-    /// For how long a restart has been under way.
+    /// How long a restart has been in progress.
     pub restart: Option<Duration>,
     /// How long ago the last restart was given up, if no worker has started since.
     pub given_up_ago: Option<Duration>,
@@ -106,13 +106,13 @@ pub struct FailureStatus {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct WorkerStatus {
-    /// Its `SERVER_STARTER_GENERATION`; None if the superdaemon doesn't tell, and the worker has written over it.
+    /// Its `SERVER_STARTER_GENERATION`; None if the superdaemon doesn't report it, and the worker has overwritten it.
     pub generation: Option<u64>,
     /// Its process.
     pub pid: Pid,
-    /// Where it stands.
+    /// Its state.
     pub state: WorkerState,
-    /// For how long it has been in that state.
+    /// How long it has been in that state.
     pub state_age: Option<Duration>,
     /// How long it has been running; None if that can't be seen.
     pub age: Option<Duration>,
@@ -120,24 +120,23 @@ pub struct WorkerStatus {
     pub command: String,
     /// The stop signal that it has got, as the options have it.
     pub stop_signal: Option<String>,
-    /// After what time it gets KILL.
+    /// Time until it gets KILL.
     pub kill_in: Option<Duration>,
-    /// Where it is not known when one that is stopping was told so: the time since is at most this, the age of the
-    /// current one.
+    /// If it is not known when a stopping worker was told to stop: at most this long ago, the age of the current one.
     pub told_to_stop_at_most_ago: Option<Duration>,
 }
 
-/// Where a worker stands.
+/// The state of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WorkerState {
-    /// It has not shown yet that it has started.
+    /// It has not started yet.
     Starting,
     /// It serves.
     Current,
-    /// It has been replaced, or is stopped with all others, and is about to end.
+    /// It has been replaced, or is stopped with all others, and is about to exit.
     Stopping,
-    /// It didn't start as it should, and is about to end.
+    /// Its start has failed, and it is about to exit.
     Rejected,
     /// Its superdaemon is dead.
     Orphaned,
@@ -151,19 +150,19 @@ pub enum WorkerState {
 pub struct ListenerStatus {
     /// The name that workers know it by, that of `--port` or `--path`, or its address.
     pub name: String,
-    /// How many connections wait to be accepted; of UDP, how many bytes to be received. None if the kernel doesn't
-    /// tell, as in the next two.
+    /// How many connections wait to be accepted; for UDP, how many bytes wait to be received. None if the kernel
+    /// doesn't report it, as in the next two.
     pub waiting: Option<u32>,
     /// How many may wait.
     pub limit: Option<u32>,
-    /// How many a full queue has refused since it was opened. The counter begins anew at 2^32.
+    /// How many a full queue has refused since it was opened. The counter wraps at 2^32.
     pub refused: Option<u32>,
 }
 
 impl Status {
-    /// As the Linux Standard Base has it of init scripts: 0 if it runs, 1 if it is dead but has a pid file, 3 if there
-    /// is none, 4 if that can't be known. And 150, which that leaves to applications, if it runs, but no worker serves, or
-    /// none for long, as it is stopping.
+    /// As the Linux Standard Base defines it for init scripts: 0 if it runs, 1 if it is dead but has a pid file, 3 if
+    /// there is none, 4 if that can't be known. And 150, which that leaves to applications, if it runs but no worker
+    /// serves or it is stopping.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -176,7 +175,8 @@ impl Status {
         }
     }
 
-    /// Whether a worker of a running superdaemon serves. None if that can't be known: of an original, without its status file.
+    /// Whether a worker of a running superdaemon serves. None if that can't be known: for an original without a status
+    /// file.
     #[must_use]
     pub fn serves(&self) -> Option<bool> {
         let Self::Running { workers, .. } = self else { return Some(false) };
@@ -413,7 +413,7 @@ fn in_json(time: Option<Duration>) -> String {
     time.map_or_else(null, |time| whole_seconds(time).to_string())
 }
 
-/// The nearest number of them.
+/// Rounded.
 fn whole_seconds(time: Duration) -> u64 {
     (time + Duration::from_millis(500)).as_secs()
 }

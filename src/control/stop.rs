@@ -1,4 +1,4 @@
-//! `--stop`: asks for a shutdown and waits for its end.
+//! `--stop`: requests a shutdown and waits for its end.
 
 use std::fs::OpenOptions;
 use std::path::Path;

@@ -1,5 +1,4 @@
-//! How each superdaemon that runs becomes this program: what an installer of packages says when this program has been put in
-//! its place.
+//! How each running superdaemon becomes this program: what the package prints when it has been installed.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,7 +13,7 @@ use crate::proc::Process;
 use crate::stderr::visible;
 use crate::sys::Pid;
 
-/// The first argument of this program, in place of options. It stands in no documentation, as it is for packages.
+/// The first argument of this program, instead of options. It is not documented, as it is for packages.
 pub(crate) const LIST_UPDATES: &str = "--list-updates";
 
 /// A line for each superdaemon of the original, or of another version of this program at the same path, in this pid namespace:
@@ -52,7 +51,7 @@ fn line_about(pid: Pid) -> Option<Vec<u8>> {
     Some([b"start_server: to update process ", &number[..], b": ", &said].concat())
 }
 
-/// The option by which it becomes this program. None if it is none that could.
+/// The option by which it becomes this program. None if it can't.
 fn option_for(process: Process, command: &[Vec<u8>]) -> Option<&'static [u8]> {
     let executable = fs::read_link(process.executable()).ok()?;
     let mut replaced = env::current_exe().ok()?.into_os_string();
@@ -66,7 +65,7 @@ fn option_for(process: Process, command: &[Vec<u8>]) -> Option<&'static [u8]> {
     (runs_perl && is_start_server(script)).then_some(b"--take-over")
 }
 
-/// A path of the process, as it leads to the same file from anywhere.
+/// A path of the process, made to lead to the same file from anywhere.
 fn as_path_of(process: Process, path: &Path) -> PathBuf {
     let directory = fs::read_link(process.path("cwd")).unwrap_or_default().join(path);
     match fs::read_link(process.path("root")) {
@@ -75,7 +74,7 @@ fn as_path_of(process: Process, path: &Path) -> PathBuf {
     }
 }
 
-/// For a shell. Control characters are shown: no line of an installer is to obey them.
+/// For a shell. Control characters are escaped, so no line of an installer obeys them.
 fn quoted(text: &[u8]) -> Vec<u8> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_./@%+=:,-".contains(byte);
     if text.iter().all(is_plain) {

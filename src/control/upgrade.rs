@@ -1,4 +1,4 @@
-//! `--upgrade`: asks a superdaemon to be replaced by the program on disk, and learns what came of it.
+//! `--upgrade`: asks a superdaemon to replace itself with the program on disk, and waits for the answer.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -19,12 +19,12 @@ use crate::sys;
 /// How long a superdaemon may take to answer: one that is restarting its workers finishes that first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 
-/// Replaces the running superdaemon that owns `pid_file` by the program on disk: in the same process,
-/// with the same listeners and workers. That is no news to a superdaemon that is running this very program.
+/// Replaces the running superdaemon that owns `pid_file` with the program on disk, in the same process, with the same
+/// listeners and workers. Does nothing if the superdaemon already runs that program.
 ///
 /// # Errors
 /// If the pid file can't be read, or the superdaemon isn't alive, or doesn't answer within a minute
-/// ([`Error::TimedOut`]); and if it keeps running as it is ([`Error::GivenUp`]), for the reason that the error has.
+/// ([`Error::TimedOut`]); and if it keeps running as it is ([`Error::GivenUp`]), for the reason in the error.
 ///
 /// ```no_run
 /// # use std::path::Path;
@@ -50,21 +50,21 @@ pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
         Ok(())
     };
     let file = RequestFile::of(pid_file);
-    // One after the other: what another client is told may be no answer to this one.
+    // One after the other: the answer to another client may be none for this one.
     let request = loop {
         match file.ask(pid)? {
             Some(request) => break request,
             None => wait()?,
         }
     };
-    // ORDER: asked when no upgrade is under way, as nothing is caught for a moment then. To one that doesn't catch it, it
-    // would be the end.
+    // ORDER: only when no upgrade is in progress, as nothing is caught for a moment then. The signal would kill a
+    // superdaemon that doesn't catch it.
     if !Process::Pid(pid).catches(libc::SIGUSR2) {
         return refused(b"the running superdaemon can't upgrade itself; use --take-over");
     }
     superdaemon.kill(Signal::SIGUSR2, SENTENCE)?;
     let (outcome, text) = loop {
-        // ORDER: looked at first, as it may die just after it has answered.
+        // ORDER: checked first, as it may die just after it has answered.
         let alive = superdaemon.is_alive();
         if let Some(answer) = request.answer() {
             break answer;
@@ -76,7 +76,7 @@ pub fn upgrade_server(pid_file: &Path) -> Result<(), Error> {
     };
     match &outcome[..] {
         b"runs" | b"same" => Ok(()),
-        // By whoever owns the file: shown, not sent (`visible-text`).
+        // Written by the owner of the file, so it is escaped (`visible-text`).
         b"refused" => refused(&visible_lines(&text)),
         _ => refused(
             &[b"the answer can't be understood:", &visible(&[&outcome, &b" "[..], &text].concat())[..]].concat(),

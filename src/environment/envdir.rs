@@ -20,9 +20,9 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Reads the directory `path`. Anything that is not a directory is like an empty one. Passed over without a word are
-    /// names that start with a point, empty files (LIFE-138), directories, and what can't be opened (LIFE-146); what
-    /// can't be a variable's file, or is too long, goes to `report`, a line for each, once (`envdir-files`).
+    /// Reads the directory `path`. Anything that is not a directory is like an empty one. Names that start with a dot,
+    /// empty files (LIFE-138), directories, and files that can't be opened (LIFE-146) are skipped silently. A file that
+    /// can't be a variable's, or is too long, goes to `report`, one line for each, once (`envdir-files`).
     pub(crate) fn read(&mut self, path: &[u8], mut report: impl FnMut(&[u8])) -> Variables {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let Ok(mut dir) = Dir::open(path, flags, Mode::empty()) else {
@@ -49,11 +49,11 @@ impl Reader {
     }
 }
 
-/// None for an empty file; or why the file is left out. Never waits for anything, as it would for what a fifo or a
-/// terminal has to say.
+/// None for an empty file; or why the file is left out. Never waits for anything, as a read of a fifo or a terminal
+/// would.
 fn first_line(dir: &Dir, name: &CStr, kind: Option<Type>, buffer: &mut [u8]) -> Result<Option<Vec<u8>>, &'static str> {
     const NO_FILE: &str = "is not a regular file";
-    // A device may do something when it is opened. What a link leads to isn't known yet.
+    // A device may do something when it is opened. The target of a link isn't known yet.
     if matches!(kind, Some(Type::Fifo | Type::CharacterDevice | Type::BlockDevice)) {
         return Err(NO_FILE);
     }

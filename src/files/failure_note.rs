@@ -1,5 +1,4 @@
-//! The note beside the status file that tells `--restart` of starts that have failed, and of a restart that was given
-//! up.
+//! The note beside the status file that tells `--restart` about failed starts, and about a restart that was given up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,36 +10,37 @@ use crate::files::own_file::{OwnFile, OwnFilePart, read_regular};
 use crate::stderr::visible_lines;
 use crate::succession::Descriptors;
 
-/// Behind the generation in a note: there is another attempt.
+/// After the generation in a note: there is another attempt.
 const GOES_ON: &str = " goes on";
 
 /// In bytes: more than a note takes.
 const LONGEST_NOTE: usize = 8192;
 
-/// The note beside the status file by which `--restart` learns of attempts to start a worker that have failed, and
-/// whether the restart was given up with that. It goes when a worker has started.
+/// The note beside the status file that tells `--restart` about failed attempts to start a worker, and whether the
+/// restart was given up. It is removed when a worker has started.
 pub(crate) struct FailureFile {
     pub(crate) file: OwnFile,
 }
 
 impl FailureFile {
-    /// As [`OwnFile::new`].
+    /// Like [`OwnFile::new`].
     pub(crate) fn new(status_file: &Path) -> Result<Self, Error> {
         Ok(Self { file: OwnFile::new(&path(status_file))? })
     }
 
-    /// As [`OwnFile::take_over`].
+    /// Like [`OwnFile::take_over`].
     pub(crate) fn take_over(status_file: &Path, part: OwnFilePart, descriptors: &mut Descriptors) -> Self {
         Self { file: OwnFile::take_over(&path(status_file), part, descriptors) }
     }
 
-    /// Removes what a superdaemon that was killed has left behind.
+    /// Removes what a killed superdaemon has left behind.
     pub(crate) fn remove_left_over(&self) {
         let _ = fs::remove_file(self.file.path());
     }
 
-    /// Notes that the attempt of a generation has failed, with lines about why; `is_last`: there is no other one. If it
-    /// can't be written, as on a full disk, a `--restart` that waits for this waits until [`OwnFile::retry`] succeeds.
+    /// Notes that the attempt of a generation has failed, with lines about the reason; `is_last`: there is no further
+    /// attempt. If it can't be written, as on a full disk, a `--restart` that waits for this waits until
+    /// [`OwnFile::retry`] succeeds.
     pub(crate) fn note(&mut self, generation: u64, is_last: bool, reason: &[u8]) {
         let tail = if is_last { "" } else { GOES_ON };
         let _ = self.file.write(&[format!("{generation}{tail}\n").as_bytes(), reason].concat());
@@ -63,12 +63,12 @@ pub(crate) struct FailureNote {
     id: FileId,
     generation: u64,
     is_last: bool,
-    /// The lines behind that of the generation.
+    /// The lines after that of the generation.
     reason: Vec<u8>,
 }
 
 impl FailureNote {
-    /// The note that is there now. A file of this name that holds no generation is not ours.
+    /// The current note. A file of this name without a generation is not ours.
     pub(crate) fn of(status_file: &Path) -> Option<Self> {
         let path = path(status_file);
         let mut content = read_regular(&path, LONGEST_NOTE)?;
@@ -89,7 +89,7 @@ impl FailureNote {
         self.is_last
     }
 
-    /// Why it has failed, as lines to be put behind another one.
+    /// Why it has failed, as lines to append to another one.
     pub(crate) fn reason(&self) -> Vec<u8> {
         let reason = self.reason.trim_ascii_end();
         if reason.is_empty() { Vec::new() } else { [b"\n", &visible_lines(reason)[..]].concat() }

@@ -1,4 +1,4 @@
-//! Which file a path leads to, to tell our own files from those of others (`own-files-only`).
+//! Which file a path leads to, to distinguish our own files from those of others (`own-files-only`).
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -35,7 +35,7 @@ impl FileId {
     }
 }
 
-/// Removes the file at `path` if it is `own`. That there is none is not an error.
+/// Removes the file at `path` if it is `own`. It is no error if there is none.
 pub(crate) fn remove_own(path: &Path, own: FileId) -> Result<(), Error> {
     let removed = match fs::metadata(path) {
         Ok(there) if FileId::from(&there) == own => fs::remove_file(path),

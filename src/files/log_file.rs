@@ -25,20 +25,20 @@ impl LogFile {
         Self { path: name.into() }
     }
 
-    /// Opens the file, with more `flags`, and creates it if need be.
+    /// Opens the file, with more `flags`, and creates it if necessary.
     pub(crate) fn open(&self, flags: i32) -> Result<File, Error> {
         let file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(&self.path);
         file.map_err(|error| self.failed(error))
     }
 
-    /// Opens the file anew if its name now leads to another one, or to none: it has been rotated. If that fails, the
+    /// Opens the file again if its name now leads to another one, or to none: it has been rotated. If that fails, the
     /// old one stays.
     pub(crate) fn follow(&self) -> Result<(), Error> {
         let is_open = fstat(io::stderr()).is_ok_and(|open| FileId::of(&self.path) == Some(FileId::from(&open)));
         if is_open { Ok(()) } else { self.open_again() }
     }
 
-    /// Opens the file anew, without waiting for anything.
+    /// Opens the file again, without waiting for anything.
     pub(crate) fn open_again(&self) -> Result<(), Error> {
         let file = self.open(libc::O_NONBLOCK)?;
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {

@@ -1,4 +1,4 @@
-//! What has been written to a log since a moment, to tell why a worker has failed.
+//! What has been written to a log since a given moment, to explain why a worker has failed.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::files::file_id::FileId;
 use crate::words::is_about_new_worker;
 
-/// Lines that are told.
+/// The lines that are shown.
 const MOST_LINES: usize = 5;
 
-/// How much is looked at.
+/// How much is read.
 const LONGEST_LOOK: u64 = 16 * 1024;
 
 /// Where a log ended.
@@ -28,7 +28,7 @@ impl LogTail {
         Some(Self { path: path.to_owned(), file: FileId::from(&metadata), end: metadata.len() })
     }
 
-    /// What has been written since, the last of it if that is much. Another file of that name is new as a whole.
+    /// What has been written since, or its end if that is much. All of another file of that name is new.
     pub(crate) fn read(&self) -> Vec<u8> {
         self.try_to_read().unwrap_or_default()
     }
@@ -45,7 +45,7 @@ impl LogTail {
     }
 }
 
-/// The last lines, each with its newline, without what the superdaemon itself has said of a worker.
+/// The last lines, each with its newline, without the superdaemon's own lines about a worker.
 pub(crate) fn last_lines(text: &[u8]) -> Vec<u8> {
     let is_of_worker = |line: &&[u8]| !line.is_empty() && !is_about_new_worker(line);
     let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').filter(is_of_worker).collect();

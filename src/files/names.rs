@@ -1,11 +1,11 @@
-//! The names of files: those beside a file that an option names, and whether two options name the same.
+//! The names of files: those beside a file that an option names, and whether two options name the same file.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::files::file_id::FileId;
 
-/// The file beside `path` whose name has `suffix` behind it.
+/// The file beside `path` whose name has `suffix` appended.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);

@@ -1,5 +1,5 @@
-//! A file that a superdaemon writes for others. Replaced as a whole, so that a reader never sees half of it; and
-//! removed or written over only as long as it is still its own (`own-files-only`).
+//! A file that a superdaemon writes for others. It is replaced as a whole, so a reader never sees half of it; and it is
+//! removed or overwritten only while it is still the superdaemon's own (`own-files-only`).
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -21,19 +21,19 @@ use crate::sys;
 /// How long to wait before what has failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A file of this superdaemon. Dropping it removes the file, if it is still the one that was written last.
+/// A file of this superdaemon. Dropping it removes the file if it is still the one that was written last.
 pub(crate) struct OwnFile {
     path: PathBuf,
     /// Where it is written, before it gets its name.
     temporary: PathBuf,
     written: Option<Written>,
-    /// Whether it has been said that the file is another process's.
+    /// Whether a line has reported that the file is another process's.
     is_loss_said: bool,
     /// What could not be written, and when to try again: a reader would wait for it for ever.
     unwritten: Option<(Vec<u8>, Instant)>,
 }
 
-/// What the next program has to know of it.
+/// What the next program has to know about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OwnFilePart {
     /// Up to version 1.1: what was written last, open.
@@ -48,14 +48,14 @@ pub(crate) struct OwnFilePart {
 }
 
 impl OwnFilePart {
-    /// By the `key` of whoever has the file.
+    /// Under the `key` of the file's owner.
     pub(crate) fn write(&self, key: &str, lines: &mut Lines) {
         let Self { kept, stamp, content, is_loss_said, unwritten } = self;
         lines.add(key, &(*kept, content.clone(), *is_loss_said, unwritten.clone(), *stamp));
     }
 
     /// # Errors
-    /// If there is such a line and it can't be read.
+    /// If there is such a line that can't be read.
     pub(crate) fn read(key: &str, lines: &Lines) -> Result<Option<Self>, Error> {
         let line = lines.get(key)?;
         Ok(line.map(|(kept, content, is_loss_said, unwritten, stamp)| Self {
@@ -68,8 +68,9 @@ impl OwnFilePart {
     }
 }
 
-/// What tells a file from all others: its inode may be used anew when it is gone, but not with the time at which this one was
-/// written. (A descriptor that keeps the inode costs two system calls for each time, and is one more to hand over.)
+/// What distinguishes a file from all others: its inode may be reused when it is gone, but not with the time at which
+/// this one was written. (A descriptor that keeps the inode costs two system calls for each time, and is one more to
+/// hand over.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     id: FileId,
@@ -134,8 +135,8 @@ impl OwnFile {
         }
     }
 
-    /// Replaces the file by `content`, unless that now belongs to another process (`own-files-only`), which
-    /// is said once. After an error, the old one is still there, until [`Self::retry`] succeeds.
+    /// Replaces the file with `content`, unless it now belongs to another process (`own-files-only`), which is reported
+    /// once. After an error, the old content stays until [`Self::retry`] succeeds.
     pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), Error> {
         let result = self.replace(content);
         self.unwritten = result.is_err().then(|| (content.to_vec(), Instant::now() + RETRY));
@@ -147,7 +148,7 @@ impl OwnFile {
         self.unwritten.as_ref().map(|(_, time)| time.saturating_duration_since(Instant::now()))
     }
 
-    /// Tries again to write what could not be written, if it is time for that. The error has been said.
+    /// Tries again to write what could not be written, if it is time for that. The error has been reported.
     pub(crate) fn retry(&mut self) {
         if self.pause().is_some_and(|pause| pause.is_zero())
             && let Some((content, _)) = self.unwritten.take()
@@ -161,14 +162,14 @@ impl OwnFile {
         &self.path
     }
 
-    /// What it was and is to be.
+    /// Its current and its pending content.
     pub(crate) fn part(&self) -> OwnFilePart {
         let (stamp, content) = self.written.as_ref().map(|file| (file.stamp, file.content.clone())).unzip();
         let unwritten = self.unwritten.as_ref().map(|(content, _)| content.clone());
         OwnFilePart { kept: None, stamp, content, is_loss_said: self.is_loss_said, unwritten }
     }
 
-    /// Continues with it. Where there is no stamp, the file that holds what was written last is the one.
+    /// Continues with it. Without a stamp, it is the file that holds what was written last.
     pub(crate) fn take_over(path: &Path, part: OwnFilePart, descriptors: &mut Descriptors) -> Self {
         let OwnFilePart { kept, stamp, content, is_loss_said, unwritten } = part;
         let kept = kept.map(|number| File::from(descriptors.take_own(number)));
@@ -203,7 +204,7 @@ impl OwnFile {
         Ok(())
     }
 
-    /// Removes the file, if it is still the one that was written last. That it can't be removed is said.
+    /// Removes the file, if it is still the one that was written last. Reports a failure.
     pub(super) fn remove(&mut self) {
         self.unwritten = None;
         let Some(written) = self.written.take() else { return };
@@ -214,9 +215,8 @@ impl OwnFile {
         }
     }
 
-    /// Whether there is a file that is not the one that was written last. A copy of that, which names nothing but
-    /// workers of ours, is as good. (A directory is not a status file at all: the error that it leads to is worth a
-    /// message.)
+    /// Whether there is a file that is not the one that was written last. A copy of that, which names only workers of
+    /// ours, is as good. (A directory is not a status file at all: the error that it leads to is worth a message.)
     fn is_taken_over(&self) -> bool {
         let Some(written) = &self.written else { return false };
         let there = fs::metadata(&self.path);
@@ -247,7 +247,7 @@ fn temporary(path: &Path) -> PathBuf {
 }
 
 /// Writes the file that is about to get the name of the file.
-// ORDER: closed before it gets its name, as the original does: who watches the name sees one event.
+// ORDER: closed before it gets its name, as the original does: a watcher of the name sees one event.
 fn write_temporary(temporary: &Path, content: &[u8]) -> Result<Written, Error> {
     let mut file = create(temporary)?;
     let written = file.write_all(content).and_then(|()| file.metadata());
@@ -257,7 +257,7 @@ fn write_temporary(temporary: &Path, content: &[u8]) -> Result<Written, Error> {
     })
 }
 
-/// The beginning of a regular file; None for anything else. Never waits, as a fifo would let it.
+/// The beginning of a regular file; None for anything else. Never waits, as it would for a fifo.
 pub(crate) fn read_regular(path: &Path, most: usize) -> Option<Vec<u8>> {
     let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
@@ -267,8 +267,8 @@ pub(crate) fn read_regular(path: &Path, most: usize) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// Creates the temporary file anew. What is left over of another one of this name goes: somebody may have it open, or
-/// have put a link there. Anything else than a file or a link stays, and is an error.
+/// Creates the temporary file anew. A left-over one of this name is removed: somebody may have it open, or have put a
+/// link there. Anything other than a file or a link stays, and is an error.
 fn create(temporary: &Path) -> Result<File, Error> {
     let file = match File::create_new(temporary) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(temporary) {

@@ -1,4 +1,4 @@
-//! The pid file: it holds the pid of the superdaemon, and its lock tells that the superdaemon is alive.
+//! The pid file: it holds the pid of the superdaemon, and its lock shows that the superdaemon is alive.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -33,7 +33,7 @@ pub(crate) struct PidFile {
 }
 
 impl PidFile {
-    /// Whether `path` could be a pid file, as far as that can be told without opening it (`special-files`).
+    /// Whether `path` could be a pid file, as far as that can be seen without opening it (`special-files`).
     pub(crate) fn check(path: &Path) -> Result<(), Error> {
         Self::look(path).map(drop)
     }
@@ -48,7 +48,7 @@ impl PidFile {
 
     /// Takes the lock first and writes the pid only then (`pid-lock-first`): until we hold the lock, the file belongs
     /// to another superdaemon. Calls `tell_wait` once before waiting; the original waits silently (LIFE-098). A signal
-    /// ends the wait if `is_asked_to_end` (LIFE-097); others, as of a child that has died, don't.
+    /// ends the wait if `is_asked_to_end` (LIFE-097); others, such as for a dead child, don't.
     pub(crate) fn create(
         path: &Path,
         mut is_asked_to_end: impl FnMut() -> bool,
@@ -57,7 +57,7 @@ impl PidFile {
         let (lock, is_empty) = loop {
             let (file, is_new) = Self::open(path)?;
             let lock = lock(file, &mut is_asked_to_end, &mut tell_wait).map_err(|errno| {
-                // A file that was made for nothing. If somebody else has locked it meanwhile, it is theirs.
+                // The file was made in vain. If somebody else has locked it meanwhile, it is theirs.
                 if is_new && errno != Errno::EINTR {
                     let _ = fs::remove_file(path);
                 }
@@ -70,7 +70,7 @@ impl PidFile {
                 (_, locked) => break (lock, locked.is_ok_and(|locked| locked.len() == 0)),
             }
         };
-        // QUIRK: that the disk is full is not noticed (LIFE-092).
+        // QUIRK: a full disk is not noticed (LIFE-092).
         if !is_empty {
             let _ = lock.set_len(0);
         }
@@ -84,7 +84,7 @@ impl PidFile {
             return Ok((file, true));
         }
         let is_new = !Self::look(path)?;
-        // What has become a fifo meanwhile must not be waited for.
+        // If it has become a fifo meanwhile, this must not wait.
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).custom_flags(libc::O_NONBLOCK).open(path);
         Ok((file.map_err(|error| cannot_open(path, error))?, is_new))
@@ -123,7 +123,7 @@ fn lock(
     loop {
         match Locked::lock(file, kind) {
             Ok(lock) => return Ok(lock),
-            // A request may have come in before the wait, and would not end it.
+            // A request may have arrived before the wait, and would not end it.
             Err((same, Errno::EWOULDBLOCK | Errno::EINTR)) if !is_asked_to_end() => file = same,
             Err((_, Errno::EWOULDBLOCK)) => return Err(Errno::EINTR),
             Err((_, errno)) => return Err(errno),
@@ -135,7 +135,7 @@ fn lock(
     }
 }
 
-/// What a pid file tells of its superdaemon.
+/// What a pid file says about its superdaemon.
 pub(crate) enum Standing {
     Alive(Pid),
     Dead,
@@ -143,7 +143,7 @@ pub(crate) enum Standing {
     Unknown(String),
 }
 
-/// The pid file of a superdaemon that is to be told something.
+/// The pid file of a superdaemon that a command is for.
 pub(crate) struct ForeignPidFile {
     path: PathBuf,
     file: File,
@@ -180,19 +180,19 @@ impl ForeignPidFile {
         if !looks_like_number(&self.text) {
             return Err(Error::rule(&[b"Can't kill a non-numeric process ID"]));
         }
-        // Whoever has the pid now, without the lock it is not a superdaemon with this pid file (`stale-pid`).
+        // Whatever process has the pid now, without the lock it is not a superdaemon with this pid file (`stale-pid`).
         let pid = self.pid().filter(|&pid| self.is_locked_by(pid)).ok_or(Errno::ESRCH);
-        // It may end right now, and so leave its number to another.
+        // It may exit right now, and another process may get its number.
         let kill = |pid| sys::kill_if(pid, signal as i32, || self.is_locked_by(pid));
         pid.and_then(kill).map_err(|errno| Error::system(&[sentence], errno))
     }
 
-    /// Whether the superdaemon that was there when the file was opened is alive, as far as that can be known.
+    /// Whether the superdaemon from when the file was opened is alive, as far as that can be known.
     pub(crate) fn is_alive(&self) -> bool {
         self.liveness().unwrap_or(true)
     }
 
-    /// The same: whether the lock is held, by it where that can be known, and the pid is still the same.
+    /// The same: whether the lock is held (by it, if that can be known), and the pid is unchanged.
     ///
     /// # Errors
     /// If this process can't find out.
@@ -210,7 +210,7 @@ impl ForeignPidFile {
         Ok(is_locked && self.pid().is_none_or(|pid| self.may_be_held_by(pid)))
     }
 
-    /// Anybody who may read the file may lock it, and is not a superdaemon for that.
+    /// Anybody who may read the file may lock it, which doesn't make it a superdaemon.
     fn is_locked_by(&self, pid: Pid) -> bool {
         self.is_locked() && self.may_be_held_by(pid)
     }
@@ -220,7 +220,7 @@ impl ForeignPidFile {
     }
 
     fn try_is_locked(&self) -> io::Result<bool> {
-        // A shared lock, so that two that ask at once don't take each other for the superdaemon.
+        // A shared lock, so two simultaneous clients don't take each other for the superdaemon.
         match Locked::lock(self.file.try_clone()?, Lock::TryShared) {
             Ok(_) => Ok(false),
             Err((_, Errno::EWOULDBLOCK)) => Ok(true),
@@ -233,7 +233,7 @@ impl ForeignPidFile {
         holds.unwrap_or(true) && sys::kill(pid, 0) != Err(Errno::ESRCH)
     }
 
-    /// What can be known of the superdaemon.
+    /// What can be known about the superdaemon.
     pub(crate) fn standing(&self) -> Standing {
         let unknown = |reason: &str| Standing::Unknown(format!("{} {reason}", self.path.display()));
         if self.file.metadata().is_ok_and(|metadata| !metadata.is_file()) {
@@ -252,7 +252,7 @@ impl ForeignPidFile {
         }
     }
 
-    /// Whether its name leads to it no longer: a superdaemon that ends removes it before all else.
+    /// Whether its name no longer leads to it: a superdaemon that exits removes it before anything else.
     pub(crate) fn is_removed(&self) -> bool {
         let there = self.file.metadata().ok().map(|metadata| FileId::from(&metadata));
         there.is_none() || FileId::of(&self.path) != there
@@ -267,7 +267,7 @@ impl ForeignPidFile {
         loop {
             match end.recv_timeout(POLL_INTERVAL) {
                 Ok(locked) => return locked.map_err(|(_, errno)| self.cannot_lock(errno)),
-                // There is no room for a thread that waits: the lock is looked at.
+                // If no thread can be started to wait, poll the lock.
                 Err(_) if !has_thread && !self.try_is_locked().unwrap_or(true) => return Ok(()),
                 Err(mpsc::RecvTimeoutError::Disconnected) => thread::sleep(POLL_INTERVAL),
                 Err(_) if self.pid().is_some_and(|pid| !self.may_be_held_by(pid)) => return Ok(()),
@@ -281,8 +281,8 @@ impl ForeignPidFile {
     }
 }
 
-/// A positive decimal number, with white space around it and a plus sign, if need be (P5). Not all that is a number to
-/// Perl is a pid.
+/// A positive decimal number, with optional white space around it and an optional plus sign (P5). Not every number of
+/// Perl's is a pid.
 fn parse_pid(text: &[u8]) -> Option<Pid> {
     let text = trim_end(trim_start(text));
     let digits = text.strip_prefix(b"+").unwrap_or(text);
@@ -342,7 +342,7 @@ mod tests {
     fn a_shared_lock_is_no_superdaemons() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
-        // Without a pid nothing tells but the lock.
+        // Without a pid, only the lock says anything.
         fs::write(&path, "\n").unwrap();
         let reader = File::open(&path).unwrap();
         reader.lock_shared().unwrap();
@@ -358,7 +358,7 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
-        // This process stands for the one that has lost the lock, and lives.
+        // This process plays the one that has lost the lock, and lives.
         fs::write(&path, format!("{}\n", std::process::id())).unwrap();
         let foreign = ForeignPidFile::open(&path, OpenOptions::new().read(true).write(true)).unwrap();
         let lock = File::open(&path).unwrap();

@@ -1,5 +1,5 @@
-//! The file beside the pid file by which `--upgrade` asks, and learns what came of it. It is the client's: it makes the
-//! file, has it locked as long as it waits, and removes it when it has read the answer.
+//! The file beside the pid file by which `--upgrade` makes its request and gets the answer. It belongs to the client,
+//! which creates it, keeps it locked while it waits, and removes it when it has read the answer.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -21,10 +21,10 @@ const LONGEST: u16 = 16_384;
 /// The file as both know it.
 pub(crate) struct RequestFile(PathBuf);
 
-/// What a superdaemon answers: the first word, and what is behind it.
+/// What a superdaemon answers: the first word, and what follows it.
 pub(crate) type Answer = (Vec<u8>, Vec<u8>);
 
-/// A request that has been made. Nobody else asks as long as it lives.
+/// A request that has been made. While it lives, nobody else can make one.
 pub(crate) struct Asked<'a> {
     file: &'a RequestFile,
     _locked: Locked<File>,
@@ -35,12 +35,13 @@ impl RequestFile {
         Self(beside(pid_file, ".upgrade"))
     }
 
-    /// Answers, if somebody asks; only the first answer counts. What can't be written is tried once more, as nobody asks again.
+    /// Answers if there is a request; only the first answer counts. A failed write is tried once more, as nobody asks
+    /// again.
     pub(crate) fn answer(&self, outcome: &str, text: &[u8]) {
         let answer = [outcome.as_bytes(), b" ", text, b"\n"].concat();
         match self.try_to_answer(&answer).or_else(|_| self.try_to_answer(&answer)) {
             Ok(()) => {}
-            // Nobody asks. What leads elsewhere is no request.
+            // There is no request. A link is none.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ELOOP | libc::ENXIO)) => {}
             Err(error) => say(Error::cannot_open(&self.0, error).message()),
         }
@@ -50,13 +51,13 @@ impl RequestFile {
         let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.0)?;
         let metadata = file.metadata()?;
         if metadata.is_file() && metadata.len() == 0 {
-            // Half an answer would pass for one that has been given.
+            // Half an answer would pass for a whole one.
             file.write_all_at(answer, 0).inspect_err(|_| drop(file.set_len(0)))?;
         }
         Ok(())
     }
 
-    /// Makes the file, so that `superdaemon` can write to it. None as long as another client asks.
+    /// Makes the file, so that `superdaemon` can write to it. None while another client has a request.
     pub(crate) fn ask(&self, superdaemon: Pid) -> Result<Option<Asked<'_>>, Error> {
         let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.0) {
             Ok(file) => file,
@@ -65,18 +66,18 @@ impl RequestFile {
             }
             Err(error) => return Err(Error::cannot_open(&self.0, error)),
         };
-        // ORDER: for the superdaemon before it is locked, as whoever waits looks at it from then on.
+        // ORDER: it becomes the superdaemon's before it is locked, as it may be read from then on.
         if let Some(owner) = Process::Pid(superdaemon).owner() {
             let _ = fchown(&file, Some(owner), None);
         }
-        // On a full disk it is said now, and not that no answer came.
+        // On a full disk this fails now, instead of no answer coming later.
         sys::reserve(&file, LONGEST).map_err(|errno| {
             let _ = fs::remove_file(&self.0);
             Error::cannot_open(&self.0, errno)
         })?;
         match Locked::lock(file, Lock::Try) {
-            // It may have passed for a left-over one before it was locked. Then the one at the path is another client's, and
-            // not removed by an `Asked`.
+            // Before it was locked, it may have been taken for a left-over one. Then the file at the path is another
+            // client's, and no `Asked` removes it.
             Ok(locked) if !self.is_at_path(&locked) => Ok(None),
             Ok(locked) => Ok(Some(Asked { file: self, _locked: locked })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
@@ -87,11 +88,11 @@ impl RequestFile {
     /// Removes the file of a client that was killed while it asked: nobody has locked it.
     fn remove_left_over(&self) -> Result<(), Error> {
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&self.0);
-        // ORDER: it stays locked until it is removed, so that the file of nobody else is.
+        // ORDER: it stays locked until it is removed, so nobody else's file is removed.
         let _locked = match file.map(|file| Locked::lock(file, Lock::Try)) {
             Ok(Ok(locked)) if self.is_at_path(&locked) => Some(locked),
             Ok(_) => return Ok(()),
-            // A link is nobody's file.
+            // A link is not a request.
             Err(error) if error.raw_os_error() == Some(libc::ELOOP) => None,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(Error::cannot_open(&self.0, error)),
@@ -108,7 +109,7 @@ impl RequestFile {
 }
 
 impl Asked<'_> {
-    /// The answer, when all of it is there.
+    /// The answer, when it is complete.
     pub(crate) fn answer(&self) -> Option<Answer> {
         let path = &self.file.0;
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path).ok()?;
@@ -121,7 +122,7 @@ impl Asked<'_> {
 }
 
 impl Drop for Asked<'_> {
-    /// It is over, for the client.
+    /// The client is done.
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.file.0);
     }

@@ -13,8 +13,8 @@ use crate::sys::Pid;
 /// The writer. The lines come through the seam as text.
 pub(crate) type StatusFile = OwnFile;
 
-/// The generations in the status file at `path`, ascending. What follows `DIGITS:` is not looked at, and a number that
-/// is too big is the biggest: each line is a worker that `--restart` has to wait for.
+/// The generations in the status file at `path`, ascending. What follows `DIGITS:` is ignored, and a number that is too
+/// big counts as the biggest: each line is a worker that `--restart` has to wait for.
 pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
     let mut file = File::open(path).map_err(|error| Error::cannot_open(path, error))?;
     let mut content = Vec::new();
@@ -28,8 +28,8 @@ pub(crate) fn generations(path: &Path) -> Result<Vec<u64>, Error> {
     Ok(generations)
 }
 
-/// The workers in the status file at `path`. A line that tells no pid is left out, and a file that can't be read tells
-/// none: this is for what is shown, and for what is then looked up in /proc.
+/// The workers in the status file at `path`. A line without a pid is left out, and a file that can't be read has no
+/// workers: this is for display, and for look-ups in /proc.
 pub(crate) fn workers(path: &Path) -> BTreeMap<u64, Pid> {
     workers_in(&fs::read(path).unwrap_or_default())
 }

@@ -1,5 +1,5 @@
-//! What a listener is: family, type, and where it listens. Whatever differs between the kinds of listeners is a match
-//! in this file: how one is opened, found, named, kept and made to listen again.
+//! What a listener is: family, type, and where it listens. Every difference between kinds of listeners is a match in
+//! this file: how one is opened, found, named, kept and made to listen again.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,21 +18,21 @@ use crate::error::Error;
 use crate::listeners::port_spec::{Host, PortSpec};
 use crate::sys;
 
-/// What is said of a socket that is of no kind below, or not open to clients.
+/// For a socket that is of no kind below, or not open to clients.
 pub(super) const IS_NO_LISTENER: &[u8] = b" is neither a listening TCP or unix stream socket nor a bound UDP socket";
 
-/// The address of a listener: of an open one, or of one that an option asks for.
+/// The address of a listener: of an open one, or of one that an option requests.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Address {
     Tcp(SocketAddr),
     Udp(SocketAddr),
-    /// A stream socket, by its path. An abstract name begins with a NUL, as no path does; no option asks for one.
+    /// A stream socket, by its path. An abstract name begins with a NUL, as no path does; no option requests one.
     Unix(Vec<u8>),
 }
 
-/// What an option asks for.
+/// What an option requests.
 impl Address {
-    /// The address that a `--port` asks for. Looks up the name of the host.
+    /// The address that a `--port` requests. Looks up the host name.
     pub(super) fn of_port(spec: &PortSpec) -> Result<Self, Error> {
         let ip = match &spec.host {
             Host::Any => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -43,12 +43,12 @@ impl Address {
         Ok(if spec.is_udp { Self::Udp(address) } else { Self::Tcp(address) })
     }
 
-    /// The address that a `--path` asks for.
+    /// The address that a `--path` requests.
     pub(super) fn of_path(path: &Path) -> Self {
         Self::Unix(path.as_os_str().as_bytes().to_vec())
     }
 
-    /// Whether this, which an option asks for, is the address of an open socket. Port 0 is whatever the system has
+    /// Whether this, which an option requests, is the address of an open socket. Port 0 is whatever the system has
     /// chosen.
     pub(super) fn asks_for(&self, open: &Self) -> bool {
         match (self, open) {
@@ -95,7 +95,7 @@ impl Address {
 
 /// What a socket is.
 impl Address {
-    /// The address of a socket, whatever its state. None if it is of no kind that listeners are of.
+    /// The address of a socket, whatever its state. None if it is not of a listener's kind.
     ///
     /// # Errors
     /// If it is not a socket.
@@ -126,8 +126,8 @@ impl Address {
     }
 
     /// The address of a socket that an option may have opened, for sockets among which listeners are searched: open to
-    /// clients, but without an abstract name, and for UDP without a peer. A connected UDP socket is that of a client,
-    /// or no longer of use as a listener: it receives from its peer only.
+    /// clients, but without an abstract name, and for UDP without a peer. A connected UDP socket is a client's, or no
+    /// longer useful as a listener: it receives only from its peer.
     pub(super) fn of_opened(fd: impl AsFd) -> Option<Self> {
         let address = Self::of_listener(&fd).ok()??;
         let is_opened = match &address {
@@ -147,7 +147,7 @@ impl Address {
         }
     }
 
-    /// What goes before its name where names of all kinds stand side by side: a TCP and a UDP port may have the same.
+    /// Precedes its name where names of all kinds stand side by side: a TCP and a UDP port may have the same.
     pub(super) fn prefix(&self) -> &'static [u8] {
         if matches!(self, Self::Udp(_)) { b"udp-" } else { b"" }
     }
@@ -170,7 +170,7 @@ impl Address {
 }
 
 fn resolve(name: &[u8]) -> Result<Ipv4Addr, Error> {
-    // What is plainly an address needs no resolver, which would read its files first. The other forms (S7) are its own.
+    // A plain address needs no resolver, which would first read its files. The resolver has other forms (S7).
     if let Some(address) = str::from_utf8(name).ok().and_then(|text| text.parse().ok()) {
         return Ok(address);
     }
@@ -191,13 +191,13 @@ fn internet_name(address: &SocketAddr) -> String {
     match address {
         SocketAddr::V4(address) if address.ip().is_unspecified() => address.port().to_string(),
         SocketAddr::V4(address) => address.to_string(),
-        // Without the scope, which --port does not know.
+        // Without the scope, which --port doesn't support.
         SocketAddr::V6(address) => format!("[{}]:{}", address.ip(), address.port()),
     }
 }
 
-/// The path or abstract name of a unix socket. The standard library is asked, on a duplicate, since it wants to own
-/// what it looks at: nix does not take the path of a socket that is as long as it can be (U5).
+/// The path or abstract name of a unix socket. From the standard library, with a duplicate, since it wants ownership:
+/// nix doesn't accept a path of maximal length (U5).
 fn unix_name(fd: BorrowedFd) -> io::Result<Option<Vec<u8>>> {
     let address = UnixListener::from(fd.try_clone_to_owned()?).local_addr()?;
     let path = address.as_pathname().map(|path| path.as_os_str().as_bytes().to_vec());

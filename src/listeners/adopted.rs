@@ -1,4 +1,4 @@
-//! `--take-over`: finds the listeners of another process among its sockets, by its options.
+//! `--take-over`: finds the listeners of another process among its sockets, from its options.
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -18,8 +18,8 @@ pub(crate) struct Foreign {
     pub(crate) fd: OwnedFd,
 }
 
-/// Finds the socket of each listener that `options` ask for, with the part of a state that has them. Sockets that no option can have
-/// opened are ignored. `file`: the file at a path, as the other process sees it.
+/// Finds the socket of each listener that `options` request, and the part of a state with them. Sockets that no option
+/// can have opened are ignored. `file`: the file at a path, as the other process sees it.
 ///
 /// # Errors
 /// If an option has no socket, or a listening socket no option.

@@ -1,4 +1,4 @@
-//! Opens a listener at an address. Only a stale socket file is replaced by it.
+//! Opens a listener at an address. It replaces only a stale socket file.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::proc::unix_sockets;
 use crate::stderr::say;
 use crate::sys;
 
-/// What a `--backlog` that isn't positive means to a unix socket: the default of Perl's `IO::Socket::UNIX` (S16).
+/// What a `--backlog` that isn't positive means for a unix socket: the default of Perl's `IO::Socket::UNIX` (S16).
 const UNIX_BACKLOG: i32 = 5;
 
 /// socket(2), options, bind(2), for TCP listen(2) (S10). `name`: what messages call it.
@@ -34,7 +34,7 @@ pub(super) fn bind_port(name: &[u8], address: &Address, backlog: i32) -> Result<
     Ok(fd)
 }
 
-/// Makes sure that no process listens to a socket at `path`: replacing it would cut off all its clients
+/// Makes sure that no process listens on a socket at `path`: replacing it would cut off all its clients
 /// (`live-socket`).
 pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     if !is_socket(path) {
@@ -46,8 +46,8 @@ pub(super) fn check_not_live(path: &Path) -> Result<(), Error> {
     check_refused(path)
 }
 
-/// Makes sure that a connection to a socket, which is closed at once, is refused. Unlike the list, that finds sockets of other
-/// network namespaces, too, such as that of another container that shares the directory.
+/// Makes sure that a connection to a socket, which is closed at once, is refused. Unlike the list, this also finds
+/// sockets of other network namespaces, such as another container's that shares the directory.
 pub(super) fn check_refused(path: &Path) -> Result<(), Error> {
     for kind in [SockType::Stream, SockType::Datagram, SockType::SeqPacket] {
         match connect(path, kind) {
@@ -63,12 +63,12 @@ pub(super) fn check_refused(path: &Path) -> Result<(), Error> {
 }
 
 /// Whether the kernel lists a socket that was bound to this file and can be connected to. Unlike a connection, this
-/// disturbs nobody: some servers don't survive a client that leaves at once. A socket that was bound by a relative path
-/// is not found: the directory is not known.
+/// disturbs nobody: some servers don't survive a client that disconnects at once. A socket that was bound by a relative
+/// path is not found: the directory is not known.
 fn is_listed(path: &Path) -> bool {
     let (Some(id), Some(name)) = (FileId::of(path), path.file_name()) else { return false };
     unix_sockets().any(|socket| {
-        // Types but 1 need not listen. An absolute name begins with its first slash.
+        // Types other than 1 need not listen. An absolute name begins with its first slash.
         let Some(start) = socket.name.iter().position(|&byte| byte == b'/') else { return false };
         let bound_to = Path::new(OsStr::from_bytes(&socket.name[start..]));
         (socket.is_listening || socket.kind == 2)
@@ -102,7 +102,7 @@ pub(super) fn listen_to_path(path: &Path, is_own: bool, backlog: i32) -> Result<
     bind_path(path, backlog)
 }
 
-/// Where there is no file.
+/// For a path without a file.
 pub(super) fn bind_path(path: &Path, backlog: i32) -> Result<OwnedFd, Error> {
     let failed = |errno| cannot_listen(path, errno);
     let address = Address::of_path(path);

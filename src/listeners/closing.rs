@@ -1,6 +1,6 @@
-//! How listeners are closed at the end (`--refuse-on-stop`), for workers that have not ended: so that a client is refused, and
-//! nobody is left in a queue that no worker takes from. That takes two steps, as a worker whose listener is shut down before it
-//! knows that it is to end may give its running requests up.
+//! Closes listeners at the end, for workers that have not exited (`--refuse-on-stop`): clients are refused, and none is
+//! left in a queue that no worker takes from. This takes two steps, because a worker whose listener is shut down before
+//! it knows that it has to stop may abandon its running requests.
 
 use std::os::fd::AsRawFd;
 use std::thread;
@@ -16,17 +16,17 @@ use crate::listeners::socket_file::SocketFile;
 use crate::stderr::say;
 use crate::sys;
 
-/// How long workers may take to empty the queues. Those that are idle do it at once.
+/// How long workers may take to empty the queues. Idle ones do it at once.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Listeners {
-    /// The first step, before the stop signals: nobody gets into the queues any more, and workers take what is there. A client of
-    /// a unix socket is refused, as the file is gone; one of TCP asks again after a second, when it will be refused.
+    /// The first step, before the stop signals: no more clients get into the queues, and workers empty them. A client
+    /// of a unix socket is refused, as the file is gone; a TCP client tries again after a second, and is refused then.
     pub(crate) fn close_queues(&self) {
         self.files.iter().for_each(SocketFile::remove);
         for listener in &self.entries {
             if matches!(Address::of(&listener.fd), Ok(Some(Address::Tcp(_)))) {
-                // Without it, who comes in this moment is reset.
+                // Without it, clients that connect at this moment are reset.
                 let _ = sys::ignore_connection_requests(&listener.fd);
             }
         }
@@ -36,7 +36,7 @@ impl Listeners {
         }
     }
 
-    /// The second step: clients are refused. What has been accepted continues.
+    /// The second step: clients are refused. Accepted connections continue.
     pub(crate) fn shut_down(&self) {
         say("refusing new connections");
         for listener in &self.entries {
@@ -67,7 +67,7 @@ mod tests {
         listeners.close_queues();
         assert!(worker.join().unwrap().is_ok());
         let late = thread::spawn(move || TcpStream::connect(address));
-        // What is accepted is served, whether or not connections are refused.
+        // An accepted connection is served, whether or not others are refused.
         assert_eq!(early.peer_addr().unwrap(), address);
         listeners.shut_down();
         assert_eq!(late.join().unwrap().unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);

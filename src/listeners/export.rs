@@ -5,18 +5,18 @@ use crate::error::Error;
 use crate::listeners::{Listeners, inherited};
 
 impl Listeners {
-    /// Puts into `environment` what workers are told, `with_listen_fds` in systemd's form as well.
+    /// Puts the variables for workers into `environment`, `with_listen_fds` also those in systemd's form.
     pub(crate) fn export(&self, with_listen_fds: bool, environment: &mut Environment) {
         environment.set("SERVER_STARTER_PORT", self.variable());
         if with_listen_fds {
-            // Variables of an earlier hand-over may be left, and would be taken for a part of this one.
+            // Variables that are left from an earlier hand-over would be taken for a part of this one.
             inherited::forget(environment);
             environment.set("LISTEN_FDS", self.listen_fds());
             environment.set("LISTEN_FDNAMES", self.listen_fdnames());
         }
     }
 
-    /// The value of `SERVER_STARTER_PORT`: `NAME=FD`, joined by `;`. Nothing in a name is escaped (U7).
+    /// The value of `SERVER_STARTER_PORT`: `NAME=FD`, joined by `;`. Names are not escaped (U7).
     pub(super) fn variable(&self) -> Vec<u8> {
         let mut variable = Vec::new();
         for entry in &self.entries {
@@ -41,7 +41,7 @@ impl Listeners {
     }
 }
 
-/// A name that systemd allows: at most 255 bytes of ASCII; control characters, colons and what is not ASCII become `_`.
+/// A name that systemd allows: at most 255 bytes of ASCII; control characters, colons and non-ASCII bytes become `_`.
 pub(super) fn to_fd_name(name: &[u8]) -> Vec<u8> {
     let is_allowed = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b':';
     name.iter().take(255).map(|&byte| if is_allowed(byte) { byte } else { b'_' }).collect()

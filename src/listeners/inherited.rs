@@ -18,10 +18,10 @@ pub(super) const FIRST: RawFd = 3;
 /// The variables that describe them. They are meant for one process, not for its descendants.
 const VARIABLES: [&str; 4] = ["LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
-/// Whether they have been taken over: their numbers may be those of other descriptors then.
+/// Whether they have been taken over: then other descriptors may have their numbers.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// A listening socket, or a bound UDP socket. Nothing about it is ever changed, and its file is never removed.
+/// A listening socket, or a bound UDP socket. It is never changed, and its file is never removed.
 #[derive(Debug)]
 pub(crate) struct InheritedListener {
     /// The name that `--port` or `--path` would have given it.
@@ -33,11 +33,11 @@ pub(crate) struct InheritedListener {
 }
 
 /// Takes over the descriptors that `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` describe, and removes these
-/// variables. Can be done once in a process. `is_needed`: to get none is an error.
+/// variables. Works once per process. `is_needed`: getting none is an error.
 ///
 /// # Errors
-/// If nothing was passed although it `is_needed`; if it was passed to another process; if something is not a listener; or
-/// if it has been done before.
+/// If nothing was passed although it `is_needed`; if the listeners were passed to another process; if one is not a
+/// listener; or on a second call.
 pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec<InheritedListener>, Error> {
     let [pid, fds, names] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| environment.get(name));
     let (Some(pid), Some(fds)) = (pid, fds) else {
@@ -50,7 +50,7 @@ pub(crate) fn take(environment: &mut Environment, is_needed: bool) -> Result<Vec
         return Err(refusal(&[b"the listeners were passed to another process: LISTEN_PID is ", pid]));
     }
     let listeners = match parse(fds) {
-        // The variables stay in the environment of this process, which may have done that before.
+        // The variables stay in the environment of this process, so this may be the second time.
         Some(1..) if IS_TAKEN.swap(true, Ordering::Relaxed) => {
             return Err(refusal(&[b"the listeners have been taken over before"]));
         }

@@ -25,8 +25,8 @@ use crate::stderr::say;
 use crate::sys::{self, CloseOnExec};
 
 impl ListenPlan<'_> {
-    /// Moves `fd`, which is the log, out of every listener's way: to the lowest free number, where the original has it
-    /// (S11), or, if a port is wanted there or the listeners need consecutive numbers, to one after all listeners.
+    /// Moves `fd`, the log, out of the way of the listeners: to the lowest free number, as in the original (S11), or,
+    /// if a port is wanted there or the listeners need consecutive numbers, to one after all listeners.
     pub(crate) fn keep_clear(&self, fd: OwnedFd) -> Result<OwnedFd, Errno> {
         let own = fd.as_raw_fd();
         let is_free = |number: RawFd| number == own || !sys::is_open(number);
@@ -43,8 +43,8 @@ impl ListenPlan<'_> {
     }
 
     /// Binds the ports in order, up to the first error; the paths follow (S5). Inherited listeners come first. From
-    /// here on, every program that is executed inherits the listeners. `script` gives way to a port that is wanted at
-    /// its number. Returns the placeholder descriptors reserved for the paths.
+    /// here on, every executed program inherits the listeners. `script` makes room for a port that is wanted at its
+    /// number. Returns the placeholder descriptors reserved for the paths.
     pub(crate) fn listen_to_ports(
         &self,
         listeners: &mut Listeners,
@@ -95,8 +95,8 @@ impl ListenPlan<'_> {
         check_length(listeners.variable().len())
     }
 
-    /// A placeholder for each listener, if they need consecutive numbers: looking up the name of a host may open files
-    /// and leave them open.
+    /// A placeholder for each listener, if they need consecutive numbers: the look-up of a host name may open files and
+    /// leave them open.
     fn reserve_places(&self) -> Result<Vec<OwnedFd>, Error> {
         let count = if self.is_in_row { self.count() } else { 0 };
         let reserve = |fd| {

@@ -12,12 +12,12 @@ use crate::listeners::socket_file::SocketFile;
 use crate::listeners::{Listener, Listeners};
 use crate::succession::{Descriptors, Lines, Part};
 
-/// What the next program has to know of the listeners.
+/// What the next program has to know about the listeners.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ListenersPart {
     pub(crate) listeners: Vec<ListenerPart>,
     pub(crate) files: Vec<SocketFilePart>,
-    /// Those that stay shut, which has been said.
+    /// Those that stay shut, which has been reported.
     pub(crate) shut: Vec<RawFd>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct ListenerPart {
     pub(crate) fd_name: Option<Vec<u8>>,
 }
 
-/// The file of a unix socket, which is removed at the end.
+/// The file of a unix socket, which is removed at shutdown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SocketFilePart {
     pub(crate) path: PathBuf,
@@ -70,7 +70,7 @@ impl Part for ListenersPart {
 }
 
 impl Listeners {
-    /// `shut`: those that stay shut, which has been said.
+    /// `shut`: those that stay shut, which has been reported.
     pub(crate) fn part(&self, shut: impl IntoIterator<Item = RawFd>) -> ListenersPart {
         let listeners = self.entries.iter().map(|Listener { name, fd_text, fd_name, fd }| ListenerPart {
             fd: fd.as_raw_fd(),
@@ -82,7 +82,7 @@ impl Listeners {
         ListenersPart { listeners: listeners.collect(), files: files.collect(), shut: shut.into_iter().collect() }
     }
 
-    /// Takes the descriptors over. `backlog`: of the options.
+    /// Takes over the descriptors. `backlog` is the option's.
     pub(crate) fn take_over(part: &ListenersPart, backlog: i32, descriptors: &mut Descriptors) -> Self {
         let entries = part.listeners.iter().cloned().map(|ListenerPart { fd, name, fd_text, fd_name }| Listener {
             name,

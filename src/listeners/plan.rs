@@ -1,4 +1,4 @@
-//! What to listen to: everything that can be checked before anything is opened.
+//! What to listen on: everything that can be checked before anything is opened.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -24,7 +24,7 @@ pub(super) fn for_listen(backlog: i32) -> i32 {
     if backlog == 0 { DEFAULT_BACKLOG } else { backlog }
 }
 
-/// What to listen to, checked as far as possible without opening anything.
+/// What to listen on, checked as far as possible without opening anything.
 pub(crate) struct ListenPlan<'a> {
     pub(super) ports: Vec<PortSpec>,
     pub(super) paths: &'a [PathBuf],
@@ -38,8 +38,8 @@ pub(crate) struct ListenPlan<'a> {
 }
 
 impl<'a> ListenPlan<'a> {
-    /// Parses all ports, so that a mistake in the last one is found before the first one is bound. Planned listeners
-    /// come after the inherited ones.
+    /// Parses all ports, so a mistake in the last one is found before the first one is bound. Planned listeners come
+    /// after the inherited ones.
     pub(crate) fn new(
         ports: &[OsString],
         paths: &'a [PathBuf],
@@ -73,7 +73,7 @@ impl<'a> ListenPlan<'a> {
     /// The same plan with consecutive numbers for all listeners, as `LISTEN_FDS` says only how many there are.
     ///
     /// # Errors
-    /// If there is nothing to listen to, or a port is wanted at another number than the one it would get.
+    /// If there is nothing to listen on, or if a port is wanted at a number other than the one it would get.
     pub(crate) fn for_listen_fds(mut self) -> Result<Self, Error> {
         if self.next == inherited::FIRST && self.count() == 0 {
             return Err(Error::rule(&[b"--listen-fds: there is nothing to listen to"]));
@@ -119,7 +119,7 @@ impl<'a> ListenPlan<'a> {
         let names = inherited.entries.iter().map(|listener| listener.name.len());
         let names = names.chain(self.ports.iter().map(|port| port.name.len()));
         let names = names.chain(self.paths.iter().map(|path| path.as_os_str().len()));
-        // Each with its `=` and a `;` in front, which the first one does not have.
+        // Each with its `=` and a preceding `;`, which the first one doesn't have.
         let entries: usize = names.zip(3..).map(|(name, fd): (usize, usize)| name + 2 + fd.to_string().len()).sum();
         check_length(entries.saturating_sub(1))
     }

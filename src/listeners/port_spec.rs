@@ -1,5 +1,5 @@
 //! The grammar of `--port` (S1-S4): `PORT`, `HOST:PORT`, `[IPV6]:PORT`, each with an optional `u` (UDP) before the port
-//! and `=FD` after it. Only parses; nothing is resolved or opened.
+//! and `=FD` after it. It only parses; nothing is resolved or opened.
 
 use std::net::Ipv6Addr;
 use std::os::fd::RawFd;
@@ -12,8 +12,8 @@ use crate::perl::{is_space, trim_end, trim_start};
 /// One `--port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortSpec {
-    /// Its key in `SERVER_STARTER_PORT`: host and port as typed, but trimmed, and with brackets around IPv6 addresses
-    /// only.
+    /// Its key in `SERVER_STARTER_PORT`: host and port as typed, but trimmed, and with brackets only around IPv6
+    /// addresses.
     pub name: Vec<u8>,
     /// Where to bind.
     pub host: Host,
@@ -49,8 +49,8 @@ impl PortSpec {
     /// Parses the value of a `--port`.
     ///
     /// # Errors
-    /// The original's messages for anything that is not a port, a text with a colon that is not an IPv6 address, and
-    /// anything that can't be the number of a descriptor.
+    /// The original's messages for a text that is not a port, for a host with a colon that is not an IPv6 address, and
+    /// for a number that can't be a descriptor's.
     pub fn parse(text: &[u8]) -> Result<Self, Error> {
         let invalid = || Error::rule(&[b"invalid ``port'' value:", text]);
         if let Some(bare) = Tail::parse(text) {
@@ -62,14 +62,14 @@ impl PortSpec {
                 target: bare.target()?,
             });
         }
-        // A tail has no colon, so the host ends at the last one.
+        // A tail has no colon, so the host ends at the last colon.
         let colon = text.iter().rposition(|&byte| byte == b':').ok_or_else(invalid)?;
         let tail = Tail::parse(&text[colon + 1..]).ok_or_else(invalid)?;
         let host = parse_host(&text[..colon]).ok_or_else(invalid)?;
         let port = tail.port_number().ok_or_else(invalid)?;
         let (host, name) = if host.contains(&b':') {
             let address = str::from_utf8(host).ok().and_then(|literal| literal.parse().ok());
-            // The original says this of every host with a colon that inet_pton(3) does not take (S6).
+            // The original says this about every host with a colon that inet_pton(3) rejects (S6).
             let address =
                 address.ok_or_else(|| Error::rule(&[b"No support for IPv6. Please update Perl (or Perl modules)"]))?;
             (Host::V6(address), [b"[", host, b"]:", tail.port].concat())
@@ -121,7 +121,7 @@ impl<'a> Tail<'a> {
     fn target(&self) -> Result<Option<TargetFd>, Error> {
         let Some(text) = self.fd else { return Ok(None) };
         let number = str::from_utf8(text).ok().and_then(|digits| digits.parse().ok());
-        // A number that is no C int can't be a descriptor: this is what dup2(2) would say (S13).
+        // A number that doesn't fit a C int can't be a descriptor: this is dup2(2)'s error (S13).
         let number = number.ok_or_else(|| Error::system(&[b"dup2(2) failed(", text, b"): "], Errno::EBADF))?;
         Ok(Some(TargetFd { number, text: text.to_vec() }))
     }

@@ -14,12 +14,12 @@ use crate::sys;
 pub(crate) struct Shut {
     pub(crate) fd: RawFd,
     pub(crate) listens_again: bool,
-    /// What to say about it.
+    /// The line that reports it.
     pub(crate) line: Vec<u8>,
 }
 
 impl Listeners {
-    /// Makes listeners that were shut down listen again, where that is possible. Returns all that were shut down.
+    /// Makes listeners that were shut down listen again, if possible. Returns all that were shut down.
     pub(crate) fn revive(&self) -> Vec<Shut> {
         // No event is asked for, so poll(2) reports only sockets that are shut down or in error.
         let mut fds: Vec<_> = self.fds().map(|fd| PollFd::new(fd, PollFlags::empty())).collect();
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn what_was_shut_down() {
         let dir = tempfile::tempdir().unwrap();
-        // A port that the kernel has chosen would be given up with the shutdown.
+        // The shutdown would release a port that the kernel has chosen.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let tcp = TcpListener::bind(address).unwrap();
         let unix = UnixListener::bind(dir.path().join("socket")).unwrap();

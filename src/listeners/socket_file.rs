@@ -1,5 +1,5 @@
-//! The files of our unix sockets, through which clients connect: what becomes of them when they go away (`path-gone`).
-//! A socket can't get a file again, so the next worker gets another socket; but what has a second link can be put back.
+//! The files of our unix sockets, through which clients connect, and what to do when one disappears (`path-gone`). A
+//! socket can't get a new file, so the next worker gets a new socket; but a file with a second link can be put back.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ pub(super) struct SocketFile {
     id: Cell<FileId>,
     /// Whether it has a second link beside it.
     is_kept: Cell<bool>,
-    /// What was said of its loss, until it is there again.
+    /// The lines about its loss, until it is back.
     said: RefCell<BTreeSet<Vec<u8>>>,
 }
 
@@ -36,7 +36,7 @@ enum There {
     Own,
     Nothing,
     Other,
-    /// It can't be seen, which says nothing about what clients see.
+    /// It can't be seen, but clients may see it.
     Unknown,
 }
 
@@ -71,7 +71,7 @@ impl SocketFile {
         }
     }
 
-    /// Where a second link is, hidden beside the first.
+    /// The path of the second link, hidden beside the first.
     fn link(&self) -> Option<PathBuf> {
         let mut name = OsString::from(".");
         name.push(self.path.file_name()?);
@@ -79,12 +79,12 @@ impl SocketFile {
         Some(self.path.with_file_name(name))
     }
 
-    /// Makes a second link, where that is possible.
+    /// Makes a second link, if possible.
     fn make_link(&self) {
         let Some(link) = self.link().filter(|_| !self.is_kept.get() && matches!(self.look(), There::Own)) else {
             return;
         };
-        // One that is there is ours, from before an upgrade, or of a process that was killed.
+        // An existing one is ours, from before an upgrade, or a killed process's.
         if FileId::of(&link).is_some_and(|id| id != self.id()) && is_socket(&link) && check_refused(&link).is_ok() {
             let _ = fs::remove_file(&link);
         }
@@ -92,7 +92,7 @@ impl SocketFile {
         self.is_kept.set(is_made || FileId::of(&link) == Some(self.id()));
     }
 
-    /// What can't be removed now may be at the end.
+    /// If it can't be removed now, shutdown may remove it.
     fn drop_link(&self) {
         let Some(link) = self.link().filter(|_| self.is_kept.get()) else { return };
         match remove_own(&link, self.id()) {
@@ -101,7 +101,7 @@ impl SocketFile {
         }
     }
 
-    /// Whether the file that is gone is there again.
+    /// Puts the lost file back, if possible. Whether it is back.
     fn put_back(&self) -> bool {
         let is_back = self.is_kept.get()
             && self.link().is_some_and(|link| fs::hard_link(link, &self.path).is_ok())
@@ -123,7 +123,7 @@ impl SocketFile {
         }
     }
 
-    /// Another socket for a path that leads to nothing, or to something that nobody uses any more.
+    /// Another socket for a path that leads to nothing, or to something unused.
     fn bind(&self, backlog: i32) -> Result<OwnedFd, Error> {
         if is_socket(&self.path) {
             check_refused(&self.path)?;
@@ -132,8 +132,8 @@ impl SocketFile {
         bind_path(&self.path, backlog)
     }
 
-    /// Binds the path anew, and replaces the socket that nobody can reach. Whether that is done; what has
-    /// become of it is said.
+    /// Binds the path anew, and replaces the unreachable socket. Reports the result, and returns whether that
+    /// succeeded.
     fn rebind(&self, place: BorrowedFd, backlog: i32) -> bool {
         let is_other = match self.look() {
             There::Own | There::Unknown => return false,
@@ -170,15 +170,15 @@ impl SocketFile {
 }
 
 impl Listeners {
-    /// Before a start: each socket whose file is gone is replaced at its descriptor by one that clients can reach. Workers that
-    /// run keep theirs. Returns those that are new.
+    /// Before a start: replaces each socket whose file is gone, at its descriptor, with one that clients can reach.
+    /// Running workers keep theirs. Returns the new ones.
     pub(crate) fn rebind(&self) -> Vec<&Listener> {
         let with_file = self.files.iter().filter_map(|file| Some((file, self.of_file(file)?)));
         let rebound = with_file.filter(|(file, listener)| file.rebind(listener.fd.as_fd(), self.backlog));
         rebound.map(|(_, listener)| listener).collect()
     }
 
-    /// The listener whose file it is. None if another one has taken its path over, when both were opened.
+    /// The listener whose file it is. None if another one took over its path when both were opened.
     fn of_file(&self, file: &SocketFile) -> Option<&Listener> {
         let is_last =
             self.files.iter().rev().find(|other| other.path == file.path).is_some_and(|last| std::ptr::eq(last, file));
@@ -190,7 +190,7 @@ impl Listeners {
         !self.files.is_empty()
     }
 
-    /// A worker is about to end, and may remove files.
+    /// A worker is about to exit, and may remove files.
     pub(crate) fn keep_files(&self) {
         self.files.iter().for_each(SocketFile::make_link);
     }
@@ -204,12 +204,12 @@ impl Listeners {
         }
     }
 
-    /// Workers that were about to end have ended.
+    /// The workers that were about to exit have exited.
     pub(crate) fn release_files(&self) {
         self.files.iter().for_each(SocketFile::drop_link);
     }
 
-    /// Says which files are gone.
+    /// Reports which files are gone.
     pub(crate) fn tell_lost_files(&self) {
         for file in self.files.iter().filter(|file| self.of_file(file).is_some()) {
             match file.look() {
@@ -223,7 +223,7 @@ impl Listeners {
     }
 }
 
-/// Whether a socket was bound to this file. Where the kernel doesn't tell, it is believed.
+/// Whether a socket was bound to this file. If the kernel doesn't report that, the answer is yes.
 pub(super) fn is_bound_to(fd: impl AsFd, file: FileId) -> bool {
     bound_inode(&bound_files(), fd).is_none_or(|bound| bound == short_inode(file))
 }
@@ -240,7 +240,7 @@ fn bound_inode(files: &BTreeMap<ino_t, u32>, fd: impl AsFd) -> Option<u32> {
     files.get(&fstat(fd.as_fd()).ok()?.st_ino).copied()
 }
 
-/// As much of it as the kernel tells of a socket's file.
+/// As much of it as the kernel reports for a socket's file.
 fn short_inode(file: FileId) -> u32 {
     let (_, inode) = file.numbers();
     u32::try_from(inode & u64::from(u32::MAX)).unwrap_or(0)
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
-    /// What nobody listens to any more has taken the name: the second link leads to the old socket, and goes.
+    /// Something that nobody listens on has taken the name: the second link leads to the old socket, and is removed.
     #[test]
     fn a_new_socket_has_no_old_link() {
         let (dir, path, listeners) = listening();

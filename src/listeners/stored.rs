@@ -15,14 +15,14 @@ use crate::listeners::socket_file::is_bound_to;
 use crate::listeners::{Listener, Listeners};
 use crate::sys::{self, CloseOnExec};
 
-/// What the names of our listeners at the manager begin with.
+/// The prefix of our listeners' names at the manager.
 const PREFIX: &[u8] = b"start_server-";
 
-/// They are moved to this number or above, out of the way of listeners that get the lowest numbers.
+/// They are moved to this number or above, out of the way of listeners, which get the lowest numbers.
 const OUT_OF_THE_WAY: i32 = 100;
 
-/// Listeners that an earlier superdaemon has left with the manager, as far as no option has taken them yet: the name
-/// there, the address, the socket.
+/// Listeners that an earlier superdaemon has left with the manager, and that no option has taken yet: the name there,
+/// the address, the socket.
 #[derive(Default)]
 pub(crate) struct Stored(Vec<(Vec<u8>, Address, OwnedFd)>);
 
@@ -54,7 +54,8 @@ impl Stored {
         Ok(())
     }
 
-    /// The one that a `--path` asks for, if the file there is still its own: through another one, no client could connect.
+    /// The one that a `--path` requests, if the file there is still its own: through another file, no client could
+    /// connect.
     pub(super) fn take_path(&mut self, path: &Path) -> Result<Option<OwnedFd>, Error> {
         if self.0.is_empty() || !is_socket(path) {
             return Ok(None);
@@ -64,7 +65,7 @@ impl Stored {
         if FileId::of(path).is_some_and(|file| is_bound_to(fd, file)) { self.take(&wanted) } else { Ok(None) }
     }
 
-    /// The one that an option asks for, at the lowest free number, as if it had just been opened.
+    /// The one that an option requests, at the lowest free number, as if it had just been opened.
     pub(super) fn take(&mut self, wanted: &Address) -> Result<Option<OwnedFd>, Error> {
         let Some(index) = self.0.iter().position(|(_, address, _)| wanted.asks_for(address)) else { return Ok(None) };
         let (_, _, fd) = self.0.remove(index);
@@ -100,7 +101,7 @@ impl Listeners {
 }
 
 impl Listener {
-    /// The same of one that has been bound anew (`path-gone`).
+    /// The same for one that has been bound anew (`path-gone`).
     pub(crate) fn to_store_again(&self) -> (Vec<u8>, BorrowedFd<'_>) {
         (self.name_at_manager(None), self.fd.as_fd())
     }

@@ -18,8 +18,7 @@ pub(crate) enum Exec {
 }
 
 impl Exec {
-    /// Without a character that means something to the shell, the words are executed as they stand. None if there are
-    /// no words.
+    /// Without shell metacharacters, the words are executed as they are. None if there are no words.
     pub(crate) fn of(command: &[u8]) -> Option<Self> {
         let shell = || Some(Self::Shell(c_string(command)));
         let word = command.iter().take_while(|&&byte| byte.is_ascii_alphanumeric() || byte == b'_').count();
@@ -35,7 +34,7 @@ impl Exec {
             let (before, rest) = command.split_at(index);
             match before {
                 _ if rest == b"\n" => words = before,
-                // The one redirection that is done without a shell, at the end only.
+                // The only redirection that is done without a shell, and only at the end.
                 [start @ .., blank, b'2'] if !start.is_empty() && is_space(*blank) && is_merge_at_end(rest) => {
                     (words, merges_stderr) = (start, true);
                 }

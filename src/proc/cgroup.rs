@@ -1,4 +1,4 @@
-//! What the kernel counts of this process's control group.
+//! The kernel's counters of this process's control group.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use crate::proc::Process;
 /// Where control groups usually are.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// How many processes have been killed for lack of memory, in this group and below. None where that isn't counted.
+/// How many processes have been killed for lack of memory, in this group and below. None if that isn't counted.
 pub(crate) fn memory_kills() -> Option<u64> {
     let groups = fs::read_to_string(Process::Own.path("cgroup")).ok()?;
     files(&groups).into_iter().find_map(|path| kills_in(&fs::read_to_string(path).ok()?))
 }
 
-/// Where the number may be, by lines like `0::/PATH` of version 2 and `7:memory:/PATH` of version 1. In a container, PATH may
-/// be that of the machine, whose root is not there.
+/// Where the number may be, from lines like `0::/PATH` of version 2 and `7:memory:/PATH` of version 1. In a container,
+/// PATH may be the machine's, whose root is not visible.
 fn files(groups: &str) -> Vec<String> {
     let mut files = Vec::new();
     for line in groups.lines() {

@@ -1,5 +1,5 @@
-//! Who descends from whom. Where the kernel lists children (`CONFIG_PROC_CHILDREN`), they are asked for from above, which
-//! takes as long as a family is large; elsewhere all processes of the machine are read.
+//! Who descends from whom. If the kernel lists children (`CONFIG_PROC_CHILDREN`), the search goes down from the
+//! ancestor, and its time depends on the size of the family; otherwise it reads all processes of the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,27 +14,27 @@ pub(crate) fn with_descendants(processes: &[Pid]) -> Vec<Pid> {
     let mut next = 0;
     while let Some(&parent) = family.get(next) {
         next += 1;
-        // What was not read at the same time may, with pids that are used anew, go round in circles.
+        // Parts that were read at different times, with pids that were reused, may form a circle.
         family.extend(tree.children_of(parent).into_iter().filter(|&child| known.insert(child)));
     }
     family
 }
 
-/// The children of a process, dead ones among them, as far as they are found.
+/// The children of a process, including dead ones, as far as they are found.
 pub(crate) fn children_of(process: Pid) -> Vec<Pid> {
     Tree::default().children_of(process)
 }
 
-/// What has been read of all processes, where that is necessary.
+/// What has been read of all processes, if necessary.
 #[derive(Default)]
 struct Tree(Option<BTreeMap<Pid, Vec<Pid>>>);
 
 impl Tree {
     fn children_of(&mut self, process: Pid) -> Vec<Pid> {
         if self.0.is_none() {
-            // Each thread has those that it has forked.
+            // Each thread lists those that it has forked.
             let lists: Vec<_> = Process::threads_of(process).map(Process::children).collect();
-            // A thread may be gone by the time it is asked. That the kernel has no lists shows in our own.
+            // A thread may be gone before its list is read. If the kernel has no lists, our own thread shows that.
             if lists.iter().all(Option::is_some) || Process::OwnThread.children().is_some() {
                 return lists.into_iter().flatten().flatten().collect();
             }
@@ -65,7 +65,7 @@ mod tests {
     fn children_are_those_of_all_threads() {
         let own = Pid::try_from(std::process::id()).unwrap();
         let start = || Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        // The thread that forks has to be there as long as the child is looked for.
+        // The forking thread has to exist while the child is looked for.
         thread::scope(|scope| {
             let (sender, end) = std::sync::mpsc::channel::<()>();
             let (told, child) = std::sync::mpsc::channel();

@@ -12,7 +12,7 @@ use libc::ino_t;
 
 use crate::proc::{Process, memory_file};
 
-/// No more is read about a descriptor. The list of an epoll set of ten thousand members takes less.
+/// The limit for what is read about a descriptor. The list of an epoll set of ten thousand members takes less.
 const LONGEST_INFO: u64 = 1 << 20;
 
 /// The descriptor `number` of a process, whether it is open or not.
@@ -22,7 +22,7 @@ pub(crate) struct Descriptor {
     pub(crate) number: RawFd,
 }
 
-/// What a descriptor leads to, as far as that is of interest to anybody.
+/// What a descriptor leads to, as far as anybody needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Socket(ino_t),
@@ -31,7 +31,7 @@ pub(crate) enum Target {
 }
 
 impl Descriptor {
-    /// Leads to the very file that is open, whatever has become of its name.
+    /// Leads to the open file itself, whatever has happened to its name.
     pub(crate) fn path(self) -> PathBuf {
         self.process.path(&format!("fd/{}", self.number))
     }
@@ -41,7 +41,7 @@ impl Descriptor {
         Self { number, ..self }
     }
 
-    /// None if it is not open, or not for this process to see.
+    /// None if it is not open, or this process may not see it.
     pub(crate) fn target(self) -> Option<Target> {
         fs::read_link(self.path()).ok().map(|link| target_of(&link))
     }
@@ -59,8 +59,8 @@ impl Descriptor {
         fs::metadata(self.path()).ok()
     }
 
-    /// Opened for reading, if it is a file in memory of this name. Another file may have a link that looks the same, on a file
-    /// system whose owner can let a reader wait: all files in memory are on one mount, which no other file is on.
+    /// Opens it for reading if it is a file in memory of this name. A link that looks the same may lead to a file
+    /// system whose owner can block a reader; but all files in memory, and no others, are on one mount.
     ///
     /// # Errors
     /// If it can't be opened.
@@ -80,13 +80,13 @@ impl Descriptor {
         self.info().lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
     }
 
-    /// Whether the file has been locked by flock(2) through this descriptor, for one process alone.
+    /// Whether the file has been locked exclusively by flock(2) through this descriptor.
     pub(crate) fn has_lock(self) -> io::Result<bool> {
         let is_lock = |line: &str| line.starts_with("lock:") && line.contains("FLOCK") && line.contains("WRITE");
         Ok(self.try_info()?.lines().any(is_lock))
     }
 
-    /// Where that can't be seen, it is.
+    /// True if that can't be seen.
     #[allow(dead_code, reason = "asked by --take-over alone, as some of `Process`")]
     pub(crate) fn is_closed_on_exec(self) -> bool {
         let info = self.info();
@@ -106,7 +106,7 @@ impl Descriptor {
     }
 }
 
-/// From where the link of a descriptor points to, as `socket:[INODE]`.
+/// From the target of a descriptor's link, such as `socket:[INODE]`.
 fn target_of(link: &Path) -> Target {
     let socket = || link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
     match socket() {

@@ -1,4 +1,4 @@
-//! Systems that are not Linux: none of what `linux.rs` has.
+//! Systems other than Linux: nothing of what `linux.rs` has.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;

@@ -1,4 +1,4 @@
-//! What of all this is not a file. For other systems, `elsewhere.rs` has the same.
+//! The parts that are not read from a file. `elsewhere.rs` has the same for other systems.
 
 use std::ffi::{CStr, CString, c_char};
 use std::os::fd::OwnedFd;
@@ -7,8 +7,8 @@ use nix::errno::Errno;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
-/// The path by which this program was executed, as it was given to execve(2). Where a link leads may have changed since,
-/// so this is not where [`Process::executable`](crate::proc::Process::executable) leads.
+/// The path by which this program was executed, as it was given to execve(2). Links in it may have changed since, so it
+/// may differ from [`Process::executable`](crate::proc::Process::executable).
 pub(crate) fn program_path() -> Option<CString> {
     // SAFETY: the kernel puts the path, which ends in a NUL, on the stack, where it stays.
     #[expect(unsafe_code)]
@@ -23,11 +23,11 @@ pub(crate) fn memory_file(name: &CStr) -> Result<OwnedFd, Errno> {
     memfd_create(name, MFdFlags::MFD_CLOEXEC)
 }
 
-/// A socket to the kernel, which tells of sockets there: `sock_diag(7)`.
+/// A socket through which the kernel lists sockets: `sock_diag(7)`.
 pub(crate) fn diagnosis_socket() -> Result<OwnedFd, Errno> {
     socket(AddressFamily::Netlink, SockType::Datagram, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)
 }
 
-/// The flags of a request for all that there are.
+/// The flags of a request for all sockets.
 #[expect(clippy::cast_possible_truncation, reason = "they have 16 bits there")]
 pub(crate) const DUMP: u16 = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;

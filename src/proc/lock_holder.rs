@@ -6,26 +6,26 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::proc::{Pid, Process, is_own_proc};
 
-/// Whether `pid` has taken the flock(2) lock of a file. None if that can't be known, as where /proc is missing, is of
-/// another pid namespace, or doesn't tell of the file.
+/// Whether `pid` has taken the flock(2) lock of a file. None if that can't be known, for example if /proc is missing,
+/// belongs to another pid namespace, or doesn't show the file.
 pub(crate) fn is_held_by(pid: Pid, file: &Metadata) -> Option<bool> {
     if !is_own_proc().unwrap_or(false) {
         return None;
     }
-    // The list of all locks stops every other lock of the machine for a moment, which takes milliseconds. It also has the
-    // process that called flock(2), which may be dead while another one still has the descriptor: its number may be
-    // anybody's. So it is asked only where the descriptors can't be seen or don't tell.
+    // Reading the list of all locks stops every other lock of the machine for milliseconds. It also names the process
+    // that called flock(2), which may be dead while another one still has the descriptor, so its number may be
+    // anybody's. So it is read only if the descriptors can't be seen or don't show the lock.
     let list = || search(&fs::read_to_string("/proc/locks").ok()?, pid, &device(file.dev()), &file.ino().to_string());
     match seen_in_descriptors(pid, file) {
         Some(Seen::Lock) => Some(true),
         Some(Seen::Nothing) => Some(false),
-        // Locks of some file systems (FUSE) are nowhere to be seen.
+        // Locks of some file systems (FUSE) are not visible anywhere.
         Some(Seen::File) => list().map(|_| false),
         None => list(),
     }
 }
 
-/// Who waits to take the flock(2) lock of a file, as far as /proc tells.
+/// Who waits for the flock(2) lock of a file, as far as /proc shows it.
 #[allow(dead_code, reason = "asked by --take-over alone, which not every system and not every build has")]
 pub(crate) fn waiting(file: &Metadata) -> Vec<Pid> {
     let inode = file.ino().to_string();
@@ -47,7 +47,7 @@ enum Seen {
     Nothing,
 }
 
-/// Only the user of that process, and root, can see that. None if anything of it can't be seen.
+/// Only the user of that process, and root, can see that. None if any part can't be seen.
 fn seen_in_descriptors(pid: Pid, file: &Metadata) -> Option<Seen> {
     let is_same = |there: &Metadata| (there.dev(), there.ino()) == (file.dev(), file.ino());
     let mut seen = Seen::Nothing;
@@ -59,7 +59,7 @@ fn seen_in_descriptors(pid: Pid, file: &Metadata) -> Option<Seen> {
                 }
                 seen = Seen::File;
             }
-            // One that has been closed meanwhile is none.
+            // A descriptor that was closed meanwhile doesn't count.
             Err(error) if error.kind() != ErrorKind::NotFound => return None,
             _ => {}
         }
@@ -67,14 +67,15 @@ fn seen_in_descriptors(pid: Pid, file: &Metadata) -> Option<Seen> {
     Some(seen)
 }
 
-/// `MAJOR:MINOR`, of a device as stat(2) on Linux packs it.
+/// `MAJOR:MINOR`, from a device number as stat(2) on Linux packs it.
 fn device(packed: u64) -> String {
     let major = packed >> 8 & 0xfff | packed >> 32 & 0xffff_f000;
     let minor = packed & 0xff | packed >> 12 & 0xffff_ff00;
     format!("{major:02x}:{minor:02x}")
 }
 
-/// In lines like `1: FLOCK  ADVISORY  WRITE PID MAJOR:MINOR:INODE 0 EOF`; who still waits has `->` as its second word.
+/// In lines like `1: FLOCK  ADVISORY  WRITE PID MAJOR:MINOR:INODE 0 EOF`; for a process that still waits, the second
+/// word is `->`.
 fn search(locks: &str, pid: Pid, device: &str, inode: &str) -> Option<bool> {
     let mut is_known = None;
     for line in locks.lines() {
@@ -87,7 +88,7 @@ fn search(locks: &str, pid: Pid, device: &str, inode: &str) -> Option<bool> {
         if holder.parse() == Ok(pid) {
             return Some(true);
         }
-        // Some file systems tell of another device than stat(2) does.
+        // Some file systems show another device here than in stat(2).
         if its_device == device {
             is_known = Some(false);
         }
@@ -99,7 +100,7 @@ fn search(locks: &str, pid: Pid, device: &str, inode: &str) -> Option<bool> {
 mod tests {
     use super::*;
 
-    /// It has taken the lock, but another process has it: the number of a dead one may be anybody's.
+    /// One process has taken the lock, but another holds it: a dead one's number may be anybody's.
     #[cfg(target_os = "linux")]
     #[test]
     fn who_has_taken_a_lock_may_not_hold_it_any_more() {
@@ -108,7 +109,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pid");
         let file = fs::File::create(&path).unwrap();
-        // It is of the open file, and stays with the child that has that as its input.
+        // The lock belongs to the open file, and stays with the child that has that as its input.
         file.lock().unwrap();
         let own_pid = Pid::try_from(std::process::id()).unwrap();
         let metadata = file.metadata().unwrap();

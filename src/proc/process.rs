@@ -1,5 +1,5 @@
-//! One process, or one of its threads, as its directory shows it. What can't be read is not there; it is an error where
-//! somebody is to be told why.
+//! One process, or one of its threads, as its directory shows it. What can't be read is reported as missing, or as an
+//! error if somebody needs the reason.
 
 use std::fmt::{self, Display};
 use std::fs::{self, File, OpenOptions};
@@ -14,13 +14,13 @@ use libc::c_int;
 
 use crate::proc::{Descriptor, Pid};
 
-/// How many ticks of `stat` are a second: the same on all architectures that are in use.
+/// The ticks per second in `stat`: the same on all architectures in use.
 const USER_HZ: u64 = 100;
 
-/// Whether /proc is that of this process's pid namespace.
+/// Checks that /proc belongs to this process's pid namespace.
 ///
 /// # Errors
-/// If there is none, or one where this process isn't seen.
+/// If there is none, or if this process doesn't appear in it.
 pub(crate) fn is_own_proc() -> io::Result<bool> {
     Ok(fs::read_link("/proc/self")?.as_os_str() == std::process::id().to_string().as_str())
 }
@@ -30,11 +30,11 @@ pub(crate) fn is_own_proc() -> io::Result<bool> {
 pub(crate) enum Process {
     /// This process.
     Own,
-    /// The thread that asks.
+    /// The calling thread.
     OwnThread,
     Pid(Pid),
-    /// A process and one of its threads, which shares memory and descriptors with the others, and makes system calls of
-    /// its own.
+    /// A process and one of its threads, which shares memory and descriptors with the others, and makes its own system
+    /// calls.
     Thread(Pid, Pid),
 }
 
@@ -50,10 +50,10 @@ impl Display for Process {
     }
 }
 
-/// What tells of a process to whom it belongs, and that it is still the same.
+/// What identifies a process, and shows to which family it belongs.
 #[derive(Clone, Copy)]
 pub(crate) struct Kinship {
-    /// It has ended and has not been reaped.
+    /// It has exited and has not been reaped.
     pub(crate) is_zombie: bool,
     /// The process group.
     pub(crate) group: Pid,
@@ -68,12 +68,12 @@ impl Process {
         format!("{self}/{name}").into()
     }
 
-    /// The name of the program, as the kernel has it: the beginning of it, and a newline.
+    /// The kernel's name of the program: its beginning, and a newline.
     pub(crate) fn name(self) -> io::Result<Vec<u8>> {
         self.read("comm")
     }
 
-    /// Leads to the program that it executes, whatever has become of that program's name.
+    /// Leads to the program that it executes, whatever has happened to that program's name.
     pub(crate) fn executable(self) -> PathBuf {
         self.path("exe")
     }
@@ -93,7 +93,7 @@ impl Process {
         numbers_in(&Self::Pid(pid).path("task")).into_iter().flatten().map(move |thread| Self::Thread(pid, thread))
     }
 
-    /// One that has been reaped has none.
+    /// None if it has been reaped.
     pub(crate) fn parent(self) -> Option<Pid> {
         parent_in(&self.read("stat").ok()?)
     }
@@ -120,14 +120,14 @@ impl Process {
         })
     }
 
-    /// What a thread has forked and not reaped, and with the first thread of a process, what has come to that from others.
-    /// None if it is gone, or the kernel has no such list.
+    /// What a thread has forked and not reaped; for the first thread of a process, also what it has inherited from
+    /// others. None if it is gone, or the kernel has no such list.
     pub(super) fn children(self) -> Option<Vec<Pid>> {
         let list = self.read("children").ok()?;
         Some(list.split(|&byte| byte == b' ').filter_map(|pid| str::from_utf8(pid).ok()?.parse().ok()).collect())
     }
 
-    /// Whether it has ended and has not been reaped, or is gone.
+    /// Whether it has exited and has not been reaped, or is gone.
     pub(crate) fn is_zombie(self) -> bool {
         let stat = self.read("stat").unwrap_or_default();
         let name_end = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
@@ -143,7 +143,7 @@ impl Process {
         Ok(u64::from_str_radix(&self.status(set)?, 16).unwrap_or(0))
     }
 
-    /// What is behind a name in its status; empty if there is no such line.
+    /// What follows a name in its status; empty if there is no such line.
     pub(crate) fn status(self, name: &str) -> io::Result<String> {
         let status = self.read("status")?;
         let status = String::from_utf8_lossy(&status);
@@ -151,35 +151,35 @@ impl Process {
         Ok(value.unwrap_or_default().trim().to_owned())
     }
 
-    /// The command line that it was started with, unless it has written over that.
+    /// The command line that it was started with, unless it has overwritten that.
     pub(crate) fn arguments(self) -> io::Result<Vec<Vec<u8>>> {
         Ok(strings(&self.read("cmdline")?).map(<[u8]>::to_vec).collect())
     }
 
-    /// The environment that it was started with, unless it has written over that.
+    /// The environment that it was started with, unless it has overwritten that.
     pub(crate) fn environment(self) -> io::Result<Vec<Vec<u8>>> {
         Ok(strings(&self.read("environ")?).map(<[u8]>::to_vec).collect())
     }
 
-    /// The value of a variable that it was started with.
+    /// The value of a variable at its start.
     pub(crate) fn variable(self, name: &str) -> Option<Vec<u8>> {
         let environment = self.read("environ").ok()?;
         strings(&environment).find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(Into::into))
     }
 
-    /// The system call that a thread sleeps in: the number, six arguments, and two addresses. One that isn't in a call has
-    /// the number -1, and one that doesn't sleep is just `running`.
+    /// The system call that a thread sleeps in: the number, six arguments, and two addresses. The number is -1 outside
+    /// a call; a thread that doesn't sleep is just `running`.
     ///
     /// # Errors
-    /// `EPERM` unless this process might trace it.
+    /// `EPERM` unless this process could trace it.
     pub(crate) fn system_call(self) -> io::Result<String> {
         fs::read_to_string(self.path("syscall"))
     }
 
-    /// Its memory, where an address is the position.
+    /// Its memory; a position is an address.
     ///
     /// # Errors
-    /// `EACCES` unless this process might trace it.
+    /// `EACCES` unless this process could trace it.
     pub(crate) fn memory(self, access: &OpenOptions) -> io::Result<File> {
         access.open(self.path("mem"))
     }
@@ -209,7 +209,7 @@ impl Process {
 
 #[allow(dead_code, reason = "asked by --take-over alone, which not every system and not every build has")]
 impl Process {
-    /// Leads to where `path` leads for it, which may have another root directory.
+    /// Leads to where `path` leads for that process, which may have another root directory.
     pub(crate) fn seen(self, path: &Path) -> PathBuf {
         match path.strip_prefix("/") {
             Ok(path) => self.path("root").join(path),
@@ -217,7 +217,7 @@ impl Process {
         }
     }
 
-    /// A limit that it runs under, by its name in `limits`, as `Max file size`. None if there is none.
+    /// One of its limits, by its name in `limits`, such as `Max file size`. None if there is none.
     pub(crate) fn limit(self, name: &str) -> Option<u64> {
         let limits = self.read("limits").ok()?;
         let line = str::from_utf8(&limits).ok()?.lines().find_map(|line| line.strip_prefix(name))?;
@@ -231,7 +231,7 @@ impl Process {
 
 /// How many threads this process has.
 pub(crate) fn own_threads() -> Option<u64> {
-    // The directory's entries are `.`, `..` and one for each thread, and each is a directory.
+    // The directory's entries are `.`, `..` and one per thread, and each is a directory.
     fs::metadata(Process::Own.path("task")).ok().map(|directory| directory.nlink().saturating_sub(2))
 }
 
@@ -241,7 +241,7 @@ pub(super) fn numbers_in(directory: &Path) -> io::Result<impl Iterator<Item = c_
     Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
-/// The strings of a file in which a NUL ends each.
+/// The NUL-terminated strings of a file.
 fn strings(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_empty = text.is_empty();
     let text = text.strip_suffix(b"\0").unwrap_or(text);
@@ -260,8 +260,8 @@ fn parent_in(stat: &[u8]) -> Option<Pid> {
     field_of(stat, 1)
 }
 
-/// From `PID (NAME) STATE PARENT ...`, counted from the state. The name may hold anything, what follows it holds no
-/// parenthesis.
+/// From `PID (NAME) STATE PARENT ...`, counted from the state. The name may contain anything; what follows it contains
+/// no parenthesis.
 fn field_of<T: FromStr>(stat: &[u8], index: usize) -> Option<T> {
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
     let fields = str::from_utf8(&stat[name_end + 1..]).ok()?;
@@ -302,7 +302,7 @@ mod tests {
         let argument = std::env::args_os().next().unwrap().into_encoded_bytes();
         assert_eq!(Process::Own.arguments().unwrap()[0], argument);
         assert_eq!(Process::Pid(pid).arguments().unwrap()[0], argument);
-        // Of signals, nothing is certain: the C library blocks all of them while another test gets its thread.
+        // Nothing is certain about signals: the C library blocks all of them while another test gets its thread.
         assert!(!Process::Own.is_zombie());
         let threads = Process::threads_of(pid).count();
         assert!(threads >= 1 && own_threads().is_some_and(|count| count >= 1));

@@ -1,4 +1,4 @@
-//! The queues of sockets, as the kernel tells them by `sock_diag(7)`, which needs no right.
+//! The queues of sockets, read with `sock_diag(7)`, which needs no rights.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,8 @@ pub(crate) struct Queue {
     pub(crate) waiting: u32,
     /// How many connections may wait.
     pub(crate) limit: Option<u32>,
-    /// Connections or datagrams that a full queue has refused since the socket was opened. Not told of unix sockets.
+    /// Connections or datagrams that a full queue has refused since the socket was opened. Not reported for unix
+    /// sockets.
     pub(crate) refused: Option<u32>,
 }
 
@@ -47,7 +48,7 @@ const SHOW_NAMES: u32 = 1;
 /// `UNIX_DIAG_VFS` and `UDIAG_SHOW_VFS`.
 const FILE: u16 = 1;
 const SHOW_FILES: u32 = 1 << 1;
-/// Listening TCP and unix sockets; those of UDP are closed, in the words of TCP.
+/// Listening TCP and unix sockets; in TCP's terms, those of UDP are closed.
 const LISTENING: u32 = 1 << 10;
 const CLOSED: u32 = 1 << 7;
 
@@ -62,7 +63,7 @@ pub(crate) fn queues() -> BTreeMap<ino_t, Queue> {
         }
     }
     let _ = ask(&unix_request(SHOW_LENGTHS | SHOW_NAMES), |message| queues.extend(unix_queue(message)));
-    // A socket with TCP_DEFER_ACCEPT, as Starlet has it, counts each connection that waits for data; the kernel's sum
+    // A socket with TCP_DEFER_ACCEPT, which Starlet sets, counts each connection that waits for data; the kernel's sum
     // of what full queues have refused does not.
     if let Some(most) = listen_drops() {
         for queue in queues.values_mut().filter(|queue| queue.limit.is_some()) {
@@ -72,8 +73,8 @@ pub(crate) fn queues() -> BTreeMap<ino_t, Queue> {
     queues
 }
 
-/// The inode of the file that each listening unix socket was bound to, in the 32 bits that the kernel tells of it; whatever has the
-/// current name. By the inode of the socket.
+/// The inode of the file that each listening unix socket was bound to, in the 32 bits that the kernel reports, whatever
+/// has that name now. By the inode of the socket.
 pub(crate) fn bound_files() -> BTreeMap<ino_t, u32> {
     let mut files = BTreeMap::new();
     let _ = ask(&unix_request(SHOW_FILES), |message| {
@@ -112,7 +113,7 @@ fn listen_drops() -> Option<u32> {
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:")).map(|line| line.split(' '));
     let (names, mut values) = (lines.next()?, lines.next()?);
     let index = names.into_iter().position(|name| name == "ListenDrops")?;
-    // A counter of 64 bits, where that of a socket has 32.
+    // A counter of 64 bits, while a socket's has 32.
     values.nth(index)?.parse::<u64>().ok().map(|drops| u32::try_from(drops).unwrap_or(u32::MAX))
 }
 
@@ -170,7 +171,7 @@ fn inet_queue(message: &[u8], is_tcp: bool) -> Option<(ino_t, Queue)> {
     Some((inode.into(), queue))
 }
 
-/// The source in an `inet_diag_sockid`, which is in the order of the network.
+/// The source in an `inet_diag_sockid`, which is in network byte order.
 fn inet_name(message: &[u8]) -> Option<SocketAddr> {
     let port = u16::from_be_bytes(message.get(4..6)?.try_into().ok()?);
     let bytes: [u8; 16] = message.get(8..24)?.try_into().ok()?;

@@ -1,4 +1,4 @@
-//! Tables of the machine.
+//! System-wide tables.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libc::ino_t;
 
-/// Of the flags of a socket: it listens (`__SO_ACCEPTCON`).
+/// The flag of a socket that listens (`__SO_ACCEPTCON`).
 const LISTENS: u64 = 1 << 16;
 
 /// A unix socket of any process in this network namespace.
@@ -17,8 +17,8 @@ pub(crate) struct UnixSocket {
     pub(crate) is_listening: bool,
     /// `SOCK_STREAM` and so on.
     pub(crate) kind: u64,
-    /// As it was bound: a path, `@NAME` for an abstract one. A connection that was accepted has that of its listener;
-    /// others may have none.
+    /// As it was bound: a path, or `@NAME` for an abstract one. An accepted connection has its listener's; others may
+    /// have none.
     pub(crate) name: Vec<u8>,
 }
 
@@ -29,8 +29,8 @@ pub(crate) fn unix_sockets() -> impl Iterator<Item = UnixSocket> {
 }
 
 impl UnixSocket {
-    /// `ADDRESS: COUNT PROTOCOL FLAGS TYPE STATE INODE NAME`; the inode may have blanks in front of it, and the name may
-    /// hold any. None for the heading.
+    /// `ADDRESS: COUNT PROTOCOL FLAGS TYPE STATE INODE NAME`; blanks may precede the inode, and the name may contain
+    /// blanks. None for the heading.
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.splitn(7, |&byte| byte == b' ').skip(3);
         let mut number = || u64::from_str_radix(str::from_utf8(fields.next()?).ok()?, 16).ok();

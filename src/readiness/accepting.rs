@@ -1,8 +1,8 @@
 //! `--ready=accepting`: whether a worker waits for connections, as the kernel shows it.
 //!
-//! Of a thread that sleeps in a system call, the kernel tells which call that is and its arguments. If they name a
-//! listener, or a set that has one in it, the worker is ready. One that has so much to do that it never waits for more
-//! is ready when it has a connection to a listener. Nothing about a worker changes by being looked at.
+//! For a thread that sleeps in a system call, the kernel shows the call and its arguments. If they name a listener, or
+//! a set that contains one, the worker is ready. A worker that is so busy that it never waits is ready when it has a
+//! connection to a listener. Looking at a worker changes nothing about it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -31,26 +31,26 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest time between two looks at a worker.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The CPU time that looks may take: this much at first, which no common worker needs, and then a part of the time.
+/// The CPU time that looks may take: first this much, which no common worker needs, and then a fraction of the time.
 const FREE_COST: Duration = Duration::from_millis(100);
 
-/// One part of so many. Beside that, no look takes more than a quarter of the time until the next one.
+/// One part in this many. Besides, no look takes more than a quarter of the time until the next one.
 const COST_DIVISOR: u32 = 13;
 
-/// An epoll set is looked into, and one that is a member of it, too.
+/// An epoll set is examined, and so is one that is its member.
 const LEVELS: u8 = 2;
 
 /// Knows the listeners.
 pub(super) struct Accepting {
-    /// What the kernel calls their sockets. Descriptors of workers may have any numbers.
+    /// Their inodes. Workers' descriptors may have any numbers.
     inodes: Vec<ino_t>,
-    /// How they are called in lines.
+    /// Their names in lines.
     names: Vec<Vec<u8>>,
-    /// The workers that were ready and have not ended, the newest last.
+    /// The workers that were ready and have not exited, the newest last.
     ready: Vec<Pid>,
     /// The listeners at which the last of them waited when the start of the newest worker began: it has to serve those, too.
     required: BTreeSet<ino_t>,
-    /// Those of them at which that one was seen so far.
+    /// Those of them at which it has been seen so far.
     seen: RefCell<BTreeSet<ino_t>>,
     connections: Connections,
     /// Sockets of the newest worker, until it is ready, that are not connections to listeners. They never become such, so they
@@ -60,7 +60,7 @@ pub(super) struct Accepting {
     cost: Cost,
     /// Whether there is something more urgent than a look.
     is_interrupted: fn() -> bool,
-    /// The process of [`Self::check`], if it has not ended.
+    /// The process of [`Self::check`], if it has not exited.
     abandoned: Option<Pid>,
 }
 
@@ -71,7 +71,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// How long to pause after the last look, when looks have begun `waited` ago.
+    /// How long to pause after the last look, if the first look was `waited` ago.
     fn pause(self, waited: Duration) -> Duration {
         let due = (self.all + self.last).saturating_sub(FREE_COST) * COST_DIVISOR;
         (self.last * 3).max(due.saturating_sub(waited))
@@ -79,11 +79,11 @@ impl Cost {
 }
 
 impl Accepting {
-    /// Finds out, at a process made for that, whether this one may look at its workers, so that a refusal is told
-    /// before anything is started. The process is gone on return, or a child that has got KILL.
+    /// Finds out, with a process made for that, whether this one may examine its workers, so a refusal is reported
+    /// before anything is started. On return, the process is gone, or a child that got KILL.
     ///
-    /// A worker that changes its user, or whose program has capabilities or can't be read, may refuse nevertheless: it
-    /// never seems to accept.
+    /// A worker that changes its user, or whose program has capabilities or can't be read, may still be inaccessible:
+    /// it never seems to accept.
     pub(super) fn check(one_thread: OneThread) -> Result<Option<Pid>, Error> {
         if !waits::ARE_KNOWN {
             return Err(Error::rule(&[b"--ready=accepting needs a processor of the kind x86_64, aarch64 or riscv64"]));
@@ -91,7 +91,7 @@ impl Accepting {
         try_to_look(one_thread)
     }
 
-    /// With what [`Self::check`] has left.
+    /// With the process that [`Self::check`] has left.
     pub(super) fn with(self, abandoned: Option<Pid>) -> Self {
         Self { abandoned, ..self }
     }
@@ -119,9 +119,9 @@ impl Accepting {
         Self { names: listeners.with_names().map(|(_, name)| name.to_vec()).collect(), ..Self::of(listeners.fds()) }
     }
 
-    /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one; or, if it
-    /// is to serve certain ones, has done so at each. That is one look, and a process may just be doing something else: the
-    /// caller repeats it.
+    /// Whether `worker` or one of its descendants waits on one of the listeners right now, or has a connection to one;
+    /// or, if certain ones are required, has done so at each. This is one look, and a process may be doing something
+    /// else at that moment: the caller repeats it.
     fn is_accepting(&self, worker: Pid) -> bool {
         let mut seen = self.seen.borrow_mut();
         if self.required.is_empty() {
@@ -170,7 +170,7 @@ impl Accepting {
         }
     }
 
-    /// A look at many things ends when something more urgent comes.
+    /// A look at many things ends when something more urgent happens.
     fn unless_interrupted<T>(&self, things: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
         things.take_while(|_| !(self.is_interrupted)())
     }
@@ -225,8 +225,8 @@ impl Accepting {
         found: &mut BTreeSet<ino_t>,
         is_enough: &impl Fn(&BTreeSet<ino_t>) -> bool,
     ) {
-        // A member has the number under which it was added, perhaps by another process; the inode is what counts. Linux
-        // before 4.13 doesn't tell it.
+        // A member has the number under which it was added, perhaps by another process; only the inode counts. Linux
+        // before 4.13 doesn't show it.
         let info = set.info();
         let members = info.lines().filter_map(EpollMember::parse).filter(|member| member.is_for_input);
         for member in self.unless_interrupted(members) {
@@ -264,7 +264,8 @@ impl Watch for Accepting {
         (self.inodes, self.connections) = (inodes, connections);
     }
 
-    /// It has to serve what the one serves that it may replace. (A connection doesn't tell exactly of which listener it is.)
+    /// It has to serve what the worker that it may replace serves. (A connection doesn't show exactly which listener it
+    /// belongs to.)
     fn begin(&mut self, _worker: Pid) {
         self.cost = Cost::default();
         self.others.take();
@@ -276,7 +277,7 @@ impl Watch for Accepting {
         self.required = required;
     }
 
-    /// Where nobody is left, one that serves anything is welcome.
+    /// If nobody is left, a worker that serves anything is accepted.
     fn end(&mut self, worker: Pid) {
         self.ready.retain(|&ready| ready != worker);
         if self.ready.is_empty() {
@@ -326,7 +327,7 @@ impl Watch for Accepting {
         (!all.is_empty()).then(|| format!("it listens to {}, which it has opened itself", all.join(", ")))
     }
 
-    /// The longer it has taken, the longer; and the more a look costs.
+    /// It grows with the time so far, and with the cost of a look.
     fn pause(&self, waited: Duration) -> Option<Duration> {
         Some((waited / 20).clamp(SHORTEST_PAUSE, LONGEST_PAUSE).max(self.cost.pause(waited)))
     }
@@ -340,7 +341,7 @@ fn sockets_of(process: Pid) -> impl Iterator<Item = ino_t> {
     Process::Pid(process).descriptors().into_iter().flatten().filter_map(Descriptor::socket)
 }
 
-// Elsewhere the waits are not known, and no worker is ever seen.
+// Elsewhere the waits are unknown, and no worker is ever seen.
 #[cfg(all(test, target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
 mod tests {
     use std::io::{BufRead, BufReader};
@@ -372,14 +373,14 @@ mod tests {
         Pid::try_from(std::process::id()).unwrap()
     }
 
-    /// A Perl program that has a listener as its standard input. Killed with all that it has forked, and reaped, when
-    /// it goes.
+    /// A Perl program that has a listener as its standard input. Dropping it kills it with everything that it has
+    /// forked, and reaps it.
     struct Worker(Child);
 
     impl Worker {
         fn start(code: &str, stdin: impl Into<OwnedFd>, stdout: impl Into<Stdio>) -> Self {
             let mut perl = Command::new("perl");
-            // Should the test be killed, it ends by itself.
+            // If the test is killed, it exits by itself.
             perl.arg("-e")
                 .arg(format!("alarm 300; {code}"))
                 .stdin(Stdio::from(stdin.into()))
@@ -621,7 +622,7 @@ mod tests {
         sees_connection(tcp, || drop(TcpStream::connect(address).unwrap()));
     }
 
-    /// Where there is IPv6, a socket for both.
+    /// If there is IPv6, a socket for both.
     #[test]
     fn connection_to_any_address() {
         let tcp = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("0.0.0.0:0")).unwrap();

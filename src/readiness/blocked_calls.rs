@@ -9,7 +9,7 @@ use libc::{c_int, c_long, ino_t};
 use crate::proc::Process;
 use crate::sys::waits;
 
-/// No more is read of a poll or select set. Ten thousand descriptors take less.
+/// The limit for what is read of a poll or select set. Ten thousand descriptors take less.
 const LONGEST_SET: usize = 1 << 20;
 
 /// The descriptors on which a thread waits for input; None if it does something else, or runs.
@@ -42,8 +42,8 @@ fn count(argument: u64) -> usize {
     usize::try_from(int(argument)).unwrap_or(0)
 }
 
-/// `count` things of `size` from the memory of a process, or fewer: select may be given more descriptors than its set
-/// has room for, and then the memory may end before.
+/// `count` things of `size` from the memory of a process, or fewer: select may get a larger number of descriptors than
+/// its set has room for, and the memory may end earlier.
 fn read_memory(thread: Process, address: u64, count: usize, size: usize) -> Vec<u8> {
     let length = count.saturating_mul(size).min(LONGEST_SET);
     let mut bytes = vec![0; length];

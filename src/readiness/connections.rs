@@ -14,7 +14,7 @@ use crate::proc::{DUMP, UnixSocket, diagnosis_socket, unix_sockets};
 pub(super) struct Connections {
     /// TCP ports, and the listeners there.
     ports: BTreeMap<u16, Vec<ino_t>>,
-    /// Names of unix sockets. A connection has that of its listener.
+    /// Names of unix sockets. A connection has its listener's.
     names: BTreeMap<Vec<u8>, Vec<ino_t>>,
 }
 
@@ -32,8 +32,8 @@ impl Connections {
         connections
     }
 
-    /// Adds to `found` the listeners to which one of the sockets is a connection, until that `is_enough`. Of several listeners
-    /// at one port, each may be meant. Not all are known when there is something more urgent.
+    /// Adds to `found` the listeners to which one of the sockets is a connection, until that `is_enough`. If several
+    /// listeners have the same port, each may be meant. The search is incomplete when there is something more urgent.
     pub(super) fn find(
         &self,
         sockets: &BTreeSet<ino_t>,
@@ -66,17 +66,17 @@ impl Connections {
         }
     }
 
-    /// Asks the kernel by `sock_diag(7)` once for the sockets of all processes that have a peer, and passes on each one's port and
-    /// inode (0 for those that have not been accepted), until that `is_enough`. To ask for each port alone would be a walk through the
-    /// whole table each time. /proc/net/tcp has the same answer, but also lists all connections that have just ended, which
-    /// takes a tenth of a second on a busy system.
+    /// Asks the kernel by `sock_diag(7)` once for the sockets of all processes that have a peer, and passes on each
+    /// one's port and inode (0 for those that have not been accepted), until that `is_enough`. A request for each
+    /// single port would walk through the whole table each time. /proc/net/tcp has the same answer, but also lists all
+    /// connections that have just ended, which takes a tenth of a second on a busy system.
     fn ask_for_connections(
         &self,
         family: c_int,
         is_interrupted: fn() -> bool,
         mut is_enough: impl FnMut((u16, ino_t)) -> bool,
     ) -> Result<(), Errno> {
-        // If there is but one, the kernel leaves out the others.
+        // If there is only one, the kernel leaves out the others.
         let only_port = self.ports.first_key_value().filter(|_| self.ports.len() == 1).map_or(0, |(&port, _)| port);
         let kernel = diagnosis_socket()?;
         send(kernel.as_raw_fd(), &request_for_connections(family, only_port), MsgFlags::empty())?;

@@ -1,7 +1,6 @@
-//! The superdaemon's side of `--ready=notify`: a socket of its own for each worker, where `sd_notify(3)` and its kin
-//! send what they have to say. Of that, only `READY=1` means something here. To have been told the socket's name, which
-//! can't be guessed or found, is the proof of who may send; the sender need not live on. Linux only, as nowhere else tells
-//! the kernel which user has sent a datagram.
+//! The superdaemon's side of `--ready=notify`: a socket for each worker, to which `sd_notify(3)` and its kin send. Only
+//! `READY=1` means something here. The socket's name can't be guessed or found, so knowing it proves that a sender was
+//! told it; the sender may have exited. Linux only, as no other system reports which user has sent a datagram.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -33,35 +32,35 @@ use crate::sys::{self, Lock, Locked, Pid};
 /// The directory in the temporary directory, before mkdtemp(3) makes it unique.
 const DIRECTORY: &str = "start_server.XXXXXX";
 
-/// What the name of a socket consists of.
+/// The letters of a socket's name.
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// So many letters are 132 bits: nobody guesses that.
+/// This many letters are 132 bits, which nobody guesses.
 const NAME_LENGTH: usize = 22;
 
-/// How long the path of the temporary directory may be, so that behind it there is room for the directory, the name of a
-/// socket, and a NUL, which not every client does without.
+/// How long the path of the temporary directory may be, to leave room for the directory, the name of a socket, and a
+/// NUL, which some clients need.
 const LONGEST_PARENT: usize = sys::LONGEST_SOCKET_PATH - "/start_server.XXXXXX/".len() - NAME_LENGTH - "\0".len();
 
 /// The longest message that is read. Longer ones are ignored, as by systemd.
 const LONGEST_MESSAGE: usize = 4096;
 
-/// At most this many messages are read from one worker at a time, so that a worker that never stops sending cannot
-/// starve the rest.
+/// At most this many messages are read from one worker at a time, so a worker that never stops sending can't starve the
+/// rest.
 const MESSAGES_AT_A_TIME: usize = 256;
 
 /// The sockets of the workers. Dropping them removes all files.
 pub(super) struct NotifySockets {
     parent: PathBuf,
     directory: Rc<Directory>,
-    /// How many sockets there have been: the name of the last, until it gets the one that workers are told.
+    /// How many sockets there have been; names the last one until it gets the name that its worker learns.
     count: u32,
     /// For the worker that is about to be started.
     pending: Option<Socket>,
     workers: BTreeMap<Pid, WorkerSocket>,
 }
 
-/// What the next program has to know: sockets of workers are read again, whether they are of interest to it or not.
+/// What the next program has to know: it reads the sockets of workers even if it doesn't need them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NotifyPart {
     directory: RawFd,
@@ -121,7 +120,7 @@ struct WorkerSocket {
 
 impl NotifySockets {
     /// Makes the directory that holds the sockets, in `$TMPDIR`, or in /tmp if that is not set or too long for a
-    /// socket's path. Binds nothing. Removes what a superdaemon that was killed has left there.
+    /// socket's path. Binds nothing. Removes what a killed superdaemon has left there.
     pub(super) fn new() -> Result<Self, Error> {
         let wanted = path::absolute(env::temp_dir()).unwrap_or_default();
         let fits = (1..=LONGEST_PARENT).contains(&wanted.as_os_str().len());
@@ -152,12 +151,12 @@ impl NotifySockets {
 }
 
 impl Watch for NotifySockets {
-    /// Opens the socket of the worker that is about to be started, instead of one that no worker was started with.
+    /// Opens the socket of the worker that is about to be started, and drops one that no worker was started with.
     fn prepare(&mut self) -> Result<Option<PathBuf>, Errno> {
         self.pending = None;
         self.count = self.count.wrapping_add(1);
         if !self.directory.is_there()? {
-            // /tmp has been tidied up, and what has this name now may be somebody else's.
+            // /tmp has been cleaned up, and the name may be somebody else's now.
             self.directory = Directory::make(&self.parent)?.into();
         }
         let socket = Socket::bind(&self.directory, &self.count.to_string())?;
@@ -173,18 +172,18 @@ impl Watch for NotifySockets {
         }
     }
 
-    /// The worker's socket goes.
+    /// Removes the worker's socket.
     fn end(&mut self, worker: Pid) {
         self.workers.remove(&worker);
     }
 
-    /// Whether `READY=1` has come from somebody who was told the name of the worker's socket.
+    /// Whether `READY=1` has arrived from a process that knows the worker's socket.
     fn is_ready(&mut self, worker: Pid) -> bool {
         self.workers.get(&worker).is_some_and(|worker| worker.is_ready)
     }
 
     fn part(&self) -> WatchPart {
-        // Of a worker whose socket is in a directory that is gone, the file is gone, too.
+        // If a worker's socket was in a directory that is gone, the file is gone, too.
         let sockets = self.workers.iter().map(|(&worker, WorkerSocket { socket, is_ready })| NotifySocketPart {
             worker,
             fd: socket.fd.as_raw_fd(),
@@ -218,8 +217,8 @@ impl Watch for NotifySockets {
     }
 }
 
-/// Whether `user` is root, ours, or the worker's. A worker may be what `su` has started, and stay root's: then it is that of
-/// one of its descendants. Who it was that has sent is not asked, as that may have ended already.
+/// Whether `user` is root, ours, or the worker's. A worker may be a `su` that stays root's: then a descendant's user
+/// counts. The sending process doesn't matter, as it may already have exited.
 fn may_speak_for(worker: Pid, user: u32) -> bool {
     let is_users = |&pid: &Pid| {
         let users = Process::Pid(pid).status("Uid").unwrap_or_default();
@@ -230,9 +229,9 @@ fn may_speak_for(worker: Pid, user: u32) -> bool {
         || with_descendants(&[worker]).iter().any(is_users)
 }
 
-/// The directory of the sockets: only its owner can list it, while a process that was told a path in it can use that.
-/// It is used by its descriptor, as its name may lead elsewhere. Dropping it removes it, if it is empty. Its lock
-/// tells others that its owner is alive.
+/// The directory of the sockets: only its owner can list it, but a process that knows a path in it can use that. It is
+/// used by its descriptor, as its name may lead elsewhere. Dropping it removes it, if it is empty. Its lock tells
+/// others that its owner is alive.
 struct Directory {
     path: PathBuf,
     lock: Locked<OwnedFd>,
@@ -251,7 +250,7 @@ impl Directory {
                     fchmod(&*directory.lock, Mode::from_bits_truncate(0o711))?;
                     return Ok(directory);
                 }
-                // Another start took it for one that was left over.
+                // Another start took it for a left-over one.
                 Ok(_) | Err(Errno::ENOENT | Errno::EWOULDBLOCK) => {}
                 Err(errno) => {
                     let _ = fs::remove_dir(&path);
@@ -261,7 +260,7 @@ impl Directory {
         }
     }
 
-    /// The directory that the program before this one has made, and locked.
+    /// The directory that the previous program has made and locked.
     fn take_over(fd: OwnedFd, path: PathBuf) -> Self {
         Self { path, lock: Locked::by_inheritance(fd), is_own: true }
     }
@@ -286,7 +285,7 @@ impl Directory {
         }
     }
 
-    /// Whether nobody uses it: programs of before the lock had sockets in it that somebody receives from.
+    /// Whether nobody uses it: versions from before the lock had sockets in it that a process receives from.
     fn is_left_over(&self) -> bool {
         let mut names = fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path());
         !names.any(|path| UnixDatagram::unbound().is_ok_and(|socket| socket.connect(path).is_ok()))
@@ -303,7 +302,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // One more look, where the first has told nothing.
+        // Look once more if the first look failed.
         let removed = self.is_there().or_else(|_| self.is_there()).map_err(io::Error::from).and_then(|is_there| {
             if is_there && self.is_own {
                 self.remove_sockets();
@@ -347,7 +346,7 @@ impl Socket {
         let path = Process::Own.descriptor(directory.lock.as_raw_fd()).path().join(first_name);
         sys::bind_unix(&fd, path.as_os_str().as_bytes())?;
         let mut socket = Self { fd, directory: Rc::clone(directory), name: first_name.to_owned() };
-        // ORDER: bound by another name, as /proc/net/unix shows that to everybody, for ever.
+        // ORDER: bound under another name, as /proc/net/unix shows that one to everybody, for ever.
         renameat(&*directory.lock, first_name, &*directory.lock, name.as_str())?;
         socket.name = name;
         // A worker may have changed its user by the time it is ready.
@@ -377,7 +376,7 @@ impl Drop for Socket {
 }
 
 struct Message {
-    /// Who has sent it, as the kernel says.
+    /// The sender's user, as the kernel reports it.
     user: Option<u32>,
     says_ready: bool,
 }
@@ -404,7 +403,7 @@ mod tests {
     use super::*;
     use crate::proc::unix_sockets;
 
-    /// This process stands for a worker in most tests: it can send and be sent for.
+    /// In most tests, this process plays a worker: it can send, and be sent for.
     fn this_process() -> Pid {
         Pid::try_from(std::process::id()).unwrap()
     }
@@ -478,7 +477,7 @@ mod tests {
         assert!(sockets.is_ready(this_process()));
     }
 
-    /// Each has a name of its own, which nothing that everybody can read shows.
+    /// Each has a name of its own, which nothing world-readable shows.
     #[test]
     fn names_are_secret() {
         let (_dir, mut sockets) = sockets();
@@ -513,7 +512,7 @@ mod tests {
         assert!(!may_speak_for(pid, 12346));
     }
 
-    /// What a one-shot sender has sent, whose end comes before the message is read.
+    /// The message of a one-shot sender, which exits before it is read.
     #[test]
     fn a_sender_may_be_gone() {
         let (_dir, mut sockets) = sockets();

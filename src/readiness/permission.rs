@@ -1,4 +1,4 @@
-//! Whether this process may look at its workers.
+//! Whether this process may examine its workers.
 
 use std::fs::OpenOptions;
 use std::io::Read;
@@ -14,15 +14,15 @@ use crate::error::Error;
 use crate::proc::Process;
 use crate::sys::{self, Fork, OneThread, Pid};
 
-/// How often it is looked whether the process has ended, after it got KILL: a second in all.
+/// How often to check whether the process has exited after KILL: a second in all.
 const LOOKS: u32 = 1000;
 
-/// Forks a process that stands still, and reads what will be read of workers. It has got KILL on return. If it has not ended
-/// yet, as it sleeps in the kernel, it is given back: a child that is to be reaped when it dies.
+/// Forks a process that does nothing, and reads what will be read about workers. On return it has got KILL. If it has
+/// not exited yet, because it sleeps in the kernel, it is returned: a child to be reaped when it dies.
 pub(super) fn try_to_look(one_thread: OneThread) -> Result<Option<Pid>, Error> {
     let (mut ours, theirs) = UnixStream::pair().map_err(|error| Error::system(&[b"socketpair failed:"], error))?;
-    // In the child they stay blocked: a TERM for the process group would end it, and of a dead process nothing can be
-    // read.
+    // In the child they stay blocked: a TERM for the process group would end it, and nothing can be read about a dead
+    // process.
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let forked = sys::fork(one_thread);
     if let Ok(mask) = mask
@@ -39,12 +39,12 @@ pub(super) fn try_to_look(one_thread: OneThread) -> Result<Option<Pid>, Error> {
             drop(theirs);
             let _ = ours.read_exact(&mut [0]);
             let readable = is_readable(pid);
-            // A child that isn't reaped: its number is its own.
+            // A child that isn't reaped keeps its number.
             let _ = sys::kill(pid, libc::SIGKILL);
-            // Should that be forbidden, it ends by this.
+            // If that is forbidden, this makes it exit.
             drop(ours);
             let is_reaped = (0..LOOKS).any(|look| {
-                // Nearly always it ends at once.
+                // It nearly always exits at once.
                 thread::sleep(Duration::from_micros(if look < 20 { 50 } else { 1000 }));
                 !matches!(sys::reap(pid), Ok(None))
             });
@@ -55,21 +55,21 @@ pub(super) fn try_to_look(one_thread: OneThread) -> Result<Option<Pid>, Error> {
 
 /// The child: lasts until it is killed or the parent is gone. Async-signal-safe.
 fn stand_still(mut parent: UnixStream) -> ! {
-    // A superdaemon that has capabilities (setcap) may not be looked at, and neither may what is forked from it; but
-    // its workers may, since they have executed another program.
+    // A superdaemon with capabilities (setcap) may not be examined, and neither may its forks; but its workers may,
+    // since they have executed another program.
     let _ = sys::allow_looks();
-    // The parent waits for this. A byte needs memory of the kernel, and without it both would wait for ever.
+    // The parent waits for this. A byte would need kernel memory, and without that both would wait for ever.
     if parent.shutdown(Shutdown::Write).is_ok() {
         let _ = parent.read(&mut [0]);
     }
     sys::exit_now(0)
 }
 
-/// Whether the kernel shows what only a debugger may see. All else that is read needs less.
+/// Whether the kernel shows what only a debugger may see. Everything else that is read needs less.
 fn is_readable(pid: Pid) -> Result<(), Error> {
     let process = Process::Pid(pid);
     let memory = process.memory(OpenOptions::new().read(true));
-    // The right to the first is checked when it is read, that to the other when it is opened.
+    // The right to the first is checked on reading, that to the other on opening.
     for (name, outcome) in [("syscall", process.system_call().map(drop)), ("mem", memory.map(drop))] {
         let path = process.path(name);
         let sentence =

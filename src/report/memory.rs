@@ -1,7 +1,7 @@
 //! The file in memory: how a reader finds it, and never takes half of it for the whole.
 //!
-//! The text is written with one write(2), which may be under way while somebody reads. So it begins with its length and a
-//! sum of its bytes, by which a reader knows that it has all of one text.
+//! The text is written with one write(2), which may be in progress during a read. So it begins with its length and
+//! checksum, which show a reader that it has exactly one text.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -13,31 +13,32 @@ use std::time::{Duration, Instant};
 
 use crate::proc::{Descriptor, memory_file};
 
-/// By which the file is found.
+/// The name by which the file is found.
 const NAME: &CStr = c"start_server-status";
 
-/// The version of the format. Another one is not understood.
+/// The version of the format. No other one is understood.
 const MAGIC: &str = "start_server status 1 ";
 
-/// The first line has this length, so that it can be written before the rest is known to a reader.
+/// The first line has a fixed length, so it can be written with the rest.
 const HEADER: usize = MAGIC.len() + 16 + 1 + 16 + 1;
 
-/// In bytes. No superdaemon has so much to tell.
+/// In bytes. No superdaemon has that much to say.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// How long a reader tries to get a whole text. Each write takes microseconds, and changes are some a second.
+/// How long a reader tries to get a whole text. Each write takes microseconds, and there are only some changes per
+/// second.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What this superdaemon tells.
+/// What this superdaemon publishes.
 pub(crate) struct Board(File);
 
 impl Board {
-    /// None where the system has no such files, or no descriptor is left.
+    /// None if the system has no such files, or no descriptor is left.
     pub(crate) fn new() -> Option<Self> {
         memory_file(NAME).ok().map(|file| Self(file.into()))
     }
 
-    /// Replaces all that it tells. If that is not possible it tells nothing, as the old text isn't true any more.
+    /// Replaces the whole text. If that fails it publishes nothing, as the old text is no longer true.
     pub(crate) fn write(&self, text: &str) {
         let whole = format!("{MAGIC}{:016x} {:016x}\n{text}", text.len(), sum(text.as_bytes()));
         if self.0.write_all_at(whole.as_bytes(), 0).is_err() {
@@ -70,7 +71,7 @@ pub(super) fn read(descriptor: Descriptor) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// With `InvalidData` for half of a text.
+/// `InvalidData` for half a text.
 fn read_once(file: &File) -> io::Result<Vec<u8>> {
     let mut header = [0; HEADER];
     file.read_exact_at(&mut header, 0).map_err(|error| match error.kind() {
@@ -90,7 +91,7 @@ fn parse_header(header: &[u8]) -> Option<(usize, u64)> {
     Some((length, u64::from_str_radix(sum, 16).ok()?))
 }
 
-/// FNV-1a: short, and no two texts that follow each other are likely to have the same.
+/// FNV-1a: short, and two consecutive texts are unlikely to have the same sum.
 fn sum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
@@ -143,7 +144,7 @@ mod tests {
         }
     }
 
-    /// Each text is one letter, so that parts of two would show.
+    /// Each text is one letter, so a mix of two would show.
     #[test]
     fn no_reader_sees_parts_of_two_texts() {
         const WRITES: usize = 200_000;

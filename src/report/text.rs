@@ -1,5 +1,5 @@
-//! The text of a report: lines as in the state of an upgrade. A key that isn't known is left alone, and a field that is
-//! missing is none, so that programs of different versions understand each other.
+//! The text of a report: lines as in the state of an upgrade. Unknown keys are ignored, and missing fields are none, so
+//! programs of different versions understand each other.
 
 use crate::report::{FailedStart, Member, Post, Report};
 use crate::succession::{Field, Lines};

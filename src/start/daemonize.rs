@@ -1,4 +1,4 @@
-//! `--daemonize`: fork, setsid, fork. The launcher stays until the daemon says that it is there (`daemonize-ready`).
+//! `--daemonize`: fork, setsid, fork. The launcher stays until the daemon reports that it is ready (`daemonize-ready`).
 
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -12,7 +12,7 @@ use crate::sys::{self, Blocked, Fork, OneThread};
 pub(super) struct Launcher(PipeWriter);
 
 impl Launcher {
-    /// Has the launcher exit: with 0, or as the error that the daemon is about to end with.
+    /// Makes the launcher exit with 0, or with the error that the daemon is about to exit with.
     pub(super) fn release<T>(mut self, outcome: &Result<T, Error>) {
         let code = outcome.as_ref().map_or_else(Error::exit_code, |_| 0);
         let _ = self.0.write_all(&[code]);
@@ -32,7 +32,7 @@ pub(super) fn daemonize(
     let (from_daemon, to_launcher) = io::pipe().map_err(|error| Error::system(&[b"pipe failed:"], error))?;
     if let Fork::Parent(_) = sys::fork(one_thread).map_err(fork_failed)? {
         drop(to_launcher);
-        // The launcher owns nothing, and dies of signals as any program does.
+        // The launcher owns nothing, and dies from signals like any program.
         if let Some(blocked) = blocked {
             blocked.unblock();
         }

@@ -1,5 +1,5 @@
-//! `--log-file`: a file that is appended to, or a command that reads from a pipe. Opened first of all, and moved to fd
-//! 1 and fd 2 when everything is bound (L4).
+//! `--log-file`: a file that is appended to, or a command that reads from a pipe. It is opened first, and moved to fd 1
+//! and fd 2 when everything is bound (L4).
 
 use std::ffi::OsStr;
 use std::io::{self, PipeWriter, Read, Write};
@@ -16,7 +16,7 @@ use crate::perl::{Exec, trim_start};
 use crate::sys::{self, Fork, Pid};
 use crate::system::signals::LaunchState;
 
-/// The open log. If it is dropped before it was moved into place, its command is waited for (L7).
+/// The open log. Dropping it before it was moved into place waits for its command (L7).
 pub(super) struct LogTarget {
     fd: Option<OwnedFd>,
     command: Option<Pid>,
@@ -46,7 +46,7 @@ impl LogTarget {
         Ok(())
     }
 
-    /// Moves standard output and standard error to the log. From here on, nothing waits for its command.
+    /// Moves standard output and standard error to the log. After that, nothing waits for its command.
     pub(super) fn move_into_place(&mut self) -> Result<(), Error> {
         // ORDER: nothing waits for the command even if this fails half-way, as it would wait for us.
         self.command = None;
@@ -57,7 +57,7 @@ impl LogTarget {
         }
     }
 
-    /// The file, to be opened again when it has been renamed.
+    /// The file, which is opened again when it has been renamed.
     pub(super) fn file(&mut self) -> Option<LogFile> {
         self.file.take()
     }
@@ -65,7 +65,7 @@ impl LogTarget {
 
 impl Drop for LogTarget {
     fn drop(&mut self) {
-        // ORDER: the command ends when the pipe does.
+        // ORDER: the command exits when the pipe closes.
         self.fd = None;
         if let Some(pid) = self.command {
             sys::wait_for(pid);
@@ -81,7 +81,7 @@ fn start(command: &[u8], environment: &Environment, launch: &LaunchState) -> Res
     let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
     let environment = environment.to_c();
     let (input, log) = io::pipe().map_err(errno)?;
-    // Closed by a successful exec; tells of a failed one.
+    // Closed by a successful exec; reports a failed one.
     let (mut outcome, report) = io::pipe().map_err(errno)?;
     match sys::fork(launch.one_thread)? {
         Fork::Child => {
@@ -104,7 +104,7 @@ fn start(command: &[u8], environment: &Environment, launch: &LaunchState) -> Res
     }
 }
 
-/// Ends the child, whose exec has failed.
+/// Exits from the child, whose exec has failed.
 fn tell(mut report: PipeWriter, failure: Errno) -> ! {
     let _ = report.write_all(&(failure as i32).to_ne_bytes());
     sys::exit_now(1)

@@ -1,4 +1,4 @@
-//! Descriptors that have been handed over by their numbers, and get owners. The only place that makes one of the other.
+//! Descriptors that were handed over by number, and get owners. Nothing else turns a number into an owner.
 
 use std::collections::BTreeSet;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -46,13 +46,13 @@ impl Descriptors {
         }
     }
 
-    /// The same; it is closed on exec, as everything of our own but listeners.
+    /// The same; it is closed on exec, like everything of ours except listeners.
     pub(crate) fn take_own(&mut self, number: RawFd) -> OwnedFd {
         let _ = sys::set_close_on_exec(number, CloseOnExec::Yes);
         self.take(number)
     }
 
-    /// Closes those that no option of this program asks for.
+    /// Closes those that no option of this program needs.
     pub(crate) fn close_rest(&mut self) {
         while let Some(&number) = self.0.first() {
             drop(self.take(number));

@@ -1,9 +1,9 @@
-//! The text that a state is handed over as.
+//! The text in which a state is handed over.
 //!
-//! The first line is the version, `start_server state MAJOR.MINOR`; then, a line each, a key and its fields. A field is
-//! `-` for none; bytes that are not printable, blanks, backslashes, and what would make a field empty or a `-`, are `\xx`
-//! in hexadecimal. Keys that are not known are left alone, and fields that are missing are none, so that a minor version
-//! can have more; a state of another major version is refused.
+//! The first line is the version, `start_server state MAJOR.MINOR`; each further line is a key and its fields. A field
+//! is `-` for none; bytes that are not printable, blanks, backslashes, and whatever would make a field empty or a `-`,
+//! are `\xx` in hexadecimal. Unknown keys are ignored, and missing fields are none, so a minor version can add some; a
+//! state of another major version is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -12,10 +12,10 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::stop_signal::StopSignal;
 
-/// Counts what an older program would misunderstand.
+/// Counts changes that an older program would misunderstand.
 const MAJOR: u32 = 1;
 
-/// Counts what an older program may leave alone.
+/// Counts changes that an older program can ignore.
 const MINOR: u32 = 3;
 
 const MAGIC: &str = "start_server state ";
@@ -58,7 +58,7 @@ impl Lines {
 
     /// Reads the pairs of a key.
     pub(crate) fn map<K: Field + Ord, V: Field>(&self, key: &str) -> Result<BTreeMap<K, V>, Error> {
-        // Inserted one by one: to collect a map takes a sort, which makes the program larger.
+        // Inserted one by one: collecting a map needs a sort, which makes the program larger.
         let mut map = BTreeMap::new();
         map.extend(self.all::<(K, V)>(key)?);
         Ok(map)
@@ -76,7 +76,7 @@ impl Lines {
         Ok(set)
     }
 
-    /// Reads the line of a key that is there once at most.
+    /// Reads the line of a key that appears at most once.
     pub(crate) fn get<R: Record>(&self, key: &str) -> Result<Option<R>, Error> {
         let mut all = self.all(key)?;
         if all.len() > 1 {
@@ -128,10 +128,10 @@ impl Lines {
         Self::parse_body(lines)
     }
 
-    /// Lines behind that of the version.
+    /// The lines after that of the version.
     ///
     /// # Errors
-    /// If one of them is none.
+    /// If one of them is not valid.
     pub(crate) fn parse_body<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Self, Error> {
         let lines = lines.map(|line| Line::parse(line).ok_or_else(|| unreadable(line)));
         Ok(Self { lines: lines.collect::<Result<_, _>>()? })
@@ -244,7 +244,7 @@ impl Field for Duration {
     }
 }
 
-/// Its number, negative for a process group. Of those that are kept, no message shows another name than KILL.
+/// Its number, negative for a process group. The only one of these that a message names is KILL.
 impl Field for StopSignal {
     fn to_bytes(&self) -> Option<Vec<u8>> {
         let minus = if self.is_for_process_group() { "-" } else { "" };

@@ -1,17 +1,17 @@
-//! What of the options the life cycle goes by.
+//! The options that the life cycle needs.
 
 use std::time::Duration;
 
 use crate::options::{Options, Readiness};
 use crate::stop_signal::StopSignal;
 
-/// How long a worker may take to become ready, if `--ready-timeout` says nothing else.
+/// How long a worker may take to become ready, without a `--ready-timeout`.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// More than any limit of the command line. The sum of a longer one and the clock could overflow.
+/// More than any limit on the command line. The sum of a longer one and the clock could overflow.
 const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 
-/// What of the options the life cycle goes by.
+/// The options that the life cycle needs.
 #[derive(Clone, Debug)]
 pub(crate) struct LifeCycle {
     pub(crate) interval: Duration,
@@ -21,7 +21,7 @@ pub(crate) struct LifeCycle {
     pub(crate) ready_timeout: Option<Duration>,
     /// How many starts may fail in a row before a restart is given up.
     pub(crate) most_failures: Option<u32>,
-    /// Whether all ends when that many have failed and no worker serves.
+    /// Whether the superdaemon exits when that many have failed and no worker serves.
     pub(crate) ends_without_worker: bool,
     /// Whether there is an option that the original doesn't have.
     pub(crate) uses_our_own: bool,
@@ -33,7 +33,7 @@ pub(crate) struct LifeCycle {
 }
 
 impl LifeCycle {
-    /// Whether a worker has to do more than to live to have started.
+    /// Whether a worker has to do more than stay alive to have started.
     pub(crate) fn demands_proof(&self) -> bool {
         self.ready_timeout.is_some() || self.approval_timeout.is_some()
     }

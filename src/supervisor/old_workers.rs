@@ -1,5 +1,5 @@
-//! The workers that have been replaced, or that are stopped for another reason, and have not ended: who they are, and
-//! when they get KILL.
+//! The workers that have been replaced, or stopped for another reason, and have not exited: who they are, and when they
+//! get KILL.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::sys::Pid;
 pub(super) struct Worker {
     pub(super) pid: Pid,
     pub(crate) generation: u64,
-    /// When it had started, as far as it has.
+    /// When it had started, if it had.
     pub(super) started: Option<Duration>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct OldWorkers(BTreeMap<Pid, OldWorker>);
 
 struct OldWorker {
     worker: Worker,
-    /// When it got its first stop signal, and which.
+    /// When it got its first stop signal, and which one.
     told: Option<(Duration, StopSignal)>,
     /// When it gets KILL, and in which form.
     kill: Option<(Duration, StopSignal)>,
@@ -46,7 +46,7 @@ impl OldWorkers {
         self.0.insert(worker.pid, OldWorker { worker, told: None, kill: None });
     }
 
-    /// Forgets a worker that has ended. False if it was not an old worker.
+    /// Forgets a worker that has exited. False if it was not an old worker.
     pub(crate) fn remove(&mut self, pid: Pid) -> bool {
         self.0.remove(&pid).is_some()
     }
@@ -59,7 +59,7 @@ impl OldWorkers {
         self.0.values().map(|old| old.worker)
     }
 
-    /// The newest that had started: those that were given up never did.
+    /// The newest that had started: those that were given up never had.
     pub(super) fn newest_started(&self) -> Option<Worker> {
         self.iter().filter(|worker| worker.started.is_some()).max_by_key(|worker| worker.generation)
     }
@@ -93,12 +93,12 @@ impl OldWorkers {
         }
     }
 
-    /// Which stop signals they have got, and when.
+    /// Which stop signals they got, and when.
     pub(super) fn told(&self) -> impl Iterator<Item = (Pid, Duration, StopSignal)> {
         self.0.iter().filter_map(|(&pid, old)| old.told.clone().map(|(at, signal)| (pid, at, signal)))
     }
 
-    /// For others. `serve`: whether the one that has not been told to stop serves, as there is no current one.
+    /// For the report. `serve`: whether the one that has not been told to stop serves, as there is no current one.
     pub(super) fn members(&self, serve: bool) -> impl Iterator<Item = Member> {
         self.0.values().map(move |OldWorker { worker, told, kill }| {
             let post = match (worker.started, told) {

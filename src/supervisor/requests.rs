@@ -12,7 +12,7 @@ pub(super) struct Requests {
     delay: Delay,
 }
 
-/// What becomes of a shutdown that waits for a while (`--stop-delay`).
+/// The state of a delayed shutdown (`--stop-delay`).
 #[derive(Default)]
 enum Delay {
     /// None was requested.
@@ -20,12 +20,12 @@ enum Delay {
     Ahead,
     /// This one is requested when it is time.
     Until(Duration, Request),
-    /// Any other means at once.
+    /// Another one takes effect at once.
     Over,
 }
 
 impl Requests {
-    /// Takes a shutdown out, until `end`; it only wakes, as an ALRM does. None if there is none that is to wait.
+    /// Takes out a shutdown until `end`; it only wakes the loop, as an ALRM does. None if there is none to delay.
     pub(super) fn delay_stop(&mut self, end: Duration) -> Option<Request> {
         let index = self.first_stop().filter(|_| matches!(self.delay, Delay::Ahead))?;
         let stop = std::mem::replace(self.queue.get_mut(index)?, Request::Alrm);
@@ -33,7 +33,7 @@ impl Requests {
         Some(stop)
     }
 
-    /// A shutdown that is there doesn't wait.
+    /// An existing shutdown doesn't wait.
     pub(super) fn forgo_delay(&mut self) {
         if self.has_stop() {
             self.delay = Delay::Over;
@@ -71,13 +71,13 @@ impl Requests {
         self.queue.is_empty()
     }
 
-    /// Whether one of them asks for the end of all workers.
+    /// Whether one of them is for a shutdown.
     pub(super) fn has_stop(&self) -> bool {
         self.first_stop().is_some()
     }
 
-    /// Takes the next one to act on: a TERM or INT before any HUP (`term-first`). All HUPs that wait are answered by
-    /// the one restart that follows (`whole-interval`). ALRM has done its work by waking the loop.
+    /// Takes the next one to act on: a TERM or INT before any HUP (`term-first`). One restart answers all waiting HUPs
+    /// (`whole-interval`). ALRM has done its work by waking the loop.
     pub(super) fn next(&mut self) -> Option<Request> {
         if let Some(index) = self.first_stop() {
             self.delay = Delay::Over;
@@ -92,12 +92,12 @@ impl Requests {
         None
     }
 
-    /// Whether one of them asks for new workers.
+    /// Whether one of them is for a restart.
     pub(super) fn has_hup(&self) -> bool {
         self.queue.contains(&Request::Hup)
     }
 
-    /// A start that follows answers all HUPs that wait. Whether there are any.
+    /// Removes all waiting HUPs, which the next start answers. Whether there are any.
     pub(super) fn take_hups(&mut self) -> bool {
         let count = self.queue.len();
         self.queue.retain(|&request| request != Request::Hup);

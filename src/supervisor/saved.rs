@@ -1,4 +1,4 @@
-//! What the supervisor knows, to and from the part of it in a state.
+//! What the supervisor knows, to and from its part of a state.
 
 use crate::supervisor::Supervisor;
 use crate::supervisor::old_workers::{OldWorkers, Worker};
@@ -6,7 +6,7 @@ use crate::supervisor::requests::Requests;
 use crate::world::{LifePart, WorkerPart, World};
 
 impl<W: World> Supervisor<'_, W> {
-    /// All that can't be read off the options.
+    /// Everything that the options don't say.
     pub(super) fn part(&self) -> LifePart {
         let worker = |Worker { pid, generation, started }| WorkerPart { pid, generation, started };
         LifePart {
@@ -24,7 +24,7 @@ impl<W: World> Supervisor<'_, W> {
     /// Continues with what another program knew.
     pub(crate) fn take_over(&mut self, part: LifePart) {
         let worker = |WorkerPart { pid, generation, started }| Worker { pid, generation, started };
-        // With all fields, so that none that comes later is forgotten.
+        // With all fields, so a later one is not forgotten.
         let Self {
             world: _,
             life_cycle: _,
@@ -37,7 +37,7 @@ impl<W: World> Supervisor<'_, W> {
             restart_begun,
             last_restart,
         } = self;
-        // An upgrade waits until nothing is under way.
+        // An upgrade waits until nothing is in progress.
         (*starting, *restart_begun) = (None, None);
         environment.take_over(part.variables, part.is_envdir_unread);
         *requests = Requests::default();

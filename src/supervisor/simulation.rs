@@ -1,6 +1,6 @@
 //! The life cycle in a simulated world with a virtual clock: a `World` that follows a schedule and writes a trace of
-//! all that can be observed. The original runs in the same world (`perl-fixtures/simulated_kernel.pl`); the format of
-//! both texts is described in `compat-tests/schedules.md`.
+//! everything observable. The original runs in the same world (`perl-fixtures/simulated_kernel.pl`);
+//! `compat-tests/schedules.md` describes the format of both texts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Write;
@@ -20,13 +20,13 @@ use crate::world::{Awaited, Candidate, LifePart, News, Request, Standing, Woken,
 /// The number of the signal that no worker can be deaf to.
 const KILL: i32 = 9;
 
-/// A life that doesn't end is cut off after this many workers.
+/// A life that doesn't end is cut short after this many workers.
 const MOST_FORKS: usize = 300;
 
-/// Runs the life that `schedule` describes, and gives its trace.
+/// Runs the life that `schedule` describes, and returns its trace.
 ///
 /// # Panics
-/// If a line is none of a schedule.
+/// If a line is not valid in a schedule.
 #[must_use]
 pub fn live(schedule: &str) -> String {
     let mut options = Options::new(vec!["worker".into()]);
@@ -51,7 +51,7 @@ pub fn live(schedule: &str) -> String {
 /// How the worker of a generation behaves.
 #[derive(Clone, Copy)]
 struct Worker {
-    /// After how long it ends by itself, and with which status.
+    /// The time after which it exits by itself, and its status.
     dies: Option<(u64, WaitStatus)>,
     is_deaf: bool,
     /// How long it takes to stop.
@@ -91,7 +91,7 @@ struct Simulation {
     alive: BTreeMap<Pid, Worker>,
     /// When the newest worker is ready.
     ready_at: Option<u64>,
-    /// When the command of `--approve` ends, and whether it approves; never for None.
+    /// When the command of `--approve` exits, and whether it approves; never for None.
     approval: Option<(u64, bool)>,
     /// The worker that it was asked about.
     asked: Option<Pid>,
@@ -104,7 +104,7 @@ struct Simulation {
     /// Whether a restart has been given up, and no worker has started since.
     is_given_up: bool,
     is_full: bool,
-    /// How long the rehearsal of the program that is to replace this one takes.
+    /// How long the rehearsal of the program that will replace this one takes.
     upgrade: Option<u64>,
     /// When the one that has begun is over.
     rehearsed_at: Option<u64>,
@@ -216,7 +216,7 @@ impl Simulation {
             self.alarm = None;
             signals.push(Request::Alrm);
         }
-        // As from the real pipe: ascending, and of the same signal at the same moment only one.
+        // As in the real world: ascending, and each signal only once at a moment.
         signals.sort_by_key(|signal| match signal {
             Request::Hup => 1,
             Request::Int => 2,
@@ -261,7 +261,7 @@ impl Simulation {
         }
     }
 
-    /// What doesn't come to an end by itself is brought to it, without a trace.
+    /// Ends what doesn't end by itself, without a trace.
     fn end(&mut self, why: &str) {
         assert!(!self.is_over, "does not end, although all workers have ended:\n{}", self.trace);
         self.note(why);
@@ -311,11 +311,11 @@ impl World for Simulation {
         if let Awaited::Approval(candidate) = awaited {
             self.ask(candidate);
         }
-        // An alarm that is running continues when something has been handed over.
+        // A running alarm continues after a hand-over.
         let is_ticking = awaited == Awaited::Anything { tick: true };
         self.alarm = is_ticking.then(|| self.alarm.unwrap_or(self.now + 1000));
         let woken = loop {
-            // What is due now has happened before the wait began.
+            // Events that are due now have happened before the wait.
             self.step(Some(self.now));
             if self.has_happened(awaited) {
                 break Woken::Happened;

@@ -1,4 +1,4 @@
-//! How a worker is started: attempts, what makes one fail, and after how many no other is tried.
+//! How a worker is started: attempts, what makes one fail, and after how many the start is given up.
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use crate::sys::Pid;
 use crate::words::{NEW_WORKER, STARTING};
 use crate::world::{Awaited, Candidate, Failure, News, Standing, Woken, World};
 
-/// How long to pause after the first worker that was not ready or not approved; double the time after each other one.
+/// How long to pause after the first worker that was not ready or not approved; it doubles after each further one.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// No pause is longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// After how many failed starts no other is tried.
+/// After how many failed starts to give up.
 #[derive(Clone, Copy)]
 pub(super) struct Limit {
     most_failures: Option<u32>,
-    /// Whether there is an old worker to keep, if a new one isn't approved.
+    /// Whether there is an old worker to keep if a new one isn't approved.
     ends_unapproved: bool,
 }
 
 impl Limit {
-    /// For a worker that has to be there.
+    /// For a worker that is needed.
     pub(super) const NONE: Self = Self { most_failures: None, ends_unapproved: false };
 
     fn is_reached(self, failures: u32, failure: &Failure) -> bool {
@@ -34,7 +34,7 @@ impl Limit {
 }
 
 impl<W: World> Supervisor<'_, W> {
-    /// If there is none, all that was started has to end.
+    /// If there is none, everything that was started has to exit.
     pub(super) fn start_first_worker(&mut self) -> Result<(), Error> {
         if self.start_worker(Limit { most_failures: self.life_cycle.most_failures, ..Limit::NONE }) {
             self.announce(Standing::Ready);
@@ -46,9 +46,9 @@ impl<W: World> Supervisor<'_, W> {
         Err(self.end_without_worker())
     }
 
-    /// The end, as no worker serves and no other is tried. It comes when all that was started has ended.
+    /// The end, as no worker serves and no more are tried. It comes when everything that was started has exited.
     pub(super) fn end_without_worker(&mut self) -> Error {
-        // Those that were not ready have got the signal of a restart, which may mean something else than the end.
+        // Workers that were not ready got the signal of a restart, which may not mean a shutdown to them.
         if self.life_cycle.signal_on_term != self.life_cycle.signal_on_hup {
             self.stop_old_workers(&self.life_cycle.signal_on_term);
         }
@@ -67,12 +67,12 @@ impl<W: World> Supervisor<'_, W> {
         Error::GivenUp(b"giving up, no worker has started".into())
     }
 
-    /// Starts a worker, and others as long as starts fail, up to the `limit`. Whether there is a current worker now; there is
-    /// none if it was given up, or if a shutdown was requested before one was known to have started.
+    /// Starts a worker, and further ones while starts fail, up to the `limit`. Whether there is a current worker now;
+    /// there is none after giving up, or if a shutdown was requested before one was known to have started.
     pub(super) fn start_worker(&mut self, limit: Limit) -> bool {
         let mut failures = 0;
         let mut pause = SHORTEST_PAUSE;
-        // Of the attempts that a HUP has waited for, while no worker serves.
+        // Failed attempts since a HUP began to wait, while no worker serves.
         let mut failures_since_hup = None;
         loop {
             self.bury_failed_starts();
@@ -113,19 +113,19 @@ impl<W: World> Supervisor<'_, W> {
             if self.is_stop_requested() {
                 return false;
             }
-            // What made it fail may have been put right (`envdir-retry`).
+            // The cause may have been corrected (`envdir-retry`).
             self.read_envdir();
         }
     }
 
-    /// Answers those that wait: no worker serves, and the next attempts are what they would be without a HUP.
+    /// Answers waiting HUPs: no worker serves, and the next attempts are the same as without a HUP.
     fn give_up_hups(&mut self) {
         self.requests().take_hups();
         self.say("giving up the restart, no worker serves");
         self.world.tell(News::GivenUp { generation: self.generation });
     }
 
-    /// How long after its begin another attempt may begin.
+    /// How long after the beginning of this attempt the next one may begin.
     fn interval_after(&self, failure: &Failure) -> Duration {
         let interval = self.life_cycle.interval;
         match failure {
@@ -134,9 +134,10 @@ impl<W: World> Supervisor<'_, W> {
         }
     }
 
-    /// Pauses after a failed start, until `end` or a HUP, which says that the next one may succeed. That one answers it.
+    /// Pauses after a failed start, until `end` or a HUP, which hints that the next one may succeed. That one answers
+    /// it.
     fn pause_until(&mut self, end: Duration) {
-        // Usually the worker that was given up dies meanwhile.
+        // The rejected worker usually dies meanwhile.
         let mut awaited = self.old.newest_failed().map_or(Awaited::Request, |worker| Awaited::End(worker.pid));
         while !self.is_stop_requested() && !self.requests().has_hup() {
             match self.wait_for(awaited, Some(end)) {
@@ -150,7 +151,7 @@ impl<W: World> Supervisor<'_, W> {
         }
     }
 
-    /// Those that have been given up, and are dead. Other deaths are noticed only when the loop waits.
+    /// Buries dead workers that were given up. Other deaths are noticed only when the loop waits.
     fn bury_failed_starts(&mut self) {
         for pid in self.old.failed() {
             if let Some((_, status)) = self.world.reap(Some(pid)) {
@@ -159,8 +160,8 @@ impl<W: World> Supervisor<'_, W> {
         }
     }
 
-    /// One attempt to start a worker. A failure has been said. None if a shutdown came before it was ready and approved: then it
-    /// is an old worker.
+    /// One attempt to start a worker. A failure has been reported. None if a shutdown came before it was ready and
+    /// approved: then it is an old worker.
     fn try_to_start(&mut self, limit: Limit) -> Result<Option<Worker>, Failure> {
         self.generation += 1;
         self.environment.set_generation(self.generation);
@@ -181,7 +182,7 @@ impl<W: World> Supervisor<'_, W> {
         result
     }
 
-    /// Waits until a new worker has shown that it has started.
+    /// Waits until a new worker has started.
     fn prove(&mut self, worker: Worker, limit: Limit) -> Result<Option<Worker>, Failure> {
         let is_in_time = self.give_time_to_start(worker.pid);
         if !self.is_stop_requested() {
@@ -214,8 +215,8 @@ impl<W: World> Supervisor<'_, W> {
         }
     }
 
-    /// Asks the command of `--approve`, if there is one, about a worker that has started. A shutdown doesn't wait for it. One
-    /// that is not approved stays nevertheless if the worker that would be kept instead is dead.
+    /// Asks the command of `--approve`, if there is one, about a worker that has started. A shutdown doesn't wait for
+    /// it. A worker that is not approved still stays if the worker that would be kept instead is dead.
     fn seek_approval(&mut self, worker: Worker, limit: Limit) -> Result<(), Failure> {
         let Some(timeout) = self.life_cycle.approval_timeout else { return Ok(()) };
         let end = self.world.clock() + timeout;
@@ -235,14 +236,14 @@ impl<W: World> Supervisor<'_, W> {
         {
             self.say(format!("{NEW_WORKER}{}{failure}, but keeps running, because the old worker is dead", worker.pid));
             self.say(format!("old worker {} died, status:{status}", old.1));
-            // The status file tells that together with what is new.
+            // The status file shows that together with the new worker.
             self.old.remove(old.1);
             return Ok(());
         }
         Err(self.give_up_on(worker, failure))
     }
 
-    /// The interval, or with `--ready` until the worker is ready or dead. False if that takes longer than it may.
+    /// The interval, or with `--ready` until the worker is ready or dead. False if that takes too long.
     fn give_time_to_start(&mut self, pid: Pid) -> bool {
         let begin = self.world.clock();
         if let Some(timeout) = self.life_cycle.ready_timeout {
@@ -253,7 +254,7 @@ impl<W: World> Supervisor<'_, W> {
         }
     }
 
-    /// Stops a new worker that is not to take over.
+    /// Stops a new worker that doesn't take over.
     fn give_up_on(&mut self, worker: Worker, failure: Failure) -> Failure {
         let signal = &self.life_cycle.signal_on_hup;
         self.say([format!("{NEW_WORKER}{}{failure}, sending ", worker.pid).as_bytes(), signal.text()].concat());
@@ -283,7 +284,7 @@ impl<W: World> Supervisor<'_, W> {
         Limit { most_failures: self.life_cycle.most_failures, ends_unapproved: true }
     }
 
-    /// Where a worker is ready by its own word, one that dies right after it must not be started as fast as that goes.
+    /// A worker that dies right after it is ready must not be restarted as fast as possible.
     pub(super) fn pace_restart(&mut self, worker: Worker) {
         if self.life_cycle.ready_timeout.is_some()
             && let Some(started) = worker.started

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::stop_signal::StopSignal;
 use crate::supervisor::simulation::live;
 
-/// `schedule` and `expected` are indented as the code around them. What is said and done is compared, without the
+/// `schedule` and `expected` are indented like the code around them. Compares messages and actions, without the
 /// environments of the workers.
 #[track_caller]
 fn check(schedule: &str, expected: &str) {
@@ -899,8 +899,8 @@ fn what_comes_while_a_program_is_rehearsed_is_acted_on_as_at_any_other_time() {
     }
 }
 
-/// As long as they fail for a reason of ours, they are reaped, and tried ever more seldom. With none of our options, the
-/// original's time is the same for ever.
+/// While they fail for a reason of ours, they are reaped, and tried less and less often. Without options of ours, the
+/// pause is always the original's.
 #[test]
 fn failed_starts_are_reaped_and_pauses_grow() {
     let trace = live(
@@ -948,7 +948,7 @@ fn a_hup_ends_the_pause_and_is_answered_by_the_next_start() {
     assert!(!trace.contains("received HUP"), "{trace}");
 }
 
-/// It would be the end of all service.
+/// Nothing would serve any more.
 #[test]
 fn a_worker_stays_that_is_not_approved_when_the_old_one_is_dead() {
     check(

@@ -1,4 +1,4 @@
-//! How the supervisor waits: in one place, where old workers whose time is over get KILL meanwhile.
+//! How the supervisor waits: in one place, which also sends KILL to overdue old workers.
 
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use crate::world::{Awaited, Request, Standing, Woken, World};
 impl<W: World> Supervisor<'_, W> {
     /// Waits for something to happen, then reads the envdir.
     pub(super) fn wait(&mut self) {
-        // QUIRK: what the envdir added since the start is unknown while waiting, so it can't start the tick (LIFE-142).
+        // QUIRK: what the envdir has added since the start is unknown while waiting, so it can't start the tick
+        // (LIFE-142).
         self.environment.drop_envdir();
         while self.requests().is_empty() {
             let tick = self.environment.is_auto_restart_enabled();
@@ -58,10 +59,10 @@ impl<W: World> Supervisor<'_, W> {
         true
     }
 
-    /// The only place that waits. Old workers whose time to KILL comes meanwhile get it.
+    /// The only place that waits. Overdue old workers get KILL meanwhile.
     pub(super) fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
         loop {
-            // It may have been the death that is waited for, and the last one.
+            // It may have been the awaited death, and the last one.
             if self.kill_overdue() && matches!(awaited, Awaited::Death | Awaited::Anything { .. }) {
                 return Woken::Happened;
             }
@@ -94,7 +95,7 @@ impl<W: World> Supervisor<'_, W> {
         has_buried
     }
 
-    /// The requests that have come in so far.
+    /// The requests that have arrived so far.
     pub(super) fn requests(&mut self) -> &mut Requests {
         self.requests.add(self.world.take_requests());
         if let Some(delay) = self.life_cycle.stop_delay {

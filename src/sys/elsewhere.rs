@@ -1,5 +1,4 @@
-//! Systems that are not Linux: the functions of `linux.rs`, where what they do is not available (`ENOSYS`), or is done in
-//! another way.
+//! Systems other than Linux: the functions of `linux.rs`, unavailable (`ENOSYS`) or done in another way.
 
 use std::ffi::CStr;
 use std::io;
@@ -24,10 +23,10 @@ pub(crate) fn write_nowait(_: impl AsFd, _: &[u8]) -> Result<usize, Errno> {
     Err(Errno::EOPNOTSUPP)
 }
 
-/// More than that is refused.
+/// Longer waits are refused.
 const LONGEST: Duration = Duration::from_secs(100_000_000);
 
-/// With a mask: signals get through in the wait alone.
+/// With a mask: signals get through only during the wait.
 pub(crate) fn wait(fds: &mut [PollFd], timeout: Option<Duration>, is_over: impl Fn() -> bool) -> bool {
     let Ok(mask) = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK) else { return false };
     let (mut readable, mut writable) = (FdSet::new(), FdSet::new());
@@ -114,7 +113,7 @@ pub(crate) fn allow_looks() -> Result<(), Errno> {
     Err(Errno::ENOSYS)
 }
 
-/// Nothing tells in which system call a process waits.
+/// Nothing shows in which system call a process waits.
 pub(crate) mod waits {
     use libc::c_long;
 

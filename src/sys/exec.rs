@@ -50,7 +50,7 @@ impl CStringArray {
         self.pid = Some(PidEntry { text, start, index });
     }
 
-    /// Where the variable `name` is, or a new place in front of the null.
+    /// The place of the variable `name`, or a new one before the null.
     fn place_of(&mut self, name: &str) -> usize {
         let is_it = |string: &CString| {
             string.to_bytes().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
@@ -62,7 +62,7 @@ impl CStringArray {
         })
     }
 
-    /// Fills in the pid of this process, where there is room for one. Async-signal-safe: for a child that is about to
+    /// Fills in the pid of this process, if there is room for one. Async-signal-safe: for a child that is about to
     /// exec.
     pub(crate) fn put_pid(&mut self) {
         if let Some(PidEntry { text, start, index }) = &mut self.pid {
@@ -81,7 +81,7 @@ impl FromIterator<CString> for CStringArray {
     }
 }
 
-/// The environment of this process as it is: with entries that are not variables and ones that are there twice.
+/// The unchanged environment of this process, including entries that are not variables and duplicates.
 pub(crate) fn environment(_: OneThread) -> Vec<Vec<u8>> {
     let mut entries = Vec::new();
     // SAFETY: `environ` points to a null-terminated array of C strings, and there is no other thread that could change it
@@ -96,7 +96,7 @@ pub(crate) fn environment(_: OneThread) -> Vec<Vec<u8>> {
     entries
 }
 
-/// execvp(3) with `environment`, whose PATH is searched. Returns only when that fails. Async-signal-safe.
+/// execvp(3) with `environment`, whose PATH is searched. Returns only if that fails. Async-signal-safe.
 pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errno {
     debug_assert!(!arguments.strings.is_empty(), "execvp(3) reads the first argument");
     // SAFETY: both arrays end in a null pointer and live until the call returns. execvp(3), unlike execvpe(3), takes
@@ -109,7 +109,7 @@ pub(crate) fn exec(arguments: &CStringArray, environment: &CStringArray) -> Errn
     Errno::last()
 }
 
-/// execve(2). Returns only when that fails.
+/// execve(2). Returns only if that fails.
 pub(crate) fn exec_file(path: &CStr, arguments: &CStringArray, environment: &CStringArray) -> Errno {
     // SAFETY: both arrays end in a null pointer, and all strings live until the call returns.
     unsafe { libc::execve(path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr()) };
@@ -180,7 +180,7 @@ mod tests {
         let mut environment: CStringArray = [c"HOME=/", c"PATH=/usr/bin:/bin"].map(CString::from).into_iter().collect();
         environment.reserve_pid("LISTEN_PID");
         let Fork::Parent(child) = fork(OneThread::assume()).unwrap() else {
-            // Other tests run in other threads: no more than async-signal-safe calls here.
+            // Other tests run in other threads: only async-signal-safe calls here.
             environment.put_pid();
             exec(&arguments, &environment);
             exit_now(1)

@@ -1,4 +1,4 @@
-//! What only Linux has, or nix only there: for other systems, `elsewhere.rs` has the same functions.
+//! What only Linux has, or nix only there; `elsewhere.rs` has the same functions for other systems.
 
 #![allow(unsafe_code)]
 
@@ -28,12 +28,11 @@ use crate::sys::{OneThread, Pid};
 /// Whether this is Linux.
 pub(crate) const IS_LINUX: bool = true;
 
-/// pwritev2(2) with `RWF_NOWAIT`, which nix doesn't have: write(2) that doesn't wait, whatever the flags of `fd`, which
-/// others share.
+/// pwritev2(2) with `RWF_NOWAIT`, which nix doesn't have: a write(2) that doesn't block, whatever the flags of `fd`,
+/// which others share.
 ///
 /// # Errors
-/// `EAGAIN` if it would have to wait, `EOPNOTSUPP` where there is no such thing: pipes and sockets have it from Linux
-/// 6.5 on.
+/// `EAGAIN` if it would block, `EOPNOTSUPP` if this is unsupported: pipes and sockets have it from Linux 6.5 on.
 pub(crate) fn write_nowait(fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
     let part = IoSlice::new(bytes);
     // SAFETY: an IoSlice has the layout of an iovec, and the bytes live until the call returns.
@@ -44,18 +43,18 @@ pub(crate) fn write_nowait(fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> 
 /// The time that [`wait`] may take. The kernel reads it when the wait begins.
 static TIMEOUT: [AtomicIsize; 2] = [AtomicIsize::new(0), AtomicIsize::new(0)];
 
-/// Whether one of `fds` gets ready within `timeout`, before a signal handler calls [`end_wait`]. False at once if `is_over`, by
-/// what a handler has noted.
+/// Whether one of `fds` gets ready within `timeout`, before a signal handler calls [`end_wait`]. False at once if
+/// `is_over`, which checks what a handler has noted.
 ///
-/// ppoll(2) by itself misses the signal that comes just before it. Here that one sets the time to zero, which the kernel
-/// reads only then: a mask would take two system calls more, and a pipe two as well and two descriptors. Only one thread may
-/// wait.
+/// ppoll(2) by itself misses a signal just before it. Here, that signal sets the time to zero before the kernel reads
+/// it. A mask would take two system calls more, and a pipe as many and two descriptors. Only one thread may wait.
 pub(crate) fn wait(fds: &mut [PollFd], timeout: Option<Duration>, is_over: impl Fn() -> bool) -> bool {
     let timeout = timeout.unwrap_or(Duration::MAX);
     let [seconds, nanoseconds] = &TIMEOUT;
     nanoseconds.store(timeout.subsec_nanos().cast_signed().try_into().unwrap_or(0), Ordering::Relaxed);
     seconds.store(timeout.as_secs().try_into().unwrap_or(isize::MAX), Ordering::Relaxed);
-    // ORDER: after the time is set, as what came before has set the time that is overwritten. The compiler has to keep it, too.
+    // ORDER: after the time is set, which overwrites the zero of an earlier signal. The compiler has to keep this
+    // order, too.
     compiler_fence(Ordering::SeqCst);
     if is_over() {
         return false;
@@ -72,8 +71,8 @@ pub(crate) fn end_wait() {
     }
 }
 
-/// clone3(2) as fork(2), with `CLONE_CLEAR_SIGHAND`, which libc and nix leave out: the child's process id, 0 in the child. None
-/// before Linux 5.5, and where something forbids it.
+/// clone3(2) as fork(2), with `CLONE_CLEAR_SIGHAND`, which libc and nix leave out: the child's process id, 0 in the
+/// child. None before Linux 5.5, or if something forbids it.
 pub(super) fn fork_without_handlers(_: OneThread) -> Option<Result<Pid, Errno>> {
     const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
     /// The first version of the structure, all of it 64 bits each.
@@ -92,8 +91,8 @@ pub(super) fn fork_without_handlers(_: OneThread) -> Option<Result<Pid, Errno>> 
     }
 }
 
-/// Keeps clients from connecting to a TCP listener without refusing them: a SYN gets no answer, and is sent again after a second.
-/// Connections are not affected.
+/// Keeps clients from connecting to a TCP listener without refusing them: a SYN gets no answer, and the client sends it
+/// again after a second. Connections are not affected.
 pub(crate) fn ignore_connection_requests(listener: &OwnedFd) -> Result<(), Errno> {
     const BYTE_OF_FLAGS: u32 = 13;
     const SYN: u32 = 2;
@@ -125,19 +124,19 @@ pub(crate) fn real_time_signals() -> RangeInclusive<c_int> {
     libc::SIGRTMIN()..=libc::SIGRTMAX()
 }
 
-/// A unix socket for datagrams that never waits, and tells of each which process has sent it: see [`receive`].
+/// A unix datagram socket that never blocks, and reports the sender of each datagram: see [`receive`].
 pub(crate) fn datagram_socket() -> Result<OwnedFd, Errno> {
     let fd = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?;
-    // ORDER: before it has a name, as the kernel notes the sender when it sends.
+    // ORDER: before it has a name, as the kernel notes the sender at the time of sending.
     setsockopt(&fd, sockopt::PassCred, &true)?;
     Ok(fd)
 }
 
-/// recvmsg(2) of a datagram, without waiting: its length, as far as it fits into `buffer`, and the user that sent
-/// it, which the kernel tells of a socket with `SO_PASSCRED`. Descriptors that come with it are closed. nix's gives up
-/// all control messages if one was cut, and so the sender of a message with descriptors.
+/// recvmsg(2) of a datagram, without blocking: its length, as far as it fits into `buffer`, and the user that sent it,
+/// which the kernel reports for a socket with `SO_PASSCRED`. Descriptors in it are closed. nix's drops all control
+/// messages if one was cut, and so the sender of a message with descriptors.
 pub(crate) fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Option<u32>), Errno> {
-    /// Room for the credentials and nothing else: what doesn't fit, the kernel closes (unix(7)).
+    /// Room only for the credentials: the kernel closes descriptors that don't fit (unix(7)).
     #[repr(C)]
     struct Control {
         header: libc::cmsghdr,
@@ -178,7 +177,7 @@ pub(crate) fn abstract_name(address: &SocketAddr) -> Option<&[u8]> {
     address.as_abstract_name()
 }
 
-/// A file in memory that holds `content` and can't be changed any more. Closed on exec.
+/// An unchangeable file in memory with `content`. Closed on exec.
 pub(crate) fn sealed_file(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
     let file = File::from(memfd_create(name, MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC)?);
     (&file).write_all(content)?;
@@ -186,7 +185,7 @@ pub(crate) fn sealed_file(name: &CStr, content: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Makes sure that the disk has room for the next `length` bytes of an empty file, as far as its file system can do that.
+/// Makes sure that the disk has room for the next `length` bytes of an empty file, if its file system can do that.
 pub(crate) fn reserve(file: impl AsFd, length: u16) -> Result<(), Errno> {
     match fallocate(file, FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, length.into()) {
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
@@ -200,12 +199,12 @@ pub(crate) fn is_sealed(file: impl AsFd) -> bool {
     seals.contains(SealFlag::F_SEAL_WRITE)
 }
 
-/// What loses its parent becomes a child of the nearest ancestor that has called this. Async-signal-safe.
+/// An orphan becomes a child of the nearest ancestor that has called this. Async-signal-safe.
 pub(crate) fn become_subreaper() -> Result<(), Errno> {
     prctl::set_child_subreaper(true)
 }
 
-/// A descriptor that means this process, whoever has its number later. Closed on exec. nix has none.
+/// A descriptor for this process, even if another one gets its number later. Closed on exec. nix has none.
 pub(crate) fn process_handle(pid: Pid) -> Result<OwnedFd, Errno> {
     // SAFETY: the call touches no memory of ours, and gives a new descriptor, which nothing else owns.
     unsafe {
@@ -214,7 +213,7 @@ pub(crate) fn process_handle(pid: Pid) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// kill(2) of the process that a descriptor means.
+/// kill(2) of the process of a descriptor.
 pub(crate) fn kill_by_handle(handle: &OwnedFd, signal: c_int) -> Result<(), Errno> {
     let no_info = ptr::null::<libc::siginfo_t>();
     // SAFETY: without a siginfo_t, the call touches no memory of ours.
@@ -222,17 +221,17 @@ pub(crate) fn kill_by_handle(handle: &OwnedFd, signal: c_int) -> Result<(), Errn
         .map(drop)
 }
 
-/// This process gets KILL when its parent ends. Async-signal-safe.
+/// This process gets KILL when its parent dies. Async-signal-safe.
 pub(crate) fn end_with_parent() -> Result<(), Errno> {
     prctl::set_pdeathsig(Signal::SIGKILL)
 }
 
-/// What the process is called in lists of processes: the beginning of `name`.
+/// Sets the name in lists of processes: the beginning of `name`.
 pub(crate) fn set_process_name(name: &CStr) -> Result<(), Errno> {
     prctl::set_name(name)
 }
 
-/// Allows processes of the same user to look at this one, though its program has capabilities. Async-signal-safe.
+/// Allows processes of the same user to examine this one, although its program has capabilities. Async-signal-safe.
 pub(crate) fn allow_looks() -> Result<(), Errno> {
     prctl::set_dumpable(true)
 }
@@ -242,7 +241,7 @@ pub(crate) fn allow_looks() -> Result<(), Errno> {
 pub(crate) mod waits {
     use super::c_long;
 
-    /// Of the events of a member of an epoll set: those of input.
+    /// The input events of a member of an epoll set.
     pub(crate) const EPOLL_INPUT: u32 = (libc::EPOLLIN | libc::EPOLLRDNORM).cast_unsigned();
 
     /// Whether the tables below are those of this architecture.
@@ -254,7 +253,7 @@ pub(crate) mod waits {
         libc::SYS_accept4,
         libc::SYS_epoll_pwait,
         libc::SYS_epoll_pwait2,
-        // On a listener for UDP, that is: others can't be read from.
+        // On a UDP listener: others can't be read from.
         libc::SYS_recvfrom,
         libc::SYS_recvmsg,
         libc::SYS_read,

@@ -1,19 +1,19 @@
-//! All signals blocked for a while.
+//! Blocks all signals for a while.
 
 use std::mem::MaybeUninit;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 
-/// Blocks all signals as long as the result lives. While there are files that a signal would leave behind, but no handlers; and
-/// until a fork is over on both sides, so that none is handled by a handler of the superdaemon in the child, where nobody acts on
-/// it (LIFE-080).
+/// Blocks all signals while the result lives. Used while there are files that a signal would leave behind, but no
+/// handlers; and until a fork is complete on both sides, so no handler of the superdaemon handles a signal in the
+/// child, where nobody acts on it (LIFE-080).
 pub(crate) fn block_all() -> Blocked {
     let mut unblocked = SigSet::empty();
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut unblocked));
     Blocked { unblocked }
 }
 
-/// Signals are blocked as long as this lives.
+/// Signals are blocked while this lives.
 pub(crate) struct Blocked {
     unblocked: SigSet,
 }
@@ -29,7 +29,7 @@ impl Blocked {
         self.unblocked
     }
 
-    /// For a process of its own, made meanwhile.
+    /// For a child that was forked meanwhile.
     pub(crate) fn unblock(&self) {
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.unblocked), None);
     }
@@ -41,7 +41,7 @@ impl Drop for Blocked {
     }
 }
 
-/// INT, as from Ctrl-C, is held back as long as this lives.
+/// INT, as from Ctrl-C, is held back while this lives.
 pub(crate) struct Interrupts {
     unblocked: SigSet,
 }
@@ -63,7 +63,7 @@ impl Interrupts {
         is_pending && !self.unblocked.contains(Signal::SIGINT)
     }
 
-    /// It does what it would have done.
+    /// It now has its usual effect.
     pub(crate) fn let_through(&self) {
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.unblocked), None);
     }

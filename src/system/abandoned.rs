@@ -1,5 +1,5 @@
-//! Children that have got KILL and that nobody waits for: one that sleeps in the kernel, as at a dead file system, may take any
-//! time to die. They are not workers, and are reaped when that is over.
+//! Children that got KILL and that nobody waits for: one that sleeps in the kernel, for example at a dead file system,
+//! may take any time to die. They are not workers, and are reaped when they have died.
 
 use crate::sys::{self, Pid};
 
@@ -19,7 +19,7 @@ impl Abandoned {
         self.0.is_empty()
     }
 
-    /// Reaps those that are dead: they are told to `forget`.
+    /// Reaps the dead ones, and passes them to `forget`.
     pub(super) fn bury(&mut self, mut forget: impl FnMut(Pid)) {
         self.0.retain(|&pid| {
             let is_reaped = matches!(sys::reap(pid), Ok(Some(_)));

@@ -16,12 +16,12 @@ use crate::system::signals::LaunchState;
 use crate::wait_status::in_words;
 use crate::world::Candidate;
 
-/// The command, and the process that it is, as long as it runs.
+/// The command, and its process while it runs.
 pub(super) struct Approval<'a> {
     command: Vec<u8>,
     launch: &'a LaunchState,
     listeners: &'a Listeners,
-    /// That of the newest worker.
+    /// The newest worker's.
     environment: Environment,
     /// The worker that it was asked about.
     asked: Option<Pid>,
@@ -40,8 +40,9 @@ impl<'a> Approval<'a> {
         self.environment = environment.clone();
     }
 
-    /// Runs the command, unless it was asked about this worker: with the environment of the worker and variables about it. It
-    /// leads a process group, and gets none of the listeners: it is not a worker. Its process, if it is a new one.
+    /// Runs the command, unless it was asked about this worker, with the worker's environment and variables about it.
+    /// It leads a process group, and gets none of the listeners, as it is not a worker. Returns its process if it is a
+    /// new one.
     pub(super) fn ask(&mut self, candidate: Candidate) -> Result<Option<Pid>, Error> {
         let (generation, pid) = candidate.new;
         if self.asked.replace(pid) == Some(pid) {
@@ -76,23 +77,23 @@ impl<'a> Approval<'a> {
         }
     }
 
-    /// The command's process, as long as it isn't reaped.
+    /// The command's process, until it is reaped.
     pub(super) fn process(&self) -> Option<Pid> {
         self.running
     }
 
-    /// Whether the command has ended.
+    /// Whether the command has exited.
     pub(super) fn is_over(&self) -> Result<bool, Errno> {
         self.running.map_or(Ok(true), sys::is_dead)
     }
 
-    /// What has come of it, if it isn't approved: why. That is the end of the command, if it runs, and of what it has left in its
-    /// group.
+    /// The result: the reason, if the worker is not approved. Kills the command, if it still runs, and what it has left
+    /// in its group.
     pub(super) fn end(&mut self, abandoned: &mut Abandoned) -> Result<(), String> {
         self.asked = None;
         let Some(pid) = self.running.take() else { return Err("the command can't be run".into()) };
         let is_over = sys::is_dead(pid) == Ok(true);
-        // ORDER: before it is reaped, as its pid names its group, and may name another one then.
+        // ORDER: before it is reaped, as its pid names its group, and might name another one afterwards.
         let _ = sys::kill(-pid, libc::SIGKILL);
         if !is_over {
             abandoned.add(pid);
@@ -109,7 +110,7 @@ impl<'a> Approval<'a> {
 impl Drop for Approval<'_> {
     fn drop(&mut self) {
         if let Some(pid) = self.running {
-            // It isn't reaped as long as it is noted here, so that its number is its own.
+            // It isn't reaped while it is noted here, so the number is still its own.
             let _ = sys::kill(-pid, libc::SIGKILL);
         }
     }

@@ -1,7 +1,6 @@
-//! Where a program begins that another one has executed to be replaced by it: the state, and the way back.
+//! Where a program begins that the previous one has executed to replace itself: the state, and the way back.
 //!
-//! Until [`finish`] nothing of it has changed and nothing of it is owned, so that the program before this one finds
-//! everything as it was.
+//! Until [`finish`] it has changed nothing and owns nothing, so the previous program would find everything as it was.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,26 +20,26 @@ use crate::sys::{self, CloseOnExec, OneThread, c_string};
 use crate::system::State;
 use crate::system::successor::{ProgramPart, environment, own_arguments};
 
-/// How long to wait before what the system could not give is asked for again.
+/// How long to wait before another request for what the system could not provide.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What of a reason is handed back, in bytes. The kernel executes nothing with a variable of more than 128 KiB.
+/// How much of a reason is handed back, in bytes. The kernel executes nothing with a variable of more than 128 KiB.
 const LONGEST_REASON: usize = 1024;
 
-/// What the program before this one has left.
+/// What the previous program has left.
 pub(crate) struct Arrival {
     /// The file of the state.
     state: RawFd,
-    /// The file of the program before this one. None if it is gone for good, or if this is that program.
+    /// The file of the previous program. None if it is gone, or if this is that program.
     way_back: Option<RawFd>,
-    /// Where this is the program that has come back: why the next one could not continue.
+    /// If this is the program that has come back: why the next one could not continue.
     refusal: Option<Vec<u8>>,
     /// What an execution needs.
     one_thread: OneThread,
 }
 
 impl Arrival {
-    /// None for a start as any other. The variables are for nobody else.
+    /// None for an ordinary start. Removes the variables, which are for nobody else.
     ///
     /// # Errors
     /// If somebody else has set the variable.
@@ -59,7 +58,7 @@ impl Arrival {
         Ok(Some(Self { state, way_back, refusal, one_thread }))
     }
 
-    /// Why the next program could not continue, if this one has come back for that.
+    /// Why the next program could not continue, if this one has come back.
     pub(crate) fn refusal(&self) -> Option<&[u8]> {
         self.refusal.as_deref()
     }
@@ -78,8 +77,8 @@ impl Arrival {
         Ok((state, descriptors))
     }
 
-    /// Gets what `prepare` gets. This program is worth less than the service: what makes it impossible leads back to the one
-    /// before. Where there is none any more, what the system lacks is waited for.
+    /// Gets what `prepare` gets. This program is worth less than the service: an error leads back to the previous one.
+    /// If that is gone, wait until the system can provide what it lacks.
     ///
     /// # Errors
     /// If nothing can help.
@@ -98,15 +97,15 @@ impl Arrival {
         }
     }
 
-    /// Executes the program before this one. Comes back only if there is none, or it can't be executed.
+    /// Executes the previous program. Returns only if there is none, or it can't be executed.
     pub(crate) fn go_back(&self, reason: &[u8]) {
         let (Some(way_back), None) = (self.way_back, &self.refusal) else { return };
         say(reason);
         let Ok(arguments) = own_arguments() else { return };
         let path = c_string(Process::Own.descriptor(way_back).path().as_os_str().as_bytes());
-        // Who has come back doesn't know its number. A program, unlike a script, needs no name when it runs.
+        // A program that has come back doesn't know its number. A program, unlike a script, needs no name to run.
         let _ = sys::set_close_on_exec(way_back, CloseOnExec::Yes);
-        // It has no way back itself: that would be this way without an end.
+        // It has no way back itself, which would be an endless loop.
         let variable = format!("{VARIABLE}={}", self.state);
         let refusal = [REFUSAL.as_bytes(), b"=", &reason[..reason.len().min(LONGEST_REASON)]].concat();
         let environment = environment(self.one_thread).chain([variable.as_bytes(), &refusal].map(c_string));
@@ -115,7 +114,7 @@ impl Arrival {
     }
 }
 
-/// Everything has been taken over. Where this is the way back, the process is still named after its descriptor.
+/// Everything has been taken over. After the way back, the process is still named after its descriptor.
 pub(crate) fn finish(program: &ProgramPart, mut descriptors: Descriptors) {
     if let Some(name) = program.path.as_ref().and_then(|path| path.rsplit(|&byte| byte == b'/').next()) {
         let _ = sys::set_process_name(&c_string(name));
@@ -123,7 +122,7 @@ pub(crate) fn finish(program: &ProgramPart, mut descriptors: Descriptors) {
     descriptors.close_rest();
 }
 
-/// Whether the system may have what was missing in a moment.
+/// Whether the system may soon have what was missing.
 fn is_lack(error: &Error) -> bool {
     let Error::System { errno, .. } = error else { return false };
     let lacks =
@@ -131,10 +130,10 @@ fn is_lack(error: &Error) -> bool {
     lacks.contains(&Errno::from_raw(*errno))
 }
 
-/// Reads a state from a sealed file in memory; anything else is none.
+/// Reads a state from a sealed file in memory; anything else is an error.
 pub(super) fn read_sealed(fd: RawFd) -> Result<Lines, Error> {
     let failed = |error: std::io::Error| Error::system(&[b"the state can't be read:"], error);
-    // By its name, as the descriptor's position is shared with whoever has it, too.
+    // By its name, as other holders of the descriptor share its position.
     let file = File::open(Process::Own.descriptor(fd).path()).map_err(failed)?;
     if !sys::is_sealed(&file) {
         return Err(Error::rule(&[b"the state can't be read: it is not sealed"]));

@@ -1,5 +1,4 @@
-//! How workers get their stop signals: to the process or to its group, with CONT for those that are stopped, and again if that
-//! fails.
+//! Delivers stop signals to workers: to the process or its group, with CONT for stopped ones, and again if that fails.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -55,7 +54,8 @@ impl<'a> Delivery<'a> {
         self.leads_group || signal.is_for_process_group()
     }
 
-    /// Sends a signal to a worker that has not been reaped, so that its number is its own. One that fails is tried again; the first time that is an error to be said.
+    /// Sends a signal to a worker that has not been reaped, so it still has its number. A failed one is tried again;
+    /// only the first failure is an error, to be reported.
     pub(super) fn send(&mut self, worker: Pid, signal: &StopSignal) -> Result<(), Error> {
         // ORDER: a worker may act at once.
         self.departures.begin(worker);
@@ -71,7 +71,7 @@ impl<'a> Delivery<'a> {
         Err(Error::system(&[&sentence], errno))
     }
 
-    /// A program that changes its user may be out of reach for a moment only.
+    /// A program that changes its user may be unreachable only for a moment.
     pub(super) fn retry(&mut self) {
         self.departures.retry();
         if self.unsent.is_empty() {
@@ -93,7 +93,7 @@ impl<'a> Delivery<'a> {
         retry.into_iter().chain(self.departures.pause()).min()
     }
 
-    /// All signals from here on are for the end.
+    /// All further signals are for the shutdown.
     pub(super) fn end_all(&mut self) {
         self.departures.end_all();
     }
@@ -108,25 +108,25 @@ impl<'a> Delivery<'a> {
         UnsentPart { signals: self.unsent.iter().map(|(&pid, (signal, _))| (pid, signal.clone())).collect() }
     }
 
-    /// Sends what the program before this one could not send. `old`: those that it has told to stop.
+    /// Sends what the previous program could not send. `old`: the workers that it has told to stop.
     pub(super) fn take_over(&mut self, part: UnsentPart, old: impl Iterator<Item = Pid>) {
         self.departures.take_over(old);
         let now = Instant::now();
         self.unsent.extend(part.signals.into_iter().map(|(pid, signal)| (pid, (signal, now))));
     }
 
-    /// That there is no such process is not an error.
+    /// It is not an error if there is no such process.
     fn try_to_send(&self, worker: Pid, signal: &StopSignal) -> Result<(), Errno> {
         let number = signal.number();
         let sent = self.send_to_whom(worker, signal, number);
-        // One that is stopped would not act on it (`stopped-worker`).
+        // A stopped one would not act on it (`stopped-worker`).
         if !matches!(number, libc::SIGKILL | libc::SIGSTOP) && sys::is_stopped(worker) {
             let _ = self.send_to_whom(worker, signal, libc::SIGCONT);
         }
         if sent == Err(Errno::ESRCH) { Ok(()) } else { sent }
     }
 
-    /// Sends a number to those that `signal` is for.
+    /// Sends a number to the target of `signal`.
     fn send_to_whom(&self, worker: Pid, signal: &StopSignal, number: c_int) -> Result<(), Errno> {
         match self.is_for_group(signal).then(|| sys::kill(-worker, number)) {
             // It leads none (`no-such-group`).

@@ -1,6 +1,6 @@
-//! What becomes of the listeners when workers are told to stop: one that removes the file of its socket, as some do by
-//! themselves, must not take it away from the others (`path-gone`); and when all are to end, nobody has to wait for an answer
-//! that doesn't come (`--refuse-on-stop`).
+//! What happens to the listeners when workers are told to stop. A worker that removes its socket file, as some do, must
+//! not take it away from the others (`path-gone`); and when all workers stop, no client has to wait for an answer that
+//! doesn't come (`--refuse-on-stop`).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -9,27 +9,27 @@ use crate::listeners::Listeners;
 use crate::options::Options;
 use crate::sys::Pid;
 
-/// How soon after a stop signal is looked whether a file is gone, and how late at most.
+/// The first check after a stop signal whether a file is gone, and the longest time between checks.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The looks become rarer: each pause is this part of the time since the signal. Servers remove files when they get the signal,
-/// or when they end, which is seen anyway.
+/// Checks become rarer: each pause is this fraction of the time since the signal. Servers remove files when they get
+/// the signal, or when they exit, which is noticed anyway.
 const PART: u32 = 20;
 
-/// How long after the stop signals the listeners refuse connections (`--refuse-on-stop`): then workers know that they are to
-/// end, and don't take it for a failure of their listeners.
+/// How long after the stop signals the listeners refuse connections (`--refuse-on-stop`): by then workers know that
+/// they have to stop, and don't take it for a failure of their listeners.
 const REFUSAL: Duration = Duration::from_millis(50);
 
-/// The workers that are about to end while others serve.
+/// The workers that are about to exit while others serve.
 pub(super) struct Departures<'a> {
     listeners: &'a Listeners,
     leaving: BTreeSet<Pid>,
-    /// When the last of them was told to.
+    /// When the last of them was told to stop.
     since: Instant,
-    /// All workers are to end.
+    /// All workers are to stop.
     is_end: bool,
-    /// Whether connections are refused when they do, and when.
+    /// Whether connections are then refused, and when.
     refuses: bool,
     refused_at: Option<Instant>,
 }
@@ -56,12 +56,12 @@ impl<'a> Departures<'a> {
         self.since = Instant::now();
     }
 
-    /// Workers that were told to stop by the program before this one.
+    /// Workers that the previous program has told to stop.
     pub(super) fn take_over(&mut self, workers: impl Iterator<Item = Pid>) {
         workers.for_each(|worker| self.begin(worker));
     }
 
-    /// It has ended.
+    /// It has exited.
     pub(super) fn end(&mut self, worker: Pid) {
         if self.is_end || !self.listeners.have_files() {
             return;
@@ -73,7 +73,7 @@ impl<'a> Departures<'a> {
         self.listeners.tell_lost_files();
     }
 
-    /// The others end, too.
+    /// The others stop, too.
     pub(super) fn end_all(&mut self) {
         if self.refuses {
             self.listeners.close_queues();
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    /// As long as one of them has not ended, it may remove the file.
+    /// Until the last of them has exited, one may remove the file.
     #[test]
     fn the_last_to_leave_is_watched_too() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Why a new worker has not started, as far as that can be known. With options of ours, lines tell, and so does the note by
-//! which `--restart` learns that it was given up.
+//! Why a new worker has not started, as far as that can be known. With options of ours, lines on the log say it, and so
+//! does the note by which `--restart` learns that it was given up.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::time::{Duration, Instant};
@@ -15,24 +15,24 @@ use crate::wait_status::{WaitStatus, in_words};
 use crate::words::{HAS_FAILED, NEW_WORKER};
 use crate::world::Failure;
 
-/// After which time it is said of a worker what it has not done.
+/// The time after which a line says what a worker has not done.
 const LONG_TIME: Duration = Duration::from_secs(10);
 
-/// What is known of the start of the newest worker.
+/// What is known about the start of the newest worker.
 pub(super) struct Explanation {
-    /// How listeners are called.
+    /// The names of the listeners.
     listeners: Vec<u8>,
-    /// The newest worker, until something has been said of it.
+    /// The newest worker, until a line has been written about it.
     newest: Option<Pid>,
     /// When its start began.
     begun: Instant,
     /// Where its program was looked for.
     path: Vec<u8>,
-    /// Tells of an exec that has failed.
+    /// Reports a failed exec.
     exec: Option<PipeReader>,
     /// The log when it was started, if it is a file.
     log: Option<LogTail>,
-    /// A worker of which something is left that it has started.
+    /// A worker that has left processes behind.
     has_left: Option<Pid>,
     /// Of the last failure, for the note.
     last: Vec<u8>,
@@ -55,12 +55,12 @@ impl Explanation {
         }
     }
 
-    /// What is to be said of a worker that has died, if its status doesn't tell a person.
+    /// A line about a dead worker, if its status says nothing to a person.
     pub(super) fn of_death(&mut self, worker: Pid, status: WaitStatus) -> Option<Vec<u8>> {
         (status & 0x7f != 0).then(|| format!("worker {worker} was {}", self.in_words(status)).into())
     }
 
-    /// With the reason of a KILL, where the kernel counts it.
+    /// With the reason for a KILL, if the kernel counts it.
     fn in_words(&mut self, status: WaitStatus) -> String {
         let mut words = in_words(status);
         if status & 0x7f == libc::SIGKILL {
@@ -88,18 +88,18 @@ impl Explanation {
         self.newest = Some(worker);
     }
 
-    /// There is nothing more to come: the worker has started, or the restart is over.
+    /// Nothing more will follow: the worker has started, or the restart is over.
     pub(super) fn end(&mut self) {
         self.exec = None;
     }
 
-    /// What this worker has started outlives it.
+    /// Processes that this worker has started outlive it.
     pub(super) fn note_left(&mut self, worker: Pid) {
         self.has_left = Some(worker);
     }
 
-    /// What is to be said, once, of a worker that is alive and not ready for a long time; or when that will be time, if ever.
-    /// `watch` tells what it has not done.
+    /// What to report, once, about a worker that is alive and not ready for a long time; or when that is due, if ever.
+    /// `watch` knows what it has not done.
     pub(super) fn of_long_start(&mut self, worker: Pid, watch: &dyn Watch) -> Result<Vec<u8>, Option<Duration>> {
         if self.newest != Some(worker) {
             return Err(None);
@@ -113,8 +113,7 @@ impl Explanation {
         Ok([line, instead(worker, watch)].concat().into())
     }
 
-    /// What is to be said of a new worker that has failed, if anything. `watch` tells what one that is alive has not
-    /// done.
+    /// What to report about a new worker that has failed, if anything. `watch` knows what a living one has not done.
     pub(super) fn of(&mut self, worker: Pid, failure: &Failure, watch: &dyn Watch) -> Option<Vec<u8>> {
         let has_left = self.has_left.take();
         let left_something = self.newest.is_some() && has_left == self.newest;
@@ -164,12 +163,12 @@ impl Explanation {
     }
 }
 
-/// What it has done instead, to be put behind what it has not.
+/// What it has done instead, to append to what it has not done.
 fn instead(worker: Pid, watch: &dyn Watch) -> String {
     watch.instead(worker).map(|instead| format!("; {instead}")).unwrap_or_default()
 }
 
-/// In the child: that its program can't be executed. Async-signal-safe.
+/// In the child: reports that its program can't be executed. Async-signal-safe.
 pub(super) fn tell_exec(mut report: &PipeWriter, errno: Errno) {
     let _ = report.write_all(&(errno as i32).to_ne_bytes());
 }

@@ -1,6 +1,6 @@
-//! What workers have started: with `--kill-timeout` it ends with them, and with any option of ours a line tells what is
-//! left of a worker that has ended. A process is of a worker's family by evidence alone; whoever isn't is neither waited for
-//! nor signalled. Looks at /proc only when a worker has died, is told to stop, or is overdue.
+//! What workers have started. With `--kill-timeout` it ends with them, and with any option of ours a line reports what
+//! is left of a worker that has exited. A process belongs to a worker's family only by evidence; others are neither
+//! waited for nor signalled. Looks at /proc only when a worker has died, is told to stop, or is overdue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::system::member::{MOST_LOOKS, Member, kill_all};
 use crate::system::signals::find_dead_child;
 use crate::system::strangers;
 
-/// A line names no more processes than this.
+/// A line names at most this many processes.
 const MOST_NAMED: usize = 10;
 
 const GENERATION: &[u8] = b"SERVER_STARTER_GENERATION=";
 /// The command of `--approve` has the environment of a worker, and this.
 const APPROVAL: &[u8] = b"APPROVE_NEW_PID=";
 
-/// What workers have started, as far as options of ours make it of interest.
+/// What workers have started, if options of ours need it.
 pub(super) struct Kin(Option<Families>);
 
 impl Kin {
@@ -47,14 +47,14 @@ impl Kin {
         self.0.iter().flat_map(|families| families.workers.keys().copied()).collect()
     }
 
-    /// There are new sockets among the listeners. Those that old workers have stay in mind.
+    /// Some listeners have new sockets. The old ones, which old workers have, are remembered.
     pub(super) fn follow(&mut self, listeners: &Listeners) {
         if let Some(families) = &mut self.0 {
             families.follow(listeners);
         }
     }
 
-    /// A child that is not a worker, and belongs to none, until it is reaped: a rehearsal, the command of `--approve`.
+    /// A child that is not a worker and belongs to none, until it is reaped: a rehearsal, the command of `--approve`.
     pub(super) fn spare(&mut self, pid: Pid) {
         if let Some(families) = &mut self.0 {
             families.foreign.insert(pid);
@@ -68,8 +68,8 @@ impl Kin {
         }
     }
 
-    /// The worker gets a signal, with `is_for_group` its process group. Whether it is there to get it: of one that has been
-    /// reaped, and whose family lives on, only what is left of the group gets it, and that here.
+    /// The worker, or with `is_for_group` its process group, gets a signal. Whether it still exists: if it has been
+    /// reaped and its family lives on, only the rest of the group gets the signal, from here.
     pub(super) fn stop(&mut self, worker: Pid, signal: &StopSignal, is_for_group: bool) -> bool {
         let Some(families) = &mut self.0 else { return true };
         families.stop(worker, signal.number() == libc::SIGKILL);
@@ -80,8 +80,8 @@ impl Kin {
         !is_held
     }
 
-    /// A child has been reaped. Whether its death is to be told now, and a line about what is left. `is_wanted`: it is a worker
-    /// that is looked after by name.
+    /// A child has been reaped. Whether to report its death now, and a line about what is left. `is_wanted`: it is a
+    /// worker that is waited for by pid.
     pub(super) fn bury(&mut self, pid: Pid, status: WaitStatus, is_wanted: bool) -> (bool, Option<Vec<u8>>) {
         let Some(families) = &mut self.0 else { return (true, None) };
         let (death, left) = families.bury(pid, status);
@@ -100,17 +100,17 @@ impl Kin {
         (matches!(death, Death::Told), line)
     }
 
-    /// A worker whose family has ended, after its first process did: of `wanted`, or of all.
+    /// A worker whose family has died after its first process: `wanted`, or any.
     pub(super) fn take_ended(&mut self, wanted: Option<Pid>) -> Option<(Pid, WaitStatus)> {
         self.0.as_mut()?.take_ended(wanted)
     }
 
-    /// Whether there is one to take, for which no further death is to be waited for.
+    /// Whether there is one to take without waiting for a further death.
     pub(super) fn has_ended(&self) -> bool {
         self.0.as_ref().is_some_and(|families| families.more_ended > 0)
     }
 
-    /// Reaps the dead of whom nobody is told: in a long wait they would fill the table of processes.
+    /// Reaps the dead that aren't reported: in a long wait they would fill the process table.
     pub(super) fn bury_untold(&mut self) {
         if let Some(families) = &mut self.0
             && !matches!(find_dead_child(sys::dead_child), Ok(None))
@@ -119,7 +119,7 @@ impl Kin {
         }
     }
 
-    /// At the end: who holds a listener, too, without being of a family. A line for each.
+    /// At the end: who else holds a listener without belonging to a family. A line for each.
     pub(super) fn strangers(&self) -> Vec<Vec<u8>> {
         self.0.as_ref().map(Families::strangers).unwrap_or_default()
     }
@@ -137,17 +137,17 @@ impl Kin {
     }
 }
 
-/// What the next program has to know of what workers have started.
+/// What the next program has to know about what workers have started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KinPart {
     /// Those that live.
     pub(crate) workers: Vec<Pid>,
-    /// With options of ours, as the rest: workers, and whether each was asked to stop.
+    /// With options of ours, like the rest: workers, and whether each was asked to stop.
     pub(crate) family_workers: BTreeMap<Pid, bool>,
     pub(crate) generations: BTreeMap<Vec<u8>, Pid>,
-    /// Orphans, and whose family they are of.
+    /// Orphans, and the worker whose family they belong to.
     pub(crate) orphans: BTreeMap<Pid, Pid>,
-    /// Workers whose death is told when their family has ended.
+    /// Workers whose death is reported when their family has died.
     pub(crate) held: BTreeMap<Pid, WaitStatus>,
     pub(crate) killed: BTreeSet<Pid>,
     /// Children that are no worker's.
@@ -178,53 +178,53 @@ impl Part for KinPart {
     }
 }
 
-/// The families of all workers. The superdaemon becomes a child subreaper, so that nothing escapes by daemonizing: what
-/// has lost its parent becomes a child of it. So may what others have started: as PID 1 of a container, or where a start
-/// script has executed the superdaemon and had children of its own.
+/// The families of all workers. The superdaemon becomes a child subreaper, so nothing escapes by daemonizing: an orphan
+/// becomes a child of it. But so may processes that others have started: as PID 1 of a container, or if a start script
+/// with children has executed the superdaemon.
 struct Families {
     own_pid: Pid,
-    /// Whether /proc tells of our processes. If not, nobody is found.
+    /// Whether /proc shows our processes. If not, nobody is found.
     sees: bool,
-    /// Whether families end with their workers: with `--kill-timeout`.
+    /// Whether families are killed with their workers: with `--kill-timeout`.
     ends: bool,
-    /// What stops the remains of a start that has failed, with `--max-start-failures`.
+    /// What stops the remains of a failed start, with `--max-start-failures`.
     stop: Option<StopSignal>,
-    /// Of the listeners.
+    /// The listeners'.
     inodes: BTreeSet<ino_t>,
-    /// Names by inode of those that are nobody else's. A service manager has what it has passed, and what it keeps, and may
-    /// pass it to others.
+    /// The names, by inode, of those that nobody else holds. A service manager holds what it has passed and what it
+    /// keeps, and may pass it to others.
     exclusive: Option<BTreeMap<ino_t, Vec<u8>>>,
-    /// Children that belong to no worker: a log command and others that were there before the first one, and those that are
+    /// Children that belong to no worker: a log command and others from before the first worker, and those that are
     /// spared.
     foreign: BTreeSet<Pid>,
-    /// Children of ours of which there is no evidence that they are of a family, or that were dead when they were found.
+    /// Children of ours without evidence that they belong to a family, or that were dead when they were found.
     strangers: BTreeSet<Pid>,
     /// Workers whose first process has not been reaped, and whether it was asked to stop.
     workers: BTreeMap<Pid, bool>,
     generations: BTreeMap<Vec<u8>, Pid>,
-    /// Of which worker's family a child is that has lost its parent.
+    /// The worker whose family each orphan belongs to.
     orphans: BTreeMap<Pid, Pid>,
-    /// Processes that descended from a worker when that was told to stop, and those that have led a process group or session of its
-    /// family: of which worker's, and when they were started.
+    /// Processes that descended from a worker when it was told to stop, and those that have led a process group or
+    /// session of its family: the worker, and when they were started.
     seen: BTreeMap<Pid, (Pid, Duration)>,
-    /// Workers that were asked to stop, and whose family lives on after the first process: their deaths have not been
-    /// told.
+    /// Workers that were asked to stop and whose family outlives the first process: their deaths have not been
+    /// reported.
     held: BTreeMap<Pid, WaitStatus>,
-    /// Those whose time is over. Whatever is found of them is killed.
+    /// The overdue ones. Whatever is found of their families is killed.
     killed: BTreeSet<Pid>,
-    /// Workers, not reaped, that had died before a look that has found all they have left behind.
+    /// Workers, not reaped, that had died before a look that has found everything they left behind.
     dead: BTreeSet<Pid>,
     /// Whether a child has been reaped since the last look at those.
     has_changed: bool,
-    /// How many the last look at those has found whose family has ended, beside the one that was taken.
+    /// How many others with a dead family the last look has found, besides the one that was taken.
     more_ended: usize,
 }
 
-/// What the death of a child means.
+/// How to treat the death of a child.
 enum Death {
-    /// It is to be told: of a worker, or of a child that is none of ours.
+    /// Report it: a worker's, or a foreign child's.
     Told,
-    /// It is told when its family has ended, or never.
+    /// Report it when its family has died, or never.
     Untold,
 }
 
@@ -232,25 +232,25 @@ enum Death {
 struct Found {
     /// The workers whose family has grown.
     grown: BTreeSet<Pid>,
-    /// Whether there is no child of which another look may tell more.
+    /// Whether no child needs another look.
     is_settled: bool,
 }
 
-/// What can be said of a child of ours that has not been looked at before.
+/// What is known about a child of ours at the first look.
 enum Evidence {
     Of {
         worker: Pid,
         kinship: Kinship,
     },
     None,
-    /// It shows no environment, as in the middle of execve(2). Another look may tell.
+    /// It shows no environment, as in the middle of execve(2). Another look may show it.
     NotYet,
 }
 
 impl Families {
     fn of(options: &Options, listeners: &Listeners) -> Self {
         let own_pid = Pid::try_from(std::process::id()).unwrap_or(0);
-        // Where that isn't possible, only descendants are seen.
+        // If that isn't possible, only descendants are seen.
         let _ = sys::become_subreaper();
         let sees = proc::is_own_proc().unwrap_or(false);
         let mut families = Self {
@@ -276,7 +276,7 @@ impl Families {
         families
     }
 
-    /// Sockets that are new among the listeners.
+    /// New sockets among the listeners.
     fn follow(&mut self, listeners: &Listeners) {
         self.inodes.extend(listeners.inodes().map(|(inode, _)| inode));
         if let Some(exclusive) = &mut self.exclusive {
@@ -301,7 +301,7 @@ impl Families {
         (self.workers, self.generations, self.orphans) = (family_workers, generations, orphans);
         (self.held, self.killed, self.foreign) = (held, killed, foreign);
         for worker in workers {
-            // A program before this one told no more without `--kill-timeout`.
+            // An earlier version handed over no more without `--kill-timeout`.
             self.workers.entry(worker).or_insert_with(|| {
                 let generation = Process::Pid(worker).variable("SERVER_STARTER_GENERATION");
                 self.generations.extend(generation.map(|generation| (generation, worker)));
@@ -316,7 +316,7 @@ impl Families {
         self.has_changed = true;
     }
 
-    /// The worker is asked to stop, or with `is_kill` its time is over.
+    /// The worker is asked to stop, or with `is_kill` it is overdue.
     fn stop(&mut self, worker: Pid, is_kill: bool) {
         if let Some(is_stopped) = self.workers.get_mut(&worker) {
             *is_stopped = true;
@@ -329,7 +329,7 @@ impl Families {
         }
     }
 
-    /// To the members of a family that are in the process group which its worker has led.
+    /// Signals the members of a family in the process group that its worker has led.
     fn signal_group(&self, worker: Pid, number: c_int) {
         let is_in_group =
             |member: &Member| Process::Pid(member.pid).kinship().is_some_and(|kinship| kinship.group == worker);
@@ -338,19 +338,19 @@ impl Families {
         }
     }
 
-    /// Notes who descends from a worker: some of them may lose their parents when it ends.
+    /// Notes a worker's descendants: some of them may lose their parents when it exits.
     fn see(&mut self, worker: Pid) {
         for Member { pid, started } in self.members(worker) {
             self.seen.insert(pid, (worker, started));
         }
     }
 
-    /// A child has been reaped: what that means, and who of its family holds a listener if it was a worker.
+    /// A child has been reaped: how to treat that, and which of its family hold a listener if it was a worker.
     fn bury(&mut self, pid: Pid, status: WaitStatus) -> (Death, Vec<Member>) {
         self.has_changed = true;
         let Some(is_stopped) = self.workers.remove(&pid) else {
             self.orphans.remove(&pid);
-            // As long as there is the group that it has led, that is evidence for others.
+            // While the group that it has led exists, that is evidence for others.
             if self.seen.contains_key(&pid) && sys::kill(-pid, 0) == Err(Errno::ESRCH) {
                 self.seen.remove(&pid);
             }
@@ -369,13 +369,13 @@ impl Families {
         (Death::Told, left)
     }
 
-    /// Finds whom a worker that has been reaped has left behind; false if another look may find more. Many that die at once
-    /// cost one look at our children, among which they all are until they are reaped.
+    /// Finds what a reaped worker has left behind; false if another look may find more. Many simultaneous deaths cost
+    /// one look at our children, which include all of them until they are reaped.
     fn look_after_death(&mut self, worker: Pid) -> bool {
         if self.dead.remove(&worker) {
             return true;
         }
-        // ORDER: before the look, which finds only what those have left that are dead by then.
+        // ORDER: before the look, which finds only what those that are already dead have left.
         let dead = self.workers.keys().copied().filter(|&pid| sys::is_dead(pid) == Ok(true)).collect();
         let is_settled = self.look().is_settled;
         self.dead = if is_settled { dead } else { BTreeSet::new() };
@@ -383,7 +383,7 @@ impl Families {
     }
 
     fn bury_untold(&mut self) {
-        // ORDER: before they are reaped, as the dead, too, may be evidence for others.
+        // ORDER: before they are reaped, as even the dead may be evidence for others.
         self.look();
         for pid in self.orphans.keys().chain(&self.strangers).copied().collect::<Vec<_>>() {
             if let Ok(Some((pid, status))) = sys::reap(pid) {
@@ -421,11 +421,11 @@ impl Families {
         self.seen.retain(|_, (family, _)| *family != worker);
     }
 
-    /// Whether the family of `worker`, whose first process has ended, lives on. As long as a known child of ours is of
-    /// it, nobody looks for others.
+    /// Whether the family of `worker`, whose first process has exited, lives on. While a known child of ours belongs to
+    /// it, there is no search for others.
     fn outlives(&mut self, worker: Pid) -> bool {
         for _ in 0..MOST_LOOKS {
-            // ORDER: before the look, as one that forks and ends between the two has left another behind, which is new.
+            // ORDER: before the look, as one that forks and exits between the two has left a new one behind.
             if self.orphans_of(worker).any(|pid| !Process::Pid(pid).is_zombie()) {
                 return true;
             }
@@ -440,7 +440,7 @@ impl Families {
         self.orphans.iter().filter(move |&(_, &family)| family == worker).map(|(&pid, _)| pid)
     }
 
-    /// Who is of a worker's family right now, the worker among them unless it has been reaped.
+    /// The current members of a worker's family, including the worker unless it has been reaped.
     fn members(&self, worker: Pid) -> Vec<Member> {
         if !self.sees {
             return Vec::new();
@@ -450,7 +450,7 @@ impl Families {
         with_descendants(&roots).into_iter().filter_map(Member::of).collect()
     }
 
-    /// Assigns children of ours that are new, and kills those whose time is over.
+    /// Assigns new children of ours, and kills overdue ones.
     fn look(&mut self) -> Found {
         let found = self.find_orphans();
         for &worker in found.grown.intersection(&self.killed.clone()) {
@@ -465,7 +465,7 @@ impl Families {
         if !self.sees {
             return Found { grown, is_settled: true };
         }
-        // One that has been found may have ended since, and left another behind that is new in its turn.
+        // One that was found may have exited since, and left another new one behind.
         for _ in 0..MOST_LOOKS {
             let mut is_quiet = true;
             let mut is_settled = true;
@@ -475,7 +475,7 @@ impl Families {
                         if kinship.group == pid || kinship.session == pid {
                             self.seen.insert(pid, (worker, kinship.started));
                         }
-                        // Nobody descends from a dead one, and nobody waits for it.
+                        // A dead one has no descendants, and nobody waits for it.
                         if kinship.is_zombie {
                             self.strangers.insert(pid);
                         } else {
@@ -507,8 +507,8 @@ impl Families {
             || self.strangers.contains(&pid)
     }
 
-    /// Whose family a child of ours is of. Only what has become our child is asked, so that an environment that anybody could
-    /// have made up proves nothing for others.
+    /// Whose family a child of ours belongs to. Only children of ours are examined, so an environment, which anybody
+    /// can forge, proves nothing for others.
     fn evidence_of(&self, pid: Pid) -> Evidence {
         let process = Process::Pid(pid);
         let Some(kinship) = process.kinship() else { return Evidence::None };
@@ -530,8 +530,8 @@ impl Families {
         worker.map_or(Evidence::None, |&worker| Evidence::Of { worker, kinship })
     }
 
-    /// Whose family the leader of a process group or session is or was of. The number of a dead one is nobody else's as long as
-    /// there is such a group, unless another process had it before.
+    /// Whose family the leader of a process group or session belongs or belonged to. While there is such a group, a
+    /// dead leader's number is nobody else's, unless another process had it before.
     fn led_by(&self, leader: Pid) -> Option<Pid> {
         if self.workers.contains_key(&leader) {
             return Some(leader);
@@ -571,7 +571,7 @@ impl Families {
 }
 
 impl Drop for Families {
-    /// What is left of workers that died without being asked to.
+    /// Kills what is left of workers that died without being asked to.
     fn drop(&mut self) {
         if self.ends {
             self.find_orphans();

@@ -1,4 +1,4 @@
-//! What the superdaemon is asked for by signals: requests that have not been taken, and the tick that asks for one.
+//! What signals request from the superdaemon: requests that have not been taken, and the tick that makes one.
 
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use crate::succession::{Lines, Part};
 use crate::system::signals::Signals;
 use crate::world::Request;
 
-/// What the next program has to know of the signals.
+/// What the next program has to know about the signals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct InboxPart {
     /// Whether an alarm is running.
     pub(crate) is_ticking: bool,
-    /// Up to version 1.1, the ends of a pipe for signals. Of no use any more.
+    /// Up to version 1.1, the ends of a pipe for signals. No longer used.
     pub(crate) pipe: Option<(RawFd, RawFd)>,
 }
 
@@ -35,7 +35,7 @@ impl Part for InboxPart {
     }
 }
 
-/// The signals that have come in.
+/// The signals that have arrived.
 pub(super) struct Inbox {
     signals: Signals,
     /// Those that have not been taken, oldest first.
@@ -66,24 +66,24 @@ impl Inbox {
         std::mem::take(&mut self.requests)
     }
 
-    /// Whether USR1 has come since the last call.
+    /// Whether USR1 has arrived since the last call.
     pub(super) fn take_log_to_be_opened(&mut self) -> bool {
         self.signals.take_log_to_be_opened()
     }
 
-    /// Whether USR2 has come since the last call.
+    /// Whether USR2 has arrived since the last call.
     pub(super) fn take_to_be_replaced(&mut self) -> bool {
         self.signals.take_to_be_replaced()
     }
 
-    /// Waits until a signal comes or one of `others` can be read, at most `timeout`.
+    /// Waits until a signal arrives or one of `others` can be read, at most `timeout`.
     pub(super) fn wait(others: &[BorrowedFd], timeout: Option<Duration>) {
         Signals::wait(others, timeout);
     }
 
-    /// Has ALRM come in a second, unless it is on its way.
+    /// Requests an ALRM in a second, unless one is already on its way.
     pub(super) fn start_ticking(&mut self) {
-        // A real alarm, as in the original: where ALRM is blocked, there are no ticks (LIFE-007).
+        // A real alarm, as in the original: if ALRM is blocked, there are no ticks (LIFE-007).
         if !std::mem::take(&mut self.is_ticking) {
             alarm::set(1);
         }
@@ -93,12 +93,12 @@ impl Inbox {
         alarm::cancel();
     }
 
-    /// The alarm continues, whichever program is here when it comes.
+    /// The alarm continues, whichever program gets it.
     pub(super) fn keep_ticking(&mut self) {
         self.is_ticking = true;
     }
 
-    /// The requests go to the supervisor's part.
+    /// The requests are in the supervisor's part.
     pub(super) fn part(&self) -> InboxPart {
         InboxPart { is_ticking: self.is_ticking, pipe: None }
     }

@@ -1,4 +1,5 @@
-//! A process that is not a child of ours, as it was found: its number may be another one's by the time it gets a signal.
+//! A process that is not a child of ours, as it was found: before it gets a signal, its number may become another
+//! process's.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use libc::c_int;
 use crate::proc::Process;
 use crate::sys::{self, Pid};
 
-/// How often is looked for processes that others have started meanwhile. Whoever is found is stopped before the next look, so
-/// this is for what can't be stopped.
+/// How often to look for processes that others have started meanwhile. Each that is found is stopped before the next
+/// look, so this limit is for those that can't be stopped.
 pub(super) const MOST_LOOKS: usize = 100;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,8 +29,8 @@ impl Member {
     }
 }
 
-/// KILL to all that a look finds. They are stopped first, until nobody is new: what forks all the time would be ahead of a look
-/// otherwise.
+/// KILL to everything that a look finds. They are stopped first, until no new one appears: otherwise, a process that
+/// forks all the time would stay ahead of the looks.
 pub(super) fn kill_all(mut look: impl FnMut() -> Vec<Member>) {
     let mut stopped = BTreeSet::new();
     for _ in 0..MOST_LOOKS {
@@ -52,7 +53,7 @@ mod tests {
 
     use super::*;
 
-    /// As whoever has the number anew was started later.
+    /// A process that gets the number again was started later.
     #[test]
     fn another_process_of_the_same_number_gets_no_signal() {
         let mut child = Command::new("sleep").arg("100").spawn().unwrap();

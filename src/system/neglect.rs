@@ -1,5 +1,5 @@
-//! Listeners that no worker serves, though clients wait there: a server that takes one of several looks as well as ever from
-//! inside, and its other clients wait until they give up.
+//! Listeners that no worker serves although clients wait there. From inside, a server that takes only one of several
+//! listeners looks as healthy as ever, and its other clients wait until they give up.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,25 +11,25 @@ use crate::options::{Options, Readiness};
 use crate::readiness::Watch;
 use crate::sys::Pid;
 
-/// How long connections have to wait. Each look at queues costs one poll(2), and at workers something only if need be.
+/// How long connections have to wait. A look at queues costs one poll(2); workers are examined only if necessary.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Looks again and again, while nothing else happens.
+/// Looks repeatedly, while nothing else happens.
 pub(super) struct Neglect<'a> {
     listeners: &'a Listeners,
     next: Instant,
-    /// The listeners at which somebody waited at the last look, and of which it has been said.
+    /// The listeners at which somebody waited at the last look, and whether that has been reported.
     waiting: BTreeMap<ino_t, bool>,
 }
 
 impl<'a> Neglect<'a> {
-    /// None where workers can't be looked at.
+    /// None if workers can't be examined.
     pub(super) fn of(options: &Options, listeners: &'a Listeners) -> Option<Self> {
         let looks = options.ready == Readiness::Accepting;
         looks.then(|| Self { listeners, next: Instant::now() + INTERVAL, waiting: BTreeMap::new() })
     }
 
-    /// Lines that are to be said, and how long to wait before the next look.
+    /// Lines to print, and how long to wait before the next look.
     pub(super) fn look(&mut self, watch: &dyn Watch, workers: impl FnOnce() -> Vec<Pid>) -> (Vec<Vec<u8>>, Duration) {
         let left = self.next.saturating_duration_since(Instant::now());
         if !left.is_zero() {

@@ -1,4 +1,4 @@
-//! The files that this superdaemon keeps: where it tells how things stand, and what it reads again and again.
+//! The files that this superdaemon keeps: those that show its state, and those that it reads repeatedly.
 
 use std::os::fd::RawFd;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::report::Board;
 use crate::succession::{Descriptors, Lines, Part};
 
-/// What the next program has to know of the files.
+/// What the next program has to know about the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FilesPart {
     pub(crate) status: Option<OwnFilePart>,
@@ -52,16 +52,16 @@ impl Part for FilesPart {
     }
 }
 
-/// What the superdaemon reads again and again, and where it tells how things stand.
+/// The files that the superdaemon reads repeatedly, and those that show its state.
 #[derive(Default)]
 pub(crate) struct Files {
     pub(crate) envdir: envdir::Reader,
     pub(crate) status: Option<StatusFile>,
     pub(crate) failure: Option<FailureFile>,
     pub(crate) log: Option<LogFile>,
-    /// Where the report goes, if there is a descriptor for it already.
+    /// Where the report goes, if it already has a descriptor.
     pub(crate) board: Option<Board>,
-    /// The last to be dropped: its lock is what `--stop` waits for (`lock-released-last`).
+    /// Dropped last: `--stop` waits for its lock (`lock-released-last`).
     pub(crate) pid: Option<PidFile>,
 }
 
@@ -75,7 +75,7 @@ impl Files {
         }
     }
 
-    /// Continues with them. What an option of this program doesn't name is closed.
+    /// Continues with them. Closes those that no option of this program names.
     pub(crate) fn take_over(options: &Options, part: FilesPart, descriptors: &mut Descriptors) -> Self {
         let FilesPart { status, failure, is_log_file, lock } = part;
         let lock = lock.map(|lock| descriptors.take_own(lock));

@@ -1,7 +1,7 @@
-//! A rehearsal: a copy of this process executes the program that is to replace it, and that has to answer that it can read
+//! A rehearsal: a copy of this process executes the program that is to replace it, which has to answer that it can read
 //! the state. execve(2) succeeds for many a program that can't even start.
 //!
-//! It takes its time beside everything else, and nobody waits for it: whoever looks learns what has come of it.
+//! It runs beside everything else, and nobody waits for it: the loop checks for its result.
 
 use std::ffi::CString;
 use std::fs::OpenOptions;
@@ -31,22 +31,22 @@ use crate::wait_status::in_short;
 /// The line that only the state of a rehearsal has.
 const TOKEN: &str = "token";
 
-/// The line with the pid of who has started the program.
+/// The line with the pid of the process that has started the program.
 const PARENT: &str = "parent";
 
 /// How long a rehearsal may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What an answer has, at most. As it is shown, it may be six times as long.
+/// The longest answer. Escaped for display, it may be six times as long.
 const LONGEST_ANSWER: usize = 1024;
 
-/// What is heard of what the program says on standard error.
+/// How much of the program's standard error is kept.
 const MOST_COMPLAINTS: usize = 4096;
 
-/// What of its first line goes into the reason.
+/// How much of its first line goes into the reason.
 const LONGEST_LINE: usize = 200;
 
-/// What is executed, and how.
+/// What to execute, and how.
 pub(super) struct Program<'a> {
     pub(super) path: &'a Path,
     pub(super) id: FileId,
@@ -54,15 +54,15 @@ pub(super) struct Program<'a> {
     pub(super) environment: &'a CStringArray,
 }
 
-/// Whether there is a rehearsal, and what has come of it.
+/// The rehearsal, if there is one, and its result.
 #[derive(Default)]
 pub(super) enum Stage {
     #[default]
     None,
     Running(Rehearsal),
-    /// This program can continue, and its process has ended.
+    /// This program can continue, and its process has exited.
     Passed(FileId),
-    /// The program can't continue, and this process has got KILL. Nothing else begins before it has ended.
+    /// The program can't continue, and this process has got KILL. Nothing else begins before it has exited.
     Killed(Pid),
 }
 
@@ -70,10 +70,10 @@ pub(super) enum Stage {
 pub(super) struct Rehearsal {
     pid: Pid,
     program: FileId,
-    /// None when it has come to its end.
+    /// None when it has reached its end.
     answer: Option<PipeReader>,
     said: Vec<u8>,
-    /// Its standard error, which is read in the end: what is too much for the pipe is lost.
+    /// Its standard error, which is read at the end: what doesn't fit into the pipe is lost.
     complaints: PipeReader,
     token: String,
     end: Instant,
@@ -91,19 +91,19 @@ impl Stage {
         }
     }
 
-    /// Where the answer comes from, if there is more to come.
+    /// Where the answer comes from, if it is incomplete.
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         let Self::Running(rehearsal) = self else { return None };
         rehearsal.answer.as_ref().map(AsFd::as_fd)
     }
 
-    /// How long until its time is over.
+    /// The time left.
     pub(super) fn pause(&self) -> Option<Duration> {
         let Self::Running(rehearsal) = self else { return None };
         Some(rehearsal.end.saturating_duration_since(Instant::now()))
     }
 
-    /// Reaps the process if it has ended, which then is the end of what it has started, too. Its pid.
+    /// Reaps the process if it has exited, and kills what it has started. Returns its pid.
     pub(super) fn bury(&mut self) -> Option<Pid> {
         let pid = self.process()?;
         if sys::is_dead(pid) != Ok(true) {
@@ -119,7 +119,7 @@ impl Stage {
         Some(pid)
     }
 
-    /// Why the program can't continue, as soon as that is known: then it has ended or got KILL.
+    /// Why the program can't continue, as soon as that is known: it has then exited or got KILL.
     pub(super) fn look(&mut self, path: &Path) -> Option<Vec<u8>> {
         let Self::Running(rehearsal) = self else { return None };
         let verdict = rehearsal.look()?;
@@ -144,7 +144,7 @@ impl Stage {
         })
     }
 
-    /// Ends the process, if there is one.
+    /// Kills the process, if there is one.
     pub(super) fn kill(&mut self) {
         let running = self.process();
         if let Some(pid) = running {
@@ -153,7 +153,7 @@ impl Stage {
         *self = running.map_or(Self::None, Self::Killed);
     }
 
-    /// The program that can continue. It is asked for once.
+    /// The program that can continue. Taken only once.
     pub(super) fn take_passed(&mut self) -> Option<FileId> {
         let Self::Passed(program) = *self else { return None };
         *self = Self::None;
@@ -163,7 +163,7 @@ impl Stage {
 
 /// Why a program can't continue.
 enum Reason {
-    /// By its own word.
+    /// Its own words.
     Said(Vec<u8>),
     Found(String),
 }
@@ -175,7 +175,7 @@ impl Rehearsal {
         let no_pipe = |error: std::io::Error| Error::system(&[b"pipe failed:"], error);
         let (answer, to_us) = pipe().map_err(no_pipe)?;
         let (complaints, stderr) = pipe().map_err(no_pipe)?;
-        // Nobody waits for the other: not for what is said, and not for what is read.
+        // Neither side waits for the other, neither in writing nor in reading.
         for end in [answer.as_fd(), complaints.as_fd(), stderr.as_fd()] {
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|errno| no_pipe(errno.into()))?;
         }
@@ -215,7 +215,7 @@ impl Rehearsal {
         let found = match self.status {
             _ if is_too_long => "its answer is too long".into(),
             Some(_) if is_token => return Some(Ok(())),
-            // What follows is only its end, or it says more.
+            // Only its end can follow, or more output.
             None if (is_token || self.answer.is_some() || said.is_empty()) && !is_out_of_time => return None,
             None if is_token => format!("it has answered, but not ended within {} seconds", LIMIT.as_secs()),
             _ if !said.is_empty() => return Some(Err(Reason::Said(visible_lines(said)))),
@@ -240,7 +240,7 @@ impl Rehearsal {
         self.said.len() > LONGEST_ANSWER
     }
 
-    /// What it has said on standard error, as far as that is heard.
+    /// Its standard error, as far as that is kept.
     fn complaints(&mut self) -> Vec<u8> {
         let mut complaints = vec![0; MOST_COMPLAINTS];
         let mut length = 0;
@@ -253,8 +253,8 @@ impl Rehearsal {
     }
 }
 
-/// In the copy: starts another one, which executes the program, and waits for its end. What that has started is a descendant of
-/// this process, however it has left it, and ends with it. The status of the program.
+/// In the copy: starts another one, which executes the program, and waits for its end. Whatever that has started stays
+/// a descendant of this process, and is killed with it. Returns the status of the program.
 fn keep(
     program: &Program,
     state: &State,
@@ -279,7 +279,7 @@ fn keep(
         });
     match forked {
         Ok((Fork::Parent(pid), _)) => {
-            // They have an end when the program has closed them.
+            // They end when the program has closed them.
             drop((answer, stderr));
             let status = sys::wait_for(pid);
             end_all_children();
@@ -306,7 +306,7 @@ fn keep(
     }
 }
 
-/// KILL to all children of this process, and to those that they leave to it.
+/// Kills all children of this process, and those that they leave to it.
 fn end_all_children() {
     const ANY: Pid = -1;
     loop {
@@ -319,15 +319,15 @@ fn end_all_children() {
     }
 }
 
-/// KILL to a rehearsal and what it has started, as far as that is in its process group, or descends from it.
+/// Kills a rehearsal and whatever it has started that is in its process group, or descends from it.
 fn kill_family(rehearsal: Pid) {
     kill_all(|| with_descendants(&[rehearsal]).into_iter().filter_map(Member::of).collect());
-    // It isn't reaped, so that its number is still that of its group; without /proc, nobody else is found.
+    // It isn't reaped, so its number is still its group's; without /proc, no others are found.
     let _ = sys::kill(-rehearsal, libc::SIGKILL);
     let _ = sys::kill(rehearsal, libc::SIGKILL);
 }
 
-/// What a program rehearses with, and answers with the token.
+/// The state for a rehearsal, and the token for the answer.
 #[allow(dead_code, reason = "for --take-over alone, which executes no script")]
 pub(crate) fn text_of(state: &State, token: &[u8]) -> String {
     lines_of(state, token).to_text()
@@ -339,8 +339,8 @@ fn lines_of(state: &State, token: &[u8]) -> Lines {
     lines
 }
 
-/// In the program that rehearses: answers with the token of the state, if it can be read and there is nothing else
-/// (`check`) to be said against it. The exit code.
+/// In the program that rehearses: answers with the token of the state, if that can be read and `check` has no
+/// objection. Returns the exit code.
 pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce() -> Result<(), Error>) -> u8 {
     let length = Process::Own.descriptor(state).metadata().map_or(0, |metadata| metadata.len());
     let token = spare_memory(length).and_then(|_spare| {
@@ -356,8 +356,8 @@ pub(crate) fn answer_rehearsal(state: RawFd, answer: RawFd, check: impl FnOnce()
     u8::from(token.is_err() || !is_said)
 }
 
-/// A script that starts this program, instead of being replaced by it, would be the superdaemon itself then: the pid and
-/// the workers are those of its process.
+/// A script that starts this program as a child, instead of executing it, would itself become the superdaemon: the pid
+/// and the workers are its process's.
 fn check_parent(lines: &Lines) -> Result<(), Error> {
     match lines.get::<(Pid,)>(PARENT)? {
         Some((parent,)) if parent != unistd::getppid().as_raw() => {
@@ -367,20 +367,20 @@ fn check_parent(lines: &Lines) -> Result<(), Error> {
     }
 }
 
-/// More memory than this program needs to hand over a state, or behind a rehearsal, where it makes of a state of `length`
-/// bytes what is in use from then on. A lack that is met then would be its end.
+/// Allocates more memory than this program needs to hand over a state, or, after a rehearsal, to turn a state of
+/// `length` bytes into what it uses from then on. Running out of memory then would kill it.
 pub(super) fn spare_memory(length: u64) -> Result<Vec<u8>, Error> {
     const FOR_ANY: u64 = 1 << 20;
-    /// For each byte of the state.
+    /// Per byte of the state.
     const FACTOR: u64 = 16;
     let mut spare = Vec::new();
     let is_had = spare.try_reserve_exact(usize::try_from(FOR_ANY + FACTOR * length).unwrap_or(usize::MAX));
     is_had.map_err(|_| Error::rule(&[b"not enough memory"]))?;
-    // Otherwise the compiler leaves out what is never used.
+    // Otherwise the compiler removes what is never used.
     Ok(black_box(spare))
 }
 
-/// Something that no program says by chance.
+/// Something that no program prints by chance.
 fn token() -> Result<String, Errno> {
     Ok(format!("{:032x}", u128::from_ne_bytes(sys::random()?)))
 }

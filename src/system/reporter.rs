@@ -1,4 +1,4 @@
-//! What the superdaemon tells of itself to whoever looks (`report`), put together from what the supervisor tells.
+//! Puts together what the superdaemon publishes about itself (`report`) from the supervisor's news.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use crate::report::{Board, FailedStart, Report};
 use crate::wait_status::in_words;
 use crate::world::{Failure, Family, News, Standing};
 
-/// How many failed starts are told one by one.
+/// How many failed starts are listed.
 const MOST_FAILURES: usize = 5;
 
-/// In bytes, of what a worker has said.
+/// In bytes, of a worker's output.
 const LONGEST_DETAIL: usize = 4096;
 
 /// The writer.
 pub(super) struct Reporter {
-    /// None where there can be none. Nobody is the worse for it: a reader sees what can be seen from outside.
+    /// None if there can be none: a reader then sees what can be seen from outside.
     board: Option<Board>,
     report: Report,
-    /// Whether the board has an older one.
+    /// Whether the board's report is outdated.
     is_behind: bool,
 }
 
 impl Reporter {
-    /// Without a `board` it makes one: behind the listeners, whose numbers it must not take.
+    /// Without a `board` it makes one: after the listeners, whose numbers it must not take.
     pub(super) fn new(options: &Options, listeners: &Listeners, board: Option<Board>) -> Self {
         let report = Report {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -36,15 +36,16 @@ impl Reporter {
             listeners: listeners.numbers_and_names(),
             ..Report::default()
         };
-        // Nothing is told until there is something to tell: a reader waits for it, also for a program that replaces another.
+        // Nothing is published until there is something to publish; a reader waits for it, also when a program replaces
+        // another.
         Self { board: board.or_else(Board::new), report, is_behind: false }
     }
 
-    /// `detail`: what is known of the last failure.
+    /// `detail`: what is known about the last failure.
     pub(super) fn tell(&mut self, news: News, detail: Option<&[u8]>) {
         let report = &mut self.report;
         match news {
-            // What follows these is a look at the whole.
+            // A report of the whole follows these.
             News::Workers(_) | News::Died { .. } | News::Standing(Standing::Ready | Standing::Reloading) => return,
             News::Standing(Standing::Leaving | Standing::Stopping) => report.is_stopping = true,
             News::Failed { worker: (generation, _), failure } => {
@@ -71,7 +72,7 @@ impl Reporter {
         self.is_behind = true;
     }
 
-    /// Writes what is new. Called before each wait: of 1,000 workers that die at once, each would be told otherwise.
+    /// Writes what is new. Called before each wait: otherwise, 1,000 simultaneous deaths would be 1,000 writes.
     pub(super) fn publish(&mut self) {
         if std::mem::take(&mut self.is_behind)
             && let Some(board) = &self.board

@@ -1,5 +1,5 @@
-//! `--sd-notify`: the superdaemon's own side of `sd_notify(3)`. What it tells the service manager that has started it,
-//! one datagram at a time.
+//! `--sd-notify`: the superdaemon's own side of `sd_notify(3)`: what it sends to the service manager that has started
+//! it, one datagram at a time.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -27,7 +27,7 @@ const LONGEST_MESSAGE: usize = 4096;
 fn assignments(standing: Standing) -> Vec<u8> {
     match standing {
         Standing::Ready => b"READY=1\n".to_vec(),
-        // The manager compares the time with that of its own request to reload.
+        // The manager compares the time with that of its own reload request.
         Standing::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_time().as_micros()).into(),
         Standing::Leaving | Standing::Stopping => b"STOPPING=1\n".to_vec(),
     }
@@ -41,31 +41,31 @@ fn monotonic_time() -> Duration {
 #[derive(Default)]
 pub(crate) struct ServiceManager {
     address: Option<SocketAddr>,
-    /// What the manager's full queue has not taken: the newest standing, and the newest line.
+    /// What the manager's full queue has not taken: the newest state, and the newest line.
     waiting: Option<(Option<Standing>, Vec<u8>)>,
     /// How many workers there are.
     workers: usize,
-    /// A restart of which it has been told is not over.
+    /// A restart that was reported to it is not over.
     reload: Option<Reload>,
-    /// After which time it is told that a restart is over, though old workers have not ended.
+    /// The time after which a restart is reported as over, although old workers have not exited.
     patience_of_reload: Duration,
-    /// What it is to keep or to give up, and its full queue has not taken.
+    /// Requests to keep or give up listeners that its full queue has not taken.
     untold: VecDeque<Untold>,
-    /// From when on no more is tried of that: one time for all that waits together.
+    /// When to stop trying: one time for all that wait together.
     end_of_patience: Option<Instant>,
     watchdog: Option<Watchdog>,
     /// Names of the unix listeners that it keeps. Their files are deleted at shutdown, and then nobody reaches them.
     forgotten_at_end: Vec<Vec<u8>>,
 }
 
-/// A restart that the manager has been told of.
+/// A restart that was reported to the manager.
 enum Reload {
     Running,
     /// The new worker serves, and old ones may still answer. It is over at this time at the latest.
     Ending(Instant),
 }
 
-/// The manager ends a service that it hears nothing of for a time. It gets a word in half of that.
+/// The manager kills a service that is silent for a certain time. It gets a message in half of that.
 struct Watchdog {
     period: Duration,
     next: Instant,
@@ -77,21 +77,21 @@ struct Untold {
     listener: Option<OwnedFd>,
 }
 
-/// How long the manager may take for all that it is to keep and to give up.
+/// How long the manager may take for all requests to keep and give up listeners.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long old workers may take to end until the manager is told that a restart is over: where nothing ends them.
+/// How long old workers may take to exit before a restart is reported as over, if nothing kills them.
 const PATIENCE_OF_RELOAD: Duration = Duration::from_secs(5);
 
-/// What is left to a worker that has got KILL.
+/// The time that a worker may take to die after KILL.
 const TIME_TO_DIE: Duration = Duration::from_secs(1);
 
 /// How long to wait before a full queue is tried again.
 const RETRY: Duration = Duration::from_millis(100);
 
 impl ServiceManager {
-    /// From the value of `NOTIFY_SOCKET`: an absolute path, or `@NAME` for an abstract address of Linux. Not set, or
-    /// empty, there is no manager, so that the command line of a unit can be run by hand.
+    /// From the value of `NOTIFY_SOCKET`: an absolute path, or `@NAME` for an abstract address of Linux. If it is not
+    /// set or empty, there is no manager, so the command line of a unit can be run by hand.
     pub(crate) fn from_environment(value: Option<&[u8]>) -> Result<Self, Error> {
         let Some(value) = value.filter(|value| !value.is_empty()) else {
             return Ok(Self::default());
@@ -111,8 +111,8 @@ impl ServiceManager {
             .map_err(|errno| Error::system(&[b"failed to use NOTIFY_SOCKET:", value, b":"], errno))
     }
 
-    /// With the values of `WATCHDOG_USEC`, which is the time in microseconds, and `WATCHDOG_PID`, which is this process unless it
-    /// isn't set. The superdaemon owes nothing if they say anything else.
+    /// With the values of `WATCHDOG_USEC`, which is the time in microseconds, and `WATCHDOG_PID`, which is this process
+    /// unless it isn't set. With any other values, the superdaemon sends nothing.
     pub(crate) fn watched(self, time: Option<&[u8]>, pid: Option<&[u8]>) -> Self {
         let number = |value: &[u8]| str::from_utf8(value).ok()?.parse::<u64>().ok();
         let is_ours = pid.is_none_or(|pid| number(pid) == Some(std::process::id().into()));
@@ -127,14 +127,14 @@ impl ServiceManager {
         Self { patience_of_reload: patience, ..self }
     }
 
-    /// What it keeps by these `names` is of no use when the superdaemon stops.
+    /// What it keeps under these `names` is useless when the superdaemon stops.
     pub(super) fn forgetting(self, names: Option<Vec<Vec<u8>>>) -> Self {
         Self { forgotten_at_end: names.unwrap_or_default(), ..self }
     }
 
-    /// Sends a new standing, a line about it for people (an empty one is none), or both. Never waits: what a full queue
-    /// doesn't take is kept, until it does or something newer takes its place. That a restart is over is told when the old
-    /// workers have ended: until then, they may answer.
+    /// Sends a new state, a line about it for people (an empty one is none), or both. Never waits: what a full queue
+    /// doesn't take is kept until it does, or until something newer replaces it. The end of a restart is reported when
+    /// the old workers have exited: until then, they may answer.
     pub(super) fn send(&mut self, standing: Option<Standing>, status: &[u8]) {
         if matches!(standing, Some(Standing::Leaving | Standing::Stopping)) {
             self.end_reload();
@@ -156,7 +156,7 @@ impl ServiceManager {
         self.send_now(standing, status);
     }
 
-    /// These run, one `GENERATION:PID` a line.
+    /// These run, one `GENERATION:PID` per line.
     pub(super) fn send_workers(&mut self, workers: &[u8]) {
         self.workers = workers.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).count();
         let is_over = self.workers <= 1 && self.reload.take_if(|reload| matches!(reload, Reload::Ending(_))).is_some();
@@ -164,7 +164,7 @@ impl ServiceManager {
         self.send_now(is_over.then_some(Standing::Ready), &status);
     }
 
-    /// A restart whose new worker serves is over, for who can't wait.
+    /// Reports the end of a restart whose new worker serves, without waiting for old ones.
     pub(super) fn end_reload(&mut self) {
         if self.reload.take_if(|reload| matches!(reload, Reload::Ending(_))).is_some() {
             self.send_now(Some(Standing::Ready), b"");
@@ -186,7 +186,7 @@ impl ServiceManager {
         self.flush();
     }
 
-    /// Tries again to send what waits. Any other error than a full queue means that there is no manager any more.
+    /// Tries again to send what waits. Any error other than a full queue means that the manager is gone.
     pub(super) fn flush(&mut self) {
         if matches!(self.reload, Some(Reload::Ending(end)) if end <= Instant::now()) {
             return self.end_reload();
@@ -211,13 +211,13 @@ impl ServiceManager {
         }
     }
 
-    /// Has the manager keep a listener (`FDSTORE=1`), which it passes to the next superdaemon of this service. Whether it does
-    /// that is unknown: it doesn't, unless the unit has a `FileDescriptorStoreMax=`.
+    /// Asks the manager to keep a listener (`FDSTORE=1`), which it passes to the next superdaemon of this service.
+    /// Whether it does is unknown: only if the unit has a `FileDescriptorStoreMax=`.
     pub(crate) fn store(&mut self, name: &[u8], listener: BorrowedFd) {
         self.tell([b"FDSTORE=1\nFDNAME=", name, b"\n"].concat(), Some(listener));
     }
 
-    /// Has the manager keep another socket of this listener, if it keeps it.
+    /// Asks the manager to keep another socket of this listener, if it keeps it.
     pub(super) fn store_again(&mut self, listener: &Listener) {
         let (name, fd) = listener.to_store_again();
         if self.forgotten_at_end.contains(&name) {
@@ -226,12 +226,12 @@ impl ServiceManager {
         }
     }
 
-    /// Has the manager give up what it keeps by this name.
+    /// Asks the manager to give up what it keeps under this name.
     pub(crate) fn forget(&mut self, name: &[u8]) {
         self.tell([b"FDSTOREREMOVE=1\nFDNAME=", name, b"\n"].concat(), None);
     }
 
-    /// Never waits: what a full queue doesn't take is told later.
+    /// Never waits: what a full queue doesn't take is sent later.
     fn tell(&mut self, message: Vec<u8>, listener: Option<BorrowedFd>) {
         let Some(address) = &self.address else { return };
         if self.untold.is_empty() {
@@ -249,8 +249,8 @@ impl ServiceManager {
         }
     }
 
-    /// Tells what could not be told before, in its order, as far as the queue takes it. What is too late, and what follows an
-    /// error, is given up with one line.
+    /// Sends waiting requests, in order, as far as the queue takes them. Those that are too late, or follow an error,
+    /// are given up with one line.
     fn tell_on(&mut self) {
         let Some(address) = &self.address else { return };
         while let Some(Untold { message, listener }) = self.untold.front() {
@@ -268,16 +268,16 @@ impl ServiceManager {
                 }
             }
         }
-        // What is to be told some other day has a time of its own.
+        // Later requests have a time of their own.
         self.end_of_patience = None;
     }
 
-    /// Whether the manager has not been told all that it is to keep and to give up.
+    /// Whether requests to keep or give up listeners are waiting.
     pub(super) fn has_more_to_tell(&self) -> bool {
         !self.untold.is_empty()
     }
 
-    /// At the very end: waits until all is told, or given up.
+    /// At the very end: waits until everything is sent or given up.
     pub(super) fn finish(&mut self) {
         self.tell_on();
         while self.has_more_to_tell() {
@@ -296,7 +296,7 @@ impl ServiceManager {
         self.waiting = part.waiting;
     }
 
-    /// How long to wait before the next [`Self::flush`], if something waits, or the manager does.
+    /// How long to wait before the next [`Self::flush`], if something waits, or the manager expects a message.
     pub(super) fn pause(&self) -> Option<Duration> {
         let retry = (self.waiting.is_some() || self.has_more_to_tell()).then_some(RETRY);
         let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.next.saturating_duration_since(Instant::now()));
@@ -308,7 +308,7 @@ impl ServiceManager {
     }
 }
 
-/// What the next program has to know of the manager.
+/// What the next program has to know about the manager.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ManagerPart {
     /// What its full queue has not taken.
@@ -352,7 +352,7 @@ fn message(standing: Option<Standing>, status: &[u8]) -> Vec<u8> {
     message
 }
 
-/// The socket is opened for this one datagram, as one that stays would have a number that a listener may want.
+/// The socket is opened for this one datagram, as a permanent one would have a number that a listener may want.
 fn send_to(address: &SocketAddr, message: &[u8]) -> io::Result<usize> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
@@ -365,7 +365,7 @@ fn say_untold(sent: io::Result<()>) {
     }
 }
 
-/// With a descriptor beside it.
+/// With a descriptor.
 fn send_descriptor(address: &SocketAddr, message: &[u8], descriptor: Option<BorrowedFd>) -> io::Result<()> {
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
@@ -462,7 +462,7 @@ mod tests {
         assert_eq!(String::from_utf8(last).unwrap(), "READY=1\nSTATUS=new\n");
     }
 
-    /// As many as there are cost one time, and none of it is waited for.
+    /// All of them together cost one time limit, and nothing waits for them.
     #[test]
     fn what_is_to_be_kept_waits_for_a_manager_that_reads_late() {
         let (_dir, socket, mut manager) = manager();

@@ -1,7 +1,7 @@
-//! The signals of the superdaemon: a handler that notes them and ends the wait of the loop, and what workers get instead
-//! of it.
+//! The signals of the superdaemon: a handler that notes them and ends the wait of the loop, and what workers get
+//! instead.
 //!
-//! None is blocked, but where a fork has to take two steps: what takes long sees at once that a stop is requested.
+//! No signal is blocked, except where a fork takes two steps: so even slow work sees at once that a stop is requested.
 
 #![allow(unsafe_code)]
 
@@ -21,8 +21,8 @@ use crate::succession::{Lines, Part};
 use crate::sys::{self, Blocked, Fork, OneThread};
 use crate::world::Request;
 
-/// The signals that are caught: those of the original (X5), QUIT (`quit-stops`), and the one that tells of a dead
-/// child. USR1 and USR2 would kill the superdaemon, but not its workers (`stray-signals`).
+/// The signals that are caught: those of the original (X5), QUIT (`quit-stops`), and the one for a dead child. USR1 and
+/// USR2 would kill the superdaemon, but not its workers (`stray-signals`).
 const CAUGHT: [Signal; 8] = [
     Signal::SIGHUP,
     Signal::SIGINT,
@@ -34,32 +34,32 @@ const CAUGHT: [Signal; 8] = [
     Signal::SIGUSR2,
 ];
 
-/// The signals that have come and were not read: a bit for each number.
+/// The signals that have arrived and were not read: a bit for each number.
 static CAME: AtomicU32 = AtomicU32::new(0);
 
 /// Set by CHLD, cleared when a look finds no dead child. Starts as true: a child may have died before the handler was
 /// installed.
 static MAY_HAVE_DEAD_CHILD: AtomicBool = AtomicBool::new(true);
 
-/// Those that do nothing (LIFE-006, `file-size`). They are caught for that, not ignored, as exec makes a default of a handler by
+/// Those that do nothing (LIFE-006, `file-size`). They are caught for that, not ignored, as exec resets a handler by
 /// itself.
 const WITHOUT_EFFECT: [Signal; 2] = [Signal::SIGFPE, Signal::SIGXFSZ];
 
-/// What the signals did at launch, for the programs that are started: they inherit it.
+/// The signal dispositions at launch, which the started programs inherit.
 pub(crate) struct LaunchState {
     /// Known when the handlers are installed.
     mask: SigSet,
-    /// Those that were ignored, and are to be ignored again. Of the caught ones they are USR1 and USR2, known when the handlers
-    /// are installed, as is QUIT, which stays ignored.
+    /// Those that were ignored, and will be ignored again. Among the caught ones, these are USR1 and USR2, which are
+    /// known when the handlers are installed; so is QUIT, which stays ignored.
     ignored: Vec<Signal>,
-    /// What a fork needs. It is at hand wherever a program is started.
+    /// What a fork needs. It is available wherever a program is started.
     pub(crate) one_thread: OneThread,
 }
 
 impl LaunchState {
-    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE has no effect, and
-    /// an ignored CHLD, with which no child could be waited for, is default. XFSZ has none, either: what would make a
-    /// file too large is an error then, as on a full disk (`file-size`).
+    /// Takes note of the launch state, and does what perl does at its start (LIFE-005, LIFE-006): FPE has no effect,
+    /// and a CHLD that was ignored, which would prevent waiting for children, is default. XFSZ has no effect, either: a
+    /// write that would make a file too large is then an error, as on a full disk (`file-size`).
     pub(crate) fn take_over(one_thread: OneThread) -> Self {
         let mut launch = Self { mask: SigSet::empty(), ignored: Vec::new(), one_thread };
         for signal in WITHOUT_EFFECT {
@@ -70,7 +70,7 @@ impl LaunchState {
         launch
     }
 
-    /// Takes note of what a signal did that is caught now.
+    /// Notes the disposition of a signal that is caught from now on.
     fn note(&mut self, signal: Signal, before: SigAction) {
         if !matches!(before.handler(), SigHandler::SigIgn) {
             return;
@@ -95,7 +95,7 @@ impl LaunchState {
         LaunchPart { blocked: blocked.collect(), ignored: ignored.collect() }
     }
 
-    /// Continues from it. Everything was blocked by the program before this one, until there are handlers again.
+    /// Continues from it. The previous program has blocked everything, until there are handlers again.
     pub(crate) fn resume(one_thread: OneThread, saved: &LaunchPart) -> (Self, Blocked) {
         let mask = Signal::iterator().filter(|&signal| saved.blocked.contains(&(signal as c_int))).collect();
         let ignored: Vec<_> = Signal::iterator().filter(|&signal| saved.ignored.contains(&(signal as c_int))).collect();
@@ -106,8 +106,9 @@ impl LaunchState {
         (Self { mask, ignored, one_thread }, Blocked::inherited(mask))
     }
 
-    /// Forks a process that executes a program next. In it all is as at launch, except that the caught signals are default even
-    /// if they were ignored (LIFE-005): that is what exec makes of them. A signal that comes in after the fork acts.
+    /// Forks a process that executes a program next. It has the launch state, except that the caught signals are
+    /// default even if they were ignored (LIFE-005), as exec makes them. A signal that arrives after the fork takes
+    /// effect.
     pub(super) fn fork(&self) -> Result<Fork, Errno> {
         let forked = match sys::fork_without_handlers(self.one_thread)? {
             Some(forked) => forked,
@@ -115,7 +116,7 @@ impl LaunchState {
         };
         if matches!(forked, Fork::Child) {
             self.restore_actions();
-            // It differs by CHLD alone.
+            // It differs only by CHLD.
             if self.mask.contains(Signal::SIGCHLD) {
                 let _ = self.mask.thread_set_mask();
             }
@@ -137,7 +138,7 @@ impl LaunchState {
         Ok(forked)
     }
 
-    /// In a child: what was ignored at launch is ignored. Async-signal-safe.
+    /// In a child: ignores what was ignored at launch. Async-signal-safe.
     pub(crate) fn restore_actions(&self) {
         for &signal in &self.ignored {
             set_action(signal, SigHandler::SigIgn);
@@ -170,16 +171,16 @@ pub(crate) fn ignore_broken_pipes() {
 
 /// The caught signals.
 pub(crate) struct Signals {
-    /// Whether USR1 has come.
+    /// Whether USR1 has arrived.
     is_log_to_be_opened: bool,
-    /// Whether USR2 has come.
+    /// Whether USR2 has arrived.
     is_to_be_replaced: bool,
 }
 
 impl Signals {
-    /// Installs the handlers, whatever the signals did at launch (LIFE-005: `nohup` has no effect).
-    /// But QUIT, with which a shell starts programs in the background, stays ignored. What came in while signals were
-    /// `blocked` is there then.
+    /// Installs the handlers, whatever the signals did at launch (LIFE-005: `nohup` has no effect). But an ignored
+    /// QUIT, with which a shell starts programs in the background, stays ignored. Signals that arrived while they were
+    /// `blocked` are handled then.
     pub(crate) fn install(launch: &mut LaunchState, blocked: Blocked) -> Self {
         launch.mask = blocked.mask();
         for signal in CAUGHT {
@@ -188,7 +189,7 @@ impl Signals {
         }
         stderr::stop_waiting_for_ever();
         drop(blocked);
-        // The mask stays as it was at launch (LIFE-007), but a death that is not told would never be seen: the original
+        // The mask stays as it was at launch (LIFE-007), but without CHLD a death would never be noticed: the original
         // waits in wait(2), which needs no CHLD.
         if launch.mask.contains(Signal::SIGCHLD) {
             let mut child = SigSet::empty();
@@ -198,17 +199,17 @@ impl Signals {
         Self { is_log_to_be_opened: false, is_to_be_replaced: false }
     }
 
-    /// Waits until a signal comes or one of `others` can be read, at most `timeout`. Not at all if one has come since
-    /// the last call of [`Self::read`].
+    /// Waits until a signal arrives or one of `others` can be read, at most `timeout`. Not at all if one has arrived
+    /// since the last call of [`Self::read`].
     pub(super) fn wait(others: &[BorrowedFd], timeout: Option<Duration>) {
         let mut others: Vec<_> = others.iter().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         sys::wait(&mut others, timeout, || CAME.load(Ordering::Relaxed) != 0);
     }
 
-    /// The signals that have come since the last call, in ascending number as perl has them (LIFE-068), without CHLD. Does
-    /// not block.
+    /// The signals that have arrived since the last call, in ascending number as in perl (LIFE-068), without CHLD.
+    /// Doesn't block.
     pub(crate) fn read(&mut self) -> Vec<Request> {
-        // Asked for all the time.
+        // Called very often.
         if CAME.load(Ordering::Relaxed) == 0 {
             return Vec::new();
         }
@@ -222,18 +223,18 @@ impl Signals {
         came.into_iter().filter_map(request).collect()
     }
 
-    /// Whether USR2 has come since the last call.
+    /// Whether USR2 has arrived since the last call.
     pub(super) fn take_to_be_replaced(&mut self) -> bool {
         std::mem::take(&mut self.is_to_be_replaced)
     }
 
-    /// Whether USR1 has come since the last call.
+    /// Whether USR1 has arrived since the last call.
     pub(super) fn take_log_to_be_opened(&mut self) -> bool {
         std::mem::take(&mut self.is_log_to_be_opened)
     }
 }
 
-/// What a signal asks of the life cycle. None for those that only wake.
+/// What a signal requests from the life cycle. None for those that only wake it.
 fn request(signal: c_int) -> Option<Request> {
     match signal {
         libc::SIGHUP => Some(Request::Hup),
@@ -255,14 +256,14 @@ pub(super) fn may_have_dead_child() -> bool {
     MAY_HAVE_DEAD_CHILD.load(Ordering::Relaxed)
 }
 
-/// What `look` finds of dead children, if there can be any at all: the system is asked only after a CHLD.
+/// The dead children that `look` finds, if there can be any: it calls the system only after a CHLD.
 pub(super) fn find_dead_child<T>(look: impl FnOnce() -> Result<Option<T>, Errno>) -> Result<Option<T>, Errno> {
-    // ORDER: forgotten before the look, as one may die right after it.
+    // ORDER: cleared before the look, as one may die right after it.
     if !MAY_HAVE_DEAD_CHILD.swap(false, Ordering::Relaxed) {
         return Ok(None);
     }
     let found = look();
-    // Where one is dead, others may be; and after an error, nothing is known.
+    // If one is dead, others may be; and after an error, nothing is known.
     MAY_HAVE_DEAD_CHILD.fetch_or(!matches!(found, Ok(None)), Ordering::Relaxed);
     found
 }
@@ -272,7 +273,7 @@ extern "C" fn note(signal: c_int) {
     if signal == libc::SIGCHLD {
         MAY_HAVE_DEAD_CHILD.store(true, Ordering::Relaxed);
     }
-    // ORDER: before it is there to be read, which takes it back.
+    // ORDER: before the signal can be read, which clears this.
     if matches!(signal, libc::SIGTERM | libc::SIGINT | libc::SIGQUIT) {
         stop_request::set_waiting(true);
     }
@@ -280,7 +281,8 @@ extern "C" fn note(signal: c_int) {
     sys::end_wait();
 }
 
-/// The handler of signals without effect. What the processor has raised would come again for ever, and acts by default.
+/// The handler of signals without effect. One that the processor has raised would repeat for ever, so it gets its
+/// default effect.
 extern "C" fn pass(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     // SAFETY: the kernel gives a valid structure.
     if signal == libc::SIGFPE && unsafe { (*info).si_code } > 0 {
@@ -289,7 +291,7 @@ extern "C" fn pass(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
 }
 
 fn set_action(signal: Signal, handler: SigHandler) -> SigAction {
-    // All signals are blocked in a handler, so that none interrupts another one's. No SA_RESTART: a signal ends the wait for the
+    // All signals are blocked in a handler, so none interrupts another's. No SA_RESTART: a signal ends the wait for the
     // lock of the pid file (LIFE-097), unless it has no effect.
     let restart = if matches!(handler, SigHandler::SigAction(_)) { SaFlags::SA_RESTART } else { SaFlags::empty() };
     let action = SigAction::new(handler, SaFlags::SA_NOCLDSTOP | restart, SigSet::all());

@@ -27,9 +27,9 @@ pub(super) struct Spawner<'a> {
     /// Whether each worker leads a process group.
     leads_group: bool,
     pub(super) listeners: &'a Listeners,
-    /// Whether somebody may have shut one down: not before there is a worker, if we have opened all of them.
+    /// Whether somebody may have shut one down: not before the first worker, if we have opened all of them.
     may_be_shut: bool,
-    /// Those that stay shut, which has been said.
+    /// Those that stay shut, which has been reported.
     shut: BTreeSet<RawFd>,
     launch: &'a LaunchState,
 }
@@ -74,7 +74,7 @@ impl<'a> Spawner<'a> {
         }
     }
 
-    /// A listener that a worker has shut down would make every start fail, or be in vain (`shut-listener`).
+    /// A listener that a worker has shut down would make every start fail or be useless (`shut-listener`).
     pub(super) fn revive_listeners(&mut self) {
         if !std::mem::replace(&mut self.may_be_shut, true) {
             return;
@@ -96,8 +96,8 @@ impl<'a> Spawner<'a> {
         self.shut.extend(&part.shut);
     }
 
-    /// The child's way to the worker's program. If that fails, the child leaves without touching what belongs to the
-    /// superdaemon (`failed-child`): message and status are all there is of it.
+    /// The child's way to the worker's program. If that fails, the child exits without touching what belongs to the
+    /// superdaemon (`failed-child`): only a message and the status remain.
     fn exec(&self, environment: &CStringArray, report: Option<&PipeWriter>) -> ! {
         if let Some(directory) = &self.directory
             && let Err(errno) = unistd::chdir(directory.as_c_str())

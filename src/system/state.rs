@@ -1,5 +1,5 @@
-//! All that a superdaemon knows and its options don't tell: one part of each room. `--upgrade` writes it, the rehearsal and
-//! the next program read it, and `--take-over` makes it up from what can be seen of another program.
+//! Everything that a superdaemon knows and its options don't say: one part of each room. `--upgrade` writes it, the
+//! rehearsal and the next program read it, and `--take-over` constructs it from what can be seen of another program.
 
 use std::os::fd::RawFd;
 
@@ -16,7 +16,7 @@ use crate::system::signals::LaunchPart;
 use crate::system::successor::ProgramPart;
 use crate::world::LifePart;
 
-/// The whole. A new field is an error wherever a state is made.
+/// The whole. A new field is a compile error wherever a state is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) life: LifePart,
@@ -48,7 +48,7 @@ impl State {
         lines
     }
 
-    /// Reads all of it, so that whatever is wrong is known before anything is done.
+    /// Reads all of it, so any error is known before anything is done.
     ///
     /// # Errors
     /// If a line can't be read or is missing, or a descriptor is there twice.
@@ -69,12 +69,12 @@ impl State {
         Ok(state)
     }
 
-    /// All that get owners in the next program.
+    /// All descriptors that get owners in the next program.
     pub(crate) fn descriptors(&self) -> Vec<RawFd> {
         self.listeners.descriptors().into_iter().chain(self.own_descriptors()).collect()
     }
 
-    /// Those that are closed on exec, and must not be in an upgrade: all but listeners.
+    /// Those that are closed on exec, and must not be in an upgrade: all except listeners.
     pub(crate) fn own_descriptors(&self) -> impl Iterator<Item = RawFd> {
         [self.inbox.descriptors(), self.files.descriptors(), self.watch.descriptors()].into_iter().flatten()
     }

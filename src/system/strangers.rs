@@ -1,5 +1,6 @@
-//! Processes that hold a listener, and that no worker is known to have started: one that got it by a socket, as a rule. Nobody
-//! can listen to its address as long as they do, so it is said when the superdaemon ends. Nothing else is done to them.
+//! Processes that hold a listener, and that no known worker has started; as a rule, one that got it through a socket.
+//! While they do, nobody can listen on its address, so a line names them when the superdaemon ends. Nothing else is
+//! done to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,13 +10,13 @@ use crate::proc::descendants::with_descendants;
 use crate::proc::{Descriptor, Pid, Process};
 use crate::stderr::visible;
 
-/// No more of them are named.
+/// At most this many are named.
 const MOST_NAMED: usize = 10;
 
-/// What every worker has in its environment, and so has whoever it starts.
+/// Every worker has this in its environment, and so does every process that it starts.
 const GENERATION: &str = "SERVER_STARTER_GENERATION";
 
-/// A line for each. `listeners`: their names by inode. `known`: who is not of interest.
+/// A line for each. `listeners`: their names by inode. `known`: those to leave out.
 pub(super) fn lines(listeners: &BTreeMap<ino_t, Vec<u8>>, own_pid: Pid, known: &BTreeSet<Pid>) -> Vec<Vec<u8>> {
     let descendants: BTreeSet<Pid> = with_descendants(&[own_pid]).into_iter().collect();
     let line_of = |pid: Pid| {
@@ -24,8 +25,8 @@ pub(super) fn lines(listeners: &BTreeMap<ino_t, Vec<u8>>, own_pid: Pid, known: &
             return None;
         }
         let name = visible(Process::Pid(pid).name().unwrap_or_default().trim_ascii_end());
-        // What a worker has started descends from us, whatever it does; or from another process, if it was started before
-        // this program was there.
+        // What a worker has started descends from us, whatever it does; or from another process, if it was started
+        // before this program ran.
         let is_foreign = !descendants.contains(&pid) && has_other_environment(pid);
         let origin = if is_foreign { b"; not started by a worker".as_slice() } else { b"" };
         let pid = pid.to_string();

@@ -1,4 +1,4 @@
-//! How this program is replaced by another one in the same process.
+//! How another program replaces this one in the same process.
 
 use crate::sys::{self, Pid};
 use crate::system::rehearsal::{Stage, spare_memory};
@@ -7,12 +7,12 @@ use crate::system::{State, System};
 use crate::world::LifePart;
 
 impl System<'_> {
-    /// Has another program replace this one, when it is asked for.
+    /// Allows another program to replace this one on request.
     pub(crate) fn allow(&mut self, successor: Option<Successor>) {
         self.successor = successor;
     }
 
-    /// Continues from the state of the program before this one.
+    /// Continues from the state of the previous program.
     pub(crate) fn take_over(&mut self, state: &State) {
         self.inbox.take_over(&state.inbox);
         self.delivery.take_over(state.unsent.clone(), state.life.old.iter().map(|(worker, _)| worker.pid));
@@ -24,7 +24,7 @@ impl System<'_> {
         }
     }
 
-    /// Says to `--upgrade` what came of it. The reason of a refusal has been said by the program that could not continue.
+    /// Answers `--upgrade`. The program that could not continue has already reported the reason of a refusal.
     pub(crate) fn answer_upgrade(&self, refusal: Option<&[u8]>) {
         let Some(successor) = &self.successor else { return };
         match refusal {
@@ -33,7 +33,7 @@ impl System<'_> {
         }
     }
 
-    /// All that this program knows. None if it can't be replaced.
+    /// Everything that this program knows. None if it can't be replaced.
     fn state(&self, life: LifePart) -> Option<State> {
         let mut life = life;
         life.requests.extend(self.inbox.requests());
@@ -59,7 +59,7 @@ impl System<'_> {
         }
     }
 
-    /// A rehearsal, and when that has shown that the program can continue, the process.
+    /// First a rehearsal, and when that has succeeded, the process.
     pub(super) fn hand_over_next(&mut self, life: LifePart) -> LifePart {
         let has_passed = self.successor.as_ref().is_some_and(|it| matches!(it.rehearsal, Stage::Passed(_)));
         let reason = if has_passed { self.execute(&life) } else { self.rehearse(&life) };
@@ -83,31 +83,31 @@ impl System<'_> {
         refused
     }
 
-    /// Comes back with the reason.
+    /// Returns the reason if it fails.
     fn execute(&mut self, life: &LifePart) -> Option<Vec<u8>> {
         let _blocked = sys::block_all();
-        // ORDER: what came in before is part of the state, what comes now stays pending.
+        // ORDER: earlier signals are part of the state; new ones stay pending.
         self.is_requested();
         self.manager.end_reload();
         let state = self.state(life.clone())?;
         Some(self.successor.as_mut()?.execute(&state, self.launch))
     }
 
-    /// Whether there is something for the program that is to replace this one: the process after a rehearsal, or a rehearsal
-    /// when it is asked for. Another one that is asked for meanwhile waits until that is over.
+    /// Whether there is something to hand over: the process after a rehearsal, or a requested rehearsal. A further
+    /// request meanwhile waits until that is over.
     pub(super) fn has_to_hand_over(&mut self) -> bool {
         match self.successor.as_ref().map(|successor| &successor.rehearsal) {
             Some(Stage::Running(_) | Stage::Killed(_)) => false,
-            // The next program would know nothing of it.
+            // The next program wouldn't know about it.
             _ if self.is_stopping => false,
-            // Another program would take them for workers, and knows nothing of what is to be told.
+            // Another program would take them for workers, and wouldn't know about waiting messages.
             _ if !self.abandoned.is_empty() || self.manager.has_more_to_tell() => false,
             Some(Stage::Passed(_)) => true,
             Some(Stage::None) | None => self.inbox.take_to_be_replaced(),
         }
     }
 
-    /// Looks what has come of a rehearsal. Called wherever the loop waits, so that it is over in its time.
+    /// Checks for the result of a rehearsal. Called wherever the loop waits, so it ends in time.
     pub(super) fn look_after_rehearsal(&mut self) {
         let Some(successor) = &mut self.successor else { return };
         if let Some(pid) = successor.rehearsal.bury() {
@@ -121,12 +121,12 @@ impl System<'_> {
         }
     }
 
-    /// The process of a rehearsal. It is not a worker, and looked after here.
+    /// The process of a rehearsal. It is not a worker, and is handled here.
     pub(super) fn rehearsal(&self) -> Option<Pid> {
         self.successor.as_ref()?.rehearsal.process()
     }
 
-    /// No other program replaces this one any more.
+    /// From now on, no other program replaces this one.
     pub(super) fn refuse_to_be_replaced(&mut self) {
         self.is_stopping = true;
         if let Some(successor) = &mut self.successor {

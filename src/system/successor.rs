@@ -1,7 +1,7 @@
 //! The program that replaces this one (`--upgrade`): the same process executes what is on disk.
 //!
-//! The first time it is executed by a copy of this process, and has to answer that it can read the state (a rehearsal). Then
-//! by the process itself. In case it can't continue after all, this program's file stays open: the way back.
+//! First a copy of this process executes it, and it has to answer that it can read the state (a rehearsal). Then the
+//! process itself does. In case the new program can't continue after all, this program's file stays open: the way back.
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
@@ -22,13 +22,13 @@ use crate::system::State;
 use crate::system::rehearsal::{Program, Rehearsal, Stage};
 use crate::system::signals::LaunchState;
 
-/// Descriptors that a program opens for itself when it starts, as its loader does, and reads its state.
+/// Descriptors that a program and its loader open at the start, and to read the state.
 const SPARE_DESCRIPTORS: usize = 4;
 
-/// By which path the superdaemon's program is executed.
+/// The path by which the superdaemon's program is executed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProgramPart {
-    /// None: the next program knows it itself.
+    /// None: the next program knows it.
     pub(crate) path: Option<Vec<u8>>,
 }
 
@@ -42,17 +42,17 @@ impl Part for ProgramPart {
     }
 }
 
-/// The next program, and what comes of it.
+/// The next program, and its rehearsal.
 pub(crate) struct Successor {
-    /// By which this one was executed: where a link leads may have changed since.
+    /// The path by which this one was executed: links in it may have changed since.
     path: PathBuf,
     request: Option<RequestFile>,
     pub(super) rehearsal: Stage,
 }
 
 impl Successor {
-    /// For the program `start_server`: any other one that uses the library can't be replaced by what is on disk. None if it
-    /// isn't known where it is.
+    /// For the program `start_server`: another program that uses the library can't be replaced with what is on disk.
+    /// None if its path isn't known.
     pub(crate) fn of(options: &Options, part: Option<&ProgramPart>) -> Option<Self> {
         let path = part.and_then(|part| part.path.clone()).or_else(|| Some(program_path()?.into_bytes()));
         let path = PathBuf::from(OsStr::from_bytes(&path?));
@@ -64,14 +64,14 @@ impl Successor {
         ProgramPart { path: Some(self.path.as_os_str().as_bytes().to_vec()) }
     }
 
-    /// Says to `--upgrade`, if that has asked, what came of it.
+    /// Answers `--upgrade`, if there is a request.
     pub(crate) fn answer(&self, outcome: &str, text: &[u8]) {
         if let Some(request) = &self.request {
             request.answer(outcome, text);
         }
     }
 
-    /// Begins a rehearsal, if the program on disk is another one than this.
+    /// Begins a rehearsal if the program on disk is not this one.
     pub(super) fn rehearse(&mut self, state: &State, launch: &LaunchState) -> Result<(), Vec<u8>> {
         let there = fs::metadata(&self.path);
         let there = there.map_err(|error| text(&[self.path.as_os_str().as_bytes(), b":"].concat(), error))?;
@@ -88,12 +88,12 @@ impl Successor {
         Ok(())
     }
 
-    /// Why the program can't replace this one, as soon as a rehearsal has shown that.
+    /// Why the program can't replace this one, once a rehearsal has shown that.
     pub(super) fn look(&mut self) -> Option<Vec<u8>> {
         self.rehearsal.look(&self.path)
     }
 
-    /// Executes the program that was rehearsed, with all signals blocked. Comes back with the reason if that fails.
+    /// Executes the rehearsed program, with all signals blocked. Returns the reason if that fails.
     pub(super) fn execute(&mut self, state: &State, launch: &LaunchState) -> Vec<u8> {
         self.try_to_execute(state, launch.one_thread).map_or_else(|reason| reason, |errno| self.failed(errno))
     }
@@ -103,7 +103,7 @@ impl Successor {
         if FileId::of(&self.path) != Some(rehearsed) {
             return Err([self.path.as_os_str().as_bytes(), b" was replaced again in the meantime"].concat());
         }
-        // ORDER: all that can fail comes before the exec; behind it, there is only the way back.
+        // ORDER: everything that can fail comes before the exec; after it, there is only the way back.
         let arguments = own_arguments()?;
         let text_of_state = state.to_lines().to_text();
         let file = sys::sealed_file(c"start_server state", text_of_state.as_bytes());
@@ -118,7 +118,7 @@ impl Successor {
         let outcome = kept
             .iter()
             .try_for_each(|&fd| sys::set_close_on_exec(fd, CloseOnExec::No))
-            // A descriptor that isn't there behind the exec would be missed by both programs.
+            // Both programs would miss a descriptor that is lost in the exec.
             .map_err(|errno| text(b"a descriptor can't be passed on:", errno))
             .map(|()| sys::exec_file(&path, &arguments.iter().cloned().collect(), &environment));
         for &fd in &kept {
@@ -149,7 +149,8 @@ pub(super) fn environment(one_thread: OneThread) -> impl Iterator<Item = CString
 /// The command line that this process was started with.
 ///
 /// # Errors
-/// If it can't be read, as at the limit of descriptors: a program without arguments would be no superdaemon.
+/// If it can't be read, for example at the limit of descriptors: a program without arguments would not be a
+/// superdaemon.
 pub(super) fn own_arguments() -> Result<Vec<CString>, Vec<u8>> {
     let arguments = Process::Own.arguments().map_err(|error| text(b"/proc/self/cmdline:", error))?;
     if arguments.is_empty() {

@@ -1,4 +1,4 @@
-//! How the superdaemon waits: for a signal, a death, a worker, and for the time to try again what could not be done.
+//! How the superdaemon waits: for a signal, a death, a worker, and the time to retry what has failed.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::system::inbox::Inbox;
 use crate::system::signals::find_dead_child;
 use crate::world::{Awaited, Woken, World};
 
-/// How long to wait before a look at children that has failed is tried again.
+/// How long to wait before another look at children after a failed one.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl System<'_> {
@@ -44,10 +44,10 @@ impl System<'_> {
     pub(super) fn wait_for(&mut self, awaited: Awaited, end: Option<Duration>) -> Woken {
         let begin = self.clock();
         loop {
-            // ORDER: read before the looks, so that what comes after them still wakes.
+            // ORDER: read before the looks, so later signals still end the wait.
             let is_requested = self.is_requested();
             self.look_after_own_children();
-            // In other waits the loop reaps whoever is dead.
+            // In other waits the loop reaps all dead children.
             if !matches!(awaited, Awaited::Death | Awaited::Anything { .. }) {
                 self.kin.bury_untold();
             }
@@ -77,9 +77,9 @@ impl System<'_> {
         }
     }
 
-    /// Waits until a signal comes or a worker writes something, at most `timeout`.
+    /// Waits until a signal arrives or a worker writes something, at most `timeout`.
     fn pause(&mut self, timeout: Option<Duration>) {
-        // ORDER: after the files, so that a client that has read it finds them as they are to be.
+        // ORDER: after the files, so a client that has read it finds them up to date.
         self.reporter.publish();
         let mut fds = self.watch.fds();
         fds.extend(self.successor.as_ref().and_then(|successor| successor.rehearsal.fd()));
@@ -87,8 +87,8 @@ impl System<'_> {
         self.watch.read();
     }
 
-    /// When a worker that isn't ready is to be looked at again, `waited` after the wait for it began. What it has not done for
-    /// a long time is said.
+    /// When to look again at a worker that isn't ready, `waited` after the wait for it began. Reports what it has not
+    /// done for a long time.
     fn pause_of_start(&mut self, worker: Pid, waited: Duration) -> Option<Duration> {
         let look = self.watch.pause(waited);
         let explanation = self.explanation.as_mut();
@@ -103,21 +103,21 @@ impl System<'_> {
         }
     }
 
-    /// When it is to be seen next whether all listeners are served. One that isn't is told.
+    /// When to check next whether all listeners are served. Reports those that aren't.
     fn pause_of_looks(&mut self) -> Option<Duration> {
         let (lines, pause) = self.neglect.as_mut()?.look(self.watch.as_ref(), || self.kin.workers());
         lines.into_iter().for_each(stderr::say);
         Some(pause)
     }
 
-    /// When something that could not be done is to be tried again, though nothing may wake the loop.
+    /// When to retry what has failed, as nothing else may wake the loop.
     fn pause_of_retries(&self) -> Option<Duration> {
         let rehearsal = self.successor.as_ref().and_then(|successor| successor.rehearsal.pause());
         let pauses = [self.delivery.pause(), self.manager.pause(), self.files.pause(), rehearsal];
         pauses.into_iter().flatten().min()
     }
 
-    /// Tries again what could not be done.
+    /// Retries what has failed.
     fn retry(&mut self) {
         self.manager.flush();
         self.files.retry();

@@ -1,4 +1,4 @@
-//! The steps, in their order.
+//! The steps, in order.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
@@ -20,32 +20,32 @@ use crate::take_over::predecessor::{Predecessor, held};
 use crate::take_over::stopping::{Told, is_told};
 use crate::take_over::tracee::{Files, Tracee, word};
 
-/// How long a superdaemon may be busy, as with a start of a worker.
+/// How long a superdaemon may be busy, for example starting a worker.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the rehearsal may take, in which the superdaemon stands still.
+/// How long the rehearsal may take, during which the superdaemon stands still.
 const REHEARSAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long this program may take to be there.
+/// How long this program may take to start.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// How long to wait until something is looked at anew that has just changed.
+/// How long to wait before another look at something that has just changed.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Replaces by this program the Perl original that owns `pid_file`, and says so. One of ours is `--upgrade`'s
-/// business; if it is this very program already, that is said.
+/// Replaces the Perl original that owns `pid_file` with this program, and reports that. One of ours needs `--upgrade`;
+/// if it already is this program, a line says so.
 ///
 /// # Errors
-/// If the pid file can't be read, the superdaemon isn't alive, or may not be traced; if it has no rest ([`Error::TimedOut`]);
-/// if it has been told to stop, or this program can't run from where it is ([`Error::GivenUp`]). It keeps running as before
-/// then.
+/// If the pid file can't be read, the superdaemon isn't alive, or may not be traced; if it never becomes idle
+/// ([`Error::TimedOut`]); if it has been told to stop, or this program can't run from where it is ([`Error::GivenUp`]).
+/// It then keeps running as before.
 pub fn take_over(pid_file: &Path) -> Result<(), Error> {
     sys::open_standard_descriptors();
     let superdaemon = ForeignPidFile::open(pid_file, OpenOptions::new().read(true))?;
     let gone = || Error::system(&[b"failed to take over the server process:"], Errno::ESRCH);
     let pid = superdaemon.pid().filter(|_| superdaemon.is_alive()).ok_or_else(gone)?;
     let result = take_over_process(pid, pid_file);
-    // While it ends, one thing after the other is missing, none of which is worth telling.
+    // While it exits, one thing after another is missing, none of which is worth reporting.
     let is_gone = || Process::Pid(pid).is_zombie() || !superdaemon.is_alive();
     result.map_err(|error| if is_gone() { gone() } else { error })
 }
@@ -57,24 +57,25 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
             Error::system(&[b"not taken over: process ", pid.to_string().as_bytes(), b" may not be traced:"], errno)
         }
     };
-    // Where this is refused, everything else is, in other words.
+    // If this is refused, everything else is, with other messages.
     fs::read_link(Process::Pid(pid).executable()).map_err(|_| untraceable(Errno::EPERM))?;
     let program = own_program(pid).map_err(refusal)?;
     if Process::Pid(pid).catches(libc::SIGUSR2) {
         return meet_ours(pid);
     }
     let predecessor = Predecessor::look(pid, pid_file).map_err(refusal)?;
+    predecessor.check_program(&program).map_err(refusal)?;
 
     let end = Instant::now() + LIMIT;
     let mut tracee = Tracee::seize(pid).map_err(untraceable)?;
     let mut seen = None;
     while Instant::now() < end {
-        // What stops this program, as Ctrl-Z does, would leave the other one stopped.
+        // Stopping this program, for example by Ctrl-Z, would leave the other one stopped.
         let blocked = sys::block_all();
         if !tracee.work_off(end).map_err(untraceable)? {
             break;
         }
-        // It runs: files are read that might be slow.
+        // It runs while files are read that might be slow.
         drop(blocked);
         let children = predecessor.children();
         let look = predecessor.look_at_rest();
@@ -83,7 +84,7 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
         tracee.pass_signals_on().map_err(untraceable)?;
         let mut look = match look {
             Ok(look) if predecessor.is_still(&look) && !tracee.is_disturbed() => look,
-            // Twice, as it may have been about to change.
+            // Twice, as it may just have been changing.
             Err(error) if seen.as_ref() == Some(&children) && !tracee.is_disturbed() => return Err(refusal(error)),
             _ => {
                 seen = Some(children);
@@ -103,7 +104,7 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
         }
         look.state.launch = predecessor.launch(tracee.blocked()).map_err(refusal)?;
         match hand_over(&mut tracee, &predecessor, &program, &look.state) {
-            // A signal has come, and is acted on.
+            // A signal has arrived, and is handled.
             Err(Failure::Disturbed) => continue,
             Err(Failure::Refused(error)) => return Err(refusal(error)),
             Ok(()) => {}
@@ -145,7 +146,7 @@ fn refusal(error: Error) -> Error {
     Error::GivenUp([b"not taken over: ".as_slice(), &error.message()].concat())
 }
 
-/// This program's file, by the path that it was executed by, which has to lead to it for the other process, too.
+/// The path by which this program was executed, which has to lead to its file for the other process, too.
 fn own_program(pid: Pid) -> Result<PathBuf, Error> {
     let path = program_path().unwrap_or_default();
     let path = std::path::absolute(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()))).unwrap_or_default();
@@ -164,13 +165,13 @@ fn own_program(pid: Pid) -> Result<PathBuf, Error> {
 
 /// Why a stopped process could not be made to execute this program.
 enum Failure {
-    /// It runs again, as a signal has come.
+    /// It runs again, as a signal has arrived.
     Disturbed,
     Refused(Error),
 }
 
 impl Failure {
-    /// Of something that the process was made to do.
+    /// For something that the process was made to do.
     fn of(what: &'static str) -> impl Fn(Errno) -> Self {
         move |errno| match errno {
             Errno::EINTR => Self::Disturbed,
@@ -179,9 +180,9 @@ impl Failure {
     }
 }
 
-/// Has the other process execute this program with the state in a sealed file in memory: a copy of it first, which has to
-/// answer that it can read the state, and then itself. Each time it opens the file, and closes it if it is still there: if
-/// this command is killed meanwhile, nothing is left.
+/// Makes the other process execute this program with the state in a sealed file in memory: first in a copy, which has
+/// to answer that it can read the state, and then itself. Each time it opens the file, and closes it if the exec fails,
+/// so nothing is left behind even if this command is killed.
 fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, state: &State) -> Result<(), Failure> {
     let numbers = tracee.numbers().map_err(Failure::of("show its descriptors"))?;
     let token = format!("{} {:?}", std::process::id(), Instant::now()).into_bytes();
@@ -189,7 +190,7 @@ fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, sta
     tracee.check_file_size(text.len()).map_err(Failure::Refused)?;
     let length = |strings: &[Vec<u8>]| strings.iter().map(|string| string.len() + 1 + size_of::<u64>()).sum::<usize>();
     let both = 2 * length(&predecessor.arguments) + 2 * length(&predecessor.environment);
-    // For the variable, the nulls, and what is lost in between.
+    // For the variable, the nulls, and padding.
     let start = tracee.make_room(both + 4 * program.as_os_str().len() + text.len() + 4096);
     let start = start.map_err(Failure::of("map memory for the state"))?;
 
@@ -228,7 +229,7 @@ fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, sta
     tracee.execute(&files, real, word(predecessor.lock)).map_err(failure)
 }
 
-/// Strings one behind the other.
+/// Strings, one after the other.
 struct Strings<'a> {
     tracee: &'a Tracee,
     next: u64,
@@ -246,7 +247,7 @@ impl Strings<'_> {
         self.put(&[text, b"\0"].concat())
     }
 
-    /// An array of strings that ends in a null, as execve(2) wants it.
+    /// A null-terminated array of strings, for execve(2).
     fn array<'a>(&mut self, strings: impl Iterator<Item = &'a [u8]>) -> Result<u64, Errno> {
         let addresses: Result<Vec<u64>, _> = strings.map(|string| self.string(string)).collect();
         self.next = self.next.next_multiple_of(size_of::<u64>() as u64);
@@ -255,7 +256,8 @@ impl Strings<'_> {
     }
 }
 
-/// Until this program has its handlers there, and the signals that it catches come through. CHLD is never blocked then.
+/// Waits until this program has its handlers there, and receives the signals that it catches. CHLD is never blocked
+/// then.
 fn wait_for_arrival(pid: Pid) -> Option<()> {
     let end = Instant::now() + ARRIVAL;
     while !Process::Pid(pid).catches(libc::SIGUSR2) || Process::Pid(pid).blocks(libc::SIGCHLD) {

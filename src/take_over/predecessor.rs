@@ -1,4 +1,4 @@
-//! What can be seen from outside of a superdaemon that is to be taken over: its options, and where it is.
+//! What can be seen from outside of a superdaemon that is to be taken over: its options, and its state.
 
 #![allow(unsafe_code, reason = "pidfd_open(2) and pidfd_getfd(2)")]
 
@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use libc::c_long;
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::cli::invocation::{arguments_behind_the_program, is_start_server};
 use crate::cli::{self, Action};
@@ -33,7 +35,7 @@ use crate::system::{FilesPart, InboxPart, KinPart, LaunchPart, ManagerPart, Prog
 use crate::take_over::rights::Rights;
 use crate::world::{LifePart, WorkerPart};
 
-/// No more is read of a status file, or of a script.
+/// The limit for what is read of a status file or a script.
 const LONGEST_FILE: usize = 1 << 20;
 
 /// A Perl original.
@@ -42,7 +44,7 @@ pub(super) struct Predecessor {
     rights: Rights,
     options: Box<Options>,
     command: Vec<Vec<u8>>,
-    /// Behind the program's name.
+    /// After the program's name.
     pub(super) arguments: Vec<Vec<u8>>,
     /// As at its launch.
     pub(super) environment: Vec<Vec<u8>>,
@@ -50,7 +52,7 @@ pub(super) struct Predecessor {
     pub(super) lock: RawFd,
 }
 
-/// Where a superdaemon is, as long as it has the same children.
+/// A superdaemon's state, valid while it has the same children.
 pub(super) struct Look {
     pub(super) state: State,
     pub(super) generation: u64,
@@ -59,7 +61,7 @@ pub(super) struct Look {
 }
 
 impl Predecessor {
-    /// Looks at it, and refuses what can't be taken over, as far as that can be known before it is touched.
+    /// Examines it, and refuses what can't be taken over, as far as that can be known before touching it.
     pub(super) fn look(pid: Pid, pid_file: &Path) -> Result<Self, Error> {
         let process = Process::Pid(pid);
         if process.status("State").is_ok_and(|state| state.starts_with('T')) {
@@ -75,7 +77,7 @@ impl Predecessor {
             Ok(_) => return Err(Error::rule(&[b"its command line doesn't start a superdaemon"])),
             Err(error) => return Err(Error::rule(&[b"its command line is refused: ", &error.message()])),
         };
-        // What is sent to find out whether it acts on signals would end another program.
+        // The test whether it handles signals would kill another program.
         if ![libc::SIGHUP, libc::SIGTERM, libc::SIGALRM].into_iter().all(|signal| process.catches(signal)) {
             return Err(Error::rule(&[b"it doesn't catch the signals that the original does"]));
         }
@@ -99,9 +101,20 @@ impl Predecessor {
         Ok(Self { pid, rights, options, command, arguments, environment, lock })
     }
 
-    /// The state that it is in, while it runs and has nothing to do, without its launch ([`Self::launch`]).
+    /// Refuses a program that its user can't execute: the copy would just exit, without a reason.
+    pub(super) fn check_program(&self, program: &Path) -> Result<(), Error> {
+        let check = |path| faccessat(AT_FDCWD, &self.seen(path), AccessFlags::X_OK, AtFlags::AT_EACCESS);
+        // If only root may look into it, nothing is known.
+        let check = || if check(Path::new("/")).is_ok() { check(program) } else { Ok(()) };
+        self.rights
+            .with(check)
+            .map_err(no_rights)?
+            .map_err(|errno| Error::system(&[b"its user can't execute ", program.as_os_str().as_bytes(), b":"], errno))
+    }
+
+    /// Its state, while it runs and has nothing to do, without its launch ([`Self::launch`]).
     pub(super) fn look_at_rest(&self) -> Result<Look, Error> {
-        // ORDER: what is read behind this is true as long as the children are the same.
+        // ORDER: what is read after this is true while the children are the same.
         let children = self.children();
         let seen = |path: &Path| self.rights.with(|| FileId::of(&self.seen(path))).ok().flatten();
         let (listeners, part) = adopt(&self.options, self.sockets()?, seen)?;
@@ -112,7 +125,7 @@ impl Predecessor {
         };
         let started = start_of(current)? + self.options.interval;
         let worker = |generation, pid, started| WorkerPart { pid, generation, started };
-        // The original loses a signal to a worker that has not executed its program yet, and thinks that it was sent.
+        // The original loses a signal to a worker that has not executed its program yet, and believes that it was sent.
         let signals = workers.iter().map(|&(_, pid)| (pid, self.options.signal_on_hup.clone())).collect();
         let environment = self.environment_of_workers(&listeners);
         let state = State {
@@ -127,7 +140,7 @@ impl Predecessor {
                 told: Vec::new(),
                 requests: Vec::new(),
                 variables: environment.lasting().clone(),
-                // The program itself reads it, which has the right user.
+                // The program itself reads it, as the right user.
                 is_envdir_unread: environment.envdir().is_some(),
             },
             // Both are known when it is stopped.
@@ -144,15 +157,15 @@ impl Predecessor {
         Ok(Look { state, generation, worker: current, children })
     }
 
-    /// Whether it still is where it was seen, and all its workers have executed their program: a signal that comes before
-    /// would be lost.
+    /// Whether its state is unchanged, and all its workers have executed their program: an earlier signal to them would
+    /// be lost.
     pub(super) fn is_still(&self, look: &Look) -> bool {
         let is_copy = |&child: &Pid| Process::Pid(child).arguments().is_ok_and(|command| command == self.command);
         let is_dead = Process::Pid(look.worker).is_zombie();
         !is_dead && self.children() == look.children && !look.children.iter().any(is_copy)
     }
 
-    /// Its children, dead ones among them.
+    /// Its children, including dead ones.
     pub(super) fn children(&self) -> Vec<Pid> {
         let mut children = children_of(self.pid);
         children.sort_unstable();
@@ -166,15 +179,15 @@ impl Predecessor {
         content.map(Option::flatten).map_err(no_rights)
     }
 
-    /// What its workers get that was not there at its launch.
+    /// The variables of its workers that were not there at its launch.
     fn environment_of_workers(&self, listeners: &Listeners) -> Environment {
         let mut environment = Environment::of_options(&self.options);
         listeners.export(self.options.listen_fds, &mut environment);
         environment
     }
 
-    /// The signals as they were at the launch, of a process that is stopped and blocks `blocked`. FPE is ignored by perl, hardly
-    /// ever by who has started it.
+    /// The signals at launch of a process that is stopped and blocks `blocked`. If FPE is ignored, that is perl's
+    /// doing, hardly ever its parent's.
     pub(super) fn launch(&self, blocked: u64) -> Result<LaunchPart, Error> {
         let process = Process::Pid(self.pid);
         let ignored = process.signals("SigIgn").map_err(|error| unreadable(process, "status", error))?;
@@ -196,7 +209,7 @@ impl Predecessor {
         FilesPart { status, failure: None, is_log_file, lock: Some(self.lock) }
     }
 
-    /// With what it has started beside its workers, such as a log command.
+    /// Including what it has started besides its workers, such as a log command.
     fn kin(&self, old: &[(u64, Pid)], current: (u64, Pid)) -> KinPart {
         let workers: Vec<(u64, Pid)> = old.iter().copied().chain([current]).collect();
         let mut part = KinPart::default();
@@ -234,7 +247,7 @@ impl Predecessor {
         Ok(sockets)
     }
 
-    /// Its workers that live, by their generations: from the status file, otherwise from what they were started with.
+    /// Its living workers, by generation: from the status file, otherwise from their environment.
     fn workers(&self, children: &[Pid], status: Option<&[u8]>) -> Result<Vec<(u64, Pid)>, Error> {
         let mut workers = Vec::new();
         if self.options.status_file.is_some() {
@@ -243,7 +256,7 @@ impl Predecessor {
         } else {
             for &pid in children {
                 let environment = Process::Pid(pid).environment().unwrap_or_default();
-                // Many servers write over it, so that no variable is left.
+                // Many servers overwrite it, so no variable is left.
                 let is_there = environment.iter().any(|entry| entry.contains(&b'='));
                 if !is_there && !Process::Pid(pid).is_zombie() {
                     let sentence = format!("can't tell the generation of process {pid}: there is no status file");
@@ -262,17 +275,17 @@ impl Predecessor {
     }
 }
 
-/// What a system call has opened.
+/// The descriptor that a system call has opened.
 ///
 /// # Safety
-/// `result` is that of a call which gives a new descriptor, or -1.
+/// `result` is from a call that returns a new descriptor, or -1.
 unsafe fn new_descriptor(result: c_long) -> Result<OwnedFd, Errno> {
     let number = RawFd::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;
     // SAFETY: as the caller has promised, nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// The arguments behind the program: without perl, its options and the script, which has to be an original.
+/// The arguments after the program: without perl, its options and the script, which has to be an original.
 fn arguments_of(process: Process, rights: &Rights, command: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Error> {
     let strange = || {
         let name = process.name().unwrap_or_default();
@@ -293,7 +306,7 @@ fn arguments_of(process: Process, rights: &Rights, command: &[Vec<u8>]) -> Resul
     Ok(arguments.to_vec())
 }
 
-/// What an earlier program was handed; other variables may begin with the same letters.
+/// The hand-over to an earlier program; other variables may begin with the same letters.
 fn is_variable(entry: &[u8]) -> bool {
     entry.strip_prefix(VARIABLE.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
 }
@@ -320,8 +333,8 @@ fn lock_of(pid: Pid, pid_file: &Path) -> Result<RawFd, Error> {
     found.ok_or_else(|| Error::rule(&[b"it has not locked the pid file"]))
 }
 
-/// When a process was started, on the clock of the life cycle. That of /proc continues while the machine sleeps, which is
-/// left out of account.
+/// When a process was started, on the clock of the life cycle. /proc's clock continues while the machine sleeps, which
+/// is ignored here.
 fn start_of(pid: Pid) -> Result<Duration, Error> {
     Process::Pid(pid).started().ok_or_else(|| Error::rule(&[b"its worker is gone"]))
 }

@@ -1,12 +1,12 @@
-//! How the registers of a process that has been stopped in a system call lead to another call, on the processors that
-//! are known.
+//! How to change the registers of a process that is stopped in a system call so that it makes another call, for the
+//! known processors.
 
 use libc::c_long;
 use nix::errno::Errno;
 
 pub(super) use architecture::*;
 
-/// What a call has given: an errno is a small negative number.
+/// A call's result: an errno is a small negative number.
 pub(super) fn to_result(value: u64) -> Result<u64, Errno> {
     match value.cast_signed() {
         errno @ -4095..0 => Err(Errno::from_raw(i32::try_from(-errno).unwrap_or(libc::EIO))),
@@ -14,16 +14,16 @@ pub(super) fn to_result(value: u64) -> Result<u64, Errno> {
     }
 }
 
-/// What the kernel has noted of a call that is to be made again (`ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`,
+/// What the kernel has noted about a call that has to be made again (`ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`,
 /// `ERESTART_RESTARTBLOCK`). No program ever sees these.
 const AGAIN: [i64; 4] = [-512, -513, -514, -516];
 
-/// Whether a call that has given this is made again.
+/// Whether a call with this result is made again.
 pub(super) fn is_made_again(value: u64) -> bool {
     AGAIN.contains(&value.cast_signed())
 }
 
-/// The result of a call that a signal has interrupted. Perl acts on what has come in then, and waits again.
+/// The result of a call that a signal has interrupted. Perl then acts on what has arrived, and waits again.
 const INTERRUPTED: u64 = (-(libc::EINTR as i64)).cast_unsigned();
 
 #[cfg(target_arch = "x86_64")]
@@ -40,14 +40,14 @@ mod architecture {
         is_made_again(registers.rax).then_some(registers.orig_rax.cast_signed())
     }
 
-    /// Where its instruction is: the one before.
+    /// The address of its instruction: the previous one.
     pub(in crate::take_over) fn call_address(registers: &Registers) -> u64 {
         registers.rip - INSTRUCTION.len() as u64
     }
 
     pub(in crate::take_over) fn for_call(stopped: &Registers, number: c_long, arguments: [u64; 6]) -> Registers {
         let [rdi, rsi, rdx, r10, r8, r9] = arguments;
-        // -1: what the kernel has noted of the old call is not for this one.
+        // -1: what the kernel has noted about the old call is not for this one.
         Registers {
             rax: number.cast_unsigned(),
             orig_rax: u64::MAX,
@@ -97,8 +97,8 @@ mod architecture {
     /// `svc #0`.
     pub(in crate::take_over) const INSTRUCTION: [u8; 4] = [0x01, 0x00, 0x00, 0xd4];
 
-    /// The call that the process was stopped in. The kernel has put it back to its instruction already, and so all that
-    /// tells of it is the register of the number.
+    /// The call that the process was stopped in. The kernel has already moved it back to its instruction, so only the
+    /// register of the number shows it.
     pub(in crate::take_over) fn interrupted_call(registers: &Registers) -> Option<i64> {
         Some(registers.regs[8].cast_signed())
     }

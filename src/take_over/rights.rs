@@ -1,5 +1,5 @@
-//! Whose rights count when a file is read for another process: its own user's. Its command line names the files, and root
-//! could read more than it may ever know.
+//! Reads files for another process with its own user's rights. Its command line names the files, and root could read
+//! more than that user may know.
 
 use std::io;
 
@@ -31,12 +31,12 @@ impl Rights {
         })
     }
 
-    /// Does something with these rights, and no more.
+    /// Does something with only these rights.
     ///
     /// # Errors
     /// If that fails.
     pub(super) fn with<T>(&self, read: impl FnOnce() -> T) -> Result<T, Errno> {
-        // The same user may read no more.
+        // The same user has the same rights.
         if self.user == geteuid() {
             return Ok(read());
         }
@@ -54,10 +54,10 @@ impl Rights {
     }
 }
 
-/// Only asks for the one there is.
+/// Only queries the current one.
 const NONE: Uid = Uid::from_raw(u32::MAX);
 
-/// The own rights come back.
+/// Restores this process's own rights.
 struct Back(Rights);
 
 impl Drop for Back {

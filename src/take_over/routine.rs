@@ -1,6 +1,6 @@
-//! Machine code that is copied into a stopped process: it makes a list of system calls, and then continues behind the call
-//! that the process was stopped in, which has been interrupted, as it seems. Whoever steps through it may end at any
-//! moment: what has been begun is then done to its end.
+//! Machine code that is copied into a stopped process. It makes a list of system calls, and then continues behind the
+//! call that the process was stopped in, which seems interrupted. If the command that steps through it dies, at any
+//! moment, the code still finishes what it has begun.
 
 #![allow(unsafe_code)]
 
@@ -18,9 +18,9 @@ const ENTRY: u64 = 72;
 pub(super) struct Call {
     number: c_long,
     arguments: [u64; 6],
-    /// What it has to give, and by which call the list continues otherwise. None: by the next one in any case.
+    /// The required result, and the call with which the list continues otherwise. None: always the next one.
     check: Option<(u64, usize)>,
-    /// What is not done if it gives something else, if that is a failure.
+    /// What has failed if the result is another one, if that is a failure.
     pub(super) purpose: Option<&'static str>,
 }
 
@@ -36,7 +36,7 @@ impl Call {
         Self { check: Some((expected, otherwise)), ..self }
     }
 
-    /// That it was in vain has to be told.
+    /// Its failure has to be reported, as this.
     pub(super) fn to(self, purpose: &'static str) -> Self {
         Self { purpose: Some(purpose), ..self }
     }
@@ -57,8 +57,8 @@ pub(super) fn index(list: u64, entry: u64) -> usize {
     usize::try_from(entry.wrapping_sub(list) / ENTRY).unwrap_or(usize::MAX)
 }
 
-/// The list for the machine code at the address `list`: each call is its number, six arguments, what is expected of it and
-/// where the list continues otherwise, or zero; behind the last, a negative number and what is to be in the registers.
+/// The list for the machine code at the address `list`: each call is its number, six arguments, what is expected of it
+/// and where the list continues otherwise, or zero; after the last, a negative number and the final registers.
 pub(super) fn list(calls: &[Call], list: u64, stopped: &Registers) -> Vec<u8> {
     let words = |call: &Call| {
         let [first, second, third, fourth, fifth, sixth] = call.arguments;
@@ -82,7 +82,7 @@ pub(super) fn code() -> &'static [u8] {
     }
 }
 
-// Only RCX and R11 may differ behind a system call, and the result.
+// Only RCX, R11 and the result may differ after a system call.
 #[cfg(target_arch = "x86_64")]
 global_asm!(
     ".pushsection .rodata.start_server_routine, \"a\", @progbits",
@@ -128,7 +128,7 @@ global_asm!(
     ".popsection",
 );
 
-// Only x0 may differ behind a system call. x17 does, too, which nothing keeps over a call of a function.
+// Only x0 may differ after a system call. So does x17, which no function call preserves.
 #[cfg(target_arch = "aarch64")]
 global_asm!(
     ".pushsection .rodata.start_server_routine, \"a\", @progbits",

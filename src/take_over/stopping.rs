@@ -1,4 +1,4 @@
-//! Whether a superdaemon has been told to stop. It waits for its workers then, as it does at any other time.
+//! Whether a superdaemon has been told to stop. It then waits for its workers, as it does at any other time.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
@@ -14,19 +14,19 @@ use crate::cli::{self, Action};
 use crate::proc::{Pid, Process, lock_holder};
 use crate::words::STARTING;
 
-/// How much of the end of a log is looked at.
+/// How much of the end of a log is read.
 const LONGEST_LOOK: u64 = 4 << 20;
 
-/// What tells of it.
+/// What shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
     /// Its log says so.
     ByLog,
     /// A `--stop` waits for its end.
     ByCommand(Pid),
-    /// The log goes back to the start of the current worker, and says nothing of it.
+    /// The log goes back to the start of the current worker, and doesn't mention it.
     No,
-    /// Nothing tells of it, but the log doesn't go back far enough, or isn't a file.
+    /// Nothing shows it, but the log doesn't go back far enough, or isn't a file.
     Unknown,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn is_told(superdaemon: Pid, worker: Pid, pid_file: &Path) -> Told {
     }
 }
 
-/// The end of the file that it writes its messages to. Nothing else is read: a pipe might let this wait.
+/// The end of the file that it writes its messages to. Nothing else is read: a pipe might block.
 fn log_of(superdaemon: Pid) -> Option<Vec<u8>> {
     let log = Process::Pid(superdaemon).descriptor(2);
     log.metadata().filter(Metadata::is_file)?;
@@ -67,7 +67,7 @@ fn is_told_by(log: &[u8], worker: Pid) -> Option<bool> {
         workers.is_some_and(|(_, pids)| pids.split(',').any(|pid| pid.trim_end().parse() == Ok(worker)))
     };
     log.split(|&byte| byte == b'\n').fold(None, |known, line| {
-        // The rest of a line of a worker may be in front.
+        // The rest of a worker's line may precede it.
         if line.ends_with(started.as_bytes()) {
             Some(false)
         } else if is_about_worker(line) {

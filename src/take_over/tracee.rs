@@ -1,9 +1,9 @@
 //! A process that is stopped while it waits, and made to do something else: ptrace(2).
 //!
-//! All of it happens at the system call that the process sleeps in, and which returns as interrupted by a signal
-//! afterwards, as often happens to it. One that comes before or behind a list of calls is acted on by the process, as if
-//! nothing had been, and everything begins anew. In a list, all signals are blocked, and it ends by undoing what it has done,
-//! with this command or without.
+//! All of it happens at the system call in which the process sleeps, and which afterwards returns as interrupted by a
+//! signal, as often happens. The process handles a signal before or after a list of calls normally, and everything
+//! begins anew. During a list, all signals are blocked, and it ends by undoing what it has done, even if this command
+//! is gone.
 
 #![allow(unsafe_code)]
 
@@ -24,7 +24,7 @@ use crate::sys;
 use crate::take_over::registers::{self, Registers};
 use crate::take_over::routine::{self, Call};
 
-/// How often a process that doesn't wait is looked at.
+/// How often to check a process that doesn't wait.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A process that is traced. When it is dropped, the process keeps running as before, if it has executed nothing.
@@ -34,17 +34,17 @@ pub(super) struct Tracee {
     /// Where it was stopped, and which signals were blocked there. None while it runs.
     stopped: Option<(Registers, u64)>,
     room: Option<Room>,
-    /// Whether a signal has come that its program acts on, since it was last known to have acted on all.
+    /// Whether a signal that its program handles has arrived since it was last known to have handled all.
     is_disturbed: bool,
     /// How many signals it has been given.
     signals: u32,
-    /// TERM or INT, if one has been given to it since it was last known to have acted on all.
+    /// TERM or INT, if it got one since it was last known to have handled all signals.
     told: Option<c_int>,
-    /// STOP has come when there was no way back.
+    /// STOP has arrived when there was no way back.
     is_to_stop: bool,
     /// Whether a signal like STOP holds it.
     is_held: bool,
-    /// What is said of it when it has to be left alone, and this command's exit code.
+    /// The message if it has to be left alone, and this command's exit code.
     outcome: Outcome,
 }
 
@@ -56,7 +56,7 @@ struct Room {
     length: u64,
 }
 
-/// What is in the data: the list of calls, two sets of signals, the ends of a pipe, and then what the caller puts there.
+/// What is in the data: the list of calls, two sets of signals, the ends of a pipe, and then the caller's data.
 const ALL_SIGNALS: u64 = 4096;
 const OLD_MASK: u64 = ALL_SIGNALS + 8;
 const PIPE: u64 = OLD_MASK + 8;
@@ -72,7 +72,7 @@ enum Stop {
     Interrupted,
     SystemCall,
     Executed,
-    /// By a signal like STOP, or it was before.
+    /// By a signal like STOP, perhaps earlier.
     Held,
     Signal(c_int),
 }
@@ -80,21 +80,21 @@ enum Stop {
 /// Addresses of path, arguments and environment.
 pub(super) type Program = [u64; 3];
 
-/// What is open while a program is executed with a state.
+/// The files that are open while a program is executed with a state.
 pub(super) struct Files {
-    /// The addresses of two names, and of the state, which has so many bytes.
+    /// The addresses of two names and of the state, and its length.
     pub(super) names: [u64; 2],
     pub(super) state: u64,
     pub(super) length: u64,
     pub(super) numbers: Numbers,
 }
 
-/// The numbers that the descriptors get, as they are the lowest ones that are free: nothing else runs in the process.
+/// The numbers that the descriptors get: the lowest free ones, as nothing else runs in the process.
 #[derive(Clone, Copy)]
 pub(super) struct Numbers {
     /// The state, in memory.
     pub(super) state: u64,
-    /// A pipe, as proof that there are as many as this program and its loader need at the start. Closed before that.
+    /// A pipe, as proof that this program and its loader can open as many as they need. Closed before they start.
     spare: [u64; 2],
     /// Of the rehearsal alone, in memory.
     pub(super) answer: u64,
@@ -104,17 +104,17 @@ type Outcome = (&'static [u8], u8);
 const NOT_TAKEN_OVER: Outcome = (b"not taken over", 125);
 const NOT_KNOWN: Outcome = (b"it is not known whether it was taken over", 124);
 
-/// What a process could not be made to do, and why. `EINTR`: a signal has come, and it runs.
+/// What a process could not be made to do, and why. `EINTR`: a signal has arrived, and it runs.
 pub(super) type Failed = (&'static str, Errno);
 
-/// What is read of an answer.
+/// How much of an answer is read.
 const LONGEST_ANSWER: u64 = 4096;
 
 impl Tracee {
     /// Begins to trace `pid`, which doesn't notice.
     ///
     /// # Errors
-    /// `EPERM` if it may not be traced, or somebody else traces it.
+    /// `EPERM` if it may not be traced, or is already traced.
     pub(super) fn seize(pid: Pid) -> Result<Self, Errno> {
         let memory = Process::Pid(pid).memory(OpenOptions::new().read(true).write(true));
         let memory = memory.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
@@ -135,10 +135,9 @@ impl Tracee {
         Ok(tracee)
     }
 
-    /// Has it act on all signals that it has not acted on. Perl may have put a signal down between its last
-    /// look and its wait: either as a note of the interpreter, which looks when wait(2) is interrupted, or as an entry in
-    /// the list of the original, which looks when a signal comes. It waits again afterwards, and runs. False if it doesn't
-    /// before `end`.
+    /// Makes it handle all signals that it has not handled. Perl may have noted a signal between its last look and its
+    /// wait: either in the interpreter, which looks when wait(2) is interrupted, or in the list of the original, which
+    /// looks when a signal arrives. Afterwards it waits again, and runs. False if it doesn't before `end`.
     pub(super) fn work_off(&mut self, end: Instant) -> Result<bool, Errno> {
         self.is_disturbed = false;
         // ORDER: the interpreter takes ALRM before TERM, and forgets that there is another one.
@@ -150,7 +149,7 @@ impl Tracee {
         if !self.wait_until_waiting(end)? {
             return Ok(false);
         }
-        // One of these is forgotten if HUP or ALRM came with it. Told twice, it stops all the same.
+        // One of these is forgotten if HUP or ALRM came with it. Sending it twice does no harm.
         if let Some(signal) = self.told {
             self.send(signal, end)?;
             self.told = None;
@@ -164,7 +163,7 @@ impl Tracee {
     /// Sends it a signal, and waits until it has got that and waits again.
     fn send(&mut self, signal: c_int, end: Instant) -> Result<(), Errno> {
         let signals = self.signals;
-        // Nobody else reaps what is traced before this process has seen its end, so that its number is its own.
+        // Nobody else reaps a traced process before this process has seen its end, so it still has its number.
         sys::kill(self.pid, signal)?;
         while self.signals == signals && Instant::now() < end {
             self.pass_signals_on()?;
@@ -173,7 +172,7 @@ impl Tracee {
         self.wait_until_waiting(end).map(drop)
     }
 
-    /// Whether a signal has come since [`Self::work_off`] began.
+    /// Whether a signal has arrived since [`Self::work_off`] began.
     pub(super) fn is_disturbed(&self) -> bool {
         self.is_disturbed
     }
@@ -181,8 +180,8 @@ impl Tracee {
     /// Stops it while it waits in the call that the original is idle in. False if it doesn't wait before `end`.
     pub(super) fn stop(&mut self, end: Instant) -> Result<bool, Errno> {
         while self.wait_until_waiting(end)? {
-            // ORDER: one interrupt, and its stop is waited for before anything else: a second one would stop the process
-            // again before it has executed one instruction.
+            // ORDER: one interrupt, and nothing else before its stop: a second one would stop the process again before
+            // it has executed a single instruction.
             self.request(libc::PTRACE_INTERRUPT, 0, 0)?;
             loop {
                 match self.wait()? {
@@ -192,7 +191,7 @@ impl Tracee {
             }
             let registers = self.registers()?;
             let mask = self.mask()?;
-            // What a killed command has begun, and waits for a rehearsal, is not at rest.
+            // A process that waits for the rehearsal of a killed command is not idle.
             let is_busy = mask & EVERYTHING == EVERYTHING;
             let is_idle = registers::interrupted_call(&registers).is_some_and(is_idle_call);
             if is_idle && !is_busy && self.is_at_a_call(&registers) {
@@ -210,7 +209,7 @@ impl Tracee {
 
     fn wait_until_waiting(&mut self, end: Instant) -> Result<bool, Errno> {
         loop {
-            // A traced process stops at each signal, and has to be sent on.
+            // A traced process stops at each signal, and has to be continued.
             self.pass_signals_on()?;
             if self.is_waiting()? {
                 return Ok(true);
@@ -227,7 +226,7 @@ impl Tracee {
         self.stopped.map_or(0, |(_, mask)| mask)
     }
 
-    /// Whether it may write a file of `length` bytes. Otherwise XFSZ would end it.
+    /// Whether it may write a file of `length` bytes. Otherwise XFSZ would kill it.
     pub(super) fn check_file_size(&self, length: usize) -> Result<(), Error> {
         let limit = Process::Pid(self.pid).limit("Max file size");
         let is_enough = limit.is_none_or(|limit| limit >= length as u64);
@@ -237,10 +236,10 @@ impl Tracee {
         })
     }
 
-    /// Makes room in its memory for `length` bytes; where that is. What an earlier try has left goes.
+    /// Makes room in its memory for `length` bytes, and returns the address. Replaces what an earlier attempt has left.
     ///
     /// # Errors
-    /// `EINTR` from here on: a signal has come, and it runs. Everything begins anew then.
+    /// `EINTR` from here on: a signal has arrived, and it runs. Then everything begins anew.
     pub(super) fn make_room(&mut self, length: usize) -> Result<u64, Errno> {
         self.clean_up()?;
         let length = (length as u64 + REST).next_multiple_of(4096);
@@ -255,12 +254,12 @@ impl Tracee {
         Ok(data + REST)
     }
 
-    /// Maps a page for the machine code, with room for the data one step behind it.
+    /// Maps a page for the machine code, with room for the data one step after it.
     fn map_code(&mut self) -> Result<u64, Errno> {
         for place in (16..128).step_by(2) {
             let place = place * STEP;
             let mut there = vec![0; routine::code().len()];
-            // A page that a killed command has left, written or not, is mapped anew, with the data behind it. No other
+            // A page that a killed command has left, written or not, is mapped anew, with the data after it. No other
             // mapping is a lone page there.
             let is_left = self.memory.read_exact_at(&mut there, place).is_ok()
                 && (there == routine::code() || there.iter().all(|&byte| byte == 0))
@@ -283,11 +282,12 @@ impl Tracee {
         written.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
     }
 
-    /// The numbers that it would give to new descriptors.
+    /// The numbers that its next descriptors would get.
     pub(super) fn numbers(&self) -> Result<Numbers, Errno> {
         let process = Process::Pid(self.pid);
         let mut numbers = 0..;
-        // ORDER: each one is asked for. In a list that came to an early end, one that is in use would be missing, and closed.
+        // ORDER: each one is checked. In a list that ended early, one that is in use would be missing, and would be
+        // closed.
         let mut next = || loop {
             let number: RawFd = numbers.next().ok_or(Errno::EMFILE)?;
             match std::fs::read_link(process.descriptor(number).path()) {
@@ -299,8 +299,8 @@ impl Tracee {
         Ok(Numbers { state: next()?, spare: [next()?, next()?], answer: next()? })
     }
 
-    /// Has a copy of it execute a program with the state and an open file for the answer, which is given when that has ended.
-    /// At `end` the copy is killed. The process is stopped all the time, and its signals wait.
+    /// Makes a copy of it execute a program with the state and an open file for the answer, and returns that when the
+    /// program has exited. At `end` the copy is killed. The process is stopped all the time, and its signals wait.
     pub(super) fn rehearse(
         &mut self,
         files: &Files,
@@ -352,8 +352,8 @@ impl Tracee {
         if is_executed { Err((COPY, Errno::EIO)) } else { Ok(said) }
     }
 
-    /// Has it execute a program with the state, to which `lock` stays open, with all signals blocked, and releases it. If that
-    /// fails, it is as it was.
+    /// Makes it execute a program with the state, for which `lock` stays open, with all signals blocked, and releases
+    /// it. If that fails, it is unchanged.
     pub(super) fn execute(
         &mut self,
         files: &Files,
@@ -368,7 +368,7 @@ impl Tracee {
         calls.push(Call::new(libc::SYS_execve, [path, arguments, environment]).or_else(0, otherwise).to(EXECUTE));
         calls.push(set_close_on_exec(lock, libc::FD_CLOEXEC));
         calls.extend(self.closing(files).map_err(failed)?);
-        // It does so without us, too.
+        // It continues even without us.
         self.outcome = NOT_KNOWN;
         let is_executed = self.run(&calls, |_, _, _| Ok(()), None);
         self.outcome = NOT_TAKEN_OVER;
@@ -379,7 +379,7 @@ impl Tracee {
         self.request(libc::PTRACE_DETACH, 0, 0).map_err(failed)
     }
 
-    /// Blocks all signals, and opens the files, if it is allowed to; what fails leads to the call `otherwise`.
+    /// Blocks all signals, and opens the files, if it is allowed to; a failure leads to the call `otherwise`.
     fn opening(&self, files: &Files, otherwise: usize) -> Result<Vec<Call>, Errno> {
         const WRITE: &str = "write the state";
         let Files { names, state, length, numbers } = *files;
@@ -395,7 +395,7 @@ impl Tracee {
         ])
     }
 
-    /// Undoes that, however much has been done.
+    /// Undoes that, however much of it was done.
     fn closing(&self, files: &Files) -> Result<Vec<Call>, Errno> {
         let Numbers { state, spare, .. } = files.numbers;
         let numbers = [state].into_iter().chain(spare);
@@ -404,8 +404,8 @@ impl Tracee {
         Ok(calls)
     }
 
-    /// Has it make a list of calls, and reports each by its index and its result. At a certain moment, the child is killed
-    /// for which a certain call waits. True if it has executed a program.
+    /// Makes it perform a list of calls, and reports each by its index and its result. At a given moment, kills the child
+    /// that a given call waits for. True if it has executed a program.
     fn run(
         &mut self,
         calls: &[Call],
@@ -443,8 +443,8 @@ impl Tracee {
         outcome.map(|()| false)
     }
 
-    /// Has it make the next call of a list: which one, and its result. None if it has executed a program. `wait` comes in
-    /// between.
+    /// Makes it perform the next call of a list: which one, and its result. None if it has executed a program. `wait` is
+    /// called in between.
     fn step(
         &mut self,
         list: u64,
@@ -455,8 +455,8 @@ impl Tracee {
         self.request(libc::PTRACE_SYSCALL, 0, 0)?;
         wait(self, index)?;
         match self.end_of_call()? {
-            // ORDER: signals are blocked. One that has come before might be lost behind an exec: where nobody has seen that none
-            // has, as this command has been killed, the list ends here.
+            // ORDER: signals are blocked. An earlier one might be lost in an exec; if this command was killed before it
+            // could rule that out, the list ends here.
             Some(0) if index == 0 => {
                 let mut registers = self.registers()?;
                 *registers::result(&mut registers) = ALLOWED;
@@ -467,8 +467,8 @@ impl Tracee {
         }
     }
 
-    /// Where it is can't be known any more. As if this command were killed, the kernel sends it on, and what it has begun it
-    /// does to its end.
+    /// Its state is no longer known. As if this command were killed, the kernel continues it, and it finishes what it
+    /// has begun.
     fn leave_alone(&self, call: &str, errno: Errno) -> ! {
         let (sentence, code) = self.outcome;
         say(Error::system(&[sentence, b": ", call.as_bytes(), b"(2) failed:"], errno).message());
@@ -482,7 +482,7 @@ impl Tracee {
             if !is_killed && Instant::now() >= end {
                 is_killed = true;
                 let child = Pid::try_from(child).unwrap_or(Pid::MAX);
-                // Its parent reaps it as soon as it ends.
+                // Its parent reaps it as soon as it exits.
                 let is_it = || Process::Pid(child).parent() == Some(self.pid);
                 let _ = sys::kill_if(child, libc::SIGKILL, is_it);
             }
@@ -491,7 +491,7 @@ impl Tracee {
         Ok(())
     }
 
-    /// What is in an open file of it.
+    /// The content of one of its open files.
     fn read(&self, descriptor: u64) -> Vec<u8> {
         let mut said = Vec::new();
         let path = RawFd::try_from(descriptor).map(|number| Process::Pid(self.pid).descriptor(number).path());
@@ -553,10 +553,10 @@ impl Tracee {
                 Stop::SystemCall => return Ok(()),
                 // It comes however signals are blocked, when there may be no way back.
                 Stop::Signal(libc::SIGSTOP) => self.is_to_stop = true,
-                // Of the rehearsal, or of a worker: whoever waits next learns of that one.
+                // From the rehearsal, or from a worker, which the next wait finds.
                 Stop::Signal(libc::SIGCHLD) => {}
-                // None comes between a call that blocks them and one that doesn't any more: so this is before the first
-                // call, and nothing has been done.
+                // None arrives between the call that blocks them and the one that unblocks them: so this is before the
+                // first call, and nothing has been done.
                 Stop::Signal(signal) => {
                     self.note(signal);
                     self.let_go(signal)?;
@@ -576,8 +576,8 @@ impl Tracee {
         }
     }
 
-    /// Has it make a system call with the instruction that it has been stopped at. Its result may become that of the old
-    /// call, if the tracer is killed.
+    /// Makes it perform a system call with the instruction that it was stopped at. Its result may become that of the old
+    /// call if the tracer is killed.
     fn call(&mut self, number: c_long, arguments: [u64; 6]) -> Result<u64, Errno> {
         let Some((registers, _)) = &self.stopped else { return Err(Errno::ESRCH) };
         self.set_registers(&registers::for_call(registers, number, arguments))?;
@@ -588,8 +588,8 @@ impl Tracee {
         registers::to_result(result)
     }
 
-    /// The old call returns as interrupted. Made anew, it would leave alone whatever signal came meanwhile: its handler
-    /// only takes note of it, for when the call returns.
+    /// The old call returns as interrupted. If it were restarted, a signal that came meanwhile would have no effect:
+    /// its handler only notes it, until the call returns.
     fn set_interrupted(&self) -> Result<(), Errno> {
         match &self.stopped {
             Some((registers, _)) => self.set_registers(&registers::for_interrupted(registers)),
@@ -604,7 +604,7 @@ impl Tracee {
         self.resume(signal)
     }
 
-    /// Whether the kernel says that it sleeps in such a call.
+    /// Whether the kernel reports that it sleeps in such a call.
     fn is_waiting(&self) -> Result<bool, Errno> {
         let text = Process::Pid(self.pid).system_call();
         let text = text.map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
@@ -634,14 +634,14 @@ impl Tracee {
     fn pass_on(&mut self, stop: &Stop) -> Result<(), Errno> {
         let signal = match stop {
             Stop::Signal(signal) => *signal,
-            // Until CONT comes, it does nothing.
+            // It does nothing until CONT arrives.
             Stop::Held => {
                 self.is_held = true;
                 return Err(Errno::EBUSY);
             }
             _ => 0,
         };
-        // Perl takes ALRM before TERM and INT, and forgets these. While it has stopped here, one may have come.
+        // Perl takes ALRM before TERM and INT, and forgets these. One may have arrived while it was stopped here.
         let process = Process::Pid(self.pid);
         let is_pending = |set| process.signals(set).is_ok_and(|signals| signals & ASKING != 0);
         if signal == libc::SIGALRM && (is_pending("SigPnd") || is_pending("ShdPnd")) {
@@ -653,7 +653,7 @@ impl Tracee {
         self.resume(signal)
     }
 
-    /// It gets a signal. ALRM only wakes the original, and of a death it learns when it waits.
+    /// It gets a signal. ALRM only wakes the original, and it notices a death when it waits.
     fn note(&mut self, signal: c_int) {
         self.signals += 1;
         match signal {
@@ -674,8 +674,8 @@ impl Tracee {
         self.wait_for_stop(0)?.ok_or(Errno::EIO)
     }
 
-    /// The stop is looked at, and not taken: if the tracer is killed before it sends the process on, a signal that has
-    /// stopped it acts all the same.
+    /// Peeks at the stop without consuming it: if the tracer is killed before it continues the process, a signal that
+    /// has stopped it still takes effect.
     fn wait_for_stop(&self, flags: c_int) -> Result<Option<Stop>, Errno> {
         const AT_SYSTEM_CALL: c_int = libc::SIGTRAP | 0x80;
         let flags = flags | libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT | libc::__WALL;
@@ -743,25 +743,24 @@ impl Tracee {
 impl Drop for Tracee {
     /// Continues it as before.
     fn drop(&mut self) {
-        /// How long is tried to take back what it was made to do. It does no harm.
+        /// How long to try to undo what it was made to do. What is left does no harm.
         const LIMIT: Duration = Duration::from_millis(500);
         let end = Instant::now() + LIMIT;
         while self.stopped.is_some() || !self.is_held && self.stop(end) == Ok(true) {
             match self.clean_up() {
-                // A signal has come, and it runs.
+                // A signal has arrived, and it runs.
                 Err(Errno::EINTR) if self.stopped.is_none() && Instant::now() < end => {}
                 _ => break,
             }
         }
         let _ = self.set_interrupted();
-        // Only a stopped process can be let go; with the signal that has stopped it, if it is one. A process that runs is
-        // let go when this one ends.
-        let signal = match (&self.stopped, self.look()) {
-            (None, Ok(Some(Stop::Signal(signal)))) => c_ulong::try_from(signal).unwrap_or(0),
-            _ => 0,
-        };
         let started = Process::Pid(self.pid).started();
-        let _ = self.request(libc::PTRACE_DETACH, 0, signal);
+        // With the signal that has stopped it, if any. A running process is released when this one exits: it might stop at a
+        // signal just now, which would be lost.
+        if let Ok(Some(stop)) = self.look() {
+            let signal = if let Stop::Signal(signal) = stop { signal } else { 0 };
+            let _ = self.request(libc::PTRACE_DETACH, 0, c_ulong::try_from(signal).unwrap_or(0));
+        }
         for signal in self.is_to_stop.then_some(libc::SIGSTOP).into_iter().chain(self.told) {
             let is_it = || started.is_some() && Process::Pid(self.pid).started() == started;
             let _ = sys::kill_if(self.pid, signal, is_it);
@@ -783,10 +782,10 @@ fn set_close_on_exec(descriptor: u64, flag: c_int) -> Call {
 /// All signals that can be blocked.
 const EVERYTHING: u64 = !(1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1));
 
-/// What asks the original for something.
+/// The signals that request something from the original.
 const ASKING: u64 = 1 << (libc::SIGHUP - 1) | 1 << (libc::SIGINT - 1) | 1 << (libc::SIGTERM - 1);
 
-/// The result that the first call of a list has to have, and never gives by itself.
+/// The result that the first call of a list needs, and never returns by itself.
 const ALLOWED: u64 = 1;
 
 /// A pid that nobody has, until that of the child is known.
@@ -805,7 +804,7 @@ type Request = libc::c_uint;
 /// Not in libc for all C libraries.
 const PTRACE_GETSIGMASK: Request = 0x420a;
 
-/// In which the original sleeps when it has nothing to do.
+/// The calls in which the idle original sleeps.
 fn is_idle_call(number: i64) -> bool {
     number == libc::SYS_wait4
 }

@@ -1,4 +1,4 @@
-//! What a supervisor knows and its options don't tell, for the next program. It crosses the seam.
+//! What a supervisor knows and its options don't say, for the next program. It crosses the seam.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ pub(crate) struct LifePart {
     pub(crate) current: Option<WorkerPart>,
     /// Each with the time of its KILL, if it gets one.
     pub(crate) old: Vec<(WorkerPart, Option<(Duration, StopSignal)>)>,
-    /// When old ones got their stop signal, and which.
+    /// When old ones got their stop signal, and which one.
     pub(crate) told: Vec<(Pid, Duration, StopSignal)>,
-    /// What has come in and has not been acted on, oldest first.
+    /// Requests that have not been acted on, oldest first.
     pub(crate) requests: Vec<Request>,
-    /// The lasting ones of the environment.
+    /// The permanent ones of the environment.
     pub(crate) variables: Variables,
-    /// Whether those of the envdir are not among them, as only the superdaemon's own user may read it.
+    /// Whether the envdir's are missing, as only the superdaemon's own user may read it.
     pub(crate) is_envdir_unread: bool,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct LifePart {
 pub(crate) struct WorkerPart {
     pub(crate) pid: Pid,
     pub(crate) generation: u64,
-    /// When it had started, as far as it has.
+    /// When it had started, if it had.
     pub(crate) started: Option<Duration>,
 }
 
@@ -71,7 +71,7 @@ impl Part for LifePart {
             current: lines.get("current")?.map(worker),
             old: lines.all("old")?.into_iter().map(old).collect(),
             told: lines.all("told")?.into_iter().map(told).collect::<Result<_, Error>>()?,
-            // One that is not known is one of a later version, whose sender gets no answer.
+            // An unknown one is from a later version; its sender gets no answer.
             requests: names.iter().filter_map(|name| Request::of_name(name)).collect(),
             variables: lines.map("variable")?,
             is_envdir_unread: lines.get("envdir-unread")?.is_some_and(|(is_unread,)| is_unread),

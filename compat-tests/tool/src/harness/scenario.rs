@@ -119,6 +119,13 @@ impl Scenario {
         self.prelude = self.expand(shell).into_string().expect("shell commands in UTF-8");
     }
 
+    /// For everything started from now on: strace(1) with these options from the first call on. It is no parent of what it
+    /// traces, and may end later.
+    pub fn strace(&mut self, options: &str) {
+        // It would end by ALRM what it can't trace within 3 seconds.
+        self.prelude(&format!("trap '' ALRM; exec strace -D -qq {options} \"$0\" \"$@\""));
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }

@@ -14,7 +14,7 @@ scenarios! {
 /// another one.
 pub fn inject(s: &mut Scenario, call: &str, error: &str) {
     s.need_tracing();
-    s.prelude(&format!("exec strace -D -o /dev/null -e trace={call} -e inject={call}:error={error} \"$0\" \"$@\""));
+    s.strace(&format!("-o /dev/null -e trace={call} -e inject={call}:error={error}"));
 }
 
 /// S8

@@ -71,7 +71,8 @@ fn signals_are_as_at_launch_also_without_clone3() {
         compare(|s| {
             s.need_tracing();
             let forbid = "strace -D -qq -o /dev/null -e trace=clone3 -e inject=clone3:error=EPERM";
-            s.prelude(&format!("trap '' {ignored}; exec {forbid} \"$0\" \"$@\""));
+            // ALRM as in `strace`.
+            s.prelude(&format!("trap '' {ignored} ALRM; exec {forbid} \"$0\" \"$@\""));
             s.serve(&[], &[]);
             s.signal("HUP");
             s.wait_worker(2);
