@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use server_starter::program::{self, Action};
+use start_server_compat::demo::Demo;
 
 use crate::harness::{Programs, Scenario, ours_alone, target_directory};
 
@@ -262,12 +263,10 @@ fn the_image_asks_for_the_same_superdaemon() {
 /// Whoever runs it sees what it claims, whatever the numbers are.
 #[test]
 fn the_picture_shows_what_is_claimed() {
-    let programs = Programs::find();
-    let mut demo = Command::new(root().join("scripts/demo"));
-    demo.env("START_SERVER_PERL", programs.original).env("START_SERVER_RUST", programs.ours);
-    let output = demo.output().expect("scripts/demo");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.lines().count() > 8, "{said}");
+    let Programs { original, ours } = Programs::find();
+    let claims = Demo::run(&start_server_compat::harness::Programs { original, ours }).claims();
+    let wrong: Vec<&str> = claims.iter().filter(|claim| !claim.is_true).map(|claim| claim.text).collect();
+    assert!(wrong.is_empty() && claims.len() > 8, "not true: {wrong:#?}");
 }
 
 #[test]

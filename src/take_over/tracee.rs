@@ -754,14 +754,13 @@ impl Drop for Tracee {
             }
         }
         let _ = self.set_interrupted();
-        // Only a stopped process can be released, with the signal that has stopped it, if any. A running one is
-        // released when this process exits.
-        let signal = match (&self.stopped, self.look()) {
-            (None, Ok(Some(Stop::Signal(signal)))) => c_ulong::try_from(signal).unwrap_or(0),
-            _ => 0,
-        };
         let started = Process::Pid(self.pid).started();
-        let _ = self.request(libc::PTRACE_DETACH, 0, signal);
+        // With the signal that has stopped it, if any. A running process is released when this one exits: it might stop at a
+        // signal just now, which would be lost.
+        if let Ok(Some(stop)) = self.look() {
+            let signal = if let Stop::Signal(signal) = stop { signal } else { 0 };
+            let _ = self.request(libc::PTRACE_DETACH, 0, c_ulong::try_from(signal).unwrap_or(0));
+        }
         for signal in self.is_to_stop.then_some(libc::SIGSTOP).into_iter().chain(self.told) {
             let is_it = || started.is_some() && Process::Pid(self.pid).started() == started;
             let _ = sys::kill_if(self.pid, signal, is_it);

@@ -1,6 +1,7 @@
 //! What explains most: of each scenario the first thing that differs, since what follows may be its consequence. Two things
 //! are looked at apart from it, as they would show everywhere: the numbers of descriptors, and the signals of workers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::explained::general;
@@ -118,13 +119,35 @@ fn shifted(reference: &Transcript, candidate: &Transcript) -> Option<String> {
     moved.map(|(is, should_be)| format!("the first descriptor of a worker that is elsewhere is {is}, not {should_be}"))
 }
 
+const MASKS: &str = "signals ignored=";
+
+/// The text with the lines of workers that tell what they ignore and block in words.
+pub fn with_names_of_signals(text: &str) -> Cow<'_, str> {
+    if !text.contains(MASKS) {
+        return text.into();
+    }
+    let named = text.split_inclusive('\n').map(|line| {
+        let masks = line.split_once(MASKS).and_then(|(mark, rest)| Some((mark, masks(rest.trim_end_matches('\n'))?)));
+        masks.map_or(line.into(), |(mark, (ignored, blocked))| {
+            let names = |set| if set == 0 { "none".to_owned() } else { signal_names(set).join(" ") };
+            let end = if line.ends_with('\n') { "\n" } else { "" };
+            Cow::from(format!("{mark}signals ignored: {}; blocked: {}{end}", names(ignored), names(blocked)))
+        })
+    });
+    named.collect::<String>().into()
+}
+
+/// `0000000000001000 blocked=0000000000000000`
+fn masks(text: &str) -> Option<(u64, u64)> {
+    let (ignored, blocked) = text.split_once(" blocked=")?;
+    Some((u64::from_str_radix(ignored, 16).ok()?, u64::from_str_radix(blocked, 16).ok()?))
+}
+
 /// What workers find about signals.
 fn signals(reference: &Transcript, candidate: &Transcript) -> Option<String> {
     let first = |transcript: &Transcript| {
         let mut lines = transcript.lines.iter().filter(|line| line.kind == Kind::Signals);
-        let line = lines.find_map(|line| line.text.strip_prefix("signals ignored=").map(str::to_owned))?;
-        let (ignored, blocked) = line.split_once(" blocked=")?;
-        Some((u64::from_str_radix(ignored, 16).ok()?, u64::from_str_radix(blocked, 16).ok()?))
+        lines.find_map(|line| masks(line.text.strip_prefix(MASKS)?))
     };
     let (theirs, ours) = (first(reference)?, first(candidate)?);
     let parts = [

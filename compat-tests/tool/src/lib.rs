@@ -11,6 +11,7 @@ pub mod baseline;
 pub mod catalogue;
 pub mod causes;
 pub mod connections;
+pub mod demo;
 #[cfg(target_os = "linux")]
 pub mod divergences;
 pub mod explained;
@@ -18,6 +19,7 @@ pub mod grades;
 pub mod harness;
 pub mod load;
 pub mod report;
+pub mod results;
 pub mod run;
 pub mod scenarios;
 pub mod subject;

@@ -26,6 +26,30 @@ pub enum Address {
     Path(PathBuf),
 }
 
+impl Address {
+    /// One request, on a connection of its own: the version that answers. Neither the connection nor any part of the answer may
+    /// take longer than `patience`.
+    pub fn ask(&self, patience: Duration) -> io::Result<u64> {
+        let mut connection = Connection { stream: self.connect(patience)?, oldest: 0, requests: 0 };
+        connection.ask("/", false).map(|answer| answer.version).map_err(|failure| failure.error)
+    }
+
+    fn connect(&self, patience: Duration) -> io::Result<Box<dyn Stream>> {
+        Ok(match self {
+            Self::Port(port) => {
+                let stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, *port).into(), patience)?;
+                stream.set_read_timeout(Some(patience))?;
+                Box::new(stream)
+            }
+            Self::Path(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_read_timeout(Some(patience))?;
+                Box::new(stream)
+            }
+        })
+    }
+}
+
 /// How a client asks.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Client {
@@ -210,18 +234,7 @@ impl Shared {
     fn connect(&self) -> io::Result<Connection> {
         // ORDER: what is retired after this may still answer.
         let oldest = self.oldest.load(SeqCst);
-        let stream: Box<dyn Stream> = match &self.address {
-            Address::Port(port) => {
-                let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, *port))?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                Box::new(stream)
-            }
-            Address::Path(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                Box::new(stream)
-            }
-        };
+        let stream = self.address.connect(PATIENCE)?;
         Ok(Connection { stream, oldest, requests: 0 })
     }
 }

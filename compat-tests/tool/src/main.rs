@@ -39,7 +39,7 @@ struct Options {
     /// Compare the reference with itself, as a test of machine and tool
     #[arg(long = "self", conflicts_with = "candidate")]
     itself: bool,
-    /// What is written to standard output: text, markdown, html, json or junit
+    /// What is written to standard output: text, markdown, html, json, junit or badge
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format_of)]
     format: Format,
     /// Write a report to a file, too; can be given several times

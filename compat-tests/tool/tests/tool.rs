@@ -58,8 +58,8 @@ fn of_a_program_that_ignores_an_option() {
     let (dir, candidate) =
         program(&format!("#!/usr/bin/env perl\nexec '{}', grep {{ !/^--dir=/ }} @ARGV;\n", original().display()));
     let file = |format: &str| dir.path().join(format);
-    let reports =
-        ["markdown", "junit", "json", "html"].map(|format| format!("--report={format}:{}", file(format).display()));
+    let reports = ["markdown", "junit", "json", "html", "badge"]
+        .map(|format| format!("--report={format}:{}", file(format).display()));
     let mut args = vec!["--verbose", &*candidate, "dir_is_the_workers_only", "without_a_listener"];
     args.extend(reports.iter().map(String::as_str));
     let difference = "-cwd $DIR/sub\n";
@@ -69,7 +69,7 @@ fn of_a_program_that_ignores_an_option() {
         .stdout(contains("different       files::dir_is_the_workers_only\n").and(contains(difference)))
         .stdout(contains("equal           sockets::without_a_listener_the_variable_is_empty\n"))
         .stdout(contains(
-            "\n1 scenario: -cwd $DIR/sub\n            +cwd $DIR\n  as in files::dir_is_the_workers_only:\n",
+            "\n1 scenario: -cwd $DIR/sub\n            +cwd $DIR\n  as in files::dir_is_the_workers_only: ",
         ))
         .stdout(contains("Messages                                100     100          2\n"))
         .stdout(ends_with("\n1 equal, 0 on purpose, 1 different\n"));
@@ -86,10 +86,16 @@ fn of_a_program_that_ignores_an_option() {
         assert_eq!(digests[0] == digests[1], name == "sockets::without_a_listener_the_variable_is_empty", "{scenario}");
         assert!(scenario["reference"].is_string(), "transcripts are in a verbose report: {scenario}");
     }
+    let badge: serde_json::Value = serde_json::from_str(&report("badge")).expect("JSON");
+    assert!(
+        badge["schemaVersion"] == 1 && badge["message"].as_str().is_some_and(|grade| grade.ends_with(" %")),
+        "{badge}"
+    );
     let markdown = report("markdown");
     for part in [
         "**1 equal, 0 on purpose, 1 different**\n\n- reference: `",
         "| scenario | verdict |\n|---|---|\n",
+        "\nAs in `files::dir_is_the_workers_only`: ",
         "### `files::dir_is_the_workers_only`\n\n```diff\n",
         difference,
     ] {
@@ -142,6 +148,7 @@ fn of_another_implementation() {
     let lines = report.lines().skip_while(|line| !line.ends_with("scenarios")).skip(1);
     assert_eq!(lines.take(rows.len()).collect::<Vec<_>>(), rows, "{report}");
     assert!(report.contains("1 scenario: a worker doesn't ignore PIPE\n"), "{report}");
+    assert!(report.contains("\n  rule LIFE-008: "), "{report}");
     assert!(report.lines().count() <= 200);
 }
 
@@ -272,7 +279,7 @@ fn what_is_not_comparable_is_no_difference() {
         .env("PATH", path)
         .assert()
         .code(0)
-        .stdout(contains("not comparable, as with the reference everything has ended"))
+        .stdout(contains("not comparable, as the reference itself did not come to the end: everything has ended"))
         .stdout(ends_with("1 equal, 0 on purpose, 0 different, 1 not comparable\n"));
 }
 

@@ -20,8 +20,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
 
+pub use guard::directory;
 use pace::Pace;
-pub use process::{is_at_rest, is_dead, send};
+pub use ports::Port;
+pub use process::{end_all_in, is_at_rest, is_dead, send};
 pub use programs::{Programs, perl_script_in_path};
 pub use scenario::{Begun, Output, Scenario, digest};
 pub use transcript::{Kind, Line, Transcript, diff, excerpt, whole};
@@ -44,6 +46,25 @@ impl<T> Outcome<T> {
     }
 }
 
+impl Outcome<String> {
+    /// With nothing in the transcript but what the scenario returned.
+    fn seen(&self) -> Self {
+        let mut transcript = Transcript::default();
+        for line in self.result.iter().flat_map(|seen| seen.lines()) {
+            transcript.push(Kind::Messages, line);
+        }
+        Self { transcript, result: self.result.clone() }
+    }
+}
+
+/// What is graded and reported.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    Transcript,
+    /// What the scenario returned.
+    Seen,
+}
+
 /// Runs `scenario` on both programs and fails unless their transcripts are equal.
 ///
 /// `cargo test NAME -- --nocapture` shows the transcript of a scenario that passes.
@@ -63,16 +84,9 @@ pub fn compare(scenario: impl Fn(&mut Scenario) + Sync) {
 /// may differ, and only the text is looked at.
 pub fn compare_seen(scenario: impl Fn(&mut Scenario) -> String + Sync) {
     let (original, ours) = both(scenario);
-    let seen = |outcome: &Outcome<String>| {
-        let mut transcript = Transcript::default();
-        if let Ok(seen) = &outcome.result {
-            transcript.push(Kind::Messages, seen.clone());
-        }
-        Outcome { transcript, result: outcome.result.clone() }
-    };
     let are_equal = original.result.is_ok() && original.result == ours.result;
     let verdict = if are_equal { Verdict::Equal } else { Verdict::Different };
-    if !hand_over(verdict, are_equal, "", &seen(&original), &seen(&ours)) {
+    if !hand_over(verdict, are_equal, "", &original.seen(), &ours.seen()) {
         assert!(are_equal, "{}", failure(&original, &ours));
     }
 }
@@ -80,6 +94,7 @@ pub fn compare_seen(scenario: impl Fn(&mut Scenario) -> String + Sync) {
 /// Runs `scenario` on both programs. `verdict` says what the texts that it returns mean, the original's first, and whether
 /// that is what it should be.
 pub fn judged(
+    shown: Shown,
     scenario: impl Fn(&mut Scenario) -> String + Sync,
     verdict: impl Fn(&str, &str) -> (Verdict, bool),
     expected: &str,
@@ -88,6 +103,10 @@ pub fn judged(
     let (verdict, is_right) = match (&original.result, &ours.result) {
         (Ok(theirs), Ok(ours)) => verdict(theirs, ours),
         _ => (Verdict::Different, false),
+    };
+    let (original, ours) = match shown {
+        Shown::Transcript => (original, ours),
+        Shown::Seen => (original.seen(), ours.seen()),
     };
     let seen = format!("original: {:?}\nours: {:?}\nexpected {expected}\n", original.result, ours.result);
     if !hand_over(verdict, is_right, &seen, &original, &ours) {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::iter;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -113,6 +114,13 @@ pub fn running_in(dir: &Path) -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|&pid| runs_in(dir, pid)).collect()
+}
+
+/// KILL to all of them. One may be starting another just now, so it takes more than one look.
+pub fn end_all_in(dir: &Path) {
+    for pid in iter::repeat_with(|| running_in(dir)).take(1000).take_while(|pids| !pids.is_empty()).flatten() {
+        send(pid, "KILL");
+    }
 }
 
 fn runs_in(dir: &Path, pid: i32) -> bool {

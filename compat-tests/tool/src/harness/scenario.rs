@@ -26,7 +26,7 @@ use super::names::Names;
 use super::pace::Pace;
 use super::perl_noise::Noise;
 use super::ports::Port;
-use super::process::{Process, is_at_rest, is_dead, running_in, send, wanting_lock};
+use super::process::{Process, end_all_in, is_at_rest, is_dead, running_in, send, wanting_lock};
 use super::transcript::{Kind, LEFT_FILES, LEFT_RUNNING, Transcript, text_of};
 use super::workers::Worker;
 
@@ -34,6 +34,9 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// So much of a file goes into a transcript.
 const LONGEST_FILE: usize = 1 << 16;
+
+/// What the pid of a worker follows.
+const ANNOUNCEMENT: &str = "starting new worker ";
 
 /// What a command that has ended said, with symbols for values.
 pub struct Output {
@@ -71,6 +74,8 @@ pub struct Scenario {
     waits: usize,
     /// What a wait may take besides.
     allowance: Duration,
+    /// Whether what happens may be the doing of the other program.
+    has_run_other: bool,
 }
 
 impl Scenario {
@@ -98,6 +103,7 @@ impl Scenario {
             pace,
             waits: 0,
             allowance: Duration::ZERO,
+            has_run_other: false,
         }
     }
 
@@ -228,6 +234,7 @@ impl Scenario {
     }
 
     pub fn begin_other(&mut self, args: &[&str]) -> Begun {
+        self.has_run_other = true;
         self.begin_program(&self.other.clone(), args)
     }
 
@@ -382,6 +389,15 @@ impl Scenario {
         });
     }
 
+    /// Waits for the end of the process that was announced as worker of this number, though it may never have become one.
+    pub fn wait_announced_end(&mut self, number: usize) {
+        self.wait(&format!("the end of what is announced as worker {number}"), |s| {
+            let said = s.announcements();
+            let pid = said.split(ANNOUNCEMENT).nth(number).and_then(|rest| rest.lines().next()?.parse().ok());
+            pid.is_some_and(is_dead)
+        });
+    }
+
     /// Waits until so many processes wait for the lock of a file.
     pub fn wait_lock_is_wanted(&mut self, name: &str, by: usize) {
         self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.dir, &s.path(name)) == by);
@@ -456,6 +472,7 @@ impl Scenario {
         self.steps.push(kind_of_wait(what), format!("wait for {what}"));
         let (number, begin) = (self.waits, Instant::now());
         self.waits += 1;
+        let what = if self.has_run_other { &format!("{what}, after a command of the other program") } else { what };
         let mut rounds = 0;
         while !is_there(self) {
             rounds += 1;
@@ -584,12 +601,7 @@ impl Scenario {
         for pid in self.superdaemons.iter().map(Process::pid).chain(daemon).filter(|pid| running.contains(pid)) {
             send(pid, "KILL");
         }
-        // A process may be starting another one just now, so it takes more than one look.
-        for pid in
-            std::iter::repeat_with(|| running_in(&self.dir)).take(1000).take_while(|pids| !pids.is_empty()).flatten()
-        {
-            send(pid, "KILL");
-        }
+        end_all_in(&self.dir);
         let mut observed = std::mem::take(&mut self.steps);
         for superdaemon in &mut self.superdaemons {
             superdaemon.end();
@@ -695,15 +707,19 @@ impl Scenario {
             names.number(&worker.pid, format!("<W{}>", worker.generation));
         }
         // A worker that is not a probe, or never got as far as reporting, is known by its announcement.
-        let log = text_of(&fs::read(self.path("log")).unwrap_or_default());
-        let announcements = self.superdaemons.iter().map(Process::stderr).chain([log]).collect::<String>();
-        let announced = announcements.lines().filter_map(|line| line.strip_prefix("starting new worker "));
+        let announcements = self.announcements();
+        let announced = announcements.lines().filter_map(|line| line.strip_prefix(ANNOUNCEMENT));
         for (generation, pid) in (1..).zip(announced) {
             if !names.knows(pid) {
                 names.number(&pid, format!("<W{generation}>"));
             }
         }
         names
+    }
+
+    fn announcements(&self) -> String {
+        let log = text_of(&fs::read(self.path("log")).unwrap_or_default());
+        self.superdaemons.iter().map(Process::stderr).chain([log]).collect()
     }
 
     /// How the superdaemon ended, if it has.
@@ -769,7 +785,6 @@ fn kind_of_report(line: &str) -> Kind {
     }
 }
 
-/// The SHA-256 of a file.
 /// Where libraries of this name are: distributions have them in directories of the processor.
 fn libraries(name: &str) -> impl Iterator<Item = PathBuf> {
     let lib = Path::new("/usr/lib");
@@ -779,6 +794,7 @@ fn libraries(name: &str) -> impl Iterator<Item = PathBuf> {
     directories.map(move |directory| directory.join(&name)).filter(|path| path.is_file())
 }
 
+/// The SHA-256 of a file.
 pub fn digest(path: &Path) -> Option<String> {
     let output = Command::new("sha256sum").arg("--").arg(path).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -62,7 +62,12 @@ impl Transcript {
     #[must_use]
     pub fn finish(self, names: &Names, noise: &Noise) -> Self {
         let with_symbols = self.lines.into_iter().map(|line| Line { text: names.apply(&line.text), kind: line.kind });
-        Self { lines: with_symbols.filter_map(|line| noise.removed_from(line)).collect() }
+        let mut lines: Vec<Line> = with_symbols.filter_map(|line| noise.removed_from(line)).collect();
+        // Of workers that are told to stop at the same time, any may end first.
+        for deaths in lines.chunk_by_mut(|one, other| is_of_stop(one) && is_of_stop(other)) {
+            deaths.sort_by(|one, other| one.text.cmp(&other.text));
+        }
+        Self { lines }
     }
 
     /// As people read it.
@@ -83,6 +88,11 @@ impl Transcript {
     pub fn leaves_nobody(&self) -> bool {
         self.lines.windows(2).any(|lines| lines[0].text == LEFT_RUNNING && lines[1].text == LEFT_FILES)
     }
+}
+
+/// `worker 4711 died, status:15`
+fn is_of_stop(line: &Line) -> bool {
+    line.text.starts_with("worker ") && line.text.contains(" died, status:")
 }
 
 pub const LEFT_RUNNING: &str = "===== left running";

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{LINES, Report, printable, shortened, so_many_scenarios};
+use super::{LEGEND, LINES, Report, printable, rule_of, shortened, so_many_scenarios};
+use crate::catalogue;
 use crate::grades::shown;
 use crate::run::State;
 
@@ -16,11 +17,15 @@ pub fn report(report: &Report) -> String {
         let (masked, strict) = (shown(grade.masked), shown(grade.strict));
         let _ = writeln!(text, "| {} | {masked} | {strict} | {count} |", aspect.title());
     }
+    let _ = write!(text, "\n<details><summary>How to read this</summary>\n\n```text\n{LEGEND}```\n</details>\n");
+    let rules = catalogue::rules();
     for cause in report.causes() {
         let times = so_many_scenarios(cause.scenarios);
         let difference = fenced(&shortened(&printable(&cause.example.difference), LINES));
         let line = fenced(&(printable(&cause.text) + "\n"));
-        let _ = write!(text, "\n### {times}\n\n{line}\nAs in `{}`:\n\n{difference}", cause.example.name);
+        let (name, sentence) = (&cause.example.name, &cause.example.sentence);
+        let rule = rule_of(cause.example, &rules).map_or(String::new(), |rule| format!(" Rule {rule}"));
+        let _ = write!(text, "\n### {times}\n\n{line}\nAs in `{name}`: {sentence}{rule}\n\n{difference}");
         let _ = writeln!(text, "\n`{}`", report.command_for(cause.example));
     }
     let unsteady: Vec<String> = report.of_state(State::Unsteady).map(|finding| format!("`{}`", finding.name)).collect();
@@ -29,7 +34,12 @@ pub fn report(report: &Report) -> String {
     }
     for (reason, names) in report.reasons() {
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        let _ = writeln!(text, "\nNot comparable, as with the reference {}: {}.", printable(reason), names.join(", "));
+        let _ = writeln!(
+            text,
+            "\nNot comparable, as the reference itself did not come to the end ({}): {}.",
+            printable(reason),
+            names.join(", ")
+        );
     }
     if report.verbose {
         text += "\n| scenario | verdict |\n|---|---|\n";

@@ -1,5 +1,6 @@
 //! What a run came to, in several formats.
 
+mod badge;
 mod html;
 mod json;
 mod junit;
@@ -32,6 +33,7 @@ pub enum Format {
     Html,
     Json,
     Junit,
+    Badge,
 }
 
 impl Format {
@@ -42,10 +44,22 @@ impl Format {
             "html" => Self::Html,
             "json" => Self::Json,
             "junit" => Self::Junit,
+            "badge" => Self::Badge,
             _ => return Err(format!("there is no format {name}")),
         })
     }
 }
+
+/// What a reader has to know who has never seen a report.
+const LEGEND: &str = "\
+A scenario runs the same steps on both programs. A grade says how much of what the reference shows the candidate shows, too, in
+per cent. It leaves out what is known to be different on purpose in the program that this tool comes with; strict counts it.
+  -  a line that only the reference has       +  a line that only the candidate has
+  !!!  why a scenario did not come to its end
+  <S>  the pid of the superdaemon             <W2>  of the worker of generation 2        <C>  of another command
+  $DIR  the working directory                 $PORT  a free port                         N  any number
+  $PROBE  a worker that writes down what it finds around itself (fd, env, signals), and what happens to it (ready, got TERM)
+";
 
 /// So many causes explain what has to be done first.
 const CAUSES: usize = 10;
@@ -60,6 +74,7 @@ impl Report<'_> {
             Format::Html => html::report(self),
             Format::Json => json::report(self),
             Format::Junit => junit::report(self),
+            Format::Badge => badge::report(self),
         }
     }
 
@@ -113,6 +128,13 @@ impl Report<'_> {
     }
 }
 
+/// The first rule that a scenario shows, with its text.
+fn rule_of(finding: &Finding, rules: &[(&str, String)]) -> Option<String> {
+    let id = finding.rules.first()?;
+    let (_, text) = rules.iter().find(|(rule, _)| rule == id)?;
+    Some(format!("{id}: {}", text.replace('`', "")))
+}
+
 /// At most so many lines.
 fn shortened(text: &str, most: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
@@ -126,8 +148,9 @@ fn so_many_scenarios(count: usize) -> String {
     if count == 1 { "1 scenario".to_owned() } else { format!("{count} scenarios") }
 }
 
-/// XML has no way to write control characters, and a terminal obeys them.
+/// XML has no way to write control characters, and a terminal obeys them. Masks of signals are told by the signals' names.
 fn printable(text: &str) -> String {
+    let text = &*causes::with_names_of_signals(text);
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
         let is_invisible = (c.is_control() && c != '\n' && c != '\t')

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{LINES, Report, printable, shortened, so_many_scenarios};
+use super::{LEGEND, LINES, Report, printable, rule_of, shortened, so_many_scenarios};
+use crate::catalogue;
 use crate::grades::shown;
 use crate::run::State;
 
@@ -14,6 +15,7 @@ pub fn report(report: &Report) -> String {
     for (name, value) in report.facts() {
         let _ = writeln!(text, "{name}: {value}");
     }
+    let _ = write!(text, "\n{LEGEND}");
     if report.verbose {
         let _ = writeln!(text);
         for finding in report.findings {
@@ -28,6 +30,7 @@ pub fn report(report: &Report) -> String {
         let (title, masked, strict) = (aspect.title(), shown(grade.masked), shown(grade.strict));
         let _ = writeln!(text, "{title:<36} {masked:>6} {strict:>7}  {count:>9}");
     }
+    let rules = catalogue::rules();
     for cause in report.causes() {
         let mut lines = cause.text.lines();
         let times = so_many_scenarios(cause.scenarios);
@@ -35,7 +38,10 @@ pub fn report(report: &Report) -> String {
         for line in lines {
             let _ = writeln!(text, "{:width$}{}", "", printable(line), width = times.len() + 2);
         }
-        let _ = writeln!(text, "  as in {}:", cause.example.name);
+        let _ = writeln!(text, "  as in {}: {}", cause.example.name, cause.example.sentence);
+        if let Some(rule) = rule_of(cause.example, &rules) {
+            let _ = writeln!(text, "  rule {rule}");
+        }
         text += &indented(&shortened(&printable(&cause.example.difference), LINES));
         let _ = writeln!(text, "  {}", report.command_for(cause.example));
     }
@@ -43,7 +49,8 @@ pub fn report(report: &Report) -> String {
         let _ = writeln!(text, "\nunsteady, different only once: {}", finding.name);
     }
     for (reason, names) in report.reasons() {
-        let _ = writeln!(text, "\nnot comparable, as with the reference {}:", printable(reason));
+        let _ =
+            writeln!(text, "\nnot comparable, as the reference itself did not come to the end: {}", printable(reason));
         text += &indented(&(names.join("\n") + "\n"));
     }
     let _ = writeln!(text, "\n{}", report.summary());

@@ -25,8 +25,10 @@ scenarios! {
     log_command_that_does_not_read
 }
 
-/// The worker says it on stdout, and then on stderr.
-fn wait_hello(s: &mut Scenario, file: &str) {
+/// The worker says it on stdout, and then on stderr, when the superdaemon has announced it.
+fn say_hello(s: &mut Scenario, file: &str) {
+    s.wait_rest();
+    s.signal_worker(1, "USR2");
     s.wait_line_in(file, "hello");
     s.wait_line_in(file, "hello");
 }
@@ -36,8 +38,7 @@ fn a_log_file_is_appended_to() {
     compare(|s| {
         s.write("log", "what was there before\n");
         s.probe(&["--log-file=log", "--port=$PORT"], &["say=hello"]);
-        s.signal_worker(1, "USR2");
-        wait_hello(s, "log");
+        say_hello(s, "log");
         s.signal("HUP");
         s.wait_line_in("log", "old worker <W1> died");
         s.wait_worker(2);
@@ -50,8 +51,7 @@ fn a_log_file_is_appended_to() {
 fn log_through_a_shell_command() {
     compare(|s| {
         s.probe(&["--log-file=| cat > out", "--pid-file=pid"], &["say=hello"]);
-        s.signal_worker(1, "USR2");
-        wait_hello(s, "out");
+        say_hello(s, "out");
         s.term();
         s.wait_line_in("out", "exiting");
         s.show("out");
@@ -84,8 +84,7 @@ fn log_file_that_is_truncated() {
     compare(|s| {
         s.serve(&["--log-file=log"], &["say=hello"]);
         s.write("log", "");
-        s.signal_worker(1, "USR2");
-        wait_hello(s, "log");
+        say_hello(s, "log");
         s.signal("HUP");
         s.wait_worker(2);
         s.wait_line_in("log", "old worker <W1> died");

@@ -3,6 +3,8 @@
 #
 #   guest.pl               the tests; ROUNDS, RESTRICTIONS and ONLY in the environment say how many, what else, and which
 #   guest.pl WORKER ...    one of the workers at the end of this file
+#   guest.pl loopback      makes a new network usable
+#   guest.pl off           ends the machine
 use strict;
 use warnings;
 use Errno qw(EINTR);
@@ -20,7 +22,8 @@ my ($ours, $original, $fixtures) = ("$here/start_server", "/usr/bin/start_server
 my ($processor, $rounds) = ((POSIX::uname())[4], $ENV{ROUNDS} || 20);
 # An emulated processor is slow, and nothing waits for this long unless something is wrong.
 my ($patience, $short) = (120, 30);
-my %worker = (waits => \&wait_by, family => \&family, silent => sub { sleep 1000 while 1 });
+my %worker = (waits => \&wait_by, family => \&family, silent => sub { sleep 1000 while 1 },
+    loopback => \&loopback, off => \&off);
 if (@ARGV) {
     my $worker = shift @ARGV;
     $worker{$worker}->(@ARGV);
@@ -611,4 +614,17 @@ sub family {
     write_file("family.new", "@kin\n");
     rename "family.new", "family.$generation" or die "rename: $!\n";
     sleep 1000 while 1;
+}
+
+# SIOCSIFFLAGS, IFF_UP.
+sub loopback {
+    socket my $socket, AF_INET, SOCK_DGRAM, 0 or die "socket: $!\n";
+    my $request = pack "a16 s x22", "lo", 1;
+    ioctl $socket, 0x8914, $request or die "lo: $!\n";
+}
+
+# LINUX_REBOOT_CMD_POWER_OFF
+sub off {
+    require "sys/syscall.ph";
+    syscall SYS_reboot(), 0xfee1dead, 0x28121969, 0x4321fedc, 0;
 }

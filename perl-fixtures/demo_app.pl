@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # A web application as many are: it takes its time to load, and serves one request after the other. A broken version fails when it
-# has loaded. app.pl DIRECTORY [PORT]: the version is in the file "version"; without a PORT, start_server has the listener.
+# has loaded. demo_app.pl DIRECTORY [PORT]: the version is in the file "version"; without a PORT, start_server has the listener.
 use strict;
 use warnings;
 use IO::Socket::INET;
@@ -29,5 +29,6 @@ setitimer ITIMER_REAL, 0.1, 0.1;
 until ($leaving) {
     my $client = $listener->accept or next;
     sysread $client, my $request, 4096;
-    syswrite $client, "HTTP/1.0 200 OK\r\nContent-Length: " . length($version) . "\r\n\r\n$version";
+    my $body = "version $version\n";
+    syswrite $client, "HTTP/1.0 200 OK\r\nContent-Length: " . length($body) . "\r\n\r\n$body";
 }
