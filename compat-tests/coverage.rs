@@ -97,12 +97,13 @@ fn every_row_of_the_table_has_a_scenario() {
     }
 }
 
-/// What is a test there is none of libtest's: it belongs into the table of its module.
+/// Where a module has a table of scenarios, a test is none of libtest's: it belongs into the table.
 #[test]
 fn every_scenario_is_in_a_table() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("compat-tests/tool/src");
     for file in sources(&root) {
         let source = fs::read_to_string(&file).expect("a source file");
-        assert!(!source.contains("#[test]\n"), "{}: a test that nobody runs", file.display());
+        let has_table = source.contains("scenarios! {");
+        assert!(!has_table || !source.contains("#[test]\n"), "{}: a test that no comparison runs", file.display());
     }
 }

@@ -260,13 +260,22 @@ fn the_image_asks_for_the_same_superdaemon() {
 
 // --- the picture of README
 
-/// Whoever runs it sees what it claims, whatever the numbers are.
+/// Whoever runs it sees what it claims, whatever the numbers are: on a busy machine, at a slower pace.
 #[test]
 fn the_picture_shows_what_is_claimed() {
     let Programs { original, ours } = Programs::find();
-    let claims = Demo::run(&start_server_compat::harness::Programs { original, ours }).claims();
-    let wrong: Vec<&str> = claims.iter().filter(|claim| !claim.is_true).map(|claim| claim.text).collect();
-    assert!(wrong.is_empty() && claims.len() > 8, "not true: {wrong:#?}");
+    let programs = start_server_compat::harness::Programs { original, ours };
+    let mut wrong = Vec::new();
+    for slowness in [1, 4] {
+        let claims = Demo::run(&programs, slowness).claims();
+        assert!(claims.len() > 8);
+        wrong = claims.into_iter().filter(|claim| !claim.is_true).map(|claim| claim.text).collect();
+        if wrong.is_empty() {
+            break;
+        }
+        println!("at a {slowness}th of the pace, not true: {wrong:?}");
+    }
+    assert!(wrong.is_empty(), "not true: {wrong:#?}");
 }
 
 #[test]

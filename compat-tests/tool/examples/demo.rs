@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     Programs::ours_is(&root.join("target/debug/start_server"));
-    let demo = Demo::run(&Programs::find());
+    let demo = Demo::run(&Programs::find(), 1);
     let claims = demo.claims();
     for claim in &claims {
         println!("{} {}", if claim.is_true { "true: " } else { "false:" }, claim.text);
