@@ -225,6 +225,7 @@ pub(super) fn signals_of(pid: i32) -> String {
     format!("{}{}", read("status"), read("syscall"))
 }
 
+/// Says it of a superdaemon, if the test fails.
 struct ToldAtFailure(i32);
 
 impl Drop for ToldAtFailure {

@@ -102,17 +102,17 @@ impl System<'_> {
             Some(Stage::Passed(_)) => true,
             Some(Stage::None) | None => self.inbox.take_to_be_replaced(),
         };
-        is_due && self.has_spare_memory()
+        is_due && !self.refuse_without_memory()
     }
 
-    /// Asked before anything is put together for the next program. Refuses if there is none.
-    fn has_spare_memory(&mut self) -> bool {
-        let Err(error) = spare_memory(0) else { return true };
+    /// Whether it had to refuse: before anything is put together for the next program, as that takes memory.
+    fn refuse_without_memory(&mut self) -> bool {
+        let Err(error) = spare_memory(0) else { return false };
         self.refuse(&error.message());
         if let Some(successor) = &mut self.successor {
             successor.rehearsal.take_passed();
         }
-        false
+        true
     }
 
     /// Checks for the result of a rehearsal. Called wherever the loop waits, so it ends in time.
