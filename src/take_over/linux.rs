@@ -16,6 +16,7 @@ use crate::stderr::{say, visible};
 use crate::succession::{REHEARSAL, VARIABLE};
 use crate::sys::{self, Pid};
 use crate::system::{ProgramPart, State, rehearsal};
+use crate::take_over::patience::Patience;
 use crate::take_over::predecessor::{Predecessor, held};
 use crate::take_over::stopping::{Told, is_told};
 use crate::take_over::tracee::{Files, Tracee, word};
@@ -23,11 +24,8 @@ use crate::take_over::tracee::{Files, Tracee, word};
 /// How long a superdaemon may be busy, for example starting a worker.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the rehearsal may take, during which the superdaemon stands still.
-const REHEARSAL_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long this program may take to start.
-const ARRIVAL: Duration = Duration::from_secs(10);
+/// How long this program may take to start. Nothing can be done but wait.
+const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// How long to wait before another look at something that has just changed.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -215,11 +213,11 @@ fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, sta
     let files = Files { names: [of_state, of_answer], state, length, numbers };
 
     let failure = |(what, errno)| Failure::of(what)(errno);
-    let end = Instant::now() + REHEARSAL_LIMIT;
-    let said = tracee.rehearse(&files, rehearsal, end).map_err(failure)?;
+    let patience = Patience::from(Instant::now());
+    let said = tracee.rehearse(&files, rehearsal, patience).map_err(failure)?;
     if said != token {
         let reason = match said.as_slice() {
-            [] if Instant::now() >= end => b"it has not answered in time".to_vec(),
+            [] if patience.is_over(Instant::now(), || false) => b"it has not answered in time".to_vec(),
             [] => b"it has ended without an answer".to_vec(),
             said => visible(said),
         };
@@ -261,7 +259,7 @@ impl Strings<'_> {
 fn wait_for_arrival(pid: Pid) -> Option<()> {
     let end = Instant::now() + ARRIVAL;
     while !Process::Pid(pid).catches(libc::SIGUSR2) || Process::Pid(pid).blocks(libc::SIGCHLD) {
-        if Instant::now() >= end || sys::kill(pid, 0) == Err(Errno::ESRCH) {
+        if Instant::now() >= end || Process::Pid(pid).is_zombie() {
             return None;
         }
         sleep(Duration::from_millis(1));

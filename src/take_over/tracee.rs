@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::proc::{Pid, Process};
 use crate::stderr::say;
 use crate::sys;
+use crate::take_over::patience::Patience;
 use crate::take_over::registers::{self, Registers};
 use crate::take_over::routine::{self, Call};
 
@@ -300,12 +301,13 @@ impl Tracee {
     }
 
     /// Makes a copy of it execute a program with the state and an open file for the answer, and returns that when the
-    /// program has exited. At `end` the copy is killed. The process is stopped all the time, and its signals wait.
+    /// program has exited. When `patience` is over, the copy is killed. The process is stopped all the time, and its
+    /// signals wait.
     pub(super) fn rehearse(
         &mut self,
         files: &Files,
         [path, arguments, environment]: Program,
-        end: Instant,
+        patience: Patience,
     ) -> Result<Vec<u8>, Failed> {
         const COPY: &str = "start a copy of itself";
         let Numbers { answer, .. } = files.numbers;
@@ -347,7 +349,7 @@ impl Tracee {
                 }
                 Ok(())
             },
-            Some((wait, end)),
+            Some((wait, patience)),
         )?;
         if is_executed { Err((COPY, Errno::EIO)) } else { Ok(said) }
     }
@@ -404,13 +406,13 @@ impl Tracee {
         Ok(calls)
     }
 
-    /// Makes it perform a list of calls, and reports each by its index and its result. At a given moment, kills the child
-    /// that a given call waits for. True if it has executed a program.
+    /// Makes it perform a list of calls, and reports each by its index and its result. When a given patience is over, kills
+    /// the child that a given call waits for. True if it has executed a program.
     fn run(
         &mut self,
         calls: &[Call],
         mut tell: impl FnMut(&Self, usize, u64) -> Result<(), Failed>,
-        limit: Option<(usize, Instant)>,
+        limit: Option<(usize, Patience)>,
     ) -> Result<bool, Failed> {
         let failed = |errno| ("be traced", errno);
         self.begin(calls).map_err(failed)?;
@@ -418,7 +420,7 @@ impl Tracee {
         let (mut outcome, mut before) = (Ok(()), 0);
         loop {
             let limit = |tracee: &Self, index| match limit {
-                Some((wait, end)) if wait == index => tracee.kill_at(end, before),
+                Some((wait, patience)) if wait == index => tracee.wait_or_kill(before, patience),
                 _ => Ok(()),
             };
             let (index, result) = match self.step(list, limit) {
@@ -475,13 +477,13 @@ impl Tracee {
         sys::exit_now(code)
     }
 
-    /// Waits for the end of a call that waits for `child`, which is killed at `end`.
-    fn kill_at(&self, end: Instant, child: u64) -> Result<(), Errno> {
+    /// Waits for the end of a call that waits for `child`, which is killed when `patience` is over.
+    fn wait_or_kill(&self, child: u64, patience: Patience) -> Result<(), Errno> {
+        let child = Pid::try_from(child).unwrap_or(Pid::MAX);
         let mut is_killed = false;
         while self.look()?.is_none() {
-            if !is_killed && Instant::now() >= end {
+            if !is_killed && patience.is_over(Instant::now(), || Process::Pid(child).is_at_work()) {
                 is_killed = true;
-                let child = Pid::try_from(child).unwrap_or(Pid::MAX);
                 // Its parent reaps it as soon as it exits.
                 let is_it = || Process::Pid(child).parent() == Some(self.pid);
                 let _ = sys::kill_if(child, libc::SIGKILL, is_it);
