@@ -23,6 +23,8 @@ my ($ours, $original, $fixtures) = ("$here/start_server", "/usr/bin/start_server
 my ($processor, $rounds) = ((POSIX::uname())[4], $ENV{ROUNDS} || 20);
 # An emulated processor is slow, and nothing waits for this long unless something is wrong.
 my ($patience, $short) = (120, 30);
+# What makes a slow machine slower.
+my $busy = $ENV{BUSY} || 30;
 my %worker = (waits => \&wait_by, family => \&family, silent => sub { sleep 1000 while 1 },
     loopback => \&loopback, off => \&off);
 if (@ARGV) {
@@ -53,6 +55,7 @@ sub lives {
     both("listeners that the manager keeps", \&store);
     if ($may_be_taken_over) {
         both("--take-over under load", \&take_over);
+        test("--take-over beside $busy busy processes", user => \&take_over_on_a_busy_machine);
         test("--take-over and $_ at random moments, $rounds rounds", root => \&at_random, $_) for qw(HUP TERM);
     } else {
         test("--take-over is refused", root => \&take_over_is_refused);
@@ -231,6 +234,25 @@ sub take_over {
     answers("version 5");
     is("refused connections", $load->(), 0);
     stop();
+}
+
+# A machine that is slow is no reason to refuse it.
+sub take_over_on_a_busy_machine {
+    start($original, @files, listeners(), "--interval=0", @three_ways);
+    generation(1);
+    answers("version 1");
+    rest();
+    my @busy = map { fork_with(sub { alarm 10 * $patience; 1 while 1 }) } 1 .. $busy;
+    my $before = time;
+    my ($code, $said) = run($ours, "--take-over", "--pid-file=pid");
+    my $took = time - $before;
+    kill "KILL", @busy;
+    is("--take-over", "$code $said", "0 start_server (pid:$pid) now runs this program, generation 1 keeps running\n");
+    kill "HUP", $pid;
+    generation(2);
+    answers("version 2");
+    stop();
+    return sprintf "%.1f s", $took;
 }
 
 # How a take-over ends, and in what state the superdaemon is, whatever comes in at whichever moment.
