@@ -24,7 +24,7 @@ my ($processor, $rounds) = ((POSIX::uname())[4], $ENV{ROUNDS} || 20);
 # An emulated processor is slow, and nothing waits for this long unless something is wrong.
 my ($patience, $short) = (120, 30);
 # What makes a slow machine slower.
-my $busy = $ENV{BUSY} || 30;
+my $busy = 15;
 my %worker = (waits => \&wait_by, family => \&family, silent => sub { sleep 1000 while 1 },
     loopback => \&loopback, off => \&off);
 if (@ARGV) {
