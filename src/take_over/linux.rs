@@ -24,6 +24,9 @@ use crate::take_over::tracee::{Files, Tracee, word};
 /// How long a superdaemon may be busy, for example starting a worker.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long the rehearsal may take, during which the superdaemon stands still.
+const REHEARSAL_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long this program may take to start. Nothing can be done but wait.
 const ARRIVAL: Duration = Duration::from_secs(60);
 
@@ -64,13 +67,14 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
     let predecessor = Predecessor::look(pid, pid_file).map_err(refusal)?;
     predecessor.check_program(&program).map_err(refusal)?;
 
-    let end = Instant::now() + LIMIT;
+    let patience = Patience::of(LIMIT);
     let mut tracee = Tracee::seize(pid).map_err(untraceable)?;
     let mut seen = None;
-    while Instant::now() < end {
+    // It begins anew if a signal arrives, which is no reason to lose patience.
+    while !patience.is_over(|| true) {
         // Stopping this program, for example by Ctrl-Z, would leave the other one stopped.
         let blocked = sys::block_all();
-        if !tracee.work_off(end).map_err(untraceable)? {
+        if !tracee.work_off(patience).map_err(untraceable)? {
             break;
         }
         // It runs while files are read that might be slow.
@@ -92,7 +96,7 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
         };
         refuse_if(told).map_err(refusal)?;
         look.state.program = ProgramPart { path: Some(program.as_os_str().as_bytes().to_vec()) };
-        if !tracee.stop(end).map_err(untraceable)? {
+        if !tracee.stop(patience).map_err(untraceable)? {
             break;
         }
         // ORDER: from here on, nothing changes any more.
@@ -213,11 +217,11 @@ fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, sta
     let files = Files { names: [of_state, of_answer], state, length, numbers };
 
     let failure = |(what, errno)| Failure::of(what)(errno);
-    let patience = Patience::from(Instant::now());
+    let patience = Patience::of(REHEARSAL_LIMIT);
     let said = tracee.rehearse(&files, rehearsal, patience).map_err(failure)?;
     if said != token {
         let reason = match said.as_slice() {
-            [] if patience.is_over(Instant::now(), || false) => b"it has not answered in time".to_vec(),
+            [] if patience.is_over(|| false) => b"it has not answered in time".to_vec(),
             [] => b"it has ended without an answer".to_vec(),
             said => visible(said),
         };

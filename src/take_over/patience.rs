@@ -1,24 +1,30 @@
-//! How long the rehearsal may take, during which the superdaemon stands still.
+//! How long to wait for another process: not as long for one that sleeps as for one that a busy or slow machine holds up.
 
 use std::time::{Duration, Instant};
 
-/// For a copy that sleeps, which it has no reason for.
-const HUNG: Duration = Duration::from_secs(5);
-
-/// For one that is at work all the time: a busy or slow machine is no reason to refuse anything.
-const SLOW: Duration = Duration::from_secs(60);
+/// So many times as long for a process that is at work.
+const SLOWER: u32 = 12;
 
 #[derive(Clone, Copy)]
-pub(super) struct Patience(Instant);
+pub(super) struct Patience {
+    begin: Instant,
+    limit: Duration,
+}
 
 impl Patience {
-    pub(super) fn from(begin: Instant) -> Self {
-        Self(begin)
+    /// From now on, for a process that sleeps where it has no reason to.
+    pub(super) fn of(limit: Duration) -> Self {
+        Self { begin: Instant::now(), limit }
     }
 
-    pub(super) fn is_over(self, now: Instant, is_at_work: impl FnOnce() -> bool) -> bool {
-        let passed = now.saturating_duration_since(self.0);
-        passed >= HUNG && (passed >= SLOW || !is_at_work())
+    /// `is_at_work` is asked when the shorter time is over.
+    pub(super) fn is_over(self, is_at_work: impl FnOnce() -> bool) -> bool {
+        self.is_over_at(Instant::now(), is_at_work)
+    }
+
+    fn is_over_at(self, now: Instant, is_at_work: impl FnOnce() -> bool) -> bool {
+        let passed = now.saturating_duration_since(self.begin);
+        passed >= self.limit && (passed >= SLOWER * self.limit || !is_at_work())
     }
 }
 
@@ -31,10 +37,10 @@ mod tests {
     use crate::sys::Pid;
 
     #[test]
-    fn a_copy_that_is_at_work_gets_longer() {
-        let begin = Instant::now();
+    fn a_process_that_is_at_work_gets_longer() {
+        let patience = Patience::of(Duration::from_secs(5));
         for (is_at_work, end) in [(false, 5_000), (true, 60_000)] {
-            let is_over_at = |time| Patience::from(begin).is_over(begin + Duration::from_millis(time), || is_at_work);
+            let is_over_at = |time| patience.is_over_at(patience.begin + Duration::from_millis(time), || is_at_work);
             assert!(!is_over_at(end - 1));
             assert!(is_over_at(end));
         }
