@@ -1,5 +1,5 @@
-//! The values that differ between any two runs (directory, ports, pids), and the symbols that stand for them in a
-//! transcript. Only values the harness was told are replaced; a number it doesn't know stays.
+//! The values that differ between any two runs (directory, ports, pids), and the symbols that replace them in a
+//! transcript. A number that the harness doesn't know stays.
 
 use std::collections::HashMap;
 
@@ -32,8 +32,8 @@ impl Names {
         text.split_inclusive('\n').map(|line| self.numbers_of_line(&self.pid_list_of_line(line))).collect()
     }
 
-    /// `TERM to all workers:99,101` lists pids as sorted text, so its order depends on how many digits a pid has.
-    /// This checks the order where it can be checked, on the pids, and then shows the symbols in their own order.
+    /// `TERM to all workers:99,101` lists pids sorted as text, so the order depends on how many digits a pid has. The
+    /// order can only be checked on the pids: if it is right, the symbols are shown in an order of their own.
     fn pid_list_of_line(&self, line: &str) -> String {
         let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
         let Some((head, list)) = line.rsplit_once(" workers:") else {
@@ -54,7 +54,7 @@ impl Names {
         while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
             let digits =
                 rest[start..].find(|c: char| !c.is_ascii_digit()).map_or(&rest[start..], |n| &rest[start..start + n]);
-            // A wait status, or the line number in a tail of Perl's, is no pid, even where pids are as small.
+            // A wait status, or a line number in Perl's tail, isn't a pid, even if a pid has the same number.
             let is_no_pid = ["status:", " line "].iter().any(|before| rest[..start].ends_with(before));
             let known = self.numbers.get(digits).filter(|_| !is_no_pid);
             result.push_str(&rest[..start]);
