@@ -64,7 +64,7 @@ fn they_are_something_to_listen_to() {
     });
 }
 
-/// The command of a log doesn't get the listeners. A daemon does, though its pid isn't LISTEN_PID.
+/// The command of a log doesn't get the listeners. A daemon does, though its pid isn't `LISTEN_PID`.
 #[test]
 fn with_a_log_in_the_background() {
     ours_alone(|s| {
