@@ -1,12 +1,12 @@
-# Ends what the scenarios of a process have started, when that process has ended, however that came about: a superdaemon whose
-# workers die at once would start others for ever. Standard input has the scenarios' directories, a line each, and its end is
-# the end of the process. The directories go, too.
+# Ends what the scenarios of a process have started, when that process has ended for whatever reason: a superdaemon
+# whose workers die at once would start others for ever. Standard input has the scenarios' directories, a line each, and
+# ends with the process. The directories are removed, too.
 use strict;
 use warnings;
 use File::Path ();
 use POSIX ();
 
-# Neither a terminal that is closed nor whoever ends the tests ends this, too.
+# Neither a closed terminal nor the signal that ends the tests ends this, too.
 $SIG{$_} = "IGNORE" for qw(HUP INT QUIT TERM);
 POSIX::setsid();
 
@@ -33,7 +33,7 @@ sub is_ours {
     return !!grep { is_there($_) } (<$file> // "") =~ m{(/[^\0\s'":;,=]+)}g;
 }
 
-# All are stopped first, until nobody is new: what forks all the time would be ahead of a look otherwise.
+# All are stopped first, until no new one is found: otherwise, processes that keep forking would escape.
 for (1 .. 1000) {
     my @new = grep { !$stopped{$_} && is_ours($_) } map { m{(\d+)$} } glob "/proc/[0-9]*" or last;
     kill STOP => @new;
