@@ -33,7 +33,7 @@ sub is_ours {
     return !!grep { is_there($_) } (<$file> // "") =~ m{(/[^\0\s'":;,=]+)}g;
 }
 
-# All are stopped first, until no new one is found: otherwise, processes that keep forking would escape.
+# All are stopped first, until nobody is new: what forks all the time would be ahead of a look otherwise.
 for (1 .. 1000) {
     my @new = grep { !$stopped{$_} && is_ours($_) } map { m{(\d+)$} } glob "/proc/[0-9]*" or last;
     kill STOP => @new;

@@ -1,7 +1,8 @@
 # Runs in a test machine, as root: whole lives of the program, beside the original. Prints a line for each test, and the
 # totals at the end.
 #
-#   guest.pl               the tests; variables: ROUNDS (how many), RESTRICTIONS (more tests) and ONLY (which tests)
+#   guest.pl               the tests; ROUNDS, RESTRICTIONS and ONLY in the environment say how many, what else, and
+# which
 #   guest.pl WORKER ...    one of the workers at the end of this file
 #   guest.pl loopback      makes a new network usable
 #   guest.pl off           ends the machine
@@ -213,7 +214,7 @@ sub take_over {
     stop();
 }
 
-# How take-overs end, and the superdaemon's state after them, with a signal at a random moment.
+# How a take-over ends, and in what state the superdaemon is, whatever comes in at whichever moment.
 sub at_random {
     my $signal = shift;
     my ($takes, %ends) = 0;

@@ -1,6 +1,6 @@
-//! The causes of most differences. Only the first difference of a scenario counts, as later ones may be its
-//! consequences. The numbers of descriptors and the signals of workers are compared separately, as they would show
-//! everywhere.
+//! What explains most: of each scenario the first thing that differs, since what follows may be its consequence. Two
+//! things
+//! are looked at apart from it, as they would show everywhere: the numbers of descriptors, and the signals of workers.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! The values that differ between any two runs (directory, ports, pids), and the symbols that replace them in a
-//! transcript. A number that the harness doesn't know stays.
+//! The values that differ between any two runs (directory, ports, pids), and the symbols that stand for them in a
+//! transcript. Only values the harness was told are replaced; a number it doesn't know stays.
 
 use std::collections::HashMap;
 
@@ -54,7 +54,7 @@ impl Names {
         while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
             let digits =
                 rest[start..].find(|c: char| !c.is_ascii_digit()).map_or(&rest[start..], |n| &rest[start..start + n]);
-            // A wait status, or a line number in Perl's tail, isn't a pid, even if a pid has the same number.
+            // A wait status, or the line number in a tail of Perl's, is no pid, even where pids are as small.
             let is_no_pid = ["status:", " line "].iter().any(|before| rest[..start].ends_with(before));
             let known = self.numbers.get(digits).filter(|_| !is_no_pid);
             result.push_str(&rest[..start]);

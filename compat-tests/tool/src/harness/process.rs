@@ -70,7 +70,7 @@ fn beginning(path: &Path) -> Vec<u8> {
     content
 }
 
-/// `name` is without `SIG`. It is no error if the process is already gone.
+/// `name` is without `SIG`. A process that is gone already is none of the harness's business.
 pub fn send(pid: i32, name: &str) {
     let signal = Signal::from_str(&format!("SIG{name}")).expect("a signal's name");
     match signal::kill(Pid::from_raw(pid), signal) {

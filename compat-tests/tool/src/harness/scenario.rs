@@ -596,7 +596,7 @@ impl Scenario {
             self.show(&name);
         }
         let names = self.names();
-        // ORDER: superdaemons first, as they would log the end of their workers.
+        // ORDER: superdaemons first, which would have a word to say on the end of their workers.
         let daemon = self.daemon.map(|(daemon, _)| daemon);
         for pid in self.superdaemons.iter().map(Process::pid).chain(daemon).filter(|pid| running.contains(pid)) {
             send(pid, "KILL");

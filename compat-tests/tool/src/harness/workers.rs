@@ -16,7 +16,7 @@ impl Worker {
     pub fn read_all(reports: &Path) -> Vec<Self> {
         let mut workers: Vec<Self> = Vec::new();
         let text = text_of(&fs::read(reports).unwrap_or_default());
-        // A write across a page boundary can be seen half done, so the last line may be incomplete.
+        // A write across the border of two pages is seen half done: its last line may not be all there.
         let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
         for (pid, line) in complete.lines().filter_map(|line| line.split_once(' ')) {
             let pid = pid.parse().expect("a report line starts with a pid");

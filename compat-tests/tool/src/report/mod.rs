@@ -135,7 +135,7 @@ fn rule_of(finding: &Finding, rules: &[(&str, String)]) -> Option<String> {
     Some(format!("{id}: {}", text.replace('`', "")))
 }
 
-/// At most this many lines.
+/// At most so many lines.
 fn shortened(text: &str, most: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     if lines.len() <= most {
