@@ -1,8 +1,7 @@
 # Runs in a test machine, as root: whole lives of the program, beside the original. Prints a line for each test, and the
 # totals at the end.
 #
-#   guest.pl               the tests; ROUNDS, RESTRICTIONS and ONLY in the environment say how many, what else, and
-# which
+#   guest.pl               the tests; ROUNDS, RESTRICTIONS and ONLY in the environment say how many, what else, and which
 #   guest.pl WORKER ...    one of the workers at the end of this file
 #   guest.pl loopback      makes a new network usable
 #   guest.pl off           ends the machine

@@ -1,7 +1,6 @@
 // Reads the clock where Perl would be too slow. Each command writes lines to a FIFO:
 //
-//   clock exec FIFO PROGRAM ...    "exec PID NANOSECONDS", then executes PROGRAM with the highest possible limit of
-// open files
+//   clock exec FIFO PROGRAM ...    "exec PID NANOSECONDS", and executes PROGRAM, which may open as many files as possible
 //   clock connect FIFO PORT        "ready PID 0", and "connect PID NANOSECONDS" once 127.0.0.1:PORT takes a connection
 #include <arpa/inet.h>
 #include <fcntl.h>

@@ -1,5 +1,4 @@
-//! What explains most: of each scenario the first thing that differs, since what follows may be its consequence. Two
-//! things
+//! What explains most: of each scenario the first thing that differs, since what follows may be its consequence. Two things
 //! are looked at apart from it, as they would show everywhere: the numbers of descriptors, and the signals of workers.
 
 use std::borrow::Cow;
