@@ -147,7 +147,7 @@ fn too_long_in(said: &str) -> String {
     said[begin..end].to_owned() + rest.unwrap_or_default()
 }
 
-/// Runs `scenario` on both programs. The texts that it returns have to be as described, and differ.
+/// Runs `scenario` on both programs; what it returns has to be as described, and not the same.
 fn differ(
     scenario: impl Fn(&mut Scenario) -> String + Sync,
     of_original: &dyn Predicate<str>,
@@ -482,7 +482,7 @@ fn own_files_only() {
             s.remove("app.sock");
             s.stale_socket("app.sock");
             s.run(&["--stop", "--pid-file=pid"]);
-            // The status file is removed after the sockets.
+            // It is removed after the sockets.
             s.wait_no_file("first");
             s.ls()
         },
@@ -704,7 +704,7 @@ fn live_socket_of_which_nothing_is_known() {
     differ(
         |s| {
             s.stale_socket("app.sock");
-            // The program's own directory may be closed to others.
+            // Another user may not be able to enter the program's own directory.
             let copy = "cp \"$0\" program; chmod 755 program; chmod 000 app.sock; chmod 777 .";
             s.prelude(&format!("{copy}; exec {as_nobody} ./program \"$@\""));
             let said = s.run(&[&["--path=app.sock"], &STOPS_AT_ONCE[..]].concat()).stderr;
@@ -947,7 +947,7 @@ fn envdir_files() {
             // The FIFO has a writer, which writes nothing.
             let _fifo = OpenOptions::new().read(true).write(true).open(s.path("env/FIFO")).expect("a fifo");
             s.start(&["--envdir=env", "--", "$PROBE"]);
-            // Ours reports the FIFO when it starts a worker; the original says nothing.
+            // Ours says so when it starts a worker; the original isn't heard of.
             s.signal("TERM");
             s.wait_exit();
             s.said()
@@ -981,7 +981,7 @@ fn envdir_files_that_are_too_long() {
     );
 }
 
-/// A Perl program that fills standard error without blocking.
+/// Perl that fills standard error without waiting.
 pub const FILL: &str = "use Fcntl; fcntl STDERR, F_SETFL, O_WRONLY | O_NONBLOCK; 1 while syswrite STDERR, '.' x 4096; \
     fcntl STDERR, F_SETFL, O_WRONLY";
 
@@ -1258,12 +1258,12 @@ fn status_errors_of_a_full_disk() {
     );
 }
 
-/// LIFE-086: run as a user who may only have one process. The user's number is the port, which no other scenario has.
+/// LIFE-086: as a user who has no other process, and may not have one. The port is a number that nobody else uses.
 fn fork_failure() {
     let as_nobody = if Uid::effective().is_root() { "setpriv --reuid=$port --regid=$port --clear-groups" } else { "" };
     differ(
         |s| {
-            // The program's own directory may be closed to others.
+            // Another user may not be able to enter the program's own directory.
             let copy = format!("port={}; cp \"$0\" program; chmod 755 program", s.port());
             s.prelude(&format!("{copy}; exec prlimit --nproc=1 {as_nobody} ./program \"$@\""));
             s.start(&["--", "sleep", "1000"]);
