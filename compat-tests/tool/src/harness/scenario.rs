@@ -35,10 +35,10 @@ const POLL: Duration = Duration::from_millis(5);
 /// Longer files go into a transcript as a digest.
 const LONGEST_FILE: usize = 1 << 16;
 
-/// The pid of a worker follows this text.
+/// What the pid of a worker follows.
 const ANNOUNCEMENT: &str = "starting new worker ";
 
-/// How a command ended, and its output, with symbols for values.
+/// What a command that has ended said, with symbols for values.
 pub struct Output {
     pub end: String,
     pub stdout: String,
