@@ -118,7 +118,7 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
         }
         return Ok(());
     }
-    Err(Error::timed_out("start of a worker, which the superdaemon is busy with,", LIMIT))
+    Err(Error::timed_out("start of a worker, which the superdaemon is busy with,", patience.passed()))
 }
 
 /// One that catches USR2 is not an original.

@@ -17,6 +17,11 @@ impl Patience {
         Self { begin: Instant::now(), limit }
     }
 
+    /// In whole seconds.
+    pub(super) fn passed(self) -> Duration {
+        Duration::from_secs(self.begin.elapsed().as_secs())
+    }
+
     /// `is_at_work` is asked when the shorter time is over.
     pub(super) fn is_over(self, is_at_work: impl FnOnce() -> bool) -> bool {
         self.is_over_at(Instant::now(), is_at_work)

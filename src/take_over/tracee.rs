@@ -138,7 +138,7 @@ impl Tracee {
 
     /// Makes it handle all signals that it has not handled. Perl may have noted a signal between its last look and its
     /// wait: either in the interpreter, which looks when wait(2) is interrupted, or in the list of the original, which
-    /// looks when a signal arrives. Afterwards it waits again, and runs. False if it doesn't before `end`.
+    /// looks when a signal arrives. Afterwards it waits again, and runs. False if it doesn't before `patience` is over.
     pub(super) fn work_off(&mut self, patience: Patience) -> Result<bool, Errno> {
         self.is_disturbed = false;
         // ORDER: the interpreter takes ALRM before TERM, and forgets that there is another one.
