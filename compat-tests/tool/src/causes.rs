@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::explained::general;
 use crate::grades::without_numbers;
-use crate::harness::{Kind, Line, Transcript, diff};
+use crate::harness::{Kind, LEFT_RUNNING, Line, Transcript, diff};
 use crate::run::{Finding, State};
 
 pub struct Cause<'a> {
@@ -81,8 +81,14 @@ pub fn of<'a>(findings: &'a [Finding], most: usize) -> Vec<Cause<'a>> {
         .into_values()
         .filter_map(|scenarios| {
             let count = scenarios.len();
+            let mut alike: BTreeMap<String, Vec<(String, &Finding)>> = BTreeMap::new();
+            for (text, finding) in scenarios.into_values() {
+                alike.entry(general(&text)).or_default().push((text, finding));
+            }
+            // What it is mostly like.
+            let most = alike.into_values().max_by_key(Vec::len)?;
             let (text, example) =
-                scenarios.into_values().min_by_key(|(_, finding)| (finding.difference.len(), &finding.name))?;
+                most.into_iter().min_by_key(|(_, finding)| (finding.difference.len(), &finding.name))?;
             Some(Cause { text, scenarios: count, example })
         })
         .collect();
@@ -134,7 +140,10 @@ struct Difference {
 impl<'a> Differing<'a> {
     fn of(finding: &'a Finding) -> Self {
         let is_cut_off = finding.difference.lines().any(|line| line.starts_with("+!!! "));
-        let (reference, candidate) = (without_known(&finding.reference), without_known(&finding.candidate));
+        let (mut reference, candidate) = (without_known(&finding.reference), without_known(&finding.candidate));
+        if is_cut_off {
+            remove_later_steps(&mut reference, &candidate);
+        }
         Self { finding, reference, candidate, is_cut_off }
     }
 
@@ -156,6 +165,21 @@ fn without_known(transcript: &Transcript) -> Vec<Line> {
     lines.map(|line| Line { kind: line.kind, text: without_numbers(line) }).collect()
 }
 
+/// Without the steps of the reference that the candidate never came to, and what was seen in them.
+fn remove_later_steps(reference: &mut Vec<Line>, candidate: &[Line]) {
+    let is_wait = |line: &&Line| line.text.starts_with("wait for ");
+    let is_end = |line: &Line| line.text == LEFT_RUNNING;
+    let waits = candidate.iter().take_while(|line| !is_end(line)).filter(is_wait).count();
+    let Some(end) = reference.iter().position(is_end) else { return };
+    let Some((last, _)) = reference[..end].iter().enumerate().filter(|(_, line)| is_wait(line)).nth(waits.max(1) - 1)
+    else {
+        return;
+    };
+    // What a command said whose end was waited for.
+    let said = reference[last + 1..end].iter().take_while(|line| line.kind == Kind::Messages).count();
+    reference.drain(last + 1 + said..end);
+}
+
 /// The first line that is missing or there instead, of those that are no consequence by their nature. If the candidate did
 /// not come to the end, what it said may be a cause, and what else is missing isn't.
 fn first_difference(left: &[Line], right: &[Line], is_cut_off: bool, words: &BTreeSet<String>) -> Option<Difference> {
@@ -164,8 +188,15 @@ fn first_difference(left: &[Line], right: &[Line], is_cut_off: bool, words: &BTr
         tells(line) && (!is_cut_off || is_message) && !(is_message && words.contains(&marked(mark, line)))
     };
     let changes = diff(left, right);
-    let mut hunks = changes.chunk_by(|(before, _), (mark, _)| (*before == ' ') == (*mark == ' '));
-    hunks.find_map(|hunk| {
+    let hunks: Vec<&[(char, &Line)]> =
+        changes.chunk_by(|(before, _), (mark, _)| (*before == ' ') == (*mark == ' ')).collect();
+    hunks.iter().enumerate().find_map(|(number, hunk)| {
+        // What it would have said later.
+        let next = hunks.get(number + 1).and_then(|next| next.first());
+        let is_last_word = next.is_none_or(|(_, line)| line.kind != Kind::Messages);
+        if is_cut_off && is_last_word && hunk.iter().all(|(mark, _)| *mark == '-') {
+            return None;
+        }
         let of = |wanted: char| {
             let mut lines = hunk.iter().filter(|(mark, line)| *mark == wanted && counts(*mark, line));
             lines.next().map(|(mark, line)| (*mark, *line))

@@ -71,9 +71,9 @@ pub fn read(path: &Path) -> Vec<u8> {
     beginning(path, LONGEST_FILE)
 }
 
-/// Whether a file holds more than anybody reads.
+/// Whether a file holds more than anybody reads. Nobody writes into a copy of a program.
 pub fn is_flooded(path: &Path) -> bool {
-    has(path, LONGEST_FILE)
+    has(path, LONGEST_FILE) && fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o111 == 0)
 }
 
 fn beginning(path: &Path, most: usize) -> Vec<u8> {
