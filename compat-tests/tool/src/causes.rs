@@ -308,3 +308,81 @@ fn signal_names(set: u64) -> Vec<String> {
     };
     (1..=64).filter(|number| set & (1 << (number - 1)) != 0).map(name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grades::Grades;
+    use crate::harness::whole;
+
+    fn transcript(steps: &[&str], said: &[&str], masks: &str) -> Transcript {
+        let mut transcript = Transcript::default();
+        for step in steps {
+            transcript.push(Kind::Life, *step);
+        }
+        transcript.push(Kind::Step, LEFT_RUNNING);
+        transcript.push(Kind::Step, "===== stderr");
+        for line in said {
+            transcript.push(Kind::Messages, *line);
+        }
+        transcript.push(Kind::Step, "===== stdout");
+        transcript.push(Kind::Worker, "cwd $DIR");
+        transcript.push(Kind::Signals, format!("{MASKS}{masks} blocked=0000000000000000"));
+        transcript
+    }
+
+    fn finding(name: &str, end: &str, reference: Transcript, candidate: Transcript) -> Finding {
+        Finding {
+            name: name.to_owned(),
+            sentence: String::new(),
+            rules: Vec::new(),
+            state: State::Different,
+            reason: String::new(),
+            difference: end.to_owned() + &whole(&reference, &candidate),
+            reference,
+            candidate,
+            grades: Grades::default(),
+        }
+    }
+
+    const NONE: &str = "0000000000000000";
+
+    fn texts(findings: &[Finding]) -> Vec<(String, usize)> {
+        of(findings, 10).into_iter().map(|cause| (cause.text, cause.scenarios)).collect()
+    }
+
+    #[test]
+    fn a_message_that_is_missing_everywhere_hides_nothing() {
+        let steps = ["wait for st"];
+        let both = |name: &str, theirs: &str, ours: &str| {
+            let theirs = transcript(&steps, &["begins", "serves", theirs, "ends"], NONE);
+            finding(name, "", theirs, transcript(&steps, &["serves", ours, "ends"], NONE))
+        };
+        let findings = [both("a", "x", "x"), both("b", "x", "x"), both("c", "status:9", "status -9")];
+        let expected = [("-begins", 3), ("-status:9\n+status -9", 1)];
+        assert_eq!(texts(&findings), expected.map(|(text, count)| (text.to_owned(), count)));
+    }
+
+    #[test]
+    fn what_would_have_come_later_is_no_cause() {
+        let theirs = transcript(&["wait for pid", "wait for the end"], &["begins", "ends"], NONE);
+        let mut later = theirs.clone();
+        later.lines.insert(1, Line { kind: Kind::Messages, text: "said by a command".to_owned() });
+        let ours = transcript(&["wait for pid"], &["begins"], NONE);
+        let end = "+!!! deadline passed in the wait for pid, and it is \"1\"";
+        let findings = [finding("a", &format!("{end}\n"), later, ours)];
+        assert_eq!(texts(&findings), [(end.to_owned(), 1)]);
+    }
+
+    #[test]
+    fn an_excerpt_shows_the_cause() {
+        let said: Vec<String> = (0..30).map(|number| format!("line {number}")).collect();
+        let said: Vec<&str> = said.iter().map(String::as_str).collect();
+        let pipe = "0000000000001000";
+        let findings = [finding("a", "", transcript(&[], &said, pipe), transcript(&[], &said, NONE))];
+        let causes = of(&findings, 10);
+        assert_eq!(causes[0].text, "a worker doesn't ignore PIPE");
+        let excerpt = causes[0].excerpt(12);
+        assert!(excerpt.starts_with(" ...\n") && excerpt.contains(&format!("\n-{MASKS}{pipe}")), "{excerpt}");
+    }
+}
