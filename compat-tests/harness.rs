@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use start_server_compat::harness;
 pub use start_server_compat::harness::{Begun, Outcome, Output, Scenario, failure, is_dead, send};
 
-/// Each of these comes first in any test that compares.
+/// Each function that needs our program calls this first.
 fn know_ours() {
     harness::Programs::ours_is(Path::new(env!("CARGO_BIN_EXE_start_server")));
 }
@@ -52,12 +52,12 @@ pub fn both<T: Send>(scenario: impl Fn(&mut Scenario) -> T + Sync) -> (Outcome<T
     harness::both(scenario)
 }
 
-/// Where cargo builds for this profile: the program is there, and the examples are below.
+/// Where cargo builds for this profile. It contains the program, and the examples below `examples`.
 pub fn profile_directory() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_start_server")).parent().expect("the profile's directory")
 }
 
-/// The name of the processor and system that is built for, if cargo was told one: it has a directory of its own then.
+/// The target triple that was given to cargo, if any: cargo then builds in a directory of that name.
 pub fn named_target() -> Option<&'static str> {
     let above = profile_directory().parent()?;
     (!above.join(".rustc_info.json").exists()).then(|| above.file_name()?.to_str())?

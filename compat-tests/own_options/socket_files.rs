@@ -1,4 +1,4 @@
-//! A socket whose file goes away (`path-gone`), with options of ours and through the changes of programs.
+//! A socket whose file is removed (`path-gone`), with options of ours, upgrades and take-overs.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -21,7 +21,7 @@ fn hidden_links(s: &Scenario) -> usize {
     names.filter(|name| name.as_encoded_bytes().starts_with(b".sock")).count()
 }
 
-/// A worker is ready when it waits at the new socket.
+/// A worker is ready only when it waits at the new socket.
 #[test]
 fn ready_at_a_socket_that_is_new() {
     ours_alone(|s| {
@@ -39,7 +39,7 @@ fn ready_at_a_socket_that_is_new() {
     });
 }
 
-/// A worker that dies is replaced by one that clients reach.
+/// A worker that dies is replaced by one that clients can reach.
 #[test]
 fn a_death_mends_it() {
     ours_alone(|s| {
@@ -51,7 +51,7 @@ fn a_death_mends_it() {
     });
 }
 
-/// Several deploys of workers that remove the file, without a client that waits long.
+/// Several deploys of workers that remove the file, while nine in ten clients can connect.
 #[test]
 fn under_load() {
     ours_alone(|s| {
@@ -83,7 +83,7 @@ fn under_load() {
     });
 }
 
-/// The second link is there until the old worker has ended, whichever program is there.
+/// The hidden link is kept until the old worker has ended, also across upgrades.
 #[test]
 fn an_upgrade_while_a_worker_ends() {
     ours_alone(|s| {
@@ -100,7 +100,7 @@ fn an_upgrade_while_a_worker_ends() {
         s.signal_worker(1, "KILL");
         s.wait_file("st", "2:<W2>\n");
         s.wait("the end of the link", |s| hidden_links(s) == 0);
-        // A socket that is new is known to the next program.
+        // The next program knows the new socket.
         s.remove("sock");
         restart(s);
         install_ours(s);
@@ -111,7 +111,7 @@ fn an_upgrade_while_a_worker_ends() {
     });
 }
 
-/// It was gone before.
+/// The file is removed before the take-over.
 #[test]
 fn a_take_over() {
     original_alone(|s| {
@@ -128,7 +128,7 @@ fn a_take_over() {
     });
 }
 
-/// The service manager gets the new socket, and the next superdaemon has it from there.
+/// The service manager gets the new socket, and passes it to the next superdaemon.
 #[test]
 fn a_manager_that_keeps_listeners() {
     ours_alone(|s| {
@@ -157,7 +157,7 @@ fn a_manager_that_keeps_listeners() {
     });
 }
 
-/// What can't be mended now is said once, and tried again with each start.
+/// If a new socket can't be made, the log says so once, and each start tries again.
 #[test]
 fn a_directory_that_is_gone() {
     ours_alone(|s| {
@@ -184,7 +184,7 @@ fn a_directory_that_is_gone() {
 #[test]
 fn no_descriptor_is_left_for_it() {
     ours_alone(|s| {
-        // The worker has what it needs.
+        // The worker gets a higher limit, as it needs more descriptors.
         let worker = ["--", "sh", "-c", "ulimit -S -n 100; exec \"$@\"", "sh", "$PROBE", "accept", "now"];
         s.start(&[&["--path=sock", "--interval=0", "--status-file=st"], &worker[..]].concat());
         s.wait_file("st", "1:<W1>\n");

@@ -1,5 +1,5 @@
-//! The ways to run a scenario: `compare` wants equal transcripts, `both` hands out what each side saw, and `ours_alone`
-//! is for what the original doesn't have.
+//! The ways to run a scenario: `compare` requires equal transcripts, `both` returns what each side saw, and
+//! `ours_alone` is for options that the original doesn't have.
 
 mod fixtures;
 mod guard;
@@ -30,7 +30,7 @@ pub use transcript::{Kind, LEFT_RUNNING, Line, Transcript, diff, excerpt, whole}
 pub use verdict::{Comparison, Verdict, judge};
 use verdict::{compared, hand_over};
 
-/// What one program did with a scenario.
+/// The outcome of a scenario with one program.
 #[derive(Clone)]
 pub struct Outcome<T> {
     pub transcript: Transcript,
@@ -49,7 +49,7 @@ impl<T> Outcome<T> {
 }
 
 impl Outcome<String> {
-    /// With nothing in the transcript but what the scenario returned.
+    /// Only what the scenario returned, as the transcript.
     fn seen(&self) -> Self {
         let mut transcript = Transcript::default();
         for line in self.result.iter().flat_map(|seen| seen.lines()) {
@@ -82,8 +82,8 @@ pub fn compare(scenario: impl Fn(&mut Scenario) + Sync) {
     println!("{}", original.transcript.text());
 }
 
-/// Runs `scenario` on both programs and fails unless it returns the same text. For what comes in any order: the transcripts
-/// may differ, and only the text is looked at.
+/// Runs `scenario` on both programs and fails unless it returns the same text. This is for events that may come in any
+/// order: the transcripts may differ, only the texts are compared.
 pub fn compare_seen(scenario: impl Fn(&mut Scenario) -> String + Sync) {
     let (original, ours) = both(scenario);
     let are_equal = original.result.is_ok() && original.result == ours.result;
@@ -93,8 +93,8 @@ pub fn compare_seen(scenario: impl Fn(&mut Scenario) -> String + Sync) {
     }
 }
 
-/// Runs `scenario` on both programs. `verdict` says what the texts that it returns mean, the original's first, and whether
-/// that is what it should be.
+/// Runs `scenario` on both programs. `verdict` gets the texts that it returns, the original's first, and returns the
+/// verdict and whether that is right.
 pub fn judged(
     shown: Shown,
     scenario: impl Fn(&mut Scenario) -> String + Sync,
@@ -121,7 +121,7 @@ pub fn ours_alone(scenario: impl Fn(&mut Scenario)) {
     succeed(&one(false, scenario));
 }
 
-/// Runs `scenario` on the original, for what our program can do with it as the other one.
+/// Runs `scenario` on the original, with our program as the other one: for what ours can do to a running original.
 pub fn original_alone(scenario: impl Fn(&mut Scenario)) {
     succeed(&one(true, scenario));
 }
@@ -135,7 +135,7 @@ fn succeed(Outcome { transcript, result, .. }: &Outcome<()>) {
     println!("{text}");
 }
 
-/// What a program does with `scenario`: with `of_original` the original, otherwise ours.
+/// Runs `scenario` on the original, or on ours.
 pub fn one<T>(of_original: bool, scenario: impl Fn(&mut Scenario) -> T) -> Outcome<T> {
     let (Programs { original, ours }, _) = compared();
     if of_original {
@@ -145,8 +145,8 @@ pub fn one<T>(of_original: bool, scenario: impl Fn(&mut Scenario) -> T) -> Outco
     }
 }
 
-/// Runs `scenario` on both programs at the same time: (original, ours). Where somebody judges, ours may take only so much
-/// longer than the original.
+/// Runs `scenario` on both programs at the same time, and returns (original, ours). If the comparison is judged with a
+/// patience, ours may take only that much longer than the original.
 pub fn both<T: Send>(scenario: impl Fn(&mut Scenario) -> T + Sync) -> (Outcome<T>, Outcome<T>) {
     let (programs, patience) = compared();
     let (of_reference, of_candidate) = Pace::pair(patience);
@@ -175,7 +175,7 @@ pub fn failure<T>(original: &Outcome<T>, ours: &Outcome<T>) -> String {
     )
 }
 
-/// Why a scenario did not come to its end, and the lines that differ.
+/// Why a scenario failed on either side, and the lines that differ.
 pub fn difference<T>(original: &Outcome<T>, ours: &Outcome<T>) -> String {
     let reason = |mark: char, outcome: &Outcome<T>| {
         outcome.result.as_ref().err().map_or(String::new(), |message| format!("{mark}!!! {message}\n"))

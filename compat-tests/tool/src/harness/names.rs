@@ -32,8 +32,8 @@ impl Names {
         text.split_inclusive('\n').map(|line| self.numbers_of_line(&self.pid_list_of_line(line))).collect()
     }
 
-    /// `TERM to all workers:99,101` lists pids as sorted text, so its order depends on how many digits a pid has.
-    /// This checks the order where it can be checked, on the pids, and then shows the symbols in their own order.
+    /// `TERM to all workers:99,101` lists pids sorted as text, so the order depends on how many digits a pid has. The
+    /// order can only be checked on the pids: if it is right, the symbols are shown in an order of their own.
     fn pid_list_of_line(&self, line: &str) -> String {
         let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
         let Some((head, list)) = line.rsplit_once(" workers:") else {
