@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv6Addr, UdpSocket};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -137,7 +138,18 @@ impl Scenario {
     }
 
     pub fn write(&mut self, name: &str, content: &str) {
-        fs::write(self.path(name), self.expand(content).as_bytes()).expect("a file of the scenario");
+        let (path, content) = (self.path(name), self.expand(content));
+        if !fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+            fs::write(path, content.as_bytes()).expect("a file of the scenario");
+            return;
+        }
+        // Whoever should read it may never come.
+        let mut fifo = None;
+        self.wait(&format!("a reader of {name}"), |_| {
+            fifo = fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path).ok();
+            fifo.is_some()
+        });
+        fifo.expect("it has a reader").write_all(content.as_bytes()).expect("a fifo that isn't full");
     }
 
     pub fn mkdir(&mut self, name: &str) {
