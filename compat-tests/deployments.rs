@@ -423,6 +423,7 @@ fn deploy_before_a_late_request(program: &str) {
     zero_loss(|s| {
         let mut deployment = Deployment::begin(s, "$PORT", &NEW_CLIENTS, &[], &[program]);
         let mut late = TcpStream::connect((Ipv4Addr::LOCALHOST, deployment.s.port())).expect("a connection");
+        late.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let accepted = deployment.load.figures().answered;
         let load = &deployment.load;
         // These are more than the requests under way, so one of them connected after `late`, which must have been

@@ -118,7 +118,7 @@ fn a_rotation_succeeds_when_nothing_runs() {
     ours_alone(|s| {
         assert_eq!(rotate(s), "exit status: 0: ");
         // A pid file was left behind, and its pid now belongs to an unrelated process, which USR1 would end.
-        let mut stranger = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let mut stranger = Command::new("sleep").arg("1000").current_dir(s.path(".")).spawn().expect("sleep");
         s.write("pid", &format!("{}\n", stranger.id()));
         assert_eq!(rotate(s), "exit status: 0: ");
         let is_alive = stranger.try_wait().expect("a child").is_none();

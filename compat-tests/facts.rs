@@ -274,7 +274,10 @@ fn scripts_know_every_exit_code_of_a_restart() {
         }
         let text = read(page);
         let other = text.split("\n*)").nth(1).and_then(|rest| rest.lines().next()).expect("all others");
-        assert!(!other.contains("goes on") && !other.contains("serves"), "{page}: nobody may run then: {other}");
+        assert!(
+            ["keeps", "goes on", "serves"].iter().all(|word| !other.contains(word)),
+            "{page}: nobody may run then: {other}"
+        );
     }
 }
 

@@ -13,6 +13,7 @@ mod documents;
 #[cfg(target_os = "linux")]
 mod examples;
 mod facts;
+#[cfg(target_os = "linux")]
 mod faults;
 mod harness;
 mod help;

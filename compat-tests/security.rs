@@ -13,7 +13,7 @@ use crate::harness::{Scenario, original_alone, ours_alone, send};
 /// The beginning of each row and paragraph of SECURITY.md that a scenario can show, the file with that scenario, and a
 /// text in it.
 const SHOWN: [(&str, &str, &str); 11] = [
-    ("| the envdir |", "tool/src/scenarios/envdir.rs", "scenarios! {"),
+    ("| the envdir |", "tool/src/scenarios/envdir.rs", "fn the_envdir_is_read_at_each_wake_up()"),
     ("| ptrace(2) of `--take-over` |", "security.rs", "fn an_envdir_that_only_root_can_read()"),
     ("| files that are written over or removed |", "tool/src/divergences.rs", "fn own_files_only()"),
     ("| the pid in a pid file", "security.rs", "fn a_pid_that_is_used_again()"),
@@ -22,8 +22,12 @@ const SHOWN: [(&str, &str, &str); 11] = [
     ("| systemd's descriptor store |", "security.rs", "fn a_kept_listener_whose_file_is_another_socket()"),
     ("| `STATUSFILE.failed` ", "security.rs", "fn control_characters()"),
     ("Workers get the listeners and", "own_options/take_over.rs", "fn what_workers_get()"),
-    ("| `SERVER_STARTER_PORT` |", "tool/src/scenarios/sockets.rs", "scenarios! {"),
-    ("| /proc of `--ready=accepting` |", "own_options/readiness.rs", "#[test]"),
+    ("| `SERVER_STARTER_PORT` |", "tool/src/scenarios/sockets.rs", "fn odd_names_of_sockets()"),
+    (
+        "| /proc of `--ready=accepting` |",
+        "own_options/readiness.rs",
+        "fn a_worker_that_does_not_accept_is_no_successor()",
+    ),
 ];
 
 const SECRET: &str = "s3cr3t-of-root";
@@ -213,7 +217,7 @@ fn a_pid_of_somebody_else() {
     }
     ours_alone(|s| {
         set_the_stage(s, 0);
-        let mut innocent = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut innocent = Command::new("sleep").arg("1000").current_dir(s.path(".")).spawn().unwrap();
         let mut holder = run_as_user(
             s,
             &format!("open my $f, '>', 'pid'; $f->autoflush; print $f \"{}\\n\"; flock $f, LOCK_EX", innocent.id()),

@@ -329,7 +329,7 @@ fn an_interrupt_on_a_terminal() {
         s.wait("a line", |_| shown().contains(" s: waiting for generation 2 to start"));
         let pid = fs::read_to_string(s.path("restart")).unwrap();
         crate::harness::send(pid.trim().parse().unwrap(), "INT");
-        script.wait().unwrap();
+        s.wait("the end of the restart", |_| script.try_wait().unwrap().is_some());
         assert!(shown().contains("to start\u{1b}[?7h\r\nthe restart continues\r\n"), "{:?}", shown());
         assert!(shown().contains("code 130\r\n"), "{:?}", shown());
         s.wait_worker(2);

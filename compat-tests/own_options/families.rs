@@ -3,12 +3,13 @@
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::Uid;
 
 use super::stop;
-use crate::harness::{Scenario, is_dead, ours_alone, send};
+use crate::harness::{Scenario, is_dead, ours_alone, send, with_argument};
 
 /// With `--ready=notify`, a worker that dies before it is ready has failed, however slow the machine is.
 const READY_AT_ONCE: [&str; 7] =
@@ -253,9 +254,12 @@ fn what_keeps_forking_is_ended() {
         s.start(&[&["--kill-timeout=1", "--interval=0", "--status-file=st"], &worker[..]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
+        let links = |s: &Scenario| with_argument(s, "chain.pl").into_iter().filter(|&pid| !is_dead(pid)).count();
+        s.wait("all three chains", |s| links(s) >= 3);
         s.signal("TERM");
         s.wait_line("worker <W1> has not ended in time, sending KILL");
         assert_eq!(s.wait_exit(), "exit 0");
+        assert_eq!(links(s), 0);
     });
 }
 
@@ -338,6 +342,7 @@ const SENDS_LISTENER: &str = "use POSIX; use Socket; \
 
 /// Waits for the listener that a worker sends, and takes it.
 fn receive_listener(socket: &UnixDatagram) -> OwnedFd {
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut space = nix::cmsg_space!([i32; 1]);
     let mut byte = [0];
     let mut parts = [IoSliceMut::new(&mut byte)];

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::stop;
 use super::upgrade::{FILES, UPGRADE, WORKER, binary, install_ours, install_text, program_of, start, upgrade};
-use crate::harness::{Begun, Output, Scenario, ours_alone};
+use crate::harness::{Begun, Output, Scenario, is_at_rest, ours_alone, with_argument};
 
 /// A program that writes down its pid, and hangs.
 const HANGS: &str = "#!/bin/sh\necho $$ >tried\nexec sleep 1000\n";
@@ -174,8 +174,13 @@ fn the_end_of_an_overdue_worker_leaves_it_alone() {
 fn two_upgrades_at_once_both_get_their_answer() {
     ours_alone(|s| {
         serve(s, &[], &[]);
-        let begun = begin_upgrade(s, "#!/bin/sh\necho $$ >tried\nsleep 1\nexit 7\n");
+        let begun = begin_upgrade(s, "#!/bin/sh\necho $$ >tried\nuntil [ -e go ]; do sleep 0.01; done\nexit 7\n");
         let another = s.begin(&UPGRADE);
+        // Both sleep: one waits for its answer, the other one for the end of that.
+        s.wait("two commands", |s| {
+            with_argument(s, "--upgrade").into_iter().filter(|&pid| is_at_rest(pid)).count() == 2
+        });
+        s.write("go", "");
         for begun in [begun, another] {
             let output = s.end(begun);
             check_refused(s, &output, "it has ended without an answer (exit 7)");
@@ -192,6 +197,7 @@ fn two_upgrades_at_once_both_get_their_answer() {
         install_ours(s);
         upgrade(s);
         s.remove("tried");
+        s.remove("go");
         stop(s);
         assert_eq!(s.ls(), "");
     });

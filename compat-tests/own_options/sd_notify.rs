@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use super::stop;
-use crate::harness::{Scenario, compare, ours_alone, send};
+use crate::harness::{Scenario, beside, compare, ours_alone, send};
 
 const START: [&str; 4] = ["--sd-notify", "--status-file=st", "--", "$PROBE"];
 
@@ -286,22 +286,18 @@ fn a_superdaemon_that_is_killed_loses_no_connection() {
         }
         // There is a listener at any moment, so connect(2) never fails.
         let refused = std::sync::atomic::AtomicUsize::new(0);
-        let is_over = std::sync::atomic::AtomicBool::new(false);
         let (port, path) = (s.port(), s.path("sock"));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                    let tcp = std::net::TcpStream::connect(("127.0.0.1", port)).is_err();
-                    let unix = std::os::unix::net::UnixStream::connect(&path).is_err();
-                    refused.fetch_add(usize::from(tcp) + usize::from(unix), std::sync::atomic::Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-            });
+        let client = || {
+            let tcp = std::net::TcpStream::connect(("127.0.0.1", port)).is_err();
+            let unix = std::os::unix::net::UnixStream::connect(&path).is_err();
+            refused.fetch_add(usize::from(tcp) + usize::from(unix), std::sync::atomic::Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        beside(client, || {
             for _ in 0..5 {
                 kill_all(s, 1);
                 s.wait_http("$PORT", "version 1");
             }
-            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         assert_eq!(refused.into_inner(), 0);
         let log = std::fs::read_to_string(s.path("manager/log")).unwrap();

@@ -160,6 +160,7 @@ fn who_has_connected_is_served() {
             s.signal("TERM");
             for client in &mut clients {
                 use std::io::{Read, Write};
+                client.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
                 client.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("a connection");
                 let mut answer = String::new();
                 client.read_to_string(&mut answer).expect("an answer");

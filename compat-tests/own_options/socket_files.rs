@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::stop;
 use super::upgrade::{FILES, WORKER, install_ours, start, upgrade};
-use crate::harness::{Scenario, original_alone, ours_alone, send};
+use crate::harness::{Scenario, beside, original_alone, ours_alone, send};
 
 const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
 
@@ -60,21 +60,14 @@ fn under_load() {
             $SIG{TERM} = sub { unlink 'sock'; exit }; while (1) { accept my $c, $l or next; close $c }";
         s.start(&[&FILES[..], &["--path=sock", "--interval=1", "--", "perl", "-e", worker]].concat());
         s.wait_file("st", "1:<W1>\n");
-        let (is_over, lost, all) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (lost, all) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let path = s.path("sock");
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) {
-                    lost.fetch_add(usize::from(UnixStream::connect(&path).is_err()), Ordering::Relaxed);
-                    all.fetch_add(1, Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            });
-            for _ in 0..4 {
-                restart(s);
-            }
-            is_over.store(true, Ordering::Relaxed);
-        });
+        let client = || {
+            lost.fetch_add(usize::from(UnixStream::connect(&path).is_err()), Ordering::Relaxed);
+            all.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        beside(client, || (0..4).for_each(|_| restart(s)));
         let (lost, all) = (lost.into_inner(), all.into_inner());
         println!("{lost} of {all} lost");
         assert!(lost * 10 < all, "{lost} of {all} lost");

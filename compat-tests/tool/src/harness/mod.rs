@@ -23,7 +23,7 @@ use std::thread;
 pub use guard::directory;
 use pace::Pace;
 pub use ports::Port;
-pub use process::{end_all_in, is_at_rest, is_dead, send};
+pub use process::{end_all_in, is_at_rest, is_dead, running_in, send};
 pub use programs::{Programs, perl_script_in_path};
 pub use scenario::{Begun, Output, Scenario, digest};
 pub use transcript::{Kind, LEFT_RUNNING, Line, Transcript, diff, excerpt, whole};
