@@ -24,7 +24,8 @@ use Socket qw(:all);
 my %status = map { /^(\w+):\s*(.*)/ ? ($1 => $2) : () } read_lines("/proc/self/status");
 my @fds = map { [ $_, readlink "/proc/self/fd/$_" ] } grep { -l "/proc/self/fd/$_" } list("/proc/self/fd");
 # Without 32 and 33, which the C library keeps for itself: nobody can ask it for anything with them.
-my ($ignored_signals, $blocked_signals) = map { /^(.{7})(.)(.)(.*)/; sprintf "%s%x%x%s", $1, hex($2) & ~1, hex($3) & 7, $4 } @status{qw(SigIgn SigBlk)};
+my ($ignored_signals, $blocked_signals) =
+    map { /^(.{7})(.)(.)(.*)/; sprintf "%s%x%x%s", $1, hex($2) & ~1, hex($3) & 7, $4 } @status{qw(SigIgn SigBlk)};
 my $umask = umask;
 my @kept;    # handles, each of which would close its descriptor at its end
 
