@@ -33,9 +33,17 @@ sub is_ours {
     return !!grep { is_there($_) } (<$file> // "") =~ m{(/[^\0\s'":;,=]+)}g;
 }
 
+# It may still be in fork(2) when STOP has been sent.
+sub runs {
+    open my $file, "<", "/proc/$_[0]/stat" or return 0;
+    return (<$file> // "") !~ /\) [TtZX] /;
+}
+
 # All are stopped first, until nobody is new: what forks all the time would be ahead of a look otherwise.
 for (1 .. 1000) {
-    my @new = grep { !$stopped{$_} && is_ours($_) } map { m{(\d+)$} } glob "/proc/[0-9]*" or last;
+    my @running = grep { runs($_) } keys %stopped;
+    my @new = grep { !$stopped{$_} && is_ours($_) } map { m{(\d+)$} } glob "/proc/[0-9]*";
+    last unless @new || @running;
     kill STOP => @new;
     @stopped{@new} = (1) x @new;
 }

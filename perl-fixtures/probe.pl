@@ -23,6 +23,9 @@ use Socket qw(:all);
 # This comes first, as everything that perl does may change it.
 my %status = map { /^(\w+):\s*(.*)/ ? ($1 => $2) : () } read_lines("/proc/self/status");
 my @fds = map { [ $_, readlink "/proc/self/fd/$_" ] } grep { -l "/proc/self/fd/$_" } list("/proc/self/fd");
+# Without 32 and 33, which the C library keeps for itself: nobody can ask it for anything with them.
+my ($ignored_signals, $blocked_signals) =
+    map { /^(.{7})(.)(.)(.*)/; sprintf "%s%x%x%s", $1, hex($2) & ~1, hex($3) & 7, $4 } @status{qw(SigIgn SigBlk)};
 my $umask = umask;
 my @kept;    # handles, each of which would close its descriptor at its end
 
@@ -49,7 +52,7 @@ report(
     "argv " . join(" ", map { "[$_]" } @ARGV),
     "cwd " . Cwd::getcwd(),
     sprintf("umask %03o", $umask),
-    "signals ignored=$status{SigIgn} blocked=$status{SigBlk}",
+    "signals ignored=$ignored_signals blocked=$blocked_signals",
     (map { "env $_=$ENV{$_}" } sort keys %ENV),
     (map { "fd $_->[0] " . describe(@$_) } @fds),
 );

@@ -981,8 +981,9 @@ fn envdir_files_that_are_too_long() {
     );
 }
 
-/// Perl that fills standard error without waiting.
-pub const FILL: &str = "use Fcntl; fcntl STDERR, F_SETFL, O_WRONLY | O_NONBLOCK; 1 while syswrite STDERR, '.' x 4096; \
+/// Perl that fills standard error without waiting. If that is a file, it is never full.
+pub const FILL: &str = "use Fcntl; fcntl STDERR, F_SETFL, O_WRONLY | O_NONBLOCK; \
+    syswrite(STDERR, '.' x 4096) or last for 1 .. 999; \
     fcntl STDERR, F_SETFL, O_WRONLY";
 
 /// The log's command doesn't read the log, which the first worker has filled. The original waits in write(2) for ever.

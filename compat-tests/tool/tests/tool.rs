@@ -149,7 +149,7 @@ fn of_another_implementation() {
     let lines = report.lines().skip_while(|line| !line.ends_with("scenarios")).skip(1);
     assert_eq!(lines.take(rows.len()).collect::<Vec<_>>(), rows, "{report}");
     assert!(report.contains("1 scenario: a worker doesn't ignore PIPE\n"), "{report}");
-    assert!(report.contains("\n  rule LIFE-008: "), "{report}");
+    assert!(report.contains("\n  which is about rule LIFE-008: "), "{report}");
     assert!(report.lines().count() <= 200);
 }
 

@@ -26,7 +26,7 @@ pub use ports::Port;
 pub use process::{end_all_in, is_at_rest, is_dead, running_in, send};
 pub use programs::{Programs, perl_script_in_path};
 pub use scenario::{Begun, Output, Scenario, digest};
-pub use transcript::{Kind, Line, Transcript, diff, excerpt, whole};
+pub use transcript::{Kind, LEFT_RUNNING, Line, Transcript, diff, excerpt, whole};
 pub use verdict::{Comparison, Verdict, judge};
 use verdict::{compared, hand_over};
 
@@ -36,13 +36,15 @@ pub struct Outcome<T> {
     pub transcript: Transcript,
     /// What the scenario returned, or the message of its panic.
     pub result: Result<T, String>,
+    /// Whether the other program has had a part in it.
+    pub has_run_other: bool,
 }
 
 impl<T> Outcome<T> {
     /// Without what the scenario returned.
     fn ended(&self) -> Outcome<()> {
         let result = self.result.as_ref().map(|_| ()).map_err(Clone::clone);
-        Outcome { transcript: self.transcript.clone(), result }
+        Outcome { transcript: self.transcript.clone(), result, has_run_other: self.has_run_other }
     }
 }
 
@@ -53,7 +55,7 @@ impl Outcome<String> {
         for line in self.result.iter().flat_map(|seen| seen.lines()) {
             transcript.push(Kind::Messages, line);
         }
-        Self { transcript, result: self.result.clone() }
+        Self { transcript, result: self.result.clone(), has_run_other: self.has_run_other }
     }
 }
 
@@ -124,7 +126,7 @@ pub fn original_alone(scenario: impl Fn(&mut Scenario)) {
     succeed(&one(true, scenario));
 }
 
-fn succeed(Outcome { transcript, result }: &Outcome<()>) {
+fn succeed(Outcome { transcript, result, .. }: &Outcome<()>) {
     let text = transcript.text();
     if let Err(message) = result {
         panic!("{text}!!! {message}");
@@ -184,7 +186,8 @@ pub fn difference<T>(original: &Outcome<T>, ours: &Outcome<T>) -> String {
 fn run<T>(program: &Path, other: &Path, pace: &Pace, scenario: impl Fn(&mut Scenario) -> T) -> Outcome<T> {
     let mut run = Scenario::new(program, other, pace.clone());
     let result = caught(AssertUnwindSafe(|| scenario(&mut run)));
-    Outcome { transcript: run.finish(), result }
+    let has_run_other = run.has_run_other();
+    Outcome { transcript: run.finish(), result, has_run_other }
 }
 
 fn caught<T>(what: impl FnOnce() -> T) -> Result<T, String> {

@@ -17,6 +17,8 @@ use super::transcript::text_of;
 
 /// No more than this is read of an output. No program that works writes as much.
 const LONGEST_OUTPUT: usize = 1 << 18;
+/// Nor of a file that it writes into.
+const LONGEST_FILE: usize = 1 << 22;
 
 pub struct Process {
     child: Child,
@@ -42,16 +44,16 @@ impl Process {
     }
 
     pub fn stdout(&self) -> String {
-        text_of(&beginning(&self.stdout))
+        text_of(&beginning(&self.stdout, LONGEST_OUTPUT))
     }
 
     pub fn stderr(&self) -> String {
-        text_of(&beginning(&self.stderr))
+        text_of(&beginning(&self.stderr, LONGEST_OUTPUT))
     }
 
     /// Whether it has written more than is read.
     pub fn floods(&self) -> bool {
-        [&self.stdout, &self.stderr].iter().any(|path| beginning(path).len() == LONGEST_OUTPUT)
+        [&self.stdout, &self.stderr].iter().any(|path| has(path, LONGEST_OUTPUT))
     }
 
     /// How it ended: `exit N` or `signal N`; None while it runs.
@@ -64,10 +66,24 @@ impl Process {
     }
 }
 
-fn beginning(path: &Path) -> Vec<u8> {
+/// What a file holds, as far as anybody reads it. Nothing if it can't be read.
+pub fn read(path: &Path) -> Vec<u8> {
+    beginning(path, LONGEST_FILE)
+}
+
+/// Whether a file holds more than anybody reads. Nobody writes into a copy of a program.
+pub fn is_flooded(path: &Path) -> bool {
+    has(path, LONGEST_FILE) && fs::metadata(path).is_ok_and(|metadata| metadata.mode() & 0o111 == 0)
+}
+
+fn beginning(path: &Path, most: usize) -> Vec<u8> {
     let mut content = Vec::new();
-    let _ = File::open(path).map(|file| file.take(LONGEST_OUTPUT as u64).read_to_end(&mut content));
+    let _ = File::open(path).map(|file| file.take(most as u64).read_to_end(&mut content));
     content
+}
+
+fn has(path: &Path, length: usize) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() >= length as u64)
 }
 
 /// `name` is without `SIG`. A process that is gone already is none of the harness's business.

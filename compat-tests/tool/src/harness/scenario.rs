@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write;
 use std::net::{Ipv6Addr, UdpSocket};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,7 +27,7 @@ use super::names::Names;
 use super::pace::Pace;
 use super::perl_noise::Noise;
 use super::ports::Port;
-use super::process::{Process, end_all_in, is_at_rest, is_dead, running_in, send, wanting_lock};
+use super::process::{Process, end_all_in, is_at_rest, is_dead, is_flooded, read, running_in, send, wanting_lock};
 use super::transcript::{Kind, LEFT_FILES, LEFT_RUNNING, Transcript, text_of};
 use super::workers::Worker;
 
@@ -63,6 +64,10 @@ pub struct Scenario {
     prelude: String,
     superdaemons: Vec<Process>,
     commands: Vec<Process>,
+    /// The command whose end is waited for.
+    awaited: Option<usize>,
+    /// What is there instead of what is waited for, in words.
+    found: String,
     /// The daemon's pid and its session's.
     daemon: Option<(i32, i32)>,
     /// How many lines of a stream, and of a worker's report, have been waited for.
@@ -96,6 +101,8 @@ impl Scenario {
             prelude: String::new(),
             superdaemons: Vec::new(),
             commands: Vec::new(),
+            awaited: None,
+            found: String::new(),
             daemon: None,
             lines_seen: HashMap::new(),
             reports_seen: HashMap::new(),
@@ -131,7 +138,18 @@ impl Scenario {
     }
 
     pub fn write(&mut self, name: &str, content: &str) {
-        fs::write(self.path(name), self.expand(content).as_bytes()).expect("a file of the scenario");
+        let (path, content) = (self.path(name), self.expand(content));
+        if !fs::metadata(&path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
+            fs::write(path, content.as_bytes()).expect("a file of the scenario");
+            return;
+        }
+        // Whoever should read it may never come.
+        let mut fifo = None;
+        self.wait(&format!("a reader of {name}"), |_| {
+            fifo = fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path).ok();
+            fifo.is_some()
+        });
+        fifo.expect("it has a reader").write_all(content.as_bytes()).expect("a fifo that isn't full");
     }
 
     pub fn mkdir(&mut self, name: &str) {
@@ -262,10 +280,12 @@ impl Scenario {
     /// Waits for the end of a command.
     pub fn end(&mut self, Begun(index): Begun) -> Output {
         let mut ended = None;
+        self.awaited = Some(index);
         self.wait("the end of the command", |s| {
             ended = s.commands[index].end();
             ended.is_some()
         });
+        self.awaited = None;
         let (names, command) = (self.names(), &self.commands[index]);
         let (end, stdout, stderr) = (ended.unwrap_or_default(), command.stdout(), command.stderr());
         self.steps.push_text(Kind::Messages, &stdout);
@@ -415,7 +435,7 @@ impl Scenario {
     /// The number of the first line with `text`, after those already waited for.
     fn find_line(&self, path: &Path, text: &str) -> Option<usize> {
         let seen = self.lines_seen.get(path).copied().unwrap_or(0);
-        let content = self.names().apply(&text_of(&fs::read(path).unwrap_or_default()));
+        let content = self.names().apply(&text_of(&read(path)));
         let mut lines = content.split_inclusive('\n').skip(seen);
         Some(seen + lines.position(|line| line.ends_with('\n') && line.contains(text))?)
     }
@@ -423,7 +443,11 @@ impl Scenario {
     /// Waits until a file's content is `content`, with symbols for values.
     pub fn wait_file(&mut self, name: &str, content: &str) {
         self.wait(&format!("{name} = {content:?}"), |s| {
-            fs::read(s.path(name)).is_ok_and(|bytes| s.names().apply(&text_of(&bytes)) == content)
+            let path = s.path(name);
+            let is = path.exists().then(|| s.names().apply(&text_of(&read(&path))));
+            let is_there = is.as_deref() == Some(content);
+            s.found = is.map_or_else(|| ", and there is no such file".to_owned(), |is| format!(", and it is {is:?}"));
+            is_there
         });
     }
 
@@ -473,6 +497,7 @@ impl Scenario {
         let (number, begin) = (self.waits, Instant::now());
         self.waits += 1;
         let what = if self.has_run_other { &format!("{what}, after a command of the other program") } else { what };
+        self.found.clear();
         let mut rounds = 0;
         while !is_there(self) {
             rounds += 1;
@@ -483,9 +508,8 @@ impl Scenario {
                 "everything has ended, and so nothing will come of the wait for {what}"
             );
             let is_over = rounds % 10 == 0 && begin.elapsed() > self.pace.patience(number) + self.allowance;
-            assert!(!is_over, "deadline passed in the wait for {what}");
-            let floods = rounds % 50 == 0 && self.superdaemons.iter().any(Process::floods);
-            assert!(!floods, "it writes without end");
+            assert!(!is_over, "deadline passed in the wait for {what}{}", self.found);
+            assert!(rounds % 10 != 0 || !self.is_flooded(), "it writes without end");
             thread::sleep(POLL);
         }
         self.pace.has_waited(begin.elapsed());
@@ -495,6 +519,12 @@ impl Scenario {
     fn nothing_runs(&mut self) -> bool {
         let mut started = self.superdaemons.iter_mut().chain(&mut self.commands);
         started.all(|process| process.end().is_some()) && running_in(&self.dir).is_empty()
+    }
+
+    fn is_flooded(&self) -> bool {
+        self.superdaemons.iter().chain(&self.commands).any(Process::floods)
+            || is_flooded(&self.reports())
+            || self.regular_files().iter().any(|name| is_flooded(&self.path(name)))
     }
 
     // --- looking
@@ -511,13 +541,19 @@ impl Scenario {
 
     /// A file's content, with symbols for values; it goes into the transcript.
     pub fn show(&mut self, name: &str) -> String {
-        let content = fs::read(self.path(name)).unwrap_or_else(|error| error.to_string().into());
+        let path = self.path(name);
+        let (content, length) = match fs::metadata(&path).and_then(|metadata| fs::File::open(&path).map(|_| metadata)) {
+            Ok(metadata) => (read(&path), metadata.len()),
+            Err(error) => (error.to_string().into_bytes(), 0),
+        };
         let kind = kind_of_file(name);
         self.steps.push(kind, format!("--- {name}"));
         let is_binary = content.contains(&0);
-        if is_binary || content.len() > LONGEST_FILE {
-            let digest = digest(&self.path(name)).unwrap_or_default();
-            self.steps.push(kind, format!("{} bytes, sha256 {digest}", content.len()));
+        if is_flooded(&path) {
+            self.steps.push(kind, format!("more than {} bytes", content.len()));
+        } else if is_binary || content.len() > LONGEST_FILE {
+            let digest = digest(&path).unwrap_or_default();
+            self.steps.push(kind, format!("{length} bytes, sha256 {digest}"));
         } else {
             self.steps.push_text(kind, &text_of(&content));
         }
@@ -584,8 +620,18 @@ impl Scenario {
     /// Ends everything that still runs, and returns the transcript.
     pub fn finish(mut self) -> Transcript {
         let running = running_in(&self.dir);
+        if self.is_flooded() {
+            // Whoever reads what grows comes to no end.
+            end_all_in(&self.dir);
+        }
         let left = self.workers().into_iter().filter(|worker| running.contains(&worker.pid));
         let left: Vec<String> = left.map(|worker| format!("worker {}", worker.generation)).collect();
+        if let Some(index) = self.awaited {
+            // It has not ended, but what it said counts.
+            let (stdout, stderr) = (self.commands[index].stdout(), self.commands[index].stderr());
+            self.steps.push_text(Kind::Messages, &stdout);
+            self.steps.push_text(Kind::Messages, &stderr);
+        }
         self.step(LEFT_RUNNING);
         for worker in left {
             self.steps.push(Kind::Liveness, worker);
@@ -639,6 +685,10 @@ impl Scenario {
 
     pub fn other(&self) -> &Path {
         &self.other
+    }
+
+    pub fn has_run_other(&self) -> bool {
+        self.has_run_other
     }
 
     pub fn worker_pid(&self, generation: usize) -> i32 {
@@ -719,7 +769,7 @@ impl Scenario {
     }
 
     fn announcements(&self) -> String {
-        let log = text_of(&fs::read(self.path("log")).unwrap_or_default());
+        let log = text_of(&read(&self.path("log")));
         self.superdaemons.iter().map(Process::stderr).chain([log]).collect()
     }
 

@@ -61,7 +61,12 @@ pub fn hand_over<T>(
     reference: &Outcome<T>,
     candidate: &Outcome<T>,
 ) -> bool {
-    let verdict = if reference.result.is_err() { Verdict::NotComparable } else { verdict };
+    let verdict = match (&reference.result, reference.has_run_other) {
+        (Err(_), false) => Verdict::NotComparable,
+        // The reference waited for what the other program's command should have brought about.
+        (Err(_), true) => Verdict::Different,
+        (Ok(_), _) => verdict,
+    };
     JUDGE.with_borrow_mut(|judge| {
         let Some(judge) = judge else {
             return false;

@@ -1,8 +1,8 @@
 //! The reports of the probe workers: `perl-fixtures/probe.pl` appends lines `PID TEXT` to one file.
 
-use std::fs;
 use std::path::Path;
 
+use super::process::read;
 use super::transcript::text_of;
 
 pub struct Worker {
@@ -15,7 +15,7 @@ impl Worker {
     /// All workers that have reported, in the order in which they started.
     pub fn read_all(reports: &Path) -> Vec<Self> {
         let mut workers: Vec<Self> = Vec::new();
-        let text = text_of(&fs::read(reports).unwrap_or_default());
+        let text = text_of(&read(reports));
         // A write across the border of two pages is seen half done: its last line may not be all there.
         let complete = text.rsplit_once('\n').map_or("", |(complete, _)| complete);
         for (pid, line) in complete.lines().filter_map(|line| line.split_once(' ')) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{LINES, Report, escaped, shortened, so_many_scenarios};
+use super::{LINES, Report, escaped, so_many_scenarios};
 use crate::catalogue;
 use crate::causes::Cause;
 use crate::grades::{Aspect, Grade, shown};
@@ -64,7 +64,7 @@ fn grade(aspect: Aspect, grade: Grade, scenarios: usize) -> String {
 
 fn cause(report: &Report, cause: &Cause) -> String {
     let (times, name) = (so_many_scenarios(cause.scenarios), escaped(&cause.example.name));
-    let whole = coloured(&shortened(&cause.example.difference, LINES + 1));
+    let whole = coloured(&cause.excerpt(LINES + 1));
     let command = escaped(&report.command_for(cause.example));
     format!(
         "<section><h3>{times}</h3><pre tabindex=\"0\">{}</pre><details class=\"of-cause\"><summary>as in {name}</summary>\

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{LEGEND, LINES, Report, printable, rule_of, shortened, so_many_scenarios};
+use super::{LEGEND, LINES, Report, printable, rule_of, so_many_scenarios};
 use crate::catalogue;
 use crate::grades::shown;
 use crate::run::State;
@@ -21,10 +21,10 @@ pub fn report(report: &Report) -> String {
     let rules = catalogue::rules();
     for cause in report.causes() {
         let times = so_many_scenarios(cause.scenarios);
-        let difference = fenced(&shortened(&printable(&cause.example.difference), LINES));
+        let difference = fenced(&printable(&cause.excerpt(LINES)));
         let line = fenced(&(printable(&cause.text) + "\n"));
         let (name, sentence) = (&cause.example.name, &cause.example.sentence);
-        let rule = rule_of(cause.example, &rules).map_or(String::new(), |rule| format!(" Rule {rule}"));
+        let rule = rule_of(cause.example, &rules).map_or(String::new(), |rule| format!(" It is about rule {rule}"));
         let _ = write!(text, "\n### {times}\n\n{line}\nAs in `{name}`: {sentence}{rule}\n\n{difference}");
         let _ = writeln!(text, "\n`{}`", report.command_for(cause.example));
     }

@@ -135,15 +135,6 @@ fn rule_of(finding: &Finding, rules: &[(&str, String)]) -> Option<String> {
     Some(format!("{id}: {}", text.replace('`', "")))
 }
 
-/// At most so many lines.
-fn shortened(text: &str, most: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    if lines.len() <= most {
-        return text.to_owned();
-    }
-    lines[..most].join("\n") + "\n...\n"
-}
-
 fn so_many_scenarios(count: usize) -> String {
     if count == 1 { "1 scenario".to_owned() } else { format!("{count} scenarios") }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{LEGEND, LINES, Report, printable, rule_of, shortened, so_many_scenarios};
+use super::{LEGEND, LINES, Report, printable, rule_of, so_many_scenarios};
 use crate::catalogue;
 use crate::grades::shown;
 use crate::run::State;
@@ -40,9 +40,9 @@ pub fn report(report: &Report) -> String {
         }
         let _ = writeln!(text, "  as in {}: {}", cause.example.name, cause.example.sentence);
         if let Some(rule) = rule_of(cause.example, &rules) {
-            let _ = writeln!(text, "  rule {rule}");
+            let _ = writeln!(text, "  which is about rule {rule}");
         }
-        text += &indented(&shortened(&printable(&cause.example.difference), LINES));
+        text += &indented(&printable(&cause.excerpt(LINES)));
         let _ = writeln!(text, "  {}", report.command_for(cause.example));
     }
     for finding in report.of_state(State::Unsteady) {
