@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{Ipv6Addr, UdpSocket};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -178,7 +178,12 @@ impl Scenario {
 
     /// What a superdaemon that was killed leaves behind.
     pub fn stale_socket(&mut self, name: &str) {
-        drop(UnixListener::bind(self.path(name)).expect("a unix socket"));
+        let path = self.path(name);
+        drop(UnixListener::bind(&path).expect("a unix socket"));
+        // What another thread has just forked has it open, too, until it executes its program.
+        while UnixStream::connect(&path).is_ok() {
+            thread::sleep(POLL);
+        }
     }
 
     // --- running programs
@@ -694,24 +699,24 @@ impl Scenario {
             if number == 0 { format!("<{letter}>") } else { format!("<{letter}{}>", number + 1) }
         };
         for (number, process) in self.superdaemons.iter().enumerate() {
-            names.number(&process.pid(), numbered('S', number));
+            names.pid(&process.pid(), numbered('S', number));
         }
         for (number, process) in self.commands.iter().enumerate() {
-            names.number(&process.pid(), numbered('C', number));
+            names.pid(&process.pid(), numbered('C', number));
         }
         if let Some((daemon, session)) = self.daemon {
-            names.number(&daemon, "<D>");
-            names.number(&session, "<session of D>");
+            names.pid(&daemon, "<D>");
+            names.pid(&session, "<session of D>");
         }
         for worker in self.workers() {
-            names.number(&worker.pid, format!("<W{}>", worker.generation));
+            names.pid(&worker.pid, format!("<W{}>", worker.generation));
         }
         // A worker that is not a probe, or never got as far as reporting, is known by its announcement.
         let announcements = self.announcements();
         let announced = announcements.lines().filter_map(|line| line.strip_prefix(ANNOUNCEMENT));
         for (generation, pid) in (1..).zip(announced) {
             if !names.knows(pid) {
-                names.number(&pid, format!("<W{generation}>"));
+                names.pid(&pid, format!("<W{generation}>"));
             }
         }
         names

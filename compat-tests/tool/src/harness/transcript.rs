@@ -61,7 +61,13 @@ impl Transcript {
     /// With symbols for values, and without what Perl says about itself.
     #[must_use]
     pub fn finish(self, names: &Names, noise: &Noise) -> Self {
-        let with_symbols = self.lines.into_iter().map(|line| Line { text: names.apply(&line.text), kind: line.kind });
+        // `worker 2` is a generation where the harness says it.
+        let is_of_harness = |line: &Line| matches!(line.kind, Kind::Life | Kind::Liveness | Kind::Step);
+        let with_symbols = self.lines.into_iter().map(|line| {
+            let is_known = is_of_harness(&line) && !line.text.starts_with("process ");
+            let text = if is_known { names.apply_without_pids(&line.text) } else { names.apply(&line.text) };
+            Line { text, ..line }
+        });
         let mut lines: Vec<Line> = with_symbols.filter_map(|line| noise.removed_from(line)).collect();
         // Of workers that are told to stop at the same time, any may end first.
         for deaths in lines.chunk_by_mut(|one, other| is_of_stop(one) && is_of_stop(other)) {
