@@ -408,6 +408,15 @@ impl Scenario {
         self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.dir, &s.path(name)) == by);
     }
 
+    /// KILL to all that were announced as workers: also to those that will never report.
+    pub fn kill_announced(&mut self) {
+        let said = self.announcements();
+        let pids = said.lines().filter_map(|line| line.strip_prefix(ANNOUNCEMENT)?.parse().ok());
+        for pid in pids.filter(|&pid| !is_dead(pid)) {
+            send(pid, "KILL");
+        }
+    }
+
     fn wait_line_of(&mut self, path: &Path, text: &str) {
         let mut found = None;
         self.wait(&format!("line {text:?}"), |s| {
@@ -588,7 +597,13 @@ impl Scenario {
 
     /// Ends everything that still runs, and gives the transcript.
     pub fn finish(mut self) -> Transcript {
+        // Nobody changes any more what is looked at. ORDER: before any of them is killed, as another one may wait for its lock.
+        let daemon = self.daemon.map(|(daemon, _)| daemon);
+        let started: Vec<i32> = self.superdaemons.iter().map(Process::pid).chain(daemon).collect();
         let running = running_in(&self.dir);
+        for &pid in started.iter().filter(|pid| running.contains(pid)) {
+            send(pid, "STOP");
+        }
         let left = self.workers().into_iter().filter(|worker| running.contains(&worker.pid));
         let left: Vec<String> = left.map(|worker| format!("worker {}", worker.generation)).collect();
         self.step(LEFT_RUNNING);
@@ -602,8 +617,7 @@ impl Scenario {
         }
         let names = self.names();
         // ORDER: superdaemons first, which would have a word to say on the end of their workers.
-        let daemon = self.daemon.map(|(daemon, _)| daemon);
-        for pid in self.superdaemons.iter().map(Process::pid).chain(daemon).filter(|pid| running.contains(pid)) {
+        for pid in started.into_iter().filter(|pid| running.contains(pid)) {
             send(pid, "KILL");
         }
         end_all_in(&self.dir);
