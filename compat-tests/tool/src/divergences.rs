@@ -135,6 +135,9 @@ const STOPS_AT_ONCE: [&str; 4] = ["--", "sh", "-c", "kill -TERM $PPID; exec slee
 
 /// What can't be executed is tried again and again: a scenario comes to its end in the interval of the next attempt.
 const FAILS_SLOWLY: &str = "--interval=3";
+/// The second worker fails in its interval also where a machine is so busy that the probe would take longer.
+const SECOND_FAILS: [&str; 5] = ["--", "sh", "-c", "[ $SERVER_STARTER_GENERATION != 2 ] || exit 1; exec \"$@\"", "sh"];
+
 const FAILED: &str = "new worker <W1> seems to have failed to start, exit status:65280";
 
 /// That a program can't be executed, up to the reason: the next message may follow in the same line.
@@ -429,6 +432,7 @@ fn failed_child() {
             s.signal("HUP");
             s.wait_line("new worker <W2> seems to have failed to start, exit status:65280");
             s.wait_announced_end(3);
+            s.signal("STOP");
             format!("{}files: {}", s.said(), s.ls())
         },
         &ends_with("files: ").and(contains("failed to exec ./progNo such file or directory")),
@@ -594,7 +598,10 @@ fn stale_pid_with_a_lock_of_somebody_else() {
 fn restart_ends() {
     differ(
         |s| {
-            s.serve(&["--interval=5", "--pid-file=pid"], &["G2=exit=1"]);
+            let options = ["--interval=5", "--pid-file=pid", "--status-file=st"];
+            s.start(&[&options[..], &SECOND_FAILS, &["$PROBE"]].concat());
+            s.wait_worker(1);
+            s.wait_file("st", "1:<W1>\n");
             let restart = s.begin(&["--restart", "--pid-file=pid", "--status-file=st"]);
             s.wait_file("st", "3:<W3>\n");
             s.signal("HUP");
@@ -665,9 +672,11 @@ fn term_first_with_a_dead_worker() {
 fn term_first_in_a_failing_restart() {
     differ_seen(
         |s| {
-            s.serve(&["--interval=5"], &["G1=ign=TERM", "G2=exit=1"]);
+            s.start(&[&["--interval=5", "--status-file=st"], &SECOND_FAILS[..], &["$PROBE", "ign=TERM"]].concat());
+            s.wait_worker(1);
+            s.wait_file("st", "1:<W1>\n");
             s.signal("HUP");
-            s.wait_dead(2);
+            s.wait_announced_end(2);
             s.signal("TERM");
             stopped(s)
         },
@@ -682,14 +691,17 @@ fn whole_interval() {
         |s| {
             // Ours waits for whole intervals.
             s.may_take_longer(Duration::from_secs(30));
-            s.serve(&["--interval=10"], &["G1=ign=TERM", "G2=exit=1"]);
+            s.start(&[&["--interval=10", "--status-file=st"], &SECOND_FAILS[..], &["$PROBE", "ign=TERM"]].concat());
+            s.wait_worker(1);
+            s.wait_file("st", "1:<W1>\n");
             s.signal("HUP");
-            s.wait_dead(2);
+            s.wait_announced_end(2);
             s.signal("ALRM");
             s.wait_line("starting new worker <W3>");
+            s.signal("STOP");
             s.wait_worker(3);
             let said = s.said();
-            if said.contains("killing old workers") {
+            if said.contains("\nkilling old workers") {
                 s.wait_report(1, "got TERM");
             }
             said
@@ -1108,10 +1120,15 @@ fn envdir_retry() {
         |s| {
             s.mkdir("env");
             s.write("env/WHEN", "before\n");
-            s.serve(&["--envdir=env", "--interval=5"], &["G2=exit=1"]);
+            let options = ["--envdir=env", "--interval=5", "--status-file=st"];
+            s.start(&[&options[..], &SECOND_FAILS, &["$PROBE"]].concat());
+            s.wait_worker(1);
+            s.wait_file("st", "1:<W1>\n");
             s.signal("HUP");
-            s.wait_dead(2);
+            s.wait_announced_end(2);
             s.write("env/WHEN", "while a start fails\n");
+            s.wait_line("starting new worker <W3>");
+            s.signal("STOP");
             s.wait_worker(3);
             s.worker_env(3, "WHEN").unwrap_or_default()
         },
@@ -1210,15 +1227,16 @@ fn monotonic_clock() {
 fn alive_after_delay() {
     differ(
         |s| {
-            s.serve(&["--kill-old-delay=5"], &["G1=ign=TERM"]);
+            s.serve(&["--interval=3", "--kill-old-delay=5"], &["G1=ign=TERM"]);
             s.signal("HUP");
             s.wait_worker(2);
             s.wait_line("sleeping 5 secs before killing old workers");
             s.signal_worker(2, "KILL");
             s.wait_line("starting new worker <W3>");
+            s.signal("STOP");
             s.wait_worker(3);
             let said = s.said();
-            if said.contains("killing old workers") {
+            if said.contains("\nkilling old workers") {
                 s.wait_report(1, "got TERM");
             }
             said
@@ -1255,11 +1273,14 @@ fn status_errors() {
 fn status_errors_later() {
     differ(
         |s| {
-            s.serve(&[], &[]);
+            // The second one is no probe: the original may have ended before that looks.
+            let worker = ["sh", "-c", "[ $SERVER_STARTER_GENERATION = 1 ] || exec sleep 1000; exec \"$@\"", "sh"];
+            s.start(&[&["--status-file=st", "--"], &worker[..], &["$PROBE"]].concat());
+            s.wait_worker(1);
+            s.wait_file("st", "1:<W1>\n");
             s.remove("st");
             s.mkdir("st");
             s.signal("HUP");
-            s.wait_worker(2);
             let continues = s.wait_line_or_exit("old worker <W1> died");
             if continues {
                 s.wait_rest();

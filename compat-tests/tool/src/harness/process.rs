@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use super::transcript::text_of;
+use super::transcript::{announced_first, text_of};
 
 /// No more is read of an output. No program that does what it should writes as much.
 const LONGEST_OUTPUT: usize = 1 << 18;
@@ -46,7 +46,7 @@ impl Process {
     }
 
     pub fn stderr(&self) -> String {
-        text_of(&beginning(&self.stderr))
+        announced_first(&text_of(&beginning(&self.stderr)))
     }
 
     /// Whether it has written more than anybody reads.

@@ -27,16 +27,13 @@ use super::pace::Pace;
 use super::perl_noise::Noise;
 use super::ports::Port;
 use super::process::{Process, end_all_in, is_at_rest, is_dead, running_in, send, wanting_lock};
-use super::transcript::{Kind, LEFT_FILES, LEFT_RUNNING, Transcript, text_of};
+use super::transcript::{ANNOUNCEMENT, Kind, LEFT_FILES, LEFT_RUNNING, Transcript, announced_first, text_of};
 use super::workers::Worker;
 
 const POLL: Duration = Duration::from_millis(5);
 
 /// So much of a file goes into a transcript.
 const LONGEST_FILE: usize = 1 << 16;
-
-/// What the pid of a worker follows.
-const ANNOUNCEMENT: &str = "starting new worker ";
 
 /// What a command that has ended said, with symbols for values.
 pub struct Output {
@@ -429,7 +426,7 @@ impl Scenario {
     /// The number of the first line with `text`, after those already waited for.
     fn find_line(&self, path: &Path, text: &str) -> Option<usize> {
         let seen = self.lines_seen.get(path).copied().unwrap_or(0);
-        let content = self.names().apply(&text_of(&fs::read(path).unwrap_or_default()));
+        let content = self.names().apply(&announced_first(&text_of(&fs::read(path).unwrap_or_default())));
         let mut lines = content.split_inclusive('\n').skip(seen);
         Some(seen + lines.position(|line| line.ends_with('\n') && line.contains(text))?)
     }
@@ -533,10 +530,10 @@ impl Scenario {
             let digest = digest(&self.path(name)).unwrap_or_default();
             self.steps.push(kind, format!("{} bytes, sha256 {digest}", content.len()));
         } else {
-            self.steps.push_text(kind, &text_of(&content));
+            self.steps.push_text(kind, &announced_first(&text_of(&content)));
         }
         self.step("---");
-        self.names().apply(&text_of(&content))
+        self.names().apply(&announced_first(&text_of(&content)))
     }
 
     /// The files of the scenario's directory, with type and mode; they go into the transcript.
@@ -737,7 +734,7 @@ impl Scenario {
     }
 
     fn announcements(&self) -> String {
-        let log = text_of(&fs::read(self.path("log")).unwrap_or_default());
+        let log = announced_first(&text_of(&fs::read(self.path("log")).unwrap_or_default()));
         self.superdaemons.iter().map(Process::stderr).chain([log]).collect()
     }
 
