@@ -102,12 +102,18 @@ impl Names {
 }
 
 fn can_be_pid(before: &str, after: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_digit();
+    // What stands in front of `4711`, or of `2:4711`.
+    let of_generation = |text: &str| text.is_empty() || text.ends_with(' ') || text.ends_with("(pid:");
+    let is_behind_generation = before
+        .strip_suffix(':')
+        .is_some_and(|text| text.ends_with(is_digit) && of_generation(text.trim_end_matches(is_digit)));
+    // A line of a pid file or of a status file, in which another program may have another sign.
     let is_whole = after.is_empty() || after == "\n";
-    // A pid file and a status file: `4711`, `2:4711`.
-    let is_content = is_whole && before.strip_suffix(':').unwrap_or(before).bytes().all(|byte| byte.is_ascii_digit());
+    let is_line = is_whole && before.strip_suffix([' ', '=']).unwrap_or(before).chars().all(is_digit);
     // What a status file is written to first: `st.4711`.
     let is_of_name = before.strip_suffix('.').is_some_and(|name| name.ends_with(|c: char| c.is_alphabetic()));
-    is_content || is_of_name || BEFORE_PID.iter().any(|text| before.ends_with(text))
+    is_behind_generation || is_line || is_of_name || BEFORE_PID.iter().any(|text| before.ends_with(text))
 }
 
 #[cfg(test)]
@@ -129,6 +135,10 @@ mod tests {
             ("process ppid=35 pgid=35 sid=1\n", "process ppid=<S> pgid=<S> sid=1\n"),
             ("35\n", "<S>\n"),
             ("1:256\n2:1000", "1:<W1>\n2:<W2>"),
+            ("1 256\n", "1 <W1>\n"),
+            ("GENERATION:PID: 1:256 2:1000\n", "GENERATION:PID: 1:<W1> 2:<W2>\n"),
+            ("127.0.0.1:1000\n", "127.0.0.1:1000\n"),
+            ("stopping now (pid:1:256)...\n", "stopping now (pid:1:<W1>)...\n"),
             ("failed to rename st.35 to st:Is a directory\n", "failed to rename st.<S> to st:Is a directory\n"),
             (
                 "$ start_server --port=61000 --interval=1000 -- sleep 256\n",
