@@ -1,5 +1,5 @@
-//! That no rule of the original is without a scenario: `docs/original.md` has what is known of it, and the doc comments
-//! of scenarios and of their tables name the ids they show. And that no comment cites a rule that isn't there.
+//! Each rule of the original in `docs/original.md` has a scenario: the doc comments of scenarios and of their tables
+//! name the ids that they show. No comment cites a rule that doesn't exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use start_server_compat::catalogue::{self, is_rule, words};
 
-/// An id, and whether a scenario has to show it: not if a reason is given.
+/// Each id, and whether a scenario has to show it, which it doesn't if the page gives a reason.
 type Rules = BTreeMap<String, bool>;
 
 #[test]
@@ -35,11 +35,11 @@ fn every_cited_rule_is_there() {
     assert!(unknown.is_empty(), "not in docs/original.md:\n{}", unknown.join("\n"));
 }
 
-/// `(No scenario` begins the reason why there is none.
+/// `(No scenario` begins the reason why a rule has none.
 fn read_rules() -> Rules {
     let mut rules = Rules::new();
     for (id, text) in catalogue::rules() {
-        assert!(is_rule(id), "docs/original.md: {id:?} is no id");
+        assert!(is_rule(id), "docs/original.md: {id:?} isn't an id");
         let is_shown = !text.contains("(No scenario");
         assert!(rules.insert(id.to_owned(), is_shown).is_none(), "docs/original.md: {id} is there twice");
     }
@@ -67,7 +67,7 @@ fn named_in_scenarios() -> BTreeSet<String> {
     named
 }
 
-/// All but the harness, whose comments cite rules without showing them.
+/// All sources but those of the harness, whose comments cite rules without showing them.
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).expect("the directory of the tests").flatten() {
@@ -81,7 +81,7 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// As the table in docs/differences.md has them.
+/// `TABLE` has the rows of docs/differences.md, in their order.
 #[cfg(target_os = "linux")]
 #[test]
 fn every_row_of_the_table_has_a_scenario() {
@@ -97,7 +97,7 @@ fn every_row_of_the_table_has_a_scenario() {
     }
 }
 
-/// Where a module has a table of scenarios, a test is none of libtest's: it belongs into the table.
+/// In a module with a table of scenarios, a `#[test]` would be run by libtest alone; it belongs in the table.
 #[test]
 fn every_scenario_is_in_a_table() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("compat-tests/tool/src");

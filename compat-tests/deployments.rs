@@ -1,5 +1,5 @@
-//! Real servers, deployed again and again while clients ask without end. Each deployment runs under both programs at
-//! once. Under ours no request may be lost, and no version may answer that was retired before the client connected.
+//! Real servers, deployed again and again under constant load. Each deployment runs under both programs at once. Under
+//! ours no request may be lost, and no version may answer that was retired before the client connected.
 //!
 //! `DEPLOY_HUPS=20` makes every deployment as long as the longest ones. `--nocapture` shows the figures of both
 //! programs.
@@ -26,7 +26,7 @@ pub use start_server_compat::load;
 
 use load::{Address, Client, Figures, Load};
 
-/// For each wait. Nothing depends on how long one takes, but a test that hangs has to end.
+/// For each wait. No result depends on it, but a test that hangs has to end.
 const DEADLINE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(10);
 
@@ -36,11 +36,11 @@ const CLIENTS: [Client; 4] = [Client::New, Client::KeepAlive, Client::New, Clien
 const NEW_CLIENTS: [Client; 4] = [Client::New; 4];
 
 const APP: &str = "$FIXTURES/versioned.psgi";
-/// With more workers than there are clients, since a connection that is kept keeps one of them busy.
+/// With more workers than clients, as each keep-alive connection occupies one.
 const STARLET: [&str; 9] =
     ["plackup", "-E", "deployment", "-s", "Starlet", "--max-workers=6", "--max-keepalive-reqs=1000", "-a", APP];
 
-/// A server under load, and what has been deployed of it.
+/// A server under load, and the version that was deployed last.
 struct Deployment<'a> {
     s: &'a mut Scenario,
     load: Load,
@@ -48,7 +48,7 @@ struct Deployment<'a> {
 }
 
 impl<'a> Deployment<'a> {
-    /// Version 1 answers, and the load has begun.
+    /// Starts version 1 and the load, and waits for the first answer.
     fn begin(s: &'a mut Scenario, listener: &str, clients: &[Client], options: &[&str], program: &[&str]) -> Self {
         s.mkdir("env");
         publish(s, "1");
@@ -72,7 +72,7 @@ impl<'a> Deployment<'a> {
         self.end_hup(before);
     }
 
-    /// The generation that answers until the new one has started.
+    /// Returns the generation that answers until the new one has started.
     fn begin_hup(&mut self) -> u64 {
         self.publish_next();
         wait(self.s, "the superdaemon to rest", |s| generations(s).len() == 1 && is_at_rest(superdaemon(s)));
@@ -97,7 +97,7 @@ impl<'a> Deployment<'a> {
         wait(self.s, &format!("an answer of version {version}; so far {}", load.figures()), |_| load.has_seen(version));
     }
 
-    /// Ends the load, then the superdaemon. Each version has answered.
+    /// Ends the load, then the superdaemon. Each version must have answered.
     fn end(self) -> Figures {
         let version = self.version;
         let figures = self.stop();
@@ -105,7 +105,7 @@ impl<'a> Deployment<'a> {
         figures
     }
 
-    /// Ends the load, then the superdaemon. No connection may have met a full queue, as the kernel counts them.
+    /// Ends the load, then the superdaemon. By the kernel's counters, no connection may have met a full queue.
     fn stop(self) -> Figures {
         let figures = self.load.end();
         let superdaemon = superdaemon(self.s);
@@ -124,7 +124,8 @@ fn assert_none_refused(report: &str, superdaemon: i32) {
     let refused: Vec<&str> =
         report.split("\"refused\":").skip(1).map(|rest| &rest[..rest.find('}').unwrap_or(0)]).collect();
     let are_none = refused.iter().all(|count| ["0", "null"].contains(count));
-    // With TCP_DEFER_ACCEPT, as Starlet sets it, the kernel counts each connection, and not only here may queues be full.
+    // With TCP_DEFER_ACCEPT, which Starlet sets, the kernel also counts each connection that waits for its first data.
+    // Its sum of full queues, which limits that count, includes those of other programs.
     assert!(!refused.is_empty() && (are_none || defers_accept(superdaemon)), "{report}");
 }
 
@@ -150,13 +151,13 @@ fn defers_accept(superdaemon: i32) -> bool {
 
 // --- what a deployment consists of
 
-/// As an environment for those who read it from the superdaemon, and as a file.
+/// Both in the envdir of the superdaemon, and as a file for workers that read it themselves.
 fn publish(s: &mut Scenario, version: &str) {
     s.write("env/VERSION", &format!("{version}\n"));
     s.write("version", &format!("{version}\n"));
 }
 
-/// Of the workers that run: from the status file, or where there is none, from the log.
+/// The generations of the running workers: from the status file, or from the log if there is none.
 fn generations(s: &Scenario) -> Vec<u64> {
     if let Ok(status) = fs::read_to_string(s.path("st")) {
         return status.lines().filter_map(|line| line.split_once(':')?.0.parse().ok()).collect();
@@ -175,7 +176,7 @@ fn send(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("the superdaemon runs");
 }
 
-/// The original loses a signal that comes just before it starts to wait.
+/// To be waited for before a signal: the original loses one that arrives just before it starts to wait.
 fn is_at_rest(pid: i32) -> bool {
     state(pid) == Some('S')
 }
@@ -185,7 +186,7 @@ fn state(pid: i32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Not the scenario's own wait: a restart under load may take longer.
+/// Has a longer deadline than the scenario's own wait, as a restart under load takes longer.
 fn wait(s: &mut Scenario, what: &str, mut is_there: impl FnMut(&mut Scenario) -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !is_there(s) {
@@ -198,12 +199,12 @@ fn hups(usually: u64) -> u64 {
     env::var("DEPLOY_HUPS").map_or(usually, |hups| hups.parse().expect("DEPLOY_HUPS is a number"))
 }
 
-/// Runs a deployment under both programs, shows what became of the requests, and fails if ours lost one.
+/// Runs a deployment under both programs, shows the figures of both, and fails if ours lost a request.
 fn zero_loss(deploy: impl Fn(&mut Scenario) -> Figures + Sync) {
     no_loss_but(0, deploy);
 }
 
-/// As `zero_loss`, for a server that drops as many connections by itself.
+/// As `zero_loss`, for a server that may drop that many connections by itself.
 fn no_loss_but(dropped: usize, deploy: impl Fn(&mut Scenario) -> Figures + Sync) {
     let (original, ours) = both(deploy);
     let name = thread::current().name().unwrap_or_default().to_owned();
@@ -237,8 +238,9 @@ fn hups_under_load(
     deployment.end()
 }
 
-/// docs/deploy.md: a version is a directory, and a deploy a link and `--restart`. Each version that fails leaves the one
-/// before. `run` runs a command line of ours where the superdaemon is, `pid` is what that is called out here.
+/// As docs/deploy.md has it: a version is a directory, and a deploy is a link and `--restart`. When a version fails,
+/// the one before it keeps serving. `run` runs a command line of ours where the superdaemon is; `pid` returns the
+/// superdaemon's pid as it is seen from outside.
 fn day_of_deploys(
     s: &mut Scenario,
     more: &[&str],
@@ -297,7 +299,7 @@ fn day_of_deploys(
     assert!(![3, 4].iter().any(|version| figures.versions.contains(version)), "{figures}");
 }
 
-/// As an init script has it.
+/// As an init script would run it.
 #[test]
 fn a_day_of_deploys() {
     ours_alone(|s| {
@@ -307,7 +309,7 @@ fn a_day_of_deploys() {
     });
 }
 
-/// In a container, which a deploy enters by nsenter(1), as by `docker exec`; the end is a TERM to PID 1.
+/// In a container. Each deploy enters it by nsenter(1), as `docker exec` does, and a TERM to PID 1 ends it.
 #[test]
 fn a_day_of_deploys_as_pid_1() {
     ours_alone(|s| {
@@ -324,7 +326,7 @@ fn run_beside_pid_1(s: &mut Scenario, options: &[&str]) -> Output {
     run_beside(pid_outside(s), s, options)
 }
 
-/// In the namespaces of a process.
+/// Runs a command line of ours in the namespaces of a process.
 fn run_beside(pid: i32, s: &Scenario, options: &[&str]) -> Output {
     let user: &[&str] = if Uid::effective().is_root() { &[] } else { &["--user", "--preserve-credentials"] };
     let target = format!("--target={pid}");
@@ -358,21 +360,21 @@ fn starlet_with_a_kill_old_delay() {
     deploy_often("$PORT", &CLIENTS, 5, &["--kill-old-delay=1"], &STARLET);
 }
 
-/// An old worker takes seconds to finish: it is left alone until it has.
+/// An old worker takes seconds to finish, and is left alone until it has.
 #[test]
 fn starlet_with_slow_requests() {
     let clients = [Client::Slow, Client::New, Client::Slow, Client::KeepAlive];
     deploy_often("$PORT", &clients, 5, &[], &STARLET);
 }
 
-// QUIT for all the others: on TERM they drop the requests they are working on. On a unix socket none of them answers,
-// whichever program it is from: Net::Server takes every peer for one of TCP, and Twiggy every listener.
+// The others get QUIT, as TERM makes them drop the requests that they are working on. None of them can serve a unix
+// socket under either program: Net::Server takes every peer for a TCP one, and Twiggy every listener.
 
-/// The processes of a `Net::Server` that is to leave get a HUP, and then end at once unless they know of a connection.
-/// But that is noted only when `accept` has returned (`connected` in `Net::Server::PreFork::run_child`). So a process
-/// in which the HUP comes in between drops what it has just accepted, under either program: at each restart one
-/// connection per process at most. (Seen with a HUP handler that lists its sockets: for each dropped connection one
-/// handler, within `IO::Socket::accept`, had the listener and a second one.)
+/// When a `Net::Server` leaves, its processes get a HUP and end at once, unless they have noted a connection, which
+/// happens only after `accept` has returned (`connected` in `Net::Server::PreFork::run_child`). If the HUP arrives in
+/// between, the process drops the connection that it has just accepted, under either program: at most one per process
+/// and restart. (Seen with a HUP handler that lists its sockets: for each dropped connection, one handler, within
+/// `IO::Socket::accept`, had the listener and a second socket.)
 fn deploy_net_server(clients: &[Client], processes: u64, program: &[&str]) {
     let hups = hups(5);
     let dropped = usize::try_from(processes * hups).expect("a small number");
@@ -381,7 +383,7 @@ fn deploy_net_server(clients: &[Client], processes: u64, program: &[&str]) {
 
 #[test]
 fn starman() {
-    // A file of its own: Net::Server changes the owner of its log, and only root may do so with /dev/null.
+    // Not /dev/null: Net::Server changes the owner of its log, and only root may change that one's.
     let program = ["starman", "-E", "deployment", "--workers=6", "--error-log=error_log", APP];
     deploy_net_server(&CLIENTS, 6, &program);
 }
@@ -415,15 +417,17 @@ fn rust_with_slow_requests() {
     deploy_often("$PORT", &clients, 5, &[], &[example("hello_hyper")]);
 }
 
-/// Who has connected to the old worker in time is answered by it, even when asking only after it was told to leave.
+/// A client that connected to the old worker in time is answered by it, even if it sends its request only after the
+/// worker was told to leave.
 fn deploy_before_a_late_request(program: &str) {
     zero_loss(|s| {
         let mut deployment = Deployment::begin(s, "$PORT", &NEW_CLIENTS, &[], &[program]);
         let mut late = TcpStream::connect((Ipv4Addr::LOCALHOST, deployment.s.port())).expect("a connection");
+        late.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let accepted = deployment.load.figures().answered;
         let load = &deployment.load;
-        // More than the requests that are under way: one of them has connected after `late`, and so `late` was
-        // accepted.
+        // These are more than the requests under way, so one of them connected after `late`, which must have been
+        // accepted before.
         wait(deployment.s, "later answers", |_| load.figures().answered > accepted + NEW_CLIENTS.len() as u64);
         let before = deployment.begin_hup();
         deployment.wait_seen(2);
@@ -447,7 +451,7 @@ fn rust_on_hyper_and_a_late_request() {
     deploy_before_a_late_request(example("hello_hyper"));
 }
 
-/// The path of an example. `cargo test --test compat` builds none, so they are built here.
+/// The path of an example. They are built here, as `cargo test --test compat` builds none.
 fn example(name: &str) -> &'static str {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
@@ -467,7 +471,7 @@ fn example(name: &str) -> &'static str {
 
 // --- other ways to deploy
 
-/// Restarts that nobody asks for, every two seconds: a new version is there when it is.
+/// Automatic restarts every two seconds pick up each new version.
 #[test]
 fn automatic_restarts() {
     zero_loss(|s| {
@@ -478,7 +482,7 @@ fn automatic_restarts() {
             deployment.publish_next();
             let version = deployment.version;
             deployment.wait_seen(version);
-            // The next generation may have read the version before.
+            // The next generation may have read the previous version.
             wait(deployment.s, "the end of the old workers", |s| {
                 generations(s).len() == 1 && generations(s)[0] > before + 1
             });
@@ -488,14 +492,14 @@ fn automatic_restarts() {
     });
 }
 
-/// The new version ends at once, again and again, until one comes that works. The old one keeps answering.
+/// The new version ends at once, again and again, until a working one is published. The old one keeps answering.
 #[test]
 fn version_that_crashes_at_start() {
-    // The shell looks for the version, because within one restart the superdaemon reads its envdir only once.
+    // The shell reads the version, because the superdaemon reads its envdir only once per restart.
     let shell = "read VERSION <version; export VERSION; [ $VERSION != crash ] || exit 1; exec ";
     let program = format!("{shell} {}", STARLET.join(" "));
     zero_loss(|s| {
-        // Long enough for a shell to end, on any machine.
+        // `--interval=5`: long enough for a shell to end on any machine.
         let program = ["sh", "-c", &program];
         let mut deployment = Deployment::begin(s, "$PORT", &CLIENTS, &["--interval=5"], &program);
         let before = generations(deployment.s)[0];
@@ -512,7 +516,7 @@ fn version_that_crashes_at_start() {
 
 // --- h2o
 
-/// h2o starts the superdaemon, by its path below `H2O_ROOT`, and is its worker.
+/// h2o starts the superdaemon, by its path below `H2O_ROOT`, and is also its worker.
 #[test]
 fn h2o() {
     zero_loss(|s| {
@@ -536,7 +540,7 @@ fn h2o() {
 }
 
 fn configure_h2o(s: &mut Scenario, version: &str) {
-    // As root it would become nobody, who may not read the directory; and who isn't root must not name a user.
+    // Started as root, h2o would become `nobody`, who can't read the directory. Other users must not name a user.
     let user = if Uid::effective().is_root() { "user: root\n" } else { "" };
     s.mkdir(&format!("version-{version}"));
     s.write(&format!("version-{version}/index.html"), &format!("version {version}\n"));
@@ -551,7 +555,7 @@ fn configure_h2o(s: &mut Scenario, version: &str) {
 
 // --- scripts
 
-/// An init script, with a log that is rotated by a command; both are run unchanged by either program.
+/// An init script and the log command below run unchanged with either program.
 const INIT: &str = r"
 case $1 in
 start)
@@ -562,7 +566,7 @@ deploy) start_server --restart --pid-file=pid --status-file=st ;;
 stop) start_server --stop --pid-file=pid ;;
 esac
 ";
-/// A line goes to the log of the day, which a file names.
+/// Appends each line to the log of the day, which a file names.
 const ROTATE: &str = "while read -r line; do read -r day <day; echo \"$line\" >>log.$day; done\n";
 
 #[test]
@@ -591,7 +595,7 @@ fn init_script() {
         let figures = deployment.load.end();
         run_script(s, "stop");
         for (day, text) in [(1, "starting new worker"), (2, "received HUP"), (3, "received HUP"), (3, "exiting")] {
-            // The last lines may be on their way to the log.
+            // The last lines may still be on their way to the log.
             wait(s, &format!("{text:?} in the log of day {day}"), |s| {
                 fs::read_to_string(s.path(&format!("log.{day}"))).is_ok_and(|log| log.contains(text))
             });

@@ -1,9 +1,9 @@
-//! That the documents lead where they say: every relative link, and every heading that one names.
+//! Every relative link in the documents leads to a file, and to a heading of it if it names one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A front door, no manual.
+/// In bytes. README is a front door, not a manual.
 const LONGEST_README: usize = 9_000;
 
 #[test]
@@ -35,7 +35,7 @@ fn readme_is_short() {
     assert!(include_str!("../README.md").len() <= LONGEST_README);
 }
 
-/// Whatever is written for people.
+/// The Markdown files that are written for people.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let in_directory = |name: &str| fs::read_dir(root.join(name)).into_iter().flatten().flatten();
@@ -45,7 +45,7 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// The targets of `[text](target)` that are not elsewhere. Code in backquotes isn't looked at.
+/// The relative targets of `[text](target)`. Code in backquotes is skipped.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     let prose = text.split("```").step_by(2).flat_map(|part| part.split('`').step_by(2));
     let targets = prose.flat_map(|part| part.split("](").skip(1)).filter_map(|rest| rest.split(')').next());
@@ -58,7 +58,7 @@ fn has_heading(document: &Path, anchor: &str) -> bool {
     headings.map(anchor_of).any(|heading| heading == anchor)
 }
 
-/// As GitHub makes it.
+/// The anchor that GitHub makes of a heading.
 fn anchor_of(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.collect::<String>().to_lowercase().replace(' ', "-")

@@ -1,5 +1,5 @@
-//! That the examples fit together, and do what their heads say, without the servers themselves. `scripts/test-units` runs the
-//! units; `deployments` and `scenarios::plack` run servers.
+//! The examples fit together and do what their heads say, tested without the servers themselves. `scripts/test-units`
+//! runs the units; `deployments` and `scenarios::plack` run servers.
 
 use std::env;
 use std::ffi::OsString;
@@ -35,13 +35,13 @@ fn services() -> Vec<(String, String)> {
     services.map(|path| (path.display().to_string(), fs::read_to_string(&path).expect("a unit"))).collect()
 }
 
-/// The words of a unit's `ExecStart`, but for the program.
+/// The words of a unit's `ExecStart`, without the program.
 fn start_of(unit: &str) -> Vec<String> {
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/start_server ")).expect("ExecStart");
     line.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-/// systemd's default stops all when one process is killed for its memory.
+/// By default, systemd stops the whole service when one of its processes is killed for want of memory.
 #[test]
 fn a_worker_without_memory_does_not_stop_a_service() {
     let services = services();
@@ -51,7 +51,7 @@ fn a_worker_without_memory_does_not_stop_a_service() {
     }
 }
 
-/// The way back in `docs/switching.md`: the original says itself whether it knows all options of a unit.
+/// The way back in `docs/switching.md`: the original itself reports whether it knows all options of a unit.
 #[test]
 fn the_original_tells_which_units_it_can_run() {
     for (name, unit) in services() {
@@ -85,7 +85,7 @@ fn the_log_that_is_rotated_is_the_one_that_is_written() {
     }
 }
 
-/// What logrotate runs when it has renamed the log.
+/// The script that logrotate runs after it has renamed the log.
 fn postrotate() -> String {
     let text = read("examples/logrotate/app");
     let script = text.split("postrotate\n").nth(1).and_then(|rest| rest.split("endscript").next());
@@ -117,8 +117,8 @@ fn a_rotation_reaches_the_superdaemon() {
 fn a_rotation_succeeds_when_nothing_runs() {
     ours_alone(|s| {
         assert_eq!(rotate(s), "exit status: 0: ");
-        // A pid file was left behind, and the pid now belongs to a stranger, whom USR1 would end.
-        let mut stranger = Command::new("sleep").arg("1000").spawn().expect("sleep");
+        // A pid file was left behind, and its pid now belongs to an unrelated process, which USR1 would end.
+        let mut stranger = Command::new("sleep").arg("1000").current_dir(s.path(".")).spawn().expect("sleep");
         s.write("pid", &format!("{}\n", stranger.id()));
         assert_eq!(rotate(s), "exit status: 0: ");
         let is_alive = stranger.try_wait().expect("a child").is_none();
@@ -131,7 +131,7 @@ fn a_rotation_succeeds_when_nothing_runs() {
 
 // --- workers
 
-/// Runs the script of a worker with a server of the name `server` that only tells what it was started with.
+/// Runs a worker script with a stand-in for `server` that only reports how it was started.
 fn with_a_server(s: &mut Scenario, script: &str, server: &str, tells: &str, arguments: &[&str]) {
     s.mkdir("bin");
     s.write(
@@ -150,8 +150,8 @@ fn with_a_server(s: &mut Scenario, script: &str, server: &str, tells: &str, argu
 /// The flags of a listener, as the kernel shows them: `O_NONBLOCK` is 4000.
 const FLAGS: &str = "for fd in 4 5; do sed -n 's/^flags:.*\\([04]\\)...$/nonblocking \\1/p' /proc/$$/fdinfo/$fd; done";
 
-/// In blocking mode, a process of nginx sleeps in accept(2) when another one was faster. With one pid file for all, the old
-/// nginx removes that of the new one.
+/// In blocking mode, an nginx process would sleep in accept(2) when another one was faster. With one pid file for all,
+/// the old nginx would remove that of the new one.
 #[test]
 fn nginx_gets_its_listeners_in_non_blocking_mode_and_a_pid_file_of_its_own() {
     ours_alone(|s| {
@@ -164,7 +164,7 @@ fn nginx_gets_its_listeners_in_non_blocking_mode_and_a_pid_file_of_its_own() {
     });
 }
 
-/// An old PHP-FPM removes the file of its socket by the name that it knows.
+/// When an old PHP-FPM ends, it removes its socket's file by the name that it was given.
 #[test]
 fn php_fpm_gets_its_listeners_by_names_that_it_can_not_remove() {
     ours_alone(|s| {
@@ -260,7 +260,8 @@ fn the_image_asks_for_the_same_superdaemon() {
 
 // --- the picture of README
 
-/// Whoever runs it sees what it claims, whatever the numbers are: on a busy machine, at a slower pace.
+/// The claims must be true wherever the demo runs, whatever the figures are. A busy machine gets a second try at a
+/// slower pace.
 #[test]
 fn the_picture_shows_what_is_claimed() {
     let Programs { original, ours } = Programs::find();

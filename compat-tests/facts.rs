@@ -1,5 +1,5 @@
-//! Facts that stand in more than one place: each kind is compared with the source, or with the page that is the source of it
-//! (`docs/design.md`, "Which page is the source of what").
+//! Facts that are stated in more than one place: each kind is compared with the source code, or with the page that is
+//! its source (`docs/design.md`, "Which page is the source of what").
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use server_starter::program::{self, Action};
 
-/// What an operator reads. The pages on the original, on tests and on decisions speak of other programs, too.
+/// The pages for operators. The pages on the original, on tests and on decisions are about other programs, too.
 const PAGES: [&str; 7] = [
     "README.md",
     "docs/operation.md",
@@ -32,7 +32,7 @@ fn help() -> String {
     program::command().render_help().to_string()
 }
 
-/// The man page without its escapes; control lines begin with a point.
+/// The man page without its escapes. Control lines keep their leading dot.
 fn man_page() -> String {
     let page = read("examples/packaging/start_server.1");
     [
@@ -59,7 +59,7 @@ fn section(title: &str) -> String {
     text.unwrap_or_else(|| panic!("there is no section {title}"))
 }
 
-/// What a section explains, item by item: (name, explanation).
+/// The items that a section explains, as (name, explanation).
 fn items(section: &str) -> Vec<(String, String)> {
     let items = section.split(".TP\n").skip(1).filter_map(|item| item.split_once('\n'));
     items.map(|(name, text)| (name.to_owned(), text.replace('\n', " "))).collect()
@@ -75,19 +75,19 @@ fn is_of_a_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
-/// The words of a text, without what is around them.
+/// The words of a text, without blanks and punctuation.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c| !is_of_a_word(c)).filter(|word| !word.is_empty())
 }
 
 // --- signals
 
-/// The signals that are caught, by the source.
+/// The signals that the source says are caught.
 fn caught_signals() -> BTreeSet<String> {
     let source = read("src/system/signals.rs");
     let list = source.split("const CAUGHT").nth(1).and_then(|rest| rest.split("];").next()).expect("a list of signals");
     let names = list.split("Signal::SIG").skip(1);
-    // That one tells of a dead child, and is nobody's to send.
+    // The kernel sends CHLD, users don't.
     let names = names.map(|rest| words(rest).next().expect("a name").to_owned()).filter(|name| name != "CHLD");
     names.collect()
 }
@@ -103,12 +103,12 @@ fn every_signal_that_is_caught_is_explained() {
     let help = help();
     let of_help = help.split("Signals:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("signals");
     let of_help: BTreeSet<_> = words(of_help).filter(|word| signals.contains(*word)).map(str::to_owned).collect();
-    // ALRM is only for those who want a look at the clock before its time.
+    // ALRM, which only makes the superdaemon check the time early, is left to the manual.
     let expected: BTreeSet<_> = signals.into_iter().filter(|name| name != "ALRM").collect();
     assert_eq!(of_help, expected, "--help");
 }
 
-/// QUIT is a shutdown as TERM and INT are (`quit-stops`), and easily left out.
+/// QUIT shuts down just as TERM and INT do (`quit-stops`), and is easily forgotten in a list.
 #[test]
 fn a_shutdown_is_by_three_signals_everywhere() {
     for (page, text) in everything() {
@@ -121,7 +121,8 @@ fn a_shutdown_is_by_three_signals_everywhere() {
     }
 }
 
-/// Wherever USR1 is something that one sends, it opens the log again, and nothing says that it stays open for ever.
+/// Each mention of USR1 as a signal to send says that it reopens the log, and no page claims that the log stays open
+/// for ever.
 #[test]
 fn usr1_opens_the_log_again_everywhere() {
     let mut mentions = 0;
@@ -143,7 +144,7 @@ fn usr1_opens_the_log_again_everywhere() {
 
 // --- files
 
-/// The files beside those that options name.
+/// Files of ours whose names are made by appending a suffix to one that an option gives.
 #[test]
 fn every_file_of_ours_is_explained() {
     let sources = files_below(&root().join("src/files"));
@@ -157,14 +158,14 @@ fn every_file_of_ours_is_explained() {
         let is_there = items(&files).iter().any(|(name, _)| name.ends_with(&format!("{suffix} appended")));
         assert!(is_there, "FILES of the man page has nothing of {suffix}");
     }
-    // And none that is no more.
+    // And no suffix that is no longer in use.
     for (name, _) in items(&files).iter().filter(|(name, _)| name.ends_with(" appended")) {
         let suffix = name.split_whitespace().rev().nth(1).expect("a suffix");
         assert!(suffixes.contains(suffix), "FILES of the man page has {suffix}, which nothing writes");
     }
 }
 
-/// A path of the repository leads nowhere on an installed system.
+/// Paths of the repository lead nowhere on an installed system.
 #[test]
 fn the_man_page_names_installed_files() {
     let page = man_page().replace('\n', " ");
@@ -176,7 +177,7 @@ fn the_man_page_names_installed_files() {
 
 // --- unsafe code
 
-/// The list of SECURITY.md is what a search finds.
+/// SECURITY.md lists exactly the files that a search finds.
 #[test]
 fn security_names_every_file_with_unsafe_code() {
     let is_unsafe = |path: &PathBuf| {
@@ -201,7 +202,7 @@ fn is_a_source(word: &str) -> bool {
 
 // --- workflows
 
-/// A tag may be moved to another commit. The tag is a comment, which dependabot keeps right.
+/// A tag can be moved to another commit, so it only stands in a comment, which dependabot keeps up to date.
 #[test]
 fn every_action_is_pinned_to_a_commit() {
     let mut count = 0;
@@ -221,7 +222,7 @@ fn every_action_is_pinned_to_a_commit() {
 
 // --- exit codes
 
-/// The numbers that a function `exit_code` of a source has.
+/// The numbers in the `exit_code` functions of a source.
 fn exit_codes(source: &str) -> BTreeSet<u8> {
     let source = read(source);
     let bodies = source.split("fn exit_code").skip(1).map(|rest| rest.split("\n    }\n").next().unwrap_or(rest));
@@ -232,7 +233,7 @@ fn exit_codes(source: &str) -> BTreeSet<u8> {
 #[test]
 fn every_exit_code_is_explained() {
     let explained = section("EXIT STATUS");
-    // What --restart and the others end with has an item of its own, unless it is a number of the system's.
+    // Those of --restart and the other commands have an item each; lower numbers are the system's errno.
     let of_errors: BTreeSet<u8> = exit_codes("src/error.rs").into_iter().filter(|&code| code > 100).collect();
     assert!(of_errors.is_superset(&[124, 125].into()), "{of_errors:?}");
     for code in &of_errors {
@@ -246,7 +247,7 @@ fn every_exit_code_is_explained() {
             assert!(words(&text).any(|word| word == code.to_string()), "{page} has nothing of {code} of --show-status");
         }
     }
-    // Those of --restart are on each page that tells how a restart went.
+    // Those of --restart are on each page that explains how a restart went.
     for code in of_errors.iter().filter(|&&code| code < 126) {
         for page in ["README.md", "docs/deploy.md", "docs/operation.md"] {
             assert!(words(&read(page)).any(|word| word == code.to_string()), "{page} has nothing of {code}");
@@ -273,7 +274,10 @@ fn scripts_know_every_exit_code_of_a_restart() {
         }
         let text = read(page);
         let other = text.split("\n*)").nth(1).and_then(|rest| rest.lines().next()).expect("all others");
-        assert!(!other.contains("goes on") && !other.contains("serves"), "{page}: nobody may run then: {other}");
+        assert!(
+            ["keeps", "goes on", "serves"].iter().all(|word| !other.contains(word)),
+            "{page}: nobody may run then: {other}"
+        );
     }
 }
 
@@ -295,7 +299,7 @@ fn defaults_are_the_same_in_help_and_manual() {
         let (_, long) = manual.iter().find(is_the_option).unwrap_or_else(|| panic!("the manual has no --{name}"));
         let short = short.to_string().replace('\n', " ");
         if let Some(default) = number_behind(&short, "[default: ") {
-            // The manual may say in words what none means.
+            // For 0, the manual may say in words what it means.
             let of_manual = number_behind(long, "Default: ").or(long.contains("Default: ").then_some(0));
             assert_eq!(of_manual, Some(default), "--{name}");
             count += 1;
@@ -312,7 +316,7 @@ fn defaults_are_the_same_in_help_and_manual() {
     assert!(count > 8, "{count}");
 }
 
-/// What `start_server` has without any option is what the help says.
+/// Without any option, the program has the defaults that the help states.
 #[test]
 fn defaults_are_those_of_the_program() {
     let Ok(Action::Start(options)) = program::parse(vec!["--".into(), "true".into()]) else { panic!("no start") };
@@ -323,7 +327,7 @@ fn defaults_are_those_of_the_program() {
         number_behind(&paragraph.split_whitespace().collect::<Vec<_>>().join(" "), "[default: ").expect(option)
     };
     assert_eq!(of_help("interval"), options.interval.as_secs());
-    // The others are the original's, and compared with it in `help.rs`.
+    // The defaults of the original's options are compared with it in `help.rs`.
     let source = read("src/supervisor/life_cycle.rs");
     let default = number_behind(&source, "const READY_TIMEOUT: Duration = Duration::from_secs(").expect("a default");
     assert_eq!(of_help("ready-timeout"), default);
@@ -349,7 +353,7 @@ fn the_synopsis_has_every_action() {
 
 // --- options and command lines
 
-/// What other programs are called with on these pages.
+/// Options of other programs that these pages mention.
 const OF_OTHERS: [&str; 25] = [
     "dynamic",
     "examples",
@@ -357,7 +361,7 @@ const OF_OTHERS: [&str; 25] = [
     "fail",
     "fd",
     "features",
-    // A slip, as an example.
+    // An example of a typing mistake.
     "killtimeout",
     "line-regexp",
     "locked",
@@ -369,7 +373,7 @@ const OF_OTHERS: [&str; 25] = [
     "pidfile",
     "preload",
     "quiet",
-    // What start_server says to itself.
+    // The program passes it to itself.
     "rehearse-state",
     "remove",
     "root",
@@ -396,7 +400,7 @@ fn every_option_that_is_named_exists() {
     assert!(unknown.is_empty(), "neither ours nor in OF_OTHERS:\n{unknown:#?}");
 }
 
-/// The words of a command line, as a shell reads it, up to its end.
+/// The words of a command line as a shell reads it, operators included.
 fn shell_words(line: &str) -> Vec<String> {
     let mut words = vec![];
     let mut word: Option<String> = None;
@@ -420,7 +424,7 @@ fn shell_words(line: &str) -> Vec<String> {
     words
 }
 
-/// The command lines of `start_server` in lines of a shell: what follows the name, if it is an option.
+/// The arguments of each `start_server` in lines of shell, if the first one is an option.
 fn command_lines(text: &str) -> Vec<Vec<String>> {
     let mut found = vec![];
     for line in text.replace("\\\n", " ").lines() {
@@ -444,7 +448,7 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
     paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
-/// What is to be pasted, page by page: blocks of shell, the heads of the examples, the examples of man page and help.
+/// Texts to paste from, page by page: blocks of shell, the heads of the examples, the man page and the help.
 fn to_be_pasted() -> Vec<(String, String)> {
     let blocks = |page: &str| {
         read(page)

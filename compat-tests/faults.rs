@@ -1,7 +1,7 @@
-//! Lives with one failing system call each, or with one signal at a system call: strace(1) makes every call of the
-//! superdaemon fail at each of its occurrences. What the superdaemon promises has to hold all the same.
+//! Lives with one failing system call each, or with one signal at a system call. Over all lives, strace(1) makes each
+//! call of the superdaemon fail at each of its occurrences. The superdaemon has to keep its promises all the same.
 //!
-//! A sample runs in every test; `scripts/faults` runs all, of either program. docs/faults.md tells what came of it.
+//! The test runs a sample; `scripts/faults` runs all lives, with either program. docs/faults.md has the results.
 
 mod clients;
 mod succession;
@@ -27,13 +27,13 @@ use crate::random::setting;
 /// For each step of a life. Some faults cost the superdaemon a second or two.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// No call is made to fail more often than this in one set of options: `--ready=accepting` reads thousands of files.
+/// With one set of options, at most this many occurrences of a call fail: `--ready=accepting` reads thousands of files.
 const MOST_OCCURRENCES: usize = 40;
 
-/// Looks in a row that have to find the superdaemon asleep.
+/// The superdaemon is at rest if this many looks in a row find it asleep.
 const LOOKS_AT_REST: usize = 20;
 
-/// Sets of options. Each is a name and what it adds to the listeners.
+/// Sets of options: a name, and the options that are added to the listeners.
 const SETS: [(&str, &[&str]); 6] = [
     ("files", &["--pid-file=pid", "--status-file=st"]),
     ("notify", &["--status-file=st", "--ready=notify", "--kill-timeout=20", "--envdir=env", "--max-start-failures=50"]),
@@ -43,8 +43,8 @@ const SETS: [(&str, &[&str]); 6] = [
     ("store", &["--status-file=st", "--pid-file=pid", "--sd-notify", "--from-systemd"]),
 ];
 
-/// Calls that no life makes fail: of the C library and the loader, or such as can't fail. A close(2) that strace makes fail
-/// closes nothing, as no kernel has it.
+/// Calls that no life makes fail: those of the C library and the loader, and those that can't fail. If strace makes a
+/// close(2) fail, nothing is closed, which no kernel does.
 const NEVER: [&str; 20] = [
     "close",
     "execve",
@@ -68,7 +68,7 @@ const NEVER: [&str; 20] = [
     "restart_syscall",
 ];
 
-/// With which error a call fails. Others fail with EIO.
+/// The error with which a call fails. Others fail with EIO.
 const ERRORS: [(&str, &str); 29] = [
     ("openat", "EMFILE"),
     ("socket", "EMFILE"),
@@ -98,11 +98,11 @@ const ERRORS: [(&str, &str); 29] = [
     ("rmdir", "EACCES"),
     ("flock", "ENOLCK"),
     ("newfstatat", "ENOMEM"),
-    // The only one that a kernel gives; the standard library takes any other one for a mistake.
+    // The only error that a kernel returns here; the standard library treats any other as a bug.
     ("clock_nanosleep", "EINTR"),
 ];
 
-/// What happens to a superdaemon, once.
+/// What happens once to a superdaemon.
 #[derive(Clone)]
 struct Fault {
     set: usize,
@@ -136,14 +136,14 @@ impl Fault {
     }
 }
 
-/// A service manager that takes what it is told, until it is dropped.
+/// A service manager that receives messages until it is dropped.
 struct Manager {
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<Vec<String>>>,
 }
 
 impl Manager {
-    /// What is started from now on is told of it. It has no file, which would be left at the end.
+    /// Programs that are started from now on know of it. Its socket is abstract, as a file would be left at the end.
     fn start(s: &mut Scenario) -> Self {
         let name = s.path("manager").display().to_string();
         s.env("NOTIFY_SOCKET", &format!("@{name}"));
@@ -155,7 +155,7 @@ impl Manager {
         let thread = thread::spawn(move || {
             let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
             loop {
-                // ORDER: before the look at the queue, which then is empty for good.
+                // ORDER: before the look at the queue, which is empty for good after that.
                 let is_last = sees_end.load(Ordering::Relaxed);
                 match socket.recv(&mut buffer) {
                     Ok(length) => heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned()),
@@ -167,7 +167,7 @@ impl Manager {
         Self { is_over, thread: Some(thread) }
     }
 
-    /// All that has been told.
+    /// Returns all messages.
     fn end(&mut self) -> Vec<String> {
         self.is_over.store(true, Ordering::Relaxed);
         self.thread.take().map(|thread| thread.join().expect("no panic")).unwrap_or_default()
@@ -193,7 +193,7 @@ fn start(s: &mut Scenario, set: usize, strace: &str) -> Option<Manager> {
     manager
 }
 
-/// What the life of a superdaemon has come to before its end.
+/// How a step of a superdaemon's life went.
 enum Step {
     Done,
     Ended(String),
@@ -216,7 +216,7 @@ fn until(s: &mut Scenario, what: &str, mut is_there: impl FnMut(&mut Scenario) -
     }
 }
 
-/// Whether it still runs or not, and whatever it is doing.
+/// Sends a signal to a process that may have ended.
 fn send(pid: i32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid), signal);
 }
@@ -229,7 +229,7 @@ fn answering(s: &Scenario) -> Option<(u64, i32)> {
     s.reported().into_iter().rev().find_map(of_it)
 }
 
-/// Start, ask, HUP, ask, KILL of the worker, ask, HUP, status, rest, TERM. What was broken, or how it ended early.
+/// Start, ask, HUP, ask, KILL of the worker, ask, HUP, ask, status, rest, TERM. An error says which promise was broken.
 fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
     let mut manager = start(s, fault.set, &format!("-o /dev/null {}", fault.injection()));
     live_on(s, fault)?;
@@ -239,7 +239,7 @@ fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
         heard.iter().any(|message| message.starts_with(&begin))
     };
     let said = everything_said(s);
-    // One that has started anything has told what is to be kept, or a line says that it couldn't.
+    // A superdaemon that has started a worker has told the manager what to keep, or has logged that it couldn't.
     let is_short = manager.is_some()
         && said.contains("starting new worker")
         && !said.contains("can't be told what to keep")
@@ -263,7 +263,7 @@ fn live_on(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
                 true
             }
             _ => {
-                // A command of --approve that can't be run approves of nobody.
+                // If the command of --approve can't be run, nothing is approved.
                 if s.said().matches("giving up the restart").count() > given_up {
                     given_up += 1;
                     send(s.superdaemon(), Signal::SIGHUP);
@@ -291,7 +291,7 @@ fn live_on(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
     }
 }
 
-/// An end of itself is right when nothing has served yet and a message says why; or when TERM was the fault.
+/// An early end is right if nothing has served yet and a message says why, or if the injected signal asked for it.
 fn ended_early(s: &mut Scenario, fault: &Fault, step: &str, end: &str) -> Result<(), String> {
     let is_right = match (fault.what, step) {
         (What::Term, "start") => ["exit 0", "signal 15", "exit 4"].contains(&end),
@@ -306,7 +306,7 @@ fn ended_early(s: &mut Scenario, fault: &Fault, step: &str, end: &str) -> Result
     after_the_end(s)
 }
 
-/// A log command may write it a moment later.
+/// Waits for the reason, as a log command may write it a moment later.
 fn gives_a_reason(s: &mut Scenario) -> bool {
     let is_reason = |line: &str| !line.ends_with("starting now...") && !line.starts_with("starting new worker");
     let deadline = Instant::now() + DEADLINE;
@@ -323,7 +323,7 @@ fn everything_said(s: &Scenario) -> String {
     s.said() + &s.with_symbols(&fs::read_to_string(s.path("log")).unwrap_or_default())
 }
 
-/// Nothing is left: no process, no file but the log, or one that is named in a message.
+/// No process is left, and no file but the log and those that a message names.
 fn after_the_end(s: &mut Scenario) -> Result<(), String> {
     let deadline = Instant::now() + DEADLINE;
     let alive = |s: &Scenario| s.reported().into_iter().filter(|&(_, pid)| !is_dead(pid)).count();
@@ -351,7 +351,7 @@ fn children(s: &Scenario) -> Vec<i32> {
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// Whether it lists the living workers, and nobody waits to be reaped.
+/// Whether the status file lists the living worker, and no child waits to be reaped.
 fn status_is_true(s: &mut Scenario) -> bool {
     let children: BTreeSet<i32> = children(s).into_iter().collect();
     let workers = s.reported().into_iter().filter(|(_, pid)| children.contains(pid));
@@ -362,7 +362,7 @@ fn status_is_true(s: &mut Scenario) -> bool {
         && !children.iter().any(|&child| is_dead(child))
 }
 
-/// Whether it sleeps each time it is looked at.
+/// Whether the superdaemon sleeps at each of the looks.
 fn is_at_rest(s: &mut Scenario) -> bool {
     let stat = format!("/proc/{}/stat", s.superdaemon());
     let sleeps = || {
@@ -373,7 +373,7 @@ fn is_at_rest(s: &mut Scenario) -> bool {
     iter::repeat_with(sleeps).take(LOOKS_AT_REST).all(|sleeps| sleeps)
 }
 
-/// Every fault of a set of options, from a life without any.
+/// All faults that are possible with a set of options, found in a life without any.
 fn faults(of_original: bool, set: usize) -> Vec<Fault> {
     let trace = tempfile::NamedTempFile::new().expect("a temporary file");
     let strace = format!("-o {}", trace.path().display());
@@ -402,7 +402,8 @@ fn faults(of_original: bool, set: usize) -> Vec<Fault> {
     assert_eq!(result, Ok(Ok(())), "{}", transcript.text());
     let trace = fs::read_to_string(trace.path()).expect("a trace");
     let calls: Vec<&str> = trace.lines().filter_map(|line| line.split_once('(')).map(|(call, _)| call).collect();
-    // The loader's last call unmaps its cache; perl has thousands of calls before its program begins.
+    // Skip the calls before the program begins: the loader's last one unmaps its cache; perl makes thousands before the
+    // script logs its start.
     let own = if of_original {
         trace.lines().position(|line| line.contains("starting now...")).unwrap_or(0)
     } else {
@@ -429,7 +430,7 @@ fn faults(of_original: bool, set: usize) -> Vec<Fault> {
     faults
 }
 
-/// Runs the lives, some at a time. What was broken, a line each.
+/// Runs the lives, several at a time, and returns a line for each that broke a promise.
 fn run(of_original: bool, faults: &[Fault]) -> Vec<String> {
     run_all(faults, Fault::name, |fault| one(of_original, |s| live(s, fault)))
 }
@@ -464,7 +465,7 @@ pub fn run_all<F: Sync>(
     broken.into_inner().expect("no panic")
 }
 
-/// So many lives of each set, evenly taken from all, where nothing else is asked for.
+/// By default, this many lives of each set run, spread evenly over all.
 const SAMPLE: usize = 8;
 
 /// `scripts/faults` sets the variables.
@@ -475,7 +476,7 @@ fn no_fault_breaks_a_promise() {
     let of_original = of.as_deref() == Some("original");
     let only = std::env::var("FAULTS_SET").ok();
     let only_call = std::env::var("FAULTS_CALL").ok();
-    // The original has none of our options.
+    // The original knows none of our options.
     let is_wanted = |set: &usize| {
         only.as_deref().is_none_or(|only| only == SETS[*set].0)
             && !(of_original

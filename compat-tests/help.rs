@@ -1,4 +1,4 @@
-//! `--help` speaks in other words than the original's, but not of other options or defaults.
+//! `--help` has other words than the original's, but the same options and defaults.
 
 use assert_cmd::Command;
 use assert_cmd::cargo::cargo_bin_cmd;
@@ -6,14 +6,14 @@ use predicates::str::{contains, is_empty};
 
 use crate::harness::Programs;
 
-/// What the two say about the defaults.
+/// An option, and how the help of the original and ours state its default.
 const DEFAULTS: [(&str, &str, &str); 6] = [
     ("--interval", "(default: 1)", "[default: 1]"),
     ("--signal-on-hup", "(default: SIGTERM)", "[default: TERM]"),
     ("--signal-on-term", "(default: SIGTERM)", "[default: TERM]"),
     ("--auto-restart-interval", "(default 360)", "[default: 360]"),
     ("--kill-old-delay", "The default value is 5 when", "[default: 0; 5 with --enable-auto-restart]"),
-    // Socket::SOMAXCONN(), whatever its "usually 128 on Linux" says.
+    // The value of Socket::SOMAXCONN(), although the original's help says "usually 128 on Linux".
     ("--backlog", "whose default is SOMAXCONN", "[default: 4096]"),
 ];
 

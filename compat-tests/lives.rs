@@ -1,8 +1,8 @@
-//! Random lives in virtual time: the trace of ours equals that of the original, patched by the differences on purpose
-//! and by nothing else. `schedules.md` describes both texts.
+//! Random lives in virtual time: the trace of ours equals that of the original, which is patched only by the
+//! differences on purpose. `schedules.md` describes schedules and traces.
 //!
-//! Each day has other lives. `SIM_CASES` and `SIM_SEED` choose them, `SIM_SCHEDULE=FILE` one from a file. A failure prints the
-//! seed, and the shortest schedule found that still shows the difference.
+//! Each day has other lives. `SIM_CASES` and `SIM_SEED` choose others, and `SIM_SCHEDULE=FILE` the one in a file. A
+//! failure prints the seed, and the shortest schedule found that still shows the difference.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -26,14 +26,14 @@ const PATCHES: [&str; 7] = [
     "fork-failure",
 ];
 const CASES: u64 = 10_000;
-/// Of lives that show something.
+/// Within this many lives, each patch has to show.
 const MOST_CASES: u64 = 20 * CASES;
 const BATCH: usize = 500;
 
 #[test]
 fn random_lives_are_equal() {
     let (seed, cases) = (seed("SIM_SEED"), setting("SIM_CASES", CASES));
-    // One for each core; a batch at a time, so that a failure is seen early.
+    // Two threads, each a batch at a time, so that a failure is seen early.
     thread::scope(|scope| {
         for half in 0..2 {
             scope.spawn(move || {
@@ -55,7 +55,7 @@ fn random_lives_are_equal() {
     });
 }
 
-/// With the options that the original doesn't have; so there is nothing to compare with.
+/// Our own options can't be compared with the original, so the traces are checked against rules.
 #[test]
 fn random_lives_with_our_own_options_keep_the_rules() {
     let (seed, cases) = (seed("SIM_SEED"), setting("SIM_CASES", CASES));
@@ -63,8 +63,8 @@ fn random_lives_with_our_own_options_keep_the_rules() {
     (0..cases).for_each(|_| check_invariants(&random_schedule_of_our_own(&mut random)));
 }
 
-/// Another program that replaces the superdaemon, at any moment, changes nothing of what can be observed; and neither does
-/// its rehearsal, whatever comes meanwhile.
+/// Neither an upgrade at any moment nor its rehearsal, whatever happens meanwhile, changes anything that can be
+/// observed.
 #[test]
 fn upgrades_leave_no_trace() {
     let (seed, cases) = (seed("SIM_SEED"), setting("SIM_CASES", CASES));
@@ -76,7 +76,7 @@ fn upgrades_leave_no_trace() {
             schedule.lines().filter_map(|line| Some(line.strip_prefix("at ")?.split_once(' ')?.0.to_owned())).collect();
         let mut upgraded = schedule.clone();
         for _ in 0..=random.below(3) {
-            // Most of them when something else happens, too.
+            // Some at a moment when something else happens, too.
             let at = match moments.len() {
                 0 => text_of(1 + random.below(30_000)),
                 count if random.once_in(3) => moments[random.below(count)].clone(),
@@ -90,8 +90,8 @@ fn upgrades_leave_no_trace() {
     }
 }
 
-/// `--stop-delay` makes of the first TERM one that comes later, and of the moment when it came one when something is looked at:
-/// all else is as if it were so.
+/// With `--stop-delay`, the first TERM acts as if it came later, and only wakes the superdaemon, as an ALRM would, when
+/// it does come. Nothing else changes.
 #[test]
 fn a_delayed_stop_is_a_later_one() {
     let (seed, cases) = (seed("SIM_SEED"), setting("SIM_CASES", CASES));
@@ -100,7 +100,7 @@ fn a_delayed_stop_is_a_later_one() {
     for case in 0..cases {
         let random_schedule = if case % 2 == 0 { random_schedule } else { random_schedule_of_our_own };
         let schedule = random_schedule(&mut random);
-        // Both lives have an option of ours, with which a dead worker leaves the status file at once.
+        // Both lives get an option of ours, as with any of them a dead worker leaves the status file at once.
         let has_one = schedule.contains("kill-timeout ");
         let schedule = if has_one { schedule } else { format!("kill-timeout 1000000\n{schedule}") };
         let stops: Vec<&str> = schedule
@@ -125,7 +125,7 @@ fn a_delayed_stop_is_a_later_one() {
     assert!(delayed > cases / 10, "{delayed}");
 }
 
-/// Without any one of the patches, the lives differ: so every row of the table is true, and is seen.
+/// Without any one of the patches, lives differ: each row of the table is true, and the random lives notice it.
 #[test]
 fn every_patch_is_needed() {
     let seed = seed("SIM_SEED");
@@ -134,7 +134,7 @@ fn every_patch_is_needed() {
             scope.spawn(move || {
                 let patches: Vec<&str> = PATCHES.into_iter().filter(|&patch| patch != left_out).collect();
                 let mut random = Random::new(seed);
-                // Some are rarely seen.
+                // Some patches show rarely.
                 let batches = (0..usize::try_from(MOST_CASES).expect("a number of cases") / BATCH)
                     .map(|_| (0..BATCH).map(|_| random_schedule(&mut random)).collect::<Vec<_>>());
                 let found = batches.into_iter().find_map(|schedules| first_difference(&schedules, &patches));
@@ -144,7 +144,7 @@ fn every_patch_is_needed() {
     });
 }
 
-/// Those in `schedules/`, or the one that is asked for.
+/// The lives in `schedules/`, or the one that `SIM_SCHEDULE` names.
 #[test]
 fn written_lives_are_equal() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("compat-tests/schedules");
@@ -162,12 +162,12 @@ fn written_lives_are_equal() {
 
 // --- comparing
 
-/// What the original, with these patches, does with each of the schedules.
+/// The traces of the original with these patches, one for each schedule.
 fn of_original(schedules: &[String], patches: &[&str]) -> Vec<String> {
     let program = format!("{}/perl-fixtures/simulated_kernel.pl", env!("CARGO_MANIFEST_DIR"));
     let mut perl = Command::new("perl");
     let mut perl = perl.arg(program).args(patches).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("perl");
-    // Without empty lines, which end a schedule.
+    // Empty lines are removed, as they would end the schedule.
     let paragraph = |schedule: &String| {
         schedule.lines().filter(|line| !line.trim().is_empty()).fold(String::new(), |text, line| text + line + "\n")
     };
@@ -192,7 +192,7 @@ fn first_difference(schedules: &[String], patches: &[&str]) -> Option<String> {
         .map(|(schedule, _)| schedule.clone())
 }
 
-/// Leaves out line after line, as long as the traces still differ.
+/// Removes line after line as long as the traces still differ.
 fn shrink(schedule: &str, patches: &[&str]) -> String {
     let mut lines: Vec<String> = schedule.lines().map(str::to_owned).collect();
     loop {
@@ -226,7 +226,7 @@ fn show(schedule: &str, patches: &[&str]) -> String {
 
 // --- schedules
 
-/// Biased to trouble: moments that coincide or nearly do, storms, workers that die at a boundary.
+/// Biased towards trouble: moments that coincide or nearly do, storms, workers that die at a boundary.
 fn random_schedule(random: &mut Random) -> String {
     let interval = [0, 1, 1, 1, 2, 3][random.below(6)];
     let mut lines = vec![format!("interval {interval}")];
@@ -275,7 +275,7 @@ fn random_schedule(random: &mut Random) -> String {
         // Generations with two and three digits.
         lines.extend((0..10 + random.below(100)).map(|n| format!("at {} HUP", text_of(20_000 + 10 * n))));
     }
-    // In the end, with enough time for everything that is queued.
+    // The last one leaves enough time for everything that is queued.
     lines.push(format!(
         "at {} {}",
         if is_automatic || has_envdir { "60" } else { "9999" },
@@ -383,18 +383,18 @@ fn text_of(milliseconds: usize) -> String {
     format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)
 }
 
-// --- what must be true of ours, whatever the original does
+// --- rules that ours must keep, whatever the original does
 
-/// What the lines of a trace say so far.
+/// The state that follows from the lines of a trace so far.
 #[derive(Default)]
 struct Model<'a> {
     generations: HashMap<&'a str, &'a str>,
     newest: &'a str,
-    /// When that one ends by itself.
+    /// When the newest worker ends by itself.
     newest_dies: Option<u64>,
-    /// Accepted; as long as the newest worker is being started there is none.
+    /// The accepted worker. There is none while the newest one is being started.
     current: Option<&'a str>,
-    /// The one before the restart that is under way.
+    /// The current worker before the restart that is under way.
     previous: Option<&'a str>,
     /// Not ready in time, or not approved.
     unready: BTreeSet<&'a str>,
@@ -404,17 +404,18 @@ struct Model<'a> {
     stopped: BTreeSet<&'a str>,
     old: BTreeSet<&'a str>,
     ended: BTreeSet<&'a str>,
-    /// With which signals; another one is for the end of all.
+    /// The kills in a row, as (signal, pid); a shutdown may follow with another signal.
     killed: Vec<(&'a str, &'a str)>,
     /// When a HUP was acted on.
     hups: Vec<u64>,
-    /// Whether the last attempt was given up; and when the last one behind such an attempt began, which answers all HUPs before.
+    /// Whether the last attempt was given up.
     is_given_up: bool,
+    /// When the last attempt after a given-up one began. It answers all HUPs before it.
     retried: Option<u64>,
     is_shutting_down: bool,
 }
 
-/// When a shutdown is asked for.
+/// The moments when a shutdown is asked for.
 fn stops_of(schedule: &str) -> Vec<u64> {
     let stop =
         |line: &str| [" TERM", " INT", " QUIT"].into_iter().find_map(|stop| Some(line.strip_suffix(stop)?.to_owned()));
@@ -454,7 +455,7 @@ fn check_invariants(schedule: &str) {
                 model.old.extend(model.previous);
             }
             ["approve", new, ..] => model.asked.extend(new.split_once(':').map(|(_, pid)| pid)),
-            // It is all that is left.
+            // The unready worker is the only one left, and becomes the current one.
             ["new", "worker", pid, "is", "not", ..] if said.contains(", but keeps running, ") => {
                 model.current = Some(pid);
             }
@@ -463,7 +464,7 @@ fn check_invariants(schedule: &str) {
                 model.is_given_up = true;
                 model.old.insert(pid);
             }
-            // A HUP that has come while no worker serves is answered.
+            // This answers a HUP that came while no worker served.
             ["giving", "up", "the", "restart,", "no", ..] => model.hups.push(now),
             ["giving", "up", "the", ..] => {
                 model.current = model.previous.filter(|pid| model.old.remove(pid));
@@ -492,8 +493,8 @@ fn check_invariants(schedule: &str) {
                 if model.killed.contains(&(signal, pid)) {
                     fail(line, "killed twice in one restart");
                 }
-                // A stop that is queued is as good as acted on.
-                // And where no worker has started, all that are left are to end, as is said then.
+                // A queued stop counts as acted on. If no worker has started, the remaining ones have to end, as that
+                // message says.
                 let is_end = format!("\n{time} no worker has started, waiting until these have exited:");
                 let is_stopping = first_stop.is_some_and(|stop| stop <= now) || trace.contains(&is_end);
                 let is_refused = model.unready.contains(model.newest) && signal != "KILL";
@@ -507,7 +508,8 @@ fn check_invariants(schedule: &str) {
                 model.stopped.insert(pid);
             }
             ["status", ..] | ["failed", "to", "rename", ..] => {
-                // A death that is noticed during a start, because it is time for KILL, is no start.
+                // A death that is noticed during a start, because a KILL is due, doesn't mean that the new worker has
+                // started.
                 let is_accepted = !model.is_shutting_down && !last.contains(" died, ");
                 let is_gone = model.ended.contains(model.newest) || model.unready.contains(model.newest);
                 if is_accepted && model.current.is_none() && !is_gone {
@@ -532,7 +534,7 @@ fn check_invariants(schedule: &str) {
     let hups: BTreeSet<u64> = hups.map(milliseconds).collect();
     let is_patient = schedule.contains("\nat 9999 ");
     if stops.len() == 1 && is_patient && trace.contains(" exiting\n") {
-        // Each is answered by a restart, or another attempt, that begins when it is there or after it; there are no other restarts.
+        // Each HUP is answered by a restart or another attempt at that moment or later. There are no other restarts.
         if model.hups.last().max(model.retried.as_ref()) < hups.last() || model.hups.len() > hups.len() {
             fail(&format!("acted on at {:?}", model.hups), "a HUP is lost, or one too many");
         }
@@ -547,7 +549,7 @@ fn check_end(schedule: &str, trace: &str, model: &Model) {
         }
         "giving up, no worker has started, exit 125" if schedule.contains("max-start-failures") => {}
         "waits for ever" if schedule.contains(" deaf\n") && !schedule.contains("kill-timeout") => {}
-        // The only way to spin without a pause.
+        // Only an interval of 0 can spin without a pause.
         "forks for ever" if schedule.starts_with("interval 0\n") => {}
         _ => panic!("does not end:\n{schedule}\n{trace}"),
     }

@@ -1,11 +1,11 @@
-//! What is tested besides the scenarios, which are in `compat` and run by `scenarios.rs`: our own options, faults, real
-//! servers under load, random lives, documents, and the tests themselves.
+//! All tests but the scenarios, which are in `compat-tests/tool` and run by `scenarios.rs`: our own options, faults,
+//! real servers under load, random lives, documents, and the tests themselves.
 //!
-//! `START_SERVER_PERL` and `START_SERVER_RUST` put any other program in the place of either.
+//! `START_SERVER_PERL` and `START_SERVER_RUST` replace either program by any other.
 //!
-//! Whatever starts a superdaemon needs Linux: the harness and the probe worker look at processes through /proc. What needs none
-//! (`lives`, `volume` without its real processes, and the tests of documents) runs elsewhere, too; the modules that wouldn't
-//! compile are left out.
+//! Tests that start a superdaemon need Linux: the harness and the probe worker look at processes through /proc. The
+//! others (`lives`, `volume` without its real processes, and the tests of documents) run elsewhere, too; modules that
+//! wouldn't compile there are left out.
 
 mod coverage;
 mod deployments;
@@ -13,6 +13,7 @@ mod documents;
 #[cfg(target_os = "linux")]
 mod examples;
 mod facts;
+#[cfg(target_os = "linux")]
 mod faults;
 mod harness;
 mod help;

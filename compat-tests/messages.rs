@@ -1,4 +1,5 @@
-//! That MESSAGES of the manual has every message of ours: whatever sentence stands in the source, and not in the original.
+//! MESSAGES of the manual has every message of ours, that is, every sentence in the source that the original doesn't
+//! have.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,8 +8,8 @@ use std::process::Command;
 
 use crate::harness::Programs;
 
-/// What isn't a message, room by room: the declaration of the help, assembler, hints behind a mistake, what `--show-status` and
-/// `--restart` show of a life, errors of the library, a world for tests.
+/// Sources whose sentences aren't messages: the declaration of the help, assembler, hints after a mistake, the reports
+/// of `--show-status` and `--restart`, errors of the library, the simulated world for tests.
 const OTHER_ROOMS: [&str; 12] = [
     "cli/declaration.rs",
     "cli/generated.rs",
@@ -24,7 +25,7 @@ const OTHER_ROOMS: [&str; 12] = [
     "words.rs",
 ];
 
-/// Perl's own, in words that its libraries put together.
+/// Perl's own messages, which its libraries put together from parts.
 const OF_PERL: [&str; 4] = [
     "(number expected)",
     "Can't kill a non-numeric process ID",
@@ -32,7 +33,7 @@ const OF_PERL: [&str; 4] = [
     "Unrecognized signal name \"",
 ];
 
-/// What is looked for or named, and never said; the last one to systemd.
+/// Texts that are searched for or used as names, never printed. The last one is part of a message to systemd.
 const NAMES: [&str; 11] = [
     "Max file size",
     "ddress already in use",
@@ -47,12 +48,12 @@ const NAMES: [&str; 11] = [
     "workers, as GENERATION:PID:",
 ];
 
-/// With one blank between words, and with what is only typed in another way.
+/// With one blank between words, and with one kind of quotes.
 fn normal(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace("``", "\"").replace("''", "\"")
 }
 
-/// With options as the manual names them where any may stand.
+/// With `--NAME` for each option, as the manual writes messages that can be about any option.
 fn of_any_option(text: &str) -> String {
     let name = |word: &str| if word.starts_with("--") { "--NAME".to_owned() } else { word.to_owned() };
     let text = text.split(' ').map(name).collect::<Vec<_>>().join(" ");
@@ -61,8 +62,8 @@ fn of_any_option(text: &str) -> String {
         .fold(text, |text, list| text.replace(list, "--NAME"))
 }
 
-/// The literals of a source in front of its tests. What follows `expect(` or `reason =`, or is asserted,
-/// is for readers of the source.
+/// The string literals of a source up to its tests. Those in `expect(`, `reason =` or `assert!(` are left out: they are
+/// for readers of the source.
 fn literals(source: &str) -> Vec<String> {
     let source = source.split("mod tests {").next().unwrap_or(source);
     let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
@@ -86,7 +87,7 @@ fn literals(source: &str) -> Vec<String> {
     found
 }
 
-/// The parts of a literal between what is filled in, as far as they are words.
+/// The parts of a literal between its placeholders, if they consist of words.
 fn sentences(literal: &str) -> Vec<String> {
     let parts = literal.split(['{', '\n']).map(|part| part.split_once('}').map_or(part, |(_, text)| text));
     let is_a_word = |word: &&str| word.chars().filter(char::is_ascii_alphabetic).count() > 1;
@@ -101,7 +102,7 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
     paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
 }
 
-/// The script, its module, and what parses its options.
+/// The original's script, its module, and `Getopt::Long`.
 fn original() -> String {
     let getopt = ["-MGetopt::Long", "-e", "print $INC{'Getopt/Long.pm'}"];
     let getopt = Command::new("perl").args(getopt).output().expect("perl").stdout;
@@ -115,7 +116,7 @@ fn the_manual_has_every_message() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manual = fs::read_to_string(root.join("docs/start_server.1.md")).expect("the manual");
     let section = manual.split("\n## MESSAGES\n").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("MESSAGES");
-    // What is explained, not how.
+    // The messages themselves, without their explanations.
     let explained = normal(section).split('`').skip(1).step_by(2).collect::<Vec<_>>().join("\n");
     let original = normal(&original());
 
@@ -142,7 +143,7 @@ fn the_manual_has_every_message() {
     assert!(missing.is_empty(), "not in MESSAGES of docs/start_server.1.md:\n{missing:#?}");
 }
 
-/// And each has an explanation behind it.
+/// Each message is followed by an explanation.
 #[test]
 fn every_message_is_explained() {
     let manual = include_str!("../docs/start_server.1.md");

@@ -1,8 +1,7 @@
-//! Tests the tests: the original equals itself, and is red with one thing changed. perl-fixtures/mutants.txt lists the
-//! mutants, with the rules of docs/original.md that they break.
+//! Tests of the tests: scenarios find the original equal to itself, and notice each of its mutants, which differ from
+//! it in one thing. perl-fixtures/mutants.txt lists the mutants, with the rules of docs/original.md that they break.
 //!
-//! A few mutants are taken by the date; `MUTANTS_SEED` takes others, and `MUTANTS=all`, or a part of names or a rule, these
-//! instead.
+//! The date chooses a few mutants. `MUTANTS_SEED` chooses others; `MUTANTS` is `all`, a part of their names, or a rule.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -18,13 +17,13 @@ use start_server_compat::harness::{self as on, Verdict};
 use crate::harness::Programs;
 use crate::random::seeded;
 
-/// Takes a few seconds.
+/// As many as take a few seconds.
 const SAMPLE: usize = 12;
 
 /// Scenarios wait much more than they compute.
 const AT_A_TIME: usize = 6;
 
-/// What a mutant never does isn't waited for any longer, besides what the original took.
+/// How much longer than for the original to wait for something that a mutant may never do.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[test]
@@ -48,7 +47,7 @@ fn the_original_equals_itself() {
     assert!(unequal.is_empty(), "{}", unequal.concat());
 }
 
-/// A rule is shown where a scenario fails on a program that breaks it.
+/// A scenario shows a rule if it fails on a program that breaks the rule.
 #[test]
 fn every_rule_has_a_mutant() {
     let broken: BTreeSet<String> = mutants().into_iter().flat_map(|mutant| mutant.rules).collect();
@@ -58,8 +57,8 @@ fn every_rule_has_a_mutant() {
         rules.filter(|(_, text)| !text.contains("(No scenario")).map(|(id, _)| id.to_owned()).collect();
     let known: BTreeSet<String> = broken.union(&unbreakable).cloned().collect();
     assert_eq!(shown.difference(&known).collect::<Vec<_>>(), [""; 0], "no mutant breaks these, and no reason is given");
-    assert_eq!(known.difference(&shown).collect::<Vec<_>>(), [""; 0], "no rules that scenarios show");
-    assert_eq!(broken.intersection(&unbreakable).collect::<Vec<_>>(), [""; 0], "these can be broken");
+    assert_eq!(known.difference(&shown).collect::<Vec<_>>(), [""; 0], "not rules that scenarios show");
+    assert_eq!(broken.intersection(&unbreakable).collect::<Vec<_>>(), [""; 0], "these can be broken, says a mutant");
 }
 
 fn chosen() -> Vec<Mutant> {
@@ -78,7 +77,7 @@ fn chosen() -> Vec<Mutant> {
     }
 }
 
-/// What `run` finds, of some at a time.
+/// Runs several at a time, and returns what `run` finds.
 fn of_all<T: Sync>(all: &[T], run: impl Fn(&T) -> Option<String> + Sync) -> Vec<String> {
     let (queue, found) = (Mutex::new(all.iter()), Mutex::new(Vec::new()));
     thread::scope(|scope| {
@@ -95,7 +94,7 @@ fn of_all<T: Sync>(all: &[T], run: impl Fn(&T) -> Option<String> + Sync) -> Vec<
     found.into_inner().expect("nobody panics with it")
 }
 
-/// Those that name its rules, unless it names some itself.
+/// The scenarios that a mutant names, or else those that name its rules.
 fn scenarios_of(mutant: &Mutant) -> Vec<String> {
     if !mutant.scenarios.is_empty() {
         return mutant.scenarios.clone();
@@ -104,7 +103,7 @@ fn scenarios_of(mutant: &Mutant) -> Vec<String> {
     catalogue::all().into_iter().filter(is_of_rule).map(|entry| entry.name).collect()
 }
 
-/// A busy machine may hide what is a matter of a second, so that it is looked at again.
+/// Tries three times, because a busy machine can hide a difference of about a second.
 fn is_missed_again(mutant: &Mutant, original: &Path) -> Option<String> {
     let mut missed = is_missed(mutant, original);
     for _ in 0..2 {
@@ -113,7 +112,7 @@ fn is_missed_again(mutant: &Mutant, original: &Path) -> Option<String> {
     missed
 }
 
-/// What its scenarios said, if they have not noticed all that it breaks.
+/// What the mutant's scenarios said, if they have not noticed all rules that it breaks.
 fn is_missed(mutant: &Mutant, original: &Path) -> Option<String> {
     let altered = Altered::as_mutant(original, mutant);
     let mut unnoticed: BTreeSet<&str> = mutant.rules.iter().map(String::as_str).collect();
@@ -138,7 +137,7 @@ fn is_missed(mutant: &Mutant, original: &Path) -> Option<String> {
     (!is_noticed || !unnoticed.is_empty()).then(|| format!("{} is not noticed {unnoticed:?}: {said}", mutant.name))
 }
 
-/// What a scenario says when `candidate` stands in our place, and the difference.
+/// The verdict of a scenario, and the difference, with `candidate` in place of ours.
 fn judged(candidate: &Path, scenario: &str, patience: Option<Duration>) -> (Verdict, String) {
     let programs = on::Programs { original: Programs::find().original, ours: candidate.to_owned() };
     let entry = catalogue::all().into_iter().find(|entry| entry.name == scenario).expect("a scenario of this name");

@@ -1,5 +1,4 @@
-//! What only ours can do: the options that the original doesn't have, with real processes. Their life cycle in virtual
-//! time is in `lives.rs`.
+//! The options that the original doesn't have, with real processes. `lives.rs` has their life cycle in virtual time.
 
 mod approve;
 mod attack;
@@ -27,7 +26,7 @@ mod upgrade;
 
 use crate::harness::Scenario;
 
-/// Ends the superdaemon, and makes sure that it ends as it should.
+/// Stops the superdaemon, which has to end with code 0.
 fn stop(s: &mut Scenario) {
     s.signal("TERM");
     assert_eq!(s.wait_exit(), "exit 0");

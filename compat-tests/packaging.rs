@@ -1,4 +1,5 @@
-//! What is shipped beside the program is current, and works with it. `scripts/test-package` tests the Debian package.
+//! The files that are shipped with the program are current, and work with it. `scripts/test-package` tests the
+//! packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -23,7 +24,7 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
 }
 
-/// Fails if the program says anything.
+/// Fails if the command fails or writes to standard error.
 fn is_silent(command: &mut Command) {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let said = String::from_utf8_lossy(&output.stderr);
@@ -98,7 +99,7 @@ fn packages_have_all_examples_and_no_link_that_leads_nowhere() {
         |file: &&PathBuf| !file.starts_with("packaging") && file.as_path() != Path::new("generate_docs.rs");
     assert_eq!(examples.iter().filter(is_for_users).collect::<Vec<_>>(), packed.iter().collect::<Vec<_>>());
 
-    // What has another place is linked there.
+    // Links lead to where the packages have moved a file.
     let readme = fs::read_to_string(folder.join("README.md")).unwrap();
     assert!(readme.contains("(changelog.gz)") && readme.contains("(copyright)"), "{readme}");
     assert!(!folder.join("CHANGELOG.md").exists());
@@ -107,7 +108,7 @@ fn packages_have_all_examples_and_no_link_that_leads_nowhere() {
         fs::write(folder.join(place), "").unwrap();
     }
     has_no_broken_link(&folder);
-    // And what is nowhere isn't linked.
+    // Links to files that no package has become plain text.
     let contributing = fs::read_to_string(folder.join("CONTRIBUTING.md")).unwrap();
     assert!(contributing.contains("traces of a schedule, side"), "{contributing}");
 }
@@ -129,7 +130,7 @@ fn the_crate_has_documents_examples_and_what_they_link() {
         assert_eq!(files_below(&dir.path().join(directory)), files_below(&root.join(directory)));
     }
     has_no_broken_link(dir.path());
-    // README's first command needs it.
+    // README's first command needs this one.
     assert!(dir.path().join("perl-fixtures/httpd.pl").exists());
 }
 
@@ -141,7 +142,7 @@ fn the_short_description_is_one_line() {
     assert!(summary.len() <= 80 && !summary.starts_with("start"), "{summary}");
 }
 
-/// A bash that somebody types at, with our completions. Its terminal is 1,000 columns wide, so that no line breaks.
+/// Somebody who types into a bash with our completions. The terminal is 1,000 columns wide, so that no line wraps.
 struct Typist {
     shell: Child,
     keys: ChildStdin,
@@ -150,7 +151,7 @@ struct Typist {
 
 impl Typist {
     fn new() -> Self {
-        // Whatever the line has become is run, and shows its words.
+        // Running the completed line prints its words.
         let startup = "stty columns 1000; PS1='> '; start_server() { printf '<%s>' \"$@\"; echo; }; \
                        bind 'set bell-style none'; bind 'set show-all-if-ambiguous on'; bind 'set page-completions off'; \
                        bind 'set enable-bracketed-paste off'";
@@ -173,7 +174,7 @@ impl Typist {
         self.keys.write_all(keys.as_bytes()).expect("somebody who reads");
     }
 
-    /// What is on the screen up to `end`.
+    /// Returns the output up to and including `end`.
     fn wait_for(&self, end: &str) -> String {
         let mut seen = Vec::new();
         while !seen.ends_with(end.as_bytes()) {
@@ -183,7 +184,8 @@ impl Typist {
         String::from_utf8_lossy(&seen).into_owned()
     }
 
-    /// What a tab makes of a line: what is offered, if there are several, and the words of the line, each in `<>`.
+    /// Types a line and a tab. Returns what is offered, if there are several choices, and the words of the line, each
+    /// in `<>`.
     fn tab(&mut self, line: &str) -> String {
         self.press(&format!("{line}\t\n"));
         self.wait_for(">\r\n> ")
@@ -217,7 +219,7 @@ fn bash_completes_options_and_the_program() {
         ("--port=80 -- mkfifo READ", "<--port=80><--><mkfifo><README.md>"),
         ("-- mkfifo --kill", "<--><mkfifo><--kill>"),
     ] {
-        // Whether "=" ends a word is everyone's own choice.
+        // Users choose whether "=" ends a word.
         for breaks in [r#" "'><=;|&(:"#, r#" "'><;|&("#] {
             bash.press(&format!("COMP_WORDBREAKS=$'{}'; echo do''ne\n", breaks.replace('\'', "\\'")));
             bash.wait_for("done\r\n> ");
@@ -269,7 +271,7 @@ fn unit_files_run_and_reload_the_same_superdaemon() {
             });
             directives.push(directive);
         }
-        // systemd itself sends the signal where there is no command to reload.
+        // With notify-reload, systemd itself sends the signal, and there is no command to reload.
         let expected = if has("Type=notify-reload") { &["ExecStart"][..] } else { &["ExecStart", "ExecReload"] };
         assert!(directives.starts_with(expected), "{name}: {directives:?}");
         assert!(files.iter().all(|of_command| *of_command == files[0]), "{name}: {files:?}");
@@ -285,21 +287,21 @@ fn unit_files_are_accepted_by_systemd() {
     let version = String::from_utf8(version.stdout).unwrap();
     let version: u32 = version.split_whitespace().nth(1).unwrap().parse().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    // A service is looked at together with its socket.
+    // systemd-analyze looks at a service together with its socket.
     for (name, unit) in unit_files() {
         let mut unit = unit.replace("/usr/bin/start_server", env!("CARGO_BIN_EXE_start_server"));
         if version < 253 {
-            // It doesn't know this one. What it can be asked about is the rest.
+            // It doesn't know this type, but can check the rest.
             unit = unit.replace("Type=notify-reload", "Type=notify");
         }
         fs::write(dir.path().join(name), unit).unwrap();
     }
-    // Units are sought here alone. systemd-analyze has something to say on all that it finds, and a fault in the machine's
-    // own is none of ours.
+    // Only this directory is searched for units: systemd-analyze reports faults in all units that it loads, and those
+    // of the machine are not ours.
     for target in ["sysinit.target", "basic.target"] {
         fs::write(dir.path().join(target), "[Unit]\n").unwrap();
     }
-    // Where no systemd runs, an ordinary user can't make the directory that it wants.
+    // Where systemd doesn't run, an ordinary user can't create the directory that systemd-analyze needs.
     let as_user = (!Uid::effective().is_root() && !Path::new("/run/systemd").exists()).then_some("--user");
     for name in unit_files().keys() {
         let mut verify = Command::new("systemd-analyze");

@@ -3,7 +3,7 @@
 use std::env;
 use std::time::SystemTime;
 
-/// `SplitMix64`, a generator that fits into a line and is good enough to choose test cases.
+/// `SplitMix64`, a generator of a few lines that is good enough to choose test cases.
 pub struct Random(u64);
 
 impl Random {
@@ -23,7 +23,7 @@ impl Random {
         usize::try_from(self.next() % limit as u64).expect("it is below a usize")
     }
 
-    /// True once in `times`.
+    /// True once in `times` on average.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -35,11 +35,11 @@ impl Random {
 
 /// The number in an environment variable, or else the default.
 pub fn setting(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
-/// Choices by the seed in an environment variable, or else by the date: each day has others, on every machine the same. What
-/// it is, is printed.
+/// Choices by the seed in an environment variable, or else by the date: they change every day, and are the same on
+/// every machine. The seed is printed.
 pub fn seeded(name: &str) -> Random {
     Random::new(seed(name))
 }

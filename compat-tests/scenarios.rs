@@ -1,9 +1,9 @@
 //! The scenarios of `compat-tests/tool` as tests: this build's program beside the original. `--nocapture` shows transcripts.
 //!
-//! A run of all is compared with the results in `docs/conformance.md`, too.
+//! If all of them ran, their grades are also compared with those in `docs/conformance.md`.
 //!
-//! `START_SERVER_PERL` and `START_SERVER_RUST` put any other program in either place. With the original in both, all but
-//! `divergences` must pass: that is how the harness itself is tested.
+//! `START_SERVER_PERL` and `START_SERVER_RUST` replace either program by any other. With the original as both, all but
+//! `divergences` must pass, which tests the harness itself.
 
 use std::env;
 use std::panic;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_iter(others);
     let from_environment = env::var("RUST_TEST_THREADS").ok().and_then(|threads| threads.parse().ok());
     arguments.test_threads = arguments.test_threads.or(from_environment);
-    // What a scenario fails with is reported at the end.
+    // Panics of scenarios are reported at the end.
     panic::set_hook(Box::new(|_| ()));
     let shows = arguments.nocapture;
     let is_wanted =
@@ -43,10 +43,11 @@ fn main() -> ExitCode {
     if contradictions.is_empty() { conclusion.exit_code() } else { ExitCode::from(101) }
 }
 
-/// What each scenario came to.
+/// The verdict and grades of each scenario so far.
 static SEEN: Mutex<Vec<(Verdict, Grades)>> = Mutex::new(Vec::new());
 
-/// Between docs/conformance.md and this run, if it was of all scenarios and of our program.
+/// Contradictions between docs/conformance.md and this run, if it was one of all scenarios with the original and our
+/// program.
 fn contradictions() -> Vec<String> {
     let seen = SEEN.lock().expect("nobody panics with it");
     let others = ["START_SERVER_PERL", "START_SERVER_RUST"];
@@ -57,7 +58,8 @@ fn contradictions() -> Vec<String> {
     results::contradictions(&grades::of_all(&seen.iter().map(|(_, grades)| grades)), seen.len(), on_purpose)
 }
 
-/// The filters and the rest of the command line. There may be several, as libtest has it; `libtest_mimic` knows only one.
+/// Splits a command line into filters and the rest. As with libtest, there can be several filters; `libtest_mimic`
+/// takes only one.
 fn split(words: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
     const WITH_VALUE: [&str; 6] = ["--test-threads", "--skip", "--logfile", "--color", "--format", "-Z"];
     let (mut filters, mut others) = (Vec::new(), Vec::new());

@@ -1,5 +1,5 @@
-//! What SECURITY.md promises: a service of a user without rights tries to make a command of root read, signal or write
-//! something for it. Without root there is nothing to try.
+//! The promises of SECURITY.md: a service of an unprivileged user tries to make a command of root read, signal or write
+//! something for it. Most tests need root, and pass without trying anything if they aren't run as root.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,9 +10,10 @@ use nix::unistd::{Gid, Uid, chown, geteuid};
 
 use crate::harness::{Scenario, original_alone, ours_alone, send};
 
-/// Each row and paragraph of SECURITY.md that a scenario can show, by how it begins, and who shows it.
+/// The beginning of each row and paragraph of SECURITY.md that a scenario can show, the file with that scenario, and a
+/// text in it.
 const SHOWN: [(&str, &str, &str); 11] = [
-    ("| the envdir |", "tool/src/scenarios/envdir.rs", "scenarios! {"),
+    ("| the envdir |", "tool/src/scenarios/envdir.rs", "fn the_envdir_is_read_at_each_wake_up()"),
     ("| ptrace(2) of `--take-over` |", "security.rs", "fn an_envdir_that_only_root_can_read()"),
     ("| files that are written over or removed |", "tool/src/divergences.rs", "fn own_files_only()"),
     ("| the pid in a pid file", "security.rs", "fn a_pid_that_is_used_again()"),
@@ -21,8 +22,12 @@ const SHOWN: [(&str, &str, &str); 11] = [
     ("| systemd's descriptor store |", "security.rs", "fn a_kept_listener_whose_file_is_another_socket()"),
     ("| `STATUSFILE.failed` ", "security.rs", "fn control_characters()"),
     ("Workers get the listeners and", "own_options/take_over.rs", "fn what_workers_get()"),
-    ("| `SERVER_STARTER_PORT` |", "tool/src/scenarios/sockets.rs", "scenarios! {"),
-    ("| /proc of `--ready=accepting` |", "own_options/readiness.rs", "#[test]"),
+    ("| `SERVER_STARTER_PORT` |", "tool/src/scenarios/sockets.rs", "fn odd_names_of_sockets()"),
+    (
+        "| /proc of `--ready=accepting` |",
+        "own_options/readiness.rs",
+        "fn a_worker_that_does_not_accept_is_no_successor()",
+    ),
 ];
 
 const SECRET: &str = "s3cr3t-of-root";
@@ -41,8 +46,8 @@ fn user(s: &Scenario) -> u32 {
     300_000 + u32::from(s.port())
 }
 
-/// Gives the scenario's directory to a user without rights, and makes a file beside it that only root can read: a status, too,
-/// of a worker of generation 1.
+/// Gives the scenario's directory to an unprivileged user, and makes files beside it that only root can read: a secret,
+/// and a status file with `worker` as generation 1.
 fn set_the_stage(s: &mut Scenario, worker: i32) {
     for path in [s.path(".."), s.path(".")] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -62,7 +67,7 @@ fn as_user(s: &Scenario) -> String {
     format!("exec setpriv --reuid={user} --regid={user} --clear-groups -- ")
 }
 
-/// Something that the user runs, in the scenario's directory. It says `ready` when it is.
+/// Runs a Perl program as that user in the scenario's directory, and waits for its file `ready`.
 fn run_as_user(s: &mut Scenario, perl: &str) -> std::process::Child {
     let user = user(s);
     let child = Command::new("setpriv")
@@ -79,7 +84,7 @@ fn run_as_user(s: &mut Scenario, perl: &str) -> std::process::Child {
     child
 }
 
-/// As root, with its bytes as they are.
+/// Runs ours as root, with its output byte for byte.
 fn command(s: &Scenario, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_start_server")).args(args).current_dir(s.path(".")).output().unwrap()
 }
@@ -109,7 +114,7 @@ fn start_the_original(s: &mut Scenario, options: &[&str]) -> i32 {
     worker
 }
 
-/// A take-over, and all that its command has read and written.
+/// Runs a take-over, and returns its output and a trace of all that it has read and written.
 fn traced_take_over(s: &mut Scenario) -> (Output, String) {
     let trace = s.path("../trace");
     let output = Command::new("strace")
@@ -124,7 +129,7 @@ fn traced_take_over(s: &mut Scenario) -> (Output, String) {
     (output, fs::read_to_string(trace).unwrap())
 }
 
-/// Whatever comes of the take-over, nothing of the secret is read by root, or gets to the user.
+/// Whether the take-over succeeds or not, the secret is neither read by root nor given to the user.
 fn nothing_is_given_away(s: &mut Scenario, worker: i32) {
     let (output, trace) = traced_take_over(s);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -170,7 +175,8 @@ fn a_status_file_that_only_root_can_read() {
     });
 }
 
-/// A program that only root may execute would end in the copy of the superdaemon without a reason.
+/// If a program that only root may execute were not refused at once, the copy of the superdaemon would end without a
+/// reason.
 #[test]
 fn a_program_that_its_user_cannot_execute() {
     if !geteuid().is_root() {
@@ -202,7 +208,8 @@ fn a_program_that_its_user_cannot_execute() {
     });
 }
 
-/// A pid file that names a process of root, locked by a process of the user: nobody gets a signal, and nobody is traced.
+/// If a pid file that is locked by a process of the user names a process of root, no process gets a signal or is
+/// traced.
 #[test]
 fn a_pid_of_somebody_else() {
     if !geteuid().is_root() {
@@ -210,7 +217,7 @@ fn a_pid_of_somebody_else() {
     }
     ours_alone(|s| {
         set_the_stage(s, 0);
-        let mut innocent = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut innocent = Command::new("sleep").arg("1000").current_dir(s.path(".")).spawn().unwrap();
         let mut holder = run_as_user(
             s,
             &format!("open my $f, '>', 'pid'; $f->autoflush; print $f \"{}\\n\"; flock $f, LOCK_EX", innocent.id()),
@@ -233,8 +240,8 @@ fn a_pid_of_somebody_else() {
     });
 }
 
-/// The same where the lock was taken by a process that is dead, whose pid now belongs to a process of root: its child keeps the
-/// lock, and /proc/locks names the dead one.
+/// The same if the process that took the lock is dead and its pid now belongs to a process of root: a child keeps the
+/// lock, and /proc/locks names the dead process.
 #[test]
 fn a_pid_that_is_used_again() {
     if !geteuid().is_root() {
@@ -270,7 +277,7 @@ fn a_pid_that_is_used_again() {
     });
 }
 
-/// The file by which `--upgrade` asks, as a link to one of root's.
+/// The file through which `--upgrade` asks is a link to a file of root.
 #[test]
 fn a_request_that_leads_elsewhere() {
     if !geteuid().is_root() {
@@ -304,7 +311,7 @@ fn says_nothing_raw(output: &Output) {
     assert!(!output.stderr.is_empty());
 }
 
-/// Of a pid file, of an answer, and of a name of a process.
+/// In a pid file, in an answer, and in the name of a process.
 #[test]
 fn control_characters() {
     if !geteuid().is_root() {
@@ -333,7 +340,7 @@ fn control_characters() {
     });
 }
 
-/// A listener that the service manager keeps is of no use if its file is now another socket: nobody could connect.
+/// A listener that the service manager keeps is useless if its file is now another socket: nobody could connect to it.
 #[test]
 fn a_kept_listener_whose_file_is_another_socket() {
     ours_alone(|s| {
@@ -364,7 +371,8 @@ fn a_kept_listener_whose_file_is_another_socket() {
     });
 }
 
-/// A listener is the workers', too: what one of another user sets there, those after it find. The other listener is untouched.
+/// Workers share their listeners with the superdaemon: socket options that a worker of another user sets are still
+/// there for the next worker. The other listener is untouched.
 #[test]
 fn what_a_worker_sets_at_its_listener_stays() {
     if !geteuid().is_root() {

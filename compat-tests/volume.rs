@@ -1,7 +1,7 @@
-//! Command lines and texts of `--port` at volume: what our parser makes of them, and what the original's own patterns
-//! and the real `Getopt::Long` do, which one Perl process runs for all of them.
+//! Command lines and texts of `--port` at volume: our parser has to agree with the real `Getopt::Long` and the
+//! original's own patterns, which one Perl process runs for all of them.
 //!
-//! Each day has other cases; `VOLUME_CASES` and `VOLUME_SEED` choose them, and a failure prints the seed.
+//! Each day has other cases; `VOLUME_CASES` and `VOLUME_SEED` choose others, and a failure prints the seed.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -16,7 +16,7 @@ use crate::harness::{Programs, Scenario, compare};
 use crate::random::{Random, seeded, setting};
 
 const CASES: u64 = 20_000;
-/// So many of the command lines are also given to the programs themselves.
+/// This many command lines are also given to the programs themselves.
 const REAL_CASES: usize = 60;
 
 #[test]
@@ -30,8 +30,8 @@ fn command_lines() {
     }
 }
 
-/// Only what ends by itself, before anything is opened: mistakes, help, version, and what `--restart`, `--stop` or a
-/// missing program end with.
+/// Only command lines that end by themselves, before anything is opened: mistakes, `--version`, `--restart`, and a
+/// missing program, also with `--stop`.
 #[test]
 fn command_lines_of_real_processes() {
     let mut random = seeded("VOLUME_SEED");
@@ -51,7 +51,7 @@ fn ports() {
     let cases: Vec<Vec<u8>> = (0..cases()).map(|_| random_port(&mut random)).collect();
     let answers = ask("ports.pl", Programs::module().as_os_str(), cases.iter().map(|case| hex(case)));
     for (case, theirs) in cases.iter().zip(answers) {
-        // `port-range`
+        // By the row `port-range`, ours refuses these.
         let expected = if theirs == "high" { "invalid" } else { &theirs };
         assert_eq!(describe(&PortSpec::parse(case)), expected, "{}", case.escape_ascii());
     }
@@ -61,7 +61,7 @@ fn cases() -> u64 {
     setting("VOLUME_CASES", CASES)
 }
 
-/// Has a Perl program of `perl-fixtures` answer all questions, a line each.
+/// Gives all questions to a Perl program of `perl-fixtures`, which answers each with a line.
 fn ask(program: &str, argument: &OsStr, questions: impl Iterator<Item = String>) -> Vec<String> {
     let program = format!("{}/perl-fixtures/{program}", env!("CARGO_MANIFEST_DIR"));
     let questions: Vec<String> = questions.collect();
@@ -100,7 +100,7 @@ impl CommandLine {
         let arguments = self.arguments.iter().map(|argument| OsString::from_vec(argument.clone())).collect();
         match canonical(arguments, self.posixly_correct) {
             Err(Failure::Usage(messages)) => format!("error {}", hex(&[messages, b"\n".to_vec()].concat())),
-            Err(error) => panic!("no error of a command line: {error:?}"),
+            Err(error) => panic!("not a mistake in a command line: {error:?}"),
             Ok(canonical) => {
                 let end = canonical.iter().position(|word| word == "--").expect("it is always there");
                 let mut given: Vec<(&[u8], &[u8])> = Vec::new();
@@ -176,7 +176,7 @@ const WORDS: &[&str] = &["prog", "-", "=", "", "prog arg", "--", "---", "+", "++
 
 fn random_argument(random: &mut Random) -> Vec<u8> {
     if random.once_in(4) {
-        // Numbers, too, as the value of the option before.
+        // Numbers can become the value of the option before.
         let words = if random.once_in(3) { NUMBERS } else { WORDS };
         return random.choose(words).as_bytes().to_vec();
     }

@@ -1,4 +1,4 @@
-# Answers with what the file `version` contained when the app was loaded, and with the pid of who answers.
+# Answers with the content of the file `version` when the app was loaded, and with the pid of the process that answers.
 use strict;
 use warnings;
 

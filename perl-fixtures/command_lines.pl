@@ -1,5 +1,5 @@
-# What the original makes of command lines: each is parsed by the real Getopt::Long with the option list of the installed
-# script, in one process. Reads and writes lines of hexadecimal words.
+# Parses command lines as the original does: by the real Getopt::Long with the option list of the installed script, all
+# in one process. Reads and writes lines of hexadecimal words.
 #
 #   command_lines.pl SCRIPT
 #

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
-# A web application as many are: it takes its time to load, and serves one request after the other. A broken version fails when it
-# has loaded. demo_app.pl DIRECTORY [PORT]: the version is in the file "version"; without a PORT, start_server has the listener.
+# A typical web application: it takes some time to load, and serves one request after the other. A broken version fails
+# after it has loaded. demo_app.pl DIRECTORY [PORT]: the version is in the file "version"; without a PORT, the listener
+# comes from start_server.
 use strict;
 use warnings;
 use IO::Socket::INET;
@@ -23,7 +24,7 @@ if ($port) {
     $listener = IO::Socket::INET->new_from_fd($fd, "+<") or die "$fd: $!\n";
 }
 $SIG{TERM} = sub { $leaving = 1 };
-# Perl doesn't see a signal that comes just before accept(), so a timer ends it.
+# If a signal arrives just before accept(), Perl doesn't see it, so a timer interrupts accept().
 $SIG{ALRM} = sub { };
 setitimer ITIMER_REAL, 0.1, 0.1;
 until ($leaving) {

@@ -1,12 +1,12 @@
-# Ends what the scenarios of a process have started, when that process has ended, however that came about: a superdaemon whose
-# workers die at once would start others for ever. Standard input has the scenarios' directories, a line each, and its end is
-# the end of the process. The directories go, too.
+# Ends what the scenarios of a process have started, when that process has ended for whatever reason: a superdaemon
+# whose workers die at once would start others for ever. Standard input has the scenarios' directories, a line each, and
+# ends with the process. The directories are removed, too.
 use strict;
 use warnings;
 use File::Path ();
 use POSIX ();
 
-# Neither a terminal that is closed nor whoever ends the tests ends this, too.
+# Neither a closed terminal nor the signal that ends the tests ends this, too.
 $SIG{$_} = "IGNORE" for qw(HUP INT QUIT TERM);
 POSIX::setsid();
 

@@ -1,5 +1,5 @@
-# What runs in a test machine, as root: whole lives of the program, beside the original. Prints a line for each test, and their
-# numbers at the end.
+# Runs in a test machine, as root: whole lives of the program, beside the original. Prints a line for each test, and the
+# totals at the end.
 #
 #   guest.pl               the tests; ROUNDS, RESTRICTIONS and ONLY in the environment say how many, what else, and which
 #   guest.pl WORKER ...    one of the workers at the end of this file
@@ -73,7 +73,7 @@ sub life {
     is("--show-status", "$code " . ($said =~ /generation 4/ ? "generation 4" : $said), "0 generation 4");
     is("--show-status without its files", (run($ours, "--show-status", "--pid-file=no"))[0], 3);
     stop();
-    # The commands of the original.
+    # The same with the original's commands.
     start($ours, @files, listeners(), "--interval=0", @three_ways);
     generation(1);
     answers("version 1");
@@ -107,7 +107,7 @@ sub notify {
 sub never_ready {
     my $ready = shift;
     my @working = ("perl", "$fixtures/probe.pl", "report", $ready eq "notify" ? ("notify=READY=1", "now") : ("accept", "now"));
-    # The time is for the first worker, too.
+    # The timeout also applies to the first worker.
     start($ours, @files, "--port=127.0.0.1:$port", "--ready=$ready", "--interval=0", "--ready-timeout=$short",
         "--max-start-failures=1", "--", "sh", "-c",
         'if [ -e broken ]; then exec perl "$0" silent; fi; exec "$@"', "$here/guest.pl", @working);
@@ -116,7 +116,7 @@ sub never_ready {
     write_file("broken", "");
     my ($code, $said) = run($ours, "--restart", @files);
     is("--restart", $code, 125);
-    # It doesn't wait for the end of the worker that has failed.
+    # The command doesn't wait for the end of the failed worker.
     eventually("the status of before", sub { read_file("st") eq $before });
     eventually("the reason", sub { said("is not ready in time") && said("giving up the restart") });
     unlink "broken";
@@ -124,7 +124,7 @@ sub never_ready {
     stop();
 }
 
-# A child in the worker's session, one in a session of its own, and one whose parent has ended; none heeds TERM.
+# A child in the worker's session, one in a session of its own, and one whose parent has ended; all ignore TERM.
 sub families {
     start($ours, @files, "--kill-timeout=2", "--interval=0", "--", "perl", "$here/guest.pl", "family");
     my @families;
@@ -162,7 +162,7 @@ sub upgrade {
         generation($generation + 1);
         answers("version " . ($generation + 1));
     }
-    # A worker that is killed loses what it has accepted, so only connections count.
+    # A worker that is killed loses the requests that it has accepted, so only refused connections count.
     is("refused connections", $load->(), 0);
     stop();
 }
@@ -223,7 +223,7 @@ sub at_random {
         answers("version 1");
         rest();
         my $moment = rand 1.2 * $takes;
-        # The first round is for the time that it takes.
+        # The first round only measures the time of a take-over.
         my $sender = $round > 1 && fork_with(sub {
             select undef, undef, undef, $moment;
             kill $signal, $pid;
@@ -243,7 +243,7 @@ sub at_random {
             is("the end of the superdaemon in round $round after $code $said", wait_for($pid), 0);
             is("how often TERM came in", scalar(() = read_file("log") =~ /received TERM/g), 1);
             is("what is left", join(" ", grep { -e } "pid", "st", "sock"), "");
-            # It may have ended before the command has looked.
+            # The superdaemon may have ended before the command looked.
             is("the exit code ($said)", $code == 0 || $code == 125 || $said =~ /:No such (file|process)/ ? "known" : $code, "known");
         }
         unlink "log";
@@ -282,7 +282,7 @@ sub may_not_look {
 
 # --- how they are run
 
-# What an administrator may have set, and what takes a right away.
+# Restrictions that an administrator may have set.
 sub restrict {
     if (-e "/proc/sys/kernel/unprivileged_userns_clone") {
         set("kernel/unprivileged_userns_clone", 0);
@@ -298,7 +298,7 @@ sub restrict {
     system("mount -o remount,hidepid=2 /proc") == 0 or die "hidepid";
     all_as("hidepid=2", "root", "user");
     system("mount -o remount,hidepid=0 /proc") == 0 or die "hidepid";
-    # For good.
+    # This can't be undone.
     set("kernel/yama/ptrace_scope", 3);
     test("kernel.yama.ptrace_scope=3: --ready=accepting is refused", root => \&may_not_look);
     test("kernel.yama.ptrace_scope=3: --take-over is refused", root => \&may_not_be_traced) if $may_be_taken_over;
@@ -337,7 +337,7 @@ sub test {
         print "FAILED $name, as $user ($took): ", join(" | ", split /\n/, read_file("$directory/failure")), "\n";
         print "    log: $_\n" for split /\n/, read_file("$directory/log");
     }
-    # UDP and files of others are no matter of the next one.
+    # Reap what is left before the next test.
     while (waitpid(-1, POSIX::WNOHANG()) > 0) { }
 }
 
@@ -346,7 +346,7 @@ sub both {
     test($name, $_, $code, @arguments) for "root", "user";
 }
 
-# What depends on rights.
+# The tests that depend on rights.
 sub all_as {
     my ($condition, @users) = @_;
     for my $user (@users) {
@@ -385,7 +385,7 @@ sub start {
     });
 }
 
-# Its exit code, and what it has said.
+# Runs a command. Returns its exit code and its output.
 sub run {
     my @command = @_;
     my $child = fork_with(sub {
@@ -409,7 +409,7 @@ sub stop {
     is("what is left", join(" ", grep { -e } "pid", "st", "sock"), "");
 }
 
-# The exit code of a child; the signal that ended it, as the shell has it.
+# Waits for a child. Returns its exit code, or 128 and the signal as a shell does.
 sub wait_for {
     my $child = shift;
     my $end = time + 10 * $patience;
@@ -446,7 +446,7 @@ sub worker { read_file("st") =~ /:(\d+)\n\z/ ? $1 : die "no worker\n" }
 sub said { index(read_file("log"), $_[0]) >= 0 }
 sub is_alive { read_file("/proc/$_[0]/stat") =~ /\) ([A-Z])/ && $1 ne "Z" }
 
-# The superdaemon sleeps, and has not run between two looks.
+# Waits until the superdaemon sleeps, and has not run between two looks.
 sub rest {
     my $before = "";
     eventually("rest", sub {
@@ -462,7 +462,7 @@ sub rest {
 
 sub listeners { ("--port=127.0.0.1:$port", "--path=sock", "--port=127.0.0.1:u$port") }
 
-# What each listener says.
+# Waits until each listener gives this answer.
 sub answers {
     my $expected = shift;
     for my $address ("127.0.0.1:$port", "sock") {
@@ -477,7 +477,7 @@ sub answers {
     });
 }
 
-# What an HTTP server answers; undefined if nobody listens.
+# The answer of an HTTP server; undefined if nobody listens.
 sub ask {
     my $address = shift;
     my $socket = $address =~ /:/ ? IO::Socket::INET->new($address) : IO::Socket::UNIX->new($address);
@@ -489,7 +489,7 @@ sub ask {
     return $answer;
 }
 
-# Asks the listeners again and again. What is returned ends that, and tells how often nobody listened.
+# Asks the listeners again and again. Returns a function that ends this and returns how often nobody listened.
 sub load {
     my $file = "refused";
     my $child = fork_with(sub {
@@ -534,7 +534,7 @@ sub write_file {
 
 # --- the workers
 
-# The number of a system call, as this machine's headers have it; undefined where there is none.
+# The number of a system call from this machine's headers; undefined if there is none.
 sub number {
     my $name = shift;
     local $SIG{__WARN__} = sub { };
@@ -543,7 +543,7 @@ sub number {
     return eval { $number->() };
 }
 
-# What a server may wait by, as far as this kernel has it.
+# The ways in which a server may wait that this kernel has.
 sub ways {
     my @ways = qw(accept accept4 select pselect6 poll ppoll epoll_wait epoll_pwait epoll_pwait2 recvfrom recvmsg recvmmsg read);
     return grep { defined number($_) && is_known($_) } @ways;

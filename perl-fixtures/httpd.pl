@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# A web server for start_server, in no more than it takes: it serves with a listener it is given, and on SIGTERM it
-# finishes the request it is working on before it leaves. Restart it as often as you like: no request is lost.
+# A minimal web server for start_server: it serves with the listener that it is given, and on SIGTERM it finishes its
+# current request before it ends. Restart it as often as you like: no request is lost.
 #
 #   start_server --port=8000 --pid-file=pid --status-file=status -- perl httpd.pl
 #   curl http://127.0.0.1:8000/
@@ -10,12 +10,12 @@ use warnings;
 use IO::Socket::INET;
 use Time::HiRes qw(setitimer ITIMER_REAL);
 
-# SERVER_STARTER_PORT is "8000=4", or "127.0.0.1:8000=4;app.sock=5": names of listeners, and where they are open.
+# SERVER_STARTER_PORT is "8000=4", or "127.0.0.1:8000=4;app.sock=5": names of listeners, and their descriptors.
 my ($fd) = ($ENV{SERVER_STARTER_PORT} || "") =~ /=(\d+)/ or die "run me under start_server --port=...\n";
 my $listener = IO::Socket::INET->new_from_fd($fd, "+<") or die "cannot use fd $fd: $!\n";
 
-# A signal interrupts accept(). But Perl doesn't see one that comes just before accept() until that is over, so a timer ends it
-# once a second.
+# A signal interrupts accept(). But if it arrives just before accept(), Perl doesn't see it until that is over, so a
+# timer interrupts accept() every second.
 my $leaving = 0;
 $SIG{TERM} = sub { $leaving = 1 };
 $SIG{ALRM} = sub { };
@@ -26,7 +26,7 @@ until ($leaving) {
     answer($client);
     close $client;
 }
-# Perl takes its handlers away before it ends.
+# Perl removes its handlers before it ends, and the timer would end it by a signal.
 setitimer ITIMER_REAL, 0;
 
 sub answer {

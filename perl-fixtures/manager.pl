@@ -1,12 +1,12 @@
-# A service manager's part in socket activation: opens listeners at the descriptors from 3 on, and becomes the program.
+# A service manager's part in socket activation: opens listeners at the descriptors from 3 on, and executes the program.
 #
 #   manager.pl LISTENER ... -- PROGRAM ARGUMENT ...
 #
-#     tcp:HOST:PORT, udp:HOST:PORT, unix:PATH   what listens, or of UDP is bound
-#     file:PATH                                 what is no listener
-#     NAME@LISTENER                             its name for LISTEN_FDNAMES, which is set if there are names
+#     tcp:HOST:PORT, udp:HOST:PORT, unix:PATH   a socket that listens, or for UDP one that is bound
+#     file:PATH                                 a file, which isn't a listener
+#     NAME@LISTENER                             a name for LISTEN_FDNAMES, which is set if there are names
 #
-# A variable of the environment that begins with LISTEN_ stays as it is.
+# Variables of the environment that begin with LISTEN_ stay as they are.
 use strict;
 use warnings;
 use Fcntl qw(F_DUPFD);
@@ -28,7 +28,7 @@ while (defined(my $listener = shift @ARGV)) {
     die "$listener: $!\n" unless $handle;
     push @handles, $handle;
 }
-# Out of the way of the numbers they get.
+# Move them out of the way first.
 my @high = map { fcntl $_, F_DUPFD, 50 } @handles;
 for my $number (3 .. 2 + @high) {
     POSIX::dup2($high[$number - 3], $number);

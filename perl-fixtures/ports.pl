@@ -1,11 +1,12 @@
-# What the original makes of the texts of --port: each is matched against the two patterns of the installed module. Reads
-# and writes lines of hexadecimal words.
+# Parses texts of --port as the original does: by the two patterns of the installed module. Reads and writes lines of
+# hexadecimal words.
 #
 #   ports.pl MODULE
 #
-# A line of input is a text ("-" for an empty one). A line of output is "u NAME HOST PORT FD" or "t NAME HOST PORT FD", with
-# "none" for what is not there, the bytes of the address of an IPv6 host, and the port as a number; or one of "invalid",
-# "no-ipv6" and, where we differ on purpose, "high" (a port that is truncated) and "no-fd" (a descriptor that is no int).
+# A line of input is a text ("-" for an empty one). A line of output is "u NAME HOST PORT FD" or "t NAME HOST PORT FD",
+# with "none" for missing parts, the bytes of the address for an IPv6 host, and the port as a number; or one of
+# "invalid", "no-ipv6" and, where ours differs on purpose, "high" (a port that is truncated) and "no-fd" (a descriptor
+# that doesn't fit into an int).
 use strict;
 use warnings;
 use Socket qw(inet_pton AF_INET6);

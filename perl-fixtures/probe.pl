@@ -2,29 +2,29 @@
 #
 #   probe.pl REPORTS [BEHAVIOUR ...]
 #
-#     exit=N        ends at once with code N: a worker that fails to start
+#     exit=N        ends at once with code N, as a worker that fails to start
 #     code=N        ends with code N (instead of 0) when it gets a signal
-#     ign=SIG,...   reports these signals, and stays
-#     say=TEXT      prints TEXT to stdout and stderr when it gets USR2, and stays
-#     notify=TEXT   sends TEXT to its NOTIFY_SOCKET when it gets USR2, and stays
-#     chat=N        sends N messages about nothing before it
-#     accept        accepts connections and tells its generation from USR2 on, and stays
-#     child         has a child do what USR2 says
-#     now           does what USR2 says at once, too: TEXT goes to its own socket then
+#     ign=SIG,...   reports these signals, and keeps running
+#     say=TEXT      prints TEXT to stdout and stderr when it gets USR2, and keeps running
+#     notify=TEXT   sends TEXT to its NOTIFY_SOCKET when it gets USR2, and keeps running
+#     chat=N        sends N unimportant messages before that
+#     accept        accepts connections and answers with its generation from USR2 on, and keeps running
+#     child         a child does what USR2 asks for
+#     now           does what USR2 asks for at once, too
 #     G2=...        the behaviour is for generation 2 only; G2+=... for generation 2 and later
 #
-# Each line of a report is "PID TEXT". A start's lines are one write, so that reports of two workers don't mix.
+# Each line of a report is "PID TEXT". The lines about a start are one write, so that reports of two workers don't mix.
 use strict;
 use warnings;
 use Cwd ();
 use POSIX ();
 use Socket qw(:all);
 
-# Looked at first: whatever perl does from here on may change it.
+# This comes first, as everything that perl does may change it.
 my %status = map { /^(\w+):\s*(.*)/ ? ($1 => $2) : () } read_lines("/proc/self/status");
 my @fds = map { [ $_, readlink "/proc/self/fd/$_" ] } grep { -l "/proc/self/fd/$_" } list("/proc/self/fd");
 my $umask = umask;
-my @kept;    # sockets looked at: the end of a handle would close its descriptor
+my @kept;    # handles, each of which would close its descriptor at its end
 
 my $reports = shift @ARGV;
 my $generation = $ENV{SERVER_STARTER_GENERATION};
@@ -32,7 +32,7 @@ my @behaviours = map { /^G(\d+)(\+?)=(.*)/s ? (($2 ? $generation >= $1 : $genera
 my %behaviour = map { /^(\w+)=(.*)/s ? ($1 => $2) : ($_ => 1) } @behaviours;
 my %ignored = map { $_ => 1 } split /,/, $behaviour{ign} || '';
 
-# Signals come only while it waits for them: none gets lost just before, and none in the middle of another.
+# Signals are only delivered while the probe waits for them, so none is lost just before, and none interrupts another.
 my $before = POSIX::SigSet->new;
 POSIX::sigprocmask(POSIX::SIG_BLOCK(), POSIX::SigSet->new(1 .. 31), $before);
 for my $name (qw(HUP INT QUIT USR1 USR2 TERM WINCH)) {
@@ -86,7 +86,7 @@ sub notify {
     }
 }
 
-# The child lasts as long as this process does, however that ends.
+# The child ends with this process, however that ends.
 sub in_child {
     my $work = shift;
     pipe(my $ours, my $theirs) or die "pipe: $!";
@@ -107,7 +107,7 @@ sub serve {
         open my $listener, "+<&=", $fd or die "fd $fd: $!";
         push @listeners, $listener;
     }
-    # Somebody else may get the connection that woke this one, which then waits in accept.
+    # Another process may take the connection that woke this one, which would then wait in accept.
     $SIG{ALRM} = sub { };
     POSIX::sigprocmask(POSIX::SIG_UNBLOCK(), POSIX::SigSet->new(POSIX::SIGALRM()));
     while (1) {
@@ -132,7 +132,7 @@ sub report {
     syswrite $file, $lines;
 }
 
-# What a descriptor is: for a socket everything a listener can be told apart by.
+# Describes a descriptor; for a socket, with everything that can differ between listeners.
 sub describe {
     my ($fd, $target) = @_;
     my ($flags) = map { /^flags:\s*(\d+)/ ? oct $1 : () } read_lines("/proc/self/fdinfo/$fd");

@@ -1,10 +1,11 @@
-# The original's life cycle in a simulated world: the installed module, with fork, wait, waitpid, kill, sleep, alarm, time and
-# rename replaced, runs whole lives in virtual time. The format of schedules and traces: compat-tests/schedules.md.
+# The original's life cycle in a simulated world: the installed module, with fork, wait, waitpid, kill, sleep, alarm,
+# time and rename replaced, runs whole lives in virtual time. compat-tests/schedules.md has the format of schedules and
+# traces.
 #
 #   simulated_kernel.pl [PATCH ...]
 #
-# Reads schedules, each ended by an empty line, and prints the trace of each, ended by an empty line. PATCH is the id of a
-# difference that is on purpose: the module is changed by these few lines before it is compiled.
+# Reads schedules, each ended by an empty line, and prints the trace of each, ended by an empty line. PATCH is the id of
+# a difference on purpose, by which the module is changed before it is compiled.
 use strict;
 use warnings;
 use B ();
@@ -28,19 +29,19 @@ BEGIN {
 
 my %number = (HUP => 1, INT => 2, QUIT => 3, USR1 => POSIX::SIGUSR1(), TERM => 15);
 
-# The requests to stop that are queued, and everything else that is.
+# The queued requests to stop, and all other queued signals.
 my $stop     = '(grep { /^(?:TERM|INT)$/ } @signals_received)';
 my $not_stop = '(grep { !/^(?:TERM|INT)$/ } @signals_received)';
 
-# Each patch: what the module says, what it says instead, and so on in pairs.
+# Each patch consists of pairs: a text of the module, and its replacement.
 my %patches = (
     'never-drop-term' => [
-        # A handler leaves wait() by dying, but only the last one of those that are called at once.
+        # A handler leaves wait() by dying, but if several are called at once, only the last one does.
         'if $sighandler_should_die;' => 'if $sighandler_should_die && !main::has_pending();',
     ],
     'term-first' => [
         'my @signals_received;' => 'my (@signals_received, @unburied);',
-        # A worker that has died is left to the clean-up.
+        # A dead worker is left to the clean-up.
         'my @r = $wait->();' => "my \@r = $stop ? () : \$wait->(); \@unburied = splice \@r if $stop;",
         'if (my @r = _wait3(1)) {' => 'if (my @r = @unburied ? splice @unburied : _wait3(1)) {',
         'while (@signals_received) {' => "\@signals_received = ($stop, $not_stop); while (\@signals_received) {",
@@ -49,12 +50,12 @@ my %patches = (
     'whole-interval' => [
         'sleep $opts->{interval};' => "main::sleep_through(\$opts->{interval}, sub { $stop });",
         q{if ((grep { $_ ne 'HUP' } @signals_received)} => "if ($stop",
-        # One restart answers all that wait when it begins.
+        # One restart answers all HUPs that wait when it begins.
         'print STDERR "received HUP, spawning a new worker\n";' => 'print STDERR "received HUP, spawning a new worker\n";
                 @signals_received = grep { $_ ne "HUP" } @signals_received;',
     ],
     'envdir-retry' => [
-        # At each wake-up, not at start.
+        # The envdir is read at each wake-up, not at start.
         '# reload env if necessary
         my %loaded_env = _load_env();
         my @loaded_env_keys = keys %loaded_env;
@@ -85,7 +86,7 @@ my %patches = (
                 ' . (grep({ $_ eq 'envdir-retry' } @ARGV) ? 'main::reload(_load_env());' : '') . '
                 next;
             }',
-        # There is no current worker when the stop comes before the next one.
+        # There is no current worker if the stop comes before the next one.
         '$old_workers{$current_worker} = $ENV{SERVER_STARTER_GENERATION};
         undef $current_worker;' => '$old_workers{$current_worker} = $ENV{SERVER_STARTER_GENERATION}
             if defined $current_worker;
@@ -132,7 +133,7 @@ sub live {
     return $trace;
 }
 
-# Leaves the life, wherever it is.
+# Ends the life from anywhere.
 sub end {
     note(shift);
     no warnings 'exiting';
@@ -206,7 +207,7 @@ sub step {
     return 1;
 }
 
-# As perl does: ascending, and a handler that dies leaves the rest to the next signal that comes.
+# As in perl: in ascending order, and if a handler dies, the rest waits for the next signal.
 sub deliver {
     $came = 0;
     for my $name (grep { $pending{$_} } qw(HUP INT ALRM TERM)) {
@@ -234,14 +235,14 @@ sub simulated_sleep {
     return int($now / 1000) - $begin;
 }
 
-# For the patches: all of the seconds, unless it is over before.
+# For the patches: sleeps the whole time, unless $is_over is true earlier.
 sub sleep_through {
     my ($seconds, $is_over) = @_;
     my $end = $now + 1000 * $seconds;
     sleep_until($end) while !$is_over->() && $now < $end;
 }
 
-# For the patches: as `local` has it, but to be undone at any time.
+# For the patches: works like `local`, but can be undone at any time.
 sub set_layer {
     my %variables = @_;
     %below = map { $_ => $ENV{$_} } keys %variables;
@@ -325,7 +326,7 @@ sub simulated_rename {
 
 # --- perl
 
-# A variable that a function has captured.
+# Finds a variable that a function has captured.
 sub captured {
     my ($names, $values) = B::svref_2object(shift)->PADLIST->ARRAY;
     my @names = $names->ARRAY;

@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
-# A start_server of another kind, for the tests of the report: it binds, starts one worker and starts it again when it dies.
-# HUP starts a new one and stops the old one at once; TERM stops. It knows --port, --interval and --pid-file, in full, and
-# words its messages differently.
+# Another implementation of start_server, for the tests of the report: it binds, starts one worker, and starts another
+# one when it dies. HUP starts a new one and stops the old one at once; TERM stops everything. It knows --port,
+# --interval and --pid-file, spelled in full, and words its messages differently.
 use strict;
 use warnings;
 use Getopt::Long qw(:config no_auto_abbrev no_ignore_case);

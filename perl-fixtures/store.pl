@@ -1,9 +1,9 @@
-# A service manager that keeps descriptors: starts the program with what it keeps, receives FDSTORE=1, and starts it again when
-# it is killed by KILL. When it ends otherwise, this ends, too.
+# A service manager that keeps descriptors: it receives FDSTORE=1, starts the program with what it keeps, and starts it
+# again when it is killed by KILL. If the program ends otherwise, this ends, too.
 #
 #   store.pl DIRECTORY PROGRAM ARGUMENT ...
 #
-# In DIRECTORY: the socket "notify", the file "pid" of the program that runs, and "log" of what it has told.
+# DIRECTORY gets the socket "notify", the file "pid" of the running program, and the "log" of its messages.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -20,8 +20,8 @@ open my $log, ">>", "$directory/log" or die "$directory/log: $!\n";
 $log->autoflush;
 my @kept;    # [ name, descriptor ]
 
-# recvmsg(2) with SCM_RIGHTS, which Perl doesn't have. All processors of 64 bits have the same structures, and newer ones
-# the same numbers.
+# recvmsg(2) with SCM_RIGHTS, which Perl lacks. All 64-bit processors have the same structures, and newer ones the same
+# number.
 my $recvmsg = (POSIX::uname())[4] eq "x86_64" ? 47 : 212;
 sub receive {
     my ($text, $control) = ("\0" x 4096, "\0" x 64);
@@ -65,7 +65,7 @@ while (1) {
         next if select($ready, undef, undef, 0.05) <= 0;
         hear();
     }
-    # As systemd does it: what has been told counts, though the one who has told it is dead.
+    # As in systemd, messages count even if their sender is dead.
     1 while hear();
     exit($? >> 8) if $? != 9;
 }

@@ -1,5 +1,5 @@
-# A worker that serves TCP, unix and UDP listeners at the same time: "version GENERATION" to whoever asks, by HTTP or by a
-# datagram. On TERM it ends, after what it is doing.
+# A worker that serves TCP, unix and UDP listeners at the same time. It answers "version GENERATION" by HTTP or by a
+# datagram. On TERM it finishes its current request and ends.
 use strict;
 use warnings;
 use IO::Socket;
@@ -18,7 +18,7 @@ for my $fd (map { /=(\d+)$/ ? $1 : () } split /;/, $ENV{SERVER_STARTER_PORT}) {
 
 my $leaving = 0;
 $SIG{TERM} = sub { $leaving = 1 };
-# Perl doesn't see a TERM that comes just before a wait until that is over, so no wait is longer than a second.
+# If TERM arrives just before a wait, Perl doesn't see it until the wait is over, so no wait is longer than a second.
 $SIG{ALRM} = sub { };
 setitimer ITIMER_REAL, 1, 1;
 
@@ -30,7 +30,7 @@ until ($leaving) {
             my $peer = recv $socket, my $question, 100, 0;
             send $socket, $body, 0, $peer if defined $peer;
         } elsif (accept my $client, $socket) {
-            # The flag of the listener is not the client's.
+            # The client doesn't inherit O_NONBLOCK from the listener.
             while (defined(my $line = <$client>)) {
                 last if $line =~ /^\r?\n$/;
             }
@@ -39,5 +39,5 @@ until ($leaving) {
         }
     }
 }
-# Perl takes its handlers away before it ends.
+# Perl removes its handlers before it ends, and the timer would end it by a signal.
 setitimer ITIMER_REAL, 0;

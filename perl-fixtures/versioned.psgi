@@ -1,5 +1,5 @@
-# An app to be deployed while it is used. Answers with the version that was in the environment when it was loaded; for
-# /slow it takes two seconds. To be loaded it takes START_UP seconds.
+# An app to be deployed while it is used. It answers with the version that was in the environment when it was loaded, at
+# /slow after two seconds. Loading takes START_UP seconds.
 use strict;
 use warnings;
 

@@ -1,6 +1,6 @@
-# A server of one process, to be deployed while it is used. Takes START_UP seconds to start, touches no listener before,
-# and tells NOTIFY_SOCKET when it is ready. Answers with the version that was in the environment, one request a
-# connection.
+# A server of one process, to be deployed while it is used. It takes START_UP seconds to start, touches no listener
+# before that, and tells NOTIFY_SOCKET when it is ready. It answers with the version that was in the environment, one
+# request per connection.
 use strict;
 use warnings;
 use IO::Socket::INET;
@@ -13,7 +13,7 @@ sleep($ENV{START_UP} || 0);
 
 my $is_leaving = 0;
 $SIG{TERM} = sub { $is_leaving = 1 };
-# Perl doesn't see a TERM that comes just before an accept until that is over, so none is longer than a second.
+# If TERM arrives just before an accept, Perl doesn't see it until the accept is over, so none is longer than a second.
 $SIG{ALRM} = sub { };
 setitimer ITIMER_REAL, 1, 1;
 my ($fd) = values %{ server_ports() };

@@ -1,5 +1,5 @@
-# A Net::Server::SS::PreFork of several workers, to be deployed while it is used. Answers with the version that was in
-# the environment when it was started, one request a connection. Its start takes START_UP seconds.
+# A Net::Server::SS::PreFork of several processes, to be deployed while it is used. It answers with the version that was
+# in the environment when it was started, one request per connection. Its start takes START_UP seconds.
 use strict;
 use warnings;
 use base "Net::Server::SS::PreFork";

@@ -166,12 +166,13 @@ impl Listeners {
     pub(crate) fn waited_at(&self) -> BTreeMap<ino_t, &[u8]> {
         let entries = self.entries.iter().filter(|entry| entry.takes_connections());
         let mut fds: Vec<_> = entries.clone().map(|entry| PollFd::new(entry.fd.as_fd(), PollFlags::POLLIN)).collect();
-        if !matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
-            return BTreeMap::new();
+        let mut waited_at = BTreeMap::new();
+        if matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1..)) {
+            let has_waiting = |fd: &PollFd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLIN));
+            let entries = entries.zip(&fds).filter(|(_, fd)| has_waiting(fd)).map(|(entry, _)| entry);
+            waited_at.extend(entries.filter_map(|entry| Some((fstat(&entry.fd).ok()?.st_ino, entry.name.as_slice()))));
         }
-        let has_waiting = |fd: &PollFd| fd.revents().is_some_and(|events| events.contains(PollFlags::POLLIN));
-        let waited_at = entries.zip(&fds).filter(|(_, fd)| has_waiting(fd)).map(|(entry, _)| entry);
-        waited_at.filter_map(|entry| Some((fstat(&entry.fd).ok()?.st_ino, entry.name.as_slice()))).collect()
+        waited_at
     }
 
     /// Whether a listener is at standard input.

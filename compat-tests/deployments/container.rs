@@ -1,4 +1,4 @@
-//! The container of `examples/kubernetes/deployment.yaml`, in namespaces of its own, and what Kubernetes learns of it.
+//! The container of `examples/kubernetes/deployment.yaml`, in namespaces of its own, and the answers of its probe.
 
 use std::fs;
 use std::net::TcpStream;
@@ -10,8 +10,8 @@ use crate::examples::{command_of_deployment, probe_of_deployment};
 use crate::harness::{Scenario, ours_alone};
 use crate::scenarios::launch::{as_pid_1, pid_outside};
 
-/// Starts the container, but for its directories and its port. Its application takes as long as there is no file `go`, and
-/// is broken while there is a file `bad`.
+/// Starts the container with other directories and another port. Its application starts only when there is a file `go`,
+/// and fails while there is a file `bad`.
 fn start(s: &mut Scenario) {
     as_pid_1(s, "exec \"$0\" \"$@\"");
     s.mkdir("env");
@@ -28,7 +28,7 @@ fn here(word: &str) -> String {
     word.replace("/run/app/", "").replace("/etc/app/", "")
 }
 
-/// How the probe ends in the namespaces of a process.
+/// Runs the probe in the namespaces of a process, and returns how it ended.
 fn probe(pid_1: i32, s: &Scenario) -> String {
     let words: Vec<_> = probe_of_deployment().iter().skip(1).map(|word| here(word)).collect();
     run_beside(pid_1, s, &words.iter().map(String::as_str).collect::<Vec<_>>()).end
@@ -38,7 +38,7 @@ fn is_open(s: &Scenario) -> bool {
     TcpStream::connect(("127.0.0.1", s.port())).is_ok()
 }
 
-/// The port is open long before. When the worker is gone and can't be replaced, the container ends.
+/// It fails before, although the port is open. When the worker is gone and can't be replaced, the container ends.
 #[test]
 fn the_probe_succeeds_while_a_worker_serves() {
     ours_alone(|s| {
@@ -70,7 +70,7 @@ fn a_version_that_can_not_start_ends_the_container_and_is_never_ready() {
 }
 
 fn never_ready_to_the_end(pid_1: i32, s: &mut Scenario) {
-    // unshare(1) has no child any more when PID 1 has ended, a moment before it ends itself.
+    // When PID 1 has ended, unshare(1) has no child left for a moment, until it ends itself.
     let is_over = |s: &Scenario| children_of(s.superdaemon()).is_empty();
     wait(s, "the end", |s| is_over(s) || probe(pid_1, s) == "exit 0");
     assert!(is_over(s), "the probe succeeds");

@@ -1,9 +1,9 @@
-//! Options that the original doesn't have: ours alone deploys real servers with `--ready` and `--listen-fds`.
+//! Our own options: `--ready`, `--approve` and `--listen-fds` with real servers, on ours alone.
 //!
-//! Versions take their time to start, and the interval is at its default. With the interval alone requests wait for a
-//! worker that isn't there yet; with the other ways of `--ready` the old one answers until the new one does. How long a
-//! request waits depends on the machine, so only a least time is checked. That none waits for a worker is seen in the
-//! log: each version says there that it has started.
+//! Versions take some time to start, and the interval is the default. With the interval alone, requests wait for a
+//! worker that isn't serving yet; with the other values of `--ready`, the old one answers until the new one does. How
+//! long a request waits depends on the machine, so only a minimum is checked. The log shows that no request waits for a
+//! worker: each version logs that it has started.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
@@ -15,20 +15,20 @@ use super::{APP, CLIENTS, Deployment, NEW_CLIENTS, STARLET, example, hups};
 use crate::harness::{Scenario, ours_alone, target_directory};
 
 const PLAIN: [&str; 2] = ["perl", "$FIXTURES/versioned_notify.pl"];
-/// Makes any program one that takes its time.
+/// Makes any program take some time to start.
 const SLOWLY: [&str; 3] =
     ["sh", "-c", "sleep ${START_UP:-0}; echo \"version $VERSION has started\" >&2; exec \"$0\" \"$@\""];
 
-/// What is deployed, and how.
+/// The deploys of a test.
 struct Deploys<'a> {
     program: &'a [&'a str],
     options: &'a [&'a str],
     clients: &'a [Client],
     listener: &'a str,
-    /// How many seconds each version takes to start, except for the first.
+    /// How many seconds each version but the first takes to start.
     start_up: u64,
     hups: u64,
-    /// How many connections the server may drop, as it does so by itself.
+    /// How many connections the server may drop by itself.
     dropped: u64,
 }
 
@@ -45,8 +45,8 @@ impl<'a> Deploys<'a> {
         });
     }
 
-    /// Nothing is lost, but requests wait for the part of the start that comes after the interval. Half of that is
-    /// asked for, since the superdaemon may be late.
+    /// Nothing is lost, but requests wait for the part of the start that comes after the interval. Only half of that is
+    /// required, since the superdaemon may be late.
     fn lose_nothing_but_wait(&self) {
         ours_alone(|s| {
             let figures = self.run(s);
@@ -69,8 +69,8 @@ impl<'a> Deploys<'a> {
     }
 }
 
-/// The lines that tell of a version's first start (each process of a server may say so), and of the stop signal for the
-/// one before.
+/// The log's lines about the start of each version (only the first, as each process of a server may write one), and
+/// about the stop signal for the version before.
 fn starts_and_stops(s: &Scenario) -> Vec<String> {
     let mut lines = Vec::new();
     for line in s.said().lines().map(str::to_owned) {
@@ -84,7 +84,7 @@ fn starts_and_stops(s: &Scenario) -> Vec<String> {
 fn starts_before_stops(versions: usize) -> Vec<String> {
     let lines =
         (1..=versions).flat_map(|version| [format!("version {version} has started"), "killing old workers".into()]);
-    // There is nobody before the first version.
+    // The first version has none before it to kill.
     lines.enumerate().filter(|(number, _)| *number != 1).map(|(_, line)| line).collect()
 }
 
@@ -137,13 +137,13 @@ fn notify_after_ten_seconds() {
 
 // --- other servers that know nothing of --ready
 
-/// It touches no listener before it accepts.
+/// This server touches no listener before it accepts.
 #[test]
 fn accepting_plain() {
     deploy_plain(&["--ready=accepting"], 3, 1);
 }
 
-/// On an epoll set.
+/// Hyper waits for connections in epoll(7).
 #[test]
 fn accepting_rust_on_hyper() {
     let program = [&SLOWLY[..], &[example("hello_hyper")]].concat();
@@ -152,7 +152,7 @@ fn accepting_rust_on_hyper() {
 
 // For QUIT, and the connections that Net::Server drops, see `deploy_net_server`.
 
-/// Each of its processes loads the app for itself.
+/// Each process of Starman loads the app by itself.
 #[test]
 fn accepting_starman() {
     let program = ["starman", "-E", "deployment", "--workers=6", APP];
@@ -167,10 +167,12 @@ fn accepting_net_server() {
     Deploys { clients: &NEW_CLIENTS, dropped: 8, ..deploys }.lose_nothing_and_wait_for_nobody();
 }
 
-/// A version that isn't approved: it is stopped, the old one answers on, and nothing is lost; nor with the next one.
+/// A version that isn't approved is stopped, and the old one keeps answering. Nothing is lost then, nor with the next
+/// version.
 fn refuse_a_version(program: &[&str], options: &[&str]) {
     ours_alone(|s| {
-        // When it answers: a server that says that it is ready may be starting processes that can't be stopped yet.
+        // The command waits for an answer, as a server that reports that it is ready may be starting processes that
+        // can't be stopped yet.
         let approval = [
             "--approve=test \"$VERSION\" != 2 || ! until curl -s http://127.0.0.1:$PORT/ | grep -q 'version 2'; do :; done",
             "--max-start-failures=1",
@@ -180,7 +182,7 @@ fn refuse_a_version(program: &[&str], options: &[&str]) {
         let output = deployment.s.run_unrecorded(&["--restart", "--pid-file=pid", "--status-file=st"]);
         assert_eq!(output.end, "exit 125", "{}", output.stderr);
         assert!(output.stderr.contains(" is not approved (exit 1)\n"), "{}", output.stderr);
-        // Neither the old one nor the next.
+        // Version 1 may still answer until the next deploy.
         deployment.load.retire_before(1);
         deployment.hup();
         let figures = deployment.stop();
@@ -202,7 +204,7 @@ fn a_version_of_gunicorn_that_is_not_approved() {
 
 // --- servers that know nothing of Server::Starter
 
-/// It says itself when it is ready, which with `--preload` is after the app was loaded.
+/// gunicorn itself reports when it is ready; with `--preload`, that is after the app was loaded.
 fn deploy_gunicorn(listener: &str, clients: &[Client], start_up: u64, hups: u64, concurrency: &[&str]) {
     with_gunicorn(concurrency, |program| {
         let deploys = Deploys::of(program, &["--listen-fds", "--ready=notify"], start_up, hups);
@@ -210,11 +212,11 @@ fn deploy_gunicorn(listener: &str, clients: &[Client], start_up: u64, hups: u64,
     });
 }
 
-/// `deploy`: gets its command line.
+/// Calls `deploy` with gunicorn's command line.
 fn with_gunicorn(concurrency: &[&str], deploy: impl FnOnce(&[&str])) {
     let python = target_directory().join("python/bin/python");
     assert!(python.is_file(), "gunicorn is missing: run scripts/install-oracle");
-    // -B: leaves no compiled files in the repository.
+    // -B leaves no compiled files in the repository.
     let server =
         [python.to_str().expect("a path in UTF-8"), "-B", "-m", "gunicorn", "--preload", "--no-control-socket"];
     let examples = concat!("--chdir=", env!("CARGO_MANIFEST_DIR"), "/examples");
@@ -231,7 +233,7 @@ fn gunicorn_after_three_seconds() {
     deploy_gunicorn("$PORT", &CLIENTS, 3, 1, &["--threads=8"]);
 }
 
-/// With processes, each of which answers one request a connection.
+/// These workers are processes that answer one request per connection.
 #[test]
 fn gunicorn_on_a_unix_socket() {
     deploy_gunicorn("app.sock", &NEW_CLIENTS, 0, hups(3), &["--workers=4"]);
@@ -254,7 +256,8 @@ fn rust_on_listenfd() {
     deploy_slowly(&NEW_CLIENTS, 0, hups(20), &[example("hello_listenfd")]);
 }
 
-/// A child of Starman's master that hangs in a request and is deaf: it ends with its master, and serves no old version.
+/// A child of Starman's master that hangs in a request and ignores signals is ended with its master, and no longer
+/// serves the old version.
 #[test]
 fn a_hung_child_of_starman_is_killed() {
     let app = "sub { if ($_[0]{PATH_INFO} eq '/hang') { $SIG{$_} = 'IGNORE' for qw(TERM QUIT INT HUP); \

@@ -1,5 +1,5 @@
-//! Lives of the clients of a superdaemon, of which one system call fails, or which are killed at it: `--restart`, `--stop` and
-//! `--show-status`. (`--upgrade` is among those of `succession`.)
+//! Lives of the clients of a superdaemon (`--restart`, `--stop` and `--show-status`): in each, one system call of the
+//! client fails, or the client is killed at it. (`succession` has `--upgrade`.)
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ const CLIENTS: [(&str, &[&str]); 3] = [
     ("show-status", &["--show-status", "--pid-file=pid", "--status-file=st"]),
 ];
 
-/// What happens to a client, once.
+/// What happens once to a client.
 #[derive(Clone)]
 struct Fault {
     client: usize,
@@ -66,8 +66,8 @@ fn run(s: &mut Scenario, client: usize, output: &Path, injection: &str) -> Outpu
     output
 }
 
-/// Start, the client with its fault, HUP, TERM. 0 says that it is done, anything else gives a reason; and whatever becomes of a
-/// client, the superdaemon does what it is told.
+/// Start, the client with its fault, HUP, TERM. If the client ends with 0, its work is done; otherwise it gives a
+/// reason. The superdaemon obeys signals, whatever happened to the client.
 fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
     let mut newest = 0;
     start(s, &mut newest)?;
@@ -89,7 +89,7 @@ fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
         "stop" if is_done => return end_of(s),
         _ => {}
     }
-    // A restart, or a stop, may have been asked for.
+    // The client may have asked for a restart or a stop before its fault.
     send(s.superdaemon(), Signal::SIGHUP);
     let begun = newer(s, &mut newest);
     if begun.is_err() && CLIENTS[fault.client].0 == "stop" {
@@ -108,7 +108,8 @@ fn end_of(s: &mut Scenario) -> Result<(), String> {
     }
 }
 
-/// Every fault of a client, from a life without any. What comes before the first munmap(2) is the loader's.
+/// All faults that are possible with a client, found in a life without any. Calls up to the first munmap(2) are the
+/// loader's.
 fn faults(client: usize) -> Vec<Fault> {
     let trace = tempfile::NamedTempFile::new().expect("a temporary file");
     let Outcome { result, transcript } = one(false, |s| {
@@ -129,7 +130,7 @@ fn faults(client: usize) -> Vec<Fault> {
         if is_loading {
             is_loading = call != "munmap";
         } else if call.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            // clock_nanosleep(2) fails on no kernel, and so the standard library panics.
+            // No kernel lets clock_nanosleep(2) fail, so the standard library panics if it does.
             && !(NEVER.contains(&call) || call == "clock_nanosleep")
         {
             all.entry(call).or_default().push(*count);
@@ -145,7 +146,7 @@ fn faults(client: usize) -> Vec<Fault> {
     faults
 }
 
-/// So many lives of each client, evenly taken from all, where nothing else is asked for.
+/// By default, this many lives of each client run, spread evenly over all.
 const SAMPLE: usize = 4;
 
 /// `scripts/faults` sets the variables.

@@ -1,6 +1,6 @@
-//! Lives in which one program hands over to the next (`--upgrade`, `--take-over`) while one system call fails: of the command,
-//! of the superdaemon before and after its exec, or of the rehearsal. Where the original is taken over, nobody can trace it
-//! meanwhile, so there a seccomp filter makes the call fail each time.
+//! Lives in which one program hands over to the next (`--upgrade`, `--take-over`) while one system call fails: of the
+//! command, of the superdaemon before or after its exec, or of the rehearsal. An original that is being taken over
+//! can't be traced by strace(1) at the same time, so a seccomp filter makes the call fail each time.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,15 +15,16 @@ use nix::libc;
 use super::{ERRORS, MOST_OCCURRENCES, NEVER, Signal, Step, after_the_end, children, is_at_rest, send, until};
 use crate::harness::{Outcome, Scenario, is_dead, one};
 
-/// Which calls fail.
+/// Whose calls fail.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Whose {
-    /// Of the old program, and of the new one in the same process.
+    /// Those of the old program, and of the new one in the same process.
     Superdaemon,
-    /// Of what the superdaemon forks meanwhile, and of itself: strace(1) counts for each process by itself.
+    /// Those of the processes that the superdaemon forks meanwhile, and also its own: strace(1) counts for each process
+    /// separately.
     Children,
     Command,
-    /// Each time, of a process that begins as the original.
+    /// Those of a process that begins as the original; they fail each time.
     Filtered,
 }
 
@@ -60,8 +61,8 @@ const SETS: [Set; 7] = [
     set("upgrade-files", FILES, "--upgrade", Whose::Superdaemon),
 ];
 
-/// What our program calls after its exec, and the original and its worker don't; the number is that of the second argument
-/// with which they don't.
+/// Calls that our program makes after its exec, and the original and its worker don't. If there is an argument, the
+/// others don't make the call with this second argument.
 const FILTERED: [(&str, libc::c_long, Option<libc::c_int>, Errno); 11] = [
     ("memfd_create", libc::SYS_memfd_create, None, Errno::EMFILE),
     ("pipe2", libc::SYS_pipe2, None, Errno::EMFILE),
@@ -76,7 +77,7 @@ const FILTERED: [(&str, libc::c_long, Option<libc::c_int>, Errno); 11] = [
     ("sigaltstack", libc::SYS_sigaltstack, None, Errno::ENOMEM),
 ];
 
-/// What happens, once (with a filter: each time).
+/// What happens once (with a filter: each time).
 #[derive(Clone)]
 struct Fault {
     set: usize,
@@ -103,7 +104,7 @@ impl Fault {
             }
         };
         let inject = format!("inject={call}:{what}:when={occurrence}");
-        // The others tell what the loader does.
+        // execve and munmap show which calls are the loader's.
         ["-e".into(), format!("trace={call},execve,munmap"), "-e".into(), inject].into()
     }
 
@@ -117,7 +118,7 @@ impl Fault {
 }
 
 impl Set {
-    /// Whether the superdaemon is the original at first.
+    /// Whether the superdaemon begins as the original.
     fn is_take_over(&self) -> bool {
         self.command == "--take-over"
     }
@@ -127,8 +128,8 @@ fn ours(s: &Scenario, set: &Set) -> PathBuf {
     if set.is_take_over() { s.other().to_owned() } else { s.path("../start_server") }
 }
 
-/// By a rename, as a package manager does it; written by another process, as what this one has open for writing, a fork of
-/// another test has, too, and nobody can execute it.
+/// Installs by a rename, as a package manager does. Another process writes the file: if this one did, a fork of another
+/// test could hold it open for writing, too, and it could not be executed.
 fn install(s: &Scenario, program: &Path) {
     let new = s.path("../new");
     assert!(Command::new("cp").arg(program).arg(&new).status().expect("cp(1)").success());
@@ -149,14 +150,14 @@ fn start(s: &mut Scenario, set: &Set, filter: Option<&str>) {
     s.prelude("");
 }
 
-/// Makes a call fail in all that is executed from here on.
+/// A prelude that makes a call fail in everything that is executed after it.
 fn filter_of(call: &str) -> String {
     let (_, number, argument, errno) = FILTERED.iter().find(|(name, ..)| *name == call).expect("a call of the list");
     let prctl = libc::SYS_prctl;
     let failure = 0x0005_0000 | *errno as i32;
-    // The offset of what is compared, too, and with what.
+    // What the second comparison loads, and its value: the call's number once more, or the second argument.
     let (offset, value) = argument.map_or((0, *number), |argument| (24, argument.into()));
-    // Load the number; if it is this one, load the other; if that is this one, fail; otherwise go ahead.
+    // Load the call's number; if it matches, load the second value; if that matches, fail; otherwise allow the call.
     format!(
         "exec perl -e 'my $f = pack \"SCCL\" x 6, 32, 0, 0, 0, 21, 0, 3, {number}, 32, 0, 0, {offset}, 21, 0, 1, {value}, \
          6, 0, 0, {failure}, 6, 0, 0, 0x7fff0000; \
@@ -167,7 +168,7 @@ fn filter_of(call: &str) -> String {
     )
 }
 
-/// strace(1) of the superdaemon, until it is ended.
+/// strace(1), attached to the superdaemon until it is detached.
 struct Tracer(Child);
 
 impl Tracer {
@@ -189,7 +190,7 @@ impl Tracer {
     }
 }
 
-/// Runs the command, of which strace writes to `output`.
+/// Runs the command, with strace if there is a `trace`. Returns how it ended, and its standard error.
 fn command(s: &mut Scenario, set: &Set, trace: Option<(&Path, &[String])>) -> (String, String) {
     if let Some((output, injection)) = trace {
         s.strace(&format!("-o {} {}", output.display(), injection.join(" ")));
@@ -200,7 +201,7 @@ fn command(s: &mut Scenario, set: &Set, trace: Option<(&Path, &[String])>) -> (S
     (output.end, output.stderr)
 }
 
-/// A step that has to be, as the superdaemon may not end.
+/// Waits for a step that the superdaemon has to reach without ending.
 fn reach(s: &mut Scenario, what: &str, is_there: impl FnMut(&mut Scenario) -> bool) -> Result<(), String> {
     match until(s, what, is_there)? {
         Step::Done => Ok(()),
@@ -208,20 +209,20 @@ fn reach(s: &mut Scenario, what: &str, is_there: impl FnMut(&mut Scenario) -> bo
     }
 }
 
-/// The worker that the status file names, if it has no other.
+/// The worker in the status file, if it is the only one.
 fn current(s: &Scenario) -> Option<(u64, i32)> {
     let status = fs::read_to_string(s.path("st")).ok()?;
     let (generation, pid) = status.strip_suffix('\n')?.split_once(':')?;
     Some((generation.parse().ok()?, pid.parse().ok()?))
 }
 
-/// The same, if it is the one that answers.
+/// The same, if that worker answers.
 fn answering(s: &Scenario) -> Option<(u64, i32)> {
     let generation: u64 = s.body("$PORT")?.trim().rsplit(' ').next()?.parse().ok()?;
     current(s).filter(|&(its, _)| its == generation)
 }
 
-/// Whether it lists the living worker alone, and nobody waits to be reaped.
+/// Whether the status file lists the living worker alone, and no child waits to be reaped.
 fn status_is_true(s: &mut Scenario) -> bool {
     let children = children(s);
     current(s).is_some_and(|(_, pid)| children.contains(&pid)) && !children.iter().any(|&child| is_dead(child))
@@ -242,7 +243,7 @@ fn is_ours_now(s: &Scenario, set: &Set) -> bool {
     there.is_some() && there == fs::canonicalize(ours(s, set)).ok()
 }
 
-/// Start, the command with its fault, a look at everything, HUP, KILL of the worker, the command once more, TERM.
+/// Start, the command with its fault, checks, HUP, KILL of the worker, the command once more, TERM.
 fn live(s: &mut Scenario, fault: &Fault, trace: &Path) -> Result<(), String> {
     let set = &SETS[fault.set];
     start(s, set, (set.whose == Whose::Filtered).then_some(&fault.call));
@@ -265,7 +266,7 @@ fn live(s: &mut Scenario, fault: &Fault, trace: &Path) -> Result<(), String> {
             outcome
         }
     };
-    // A command that was killed leaves the work to the superdaemon, which may be at it.
+    // If the command was killed, the superdaemon may still be at work.
     reach(s, "rest after the command", is_at_rest)?;
     check_exit(s, set, fault, &end, &said)?;
     check_files(s, set)?;
@@ -279,7 +280,7 @@ fn live(s: &mut Scenario, fault: &Fault, trace: &Path) -> Result<(), String> {
     reach(s, "a true status file at the end", status_is_true)?;
     reach(s, "rest at the end", is_at_rest)?;
     if set.whose != Whose::Filtered {
-        // Nothing is in the way of a second one.
+        // Nothing that the first one left is in the way of a second one.
         let (end, said) = command(s, set, None);
         if end != "exit 0" || !is_ours_now(s, set) {
             return Err(format!("{end} of the second command: {said}"));
@@ -296,8 +297,8 @@ fn live(s: &mut Scenario, fault: &Fault, trace: &Path) -> Result<(), String> {
     }
 }
 
-/// 0 says that it is done, anything else gives a reason, and nothing has changed. A command that fails itself may not know,
-/// nor one that waits in vain for the answer.
+/// If the command ends with 0, the new program runs; otherwise it gives a reason, and the old one runs. A command that
+/// fails itself, or waits in vain for the answer, may not know which one runs.
 fn check_exit(s: &Scenario, set: &Set, fault: &Fault, end: &str, said: &str) -> Result<(), String> {
     let is_done = is_ours_now(s, set);
     let may_not_know = set.whose == Whose::Command || end == "exit 124";
@@ -312,7 +313,7 @@ fn check_exit(s: &Scenario, set: &Set, fault: &Fault, end: &str, said: &str) -> 
     }
 }
 
-/// Everything is in its place, and whoever asks is answered.
+/// Both listeners answer, and all files are as they should be.
 fn check_files(s: &mut Scenario, set: &Set) -> Result<(), String> {
     reach(s, "an answer of both listeners", |s| s.body("$PORT").is_some() && s.body("sock").is_some())?;
     reach(s, "a true status file after the command", status_is_true)?;
@@ -330,7 +331,7 @@ fn check_files(s: &mut Scenario, set: &Set) -> Result<(), String> {
     Ok(())
 }
 
-/// What they lead to.
+/// What the superdaemon's descriptors lead to.
 fn descriptors(s: &Scenario) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{}/fd", s.superdaemon())).into_iter().flatten().flatten();
     let mut all: Vec<String> =
@@ -339,8 +340,8 @@ fn descriptors(s: &Scenario) -> Vec<String> {
     all
 }
 
-/// A killed command leaves nothing open in the superdaemon, and no signal blocked. If all was begun, it becomes this program,
-/// which has descriptors of its own.
+/// A killed command leaves nothing open in the superdaemon, and no signal blocked. If the take-over was complete, the
+/// superdaemon is our program now, which has descriptors of its own.
 fn check_traces(s: &mut Scenario, set: &Set, before: &[String]) -> Result<(), String> {
     let is_clean = |s: &mut Scenario| {
         let now = descriptors(s);
@@ -358,7 +359,7 @@ fn check_traces(s: &mut Scenario, set: &Set, before: &[String]) -> Result<(), St
 
 /// A call in a trace.
 struct Traced<'a> {
-    /// Empty, if there is one process alone.
+    /// Empty if only one process is traced.
     pid: &'a str,
     name: &'a str,
     /// Whether the loader makes it, which it does between an exec and its first munmap(2).
@@ -366,7 +367,7 @@ struct Traced<'a> {
     is_made_to_fail: bool,
 }
 
-/// The calls in a trace, which begins with a loader or not.
+/// The calls in a trace. With `from_start`, it begins with the loader's.
 fn calls(trace: &str, has_pids: bool, from_start: bool) -> Vec<Traced<'_>> {
     let mut loading: BTreeMap<&str, bool> = BTreeMap::new();
     let call = |line| {
@@ -383,7 +384,7 @@ fn calls(trace: &str, has_pids: bool, from_start: bool) -> Vec<Traced<'_>> {
     trace.lines().filter_map(call).collect()
 }
 
-/// Which calls at which occurrences, from a trace.
+/// The calls in a trace that may fail, each with its occurrences.
 fn occurrences(trace: &str, has_pids: bool, superdaemon: &str, from_start: bool) -> BTreeMap<String, Vec<usize>> {
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut all: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -402,8 +403,8 @@ fn occurrences(trace: &str, has_pids: bool, superdaemon: &str, from_start: bool)
     all
 }
 
-/// A life in which an occurrence has come to be one of the loader, as one call more or less was made before, is none: what
-/// fails there can't be survived.
+/// Runs a life. If the program made a call more or less than before, the fault may have hit the loader, which can't
+/// survive it: such a life doesn't count.
 fn life_of(fault: &Fault) -> Outcome<Result<(), String>> {
     let set = &SETS[fault.set];
     let trace = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -417,7 +418,7 @@ fn life_of(fault: &Fault) -> Outcome<Result<(), String>> {
     outcome
 }
 
-/// Every fault of a set, from a life without any.
+/// All faults that are possible with a set, found in a life without any.
 fn faults(index: usize) -> Vec<Fault> {
     let set = &SETS[index];
     let fault = |call: &str, occurrence, what| Fault { set: index, call: call.to_owned(), occurrence, what };
@@ -466,7 +467,7 @@ fn faults(index: usize) -> Vec<Fault> {
     all
 }
 
-/// So many lives of each set, evenly taken from all, where nothing else is asked for.
+/// By default, this many lives of each set run, spread evenly over all.
 const SAMPLE: usize = 9;
 
 /// `scripts/faults` sets the variables.
@@ -474,7 +475,7 @@ const SAMPLE: usize = 9;
 fn no_fault_ends_a_succession() {
     assert!(Command::new("strace").arg("-V").output().is_ok(), "strace is missing: run scripts/install-oracle");
     let of = std::env::var("FAULTS_OF").ok();
-    // It hands nothing over.
+    // The original hands nothing over.
     if of.as_deref() == Some("original") {
         return;
     }

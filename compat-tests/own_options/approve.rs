@@ -8,10 +8,10 @@ use crate::harness::{Scenario, ours_alone};
 const FILES: [&str; 3] = ["--pid-file=pid", "--status-file=st", "--path=sock"];
 const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
 
-/// The command runs `script`, which the scenario may change.
+/// Starts a superdaemon whose command runs `script`, which the scenario may change.
 fn start(s: &mut Scenario, script: &str, options: &[&str], behaviours: &[&str]) {
     s.write("approve", script);
-    // Of a worker that is ready, more is known than that it lives.
+    // The sockets of `--ready=notify` are below here.
     s.env("TMPDIR", "$DIR");
     let ready = ["--ready=notify", "--approve=sh approve", "--interval=0"];
     s.start(&[&FILES[..], &ready, options, &["--", "$PROBE", "notify=READY=1", "now"], behaviours].concat());
@@ -44,7 +44,7 @@ fn the_command_decides() {
     });
 }
 
-/// With `--max-start-failures`, it is asked again about the next worker.
+/// With `--max-start-failures`, the command is asked again about the next worker.
 #[test]
 fn as_often_as_starts_may_fail() {
     ours_alone(|s| {
@@ -63,7 +63,7 @@ fn as_often_as_starts_may_fail() {
     });
 }
 
-/// A first worker that is not approved has failed to start.
+/// If the first worker isn't approved, it has failed to start.
 #[test]
 fn the_first_worker() {
     ours_alone(|s| {
@@ -74,7 +74,7 @@ fn the_first_worker() {
         s.remove("approve");
         assert_eq!(s.ls(), "");
     });
-    // No other worker is left, so without that it is tried again.
+    // Without the limit, another start follows, as no other worker is left.
     ours_alone(|s| {
         start(s, "test $APPROVE_NEW_GENERATION = 3 && test -z \"$APPROVE_OLD_PID\"\n", &[], &[]);
         s.wait_file("st", "3:<W3>\n");
@@ -85,11 +85,11 @@ fn the_first_worker() {
     });
 }
 
-/// The command and all it has started, when the time is over, and when a shutdown comes.
+/// The command and everything that it has started end when its time is over, and when a shutdown comes.
 #[test]
 fn a_command_that_does_not_answer() {
     ours_alone(|s| {
-        // Not a second: the worker, too, has to be ready within it.
+        // Longer than a second, as the worker, too, has to be ready within that time.
         start(s, "exit 0\n", &["--ready-timeout=10"], &[]);
         s.wait_file("st", "1:<W1>\n");
         s.write("approve", "sleep 1000 & echo $! >child; trap '' TERM; wait\n");
@@ -108,7 +108,7 @@ fn a_command_that_does_not_answer() {
     });
 }
 
-/// A worker that dies meanwhile has failed to start, whatever the command would have said.
+/// A worker that dies meanwhile has failed to start, whatever the command would have answered.
 #[test]
 fn a_worker_that_dies_meanwhile() {
     ours_alone(|s| {
@@ -126,7 +126,7 @@ fn a_worker_that_dies_meanwhile() {
     });
 }
 
-/// It is not a worker: it has none of the listeners, and what is said goes to the log.
+/// The command is not a worker: it has none of the listeners. Its output goes to the log.
 #[test]
 fn what_the_command_gets() {
     ours_alone(|s| {
@@ -151,7 +151,7 @@ fn what_the_command_gets() {
     });
 }
 
-/// A command that isn't there approves of nothing.
+/// A command that doesn't exist approves nothing.
 #[test]
 fn a_command_that_cannot_be_run() {
     ours_alone(|s| {
@@ -163,7 +163,7 @@ fn a_command_that_cannot_be_run() {
     });
 }
 
-/// What it has started in its group, though it has ended by itself.
+/// Processes that the command has started in its group end with it, though it has ended by itself.
 #[test]
 fn what_a_command_leaves_ends_with_it() {
     ours_alone(|s| {
@@ -174,7 +174,7 @@ fn what_a_command_leaves_ends_with_it() {
     });
 }
 
-/// There would be nobody to serve.
+/// If the old worker dies meanwhile, the new one is kept, as nobody else would serve.
 #[test]
 fn an_old_worker_that_dies_meanwhile() {
     ours_alone(|s| {
@@ -191,7 +191,7 @@ fn an_old_worker_that_dies_meanwhile() {
     });
 }
 
-/// Nobody has approved the new worker, so it isn't said to run.
+/// The new worker was not approved, so it isn't announced as running.
 #[test]
 fn a_shutdown_meanwhile() {
     ours_alone(|s| {
@@ -208,14 +208,15 @@ fn a_shutdown_meanwhile() {
     });
 }
 
-/// One that sleeps in the kernel ends when that has finished. Here another process has to release it first.
+/// A process that sleeps in the kernel can't die until that has finished. Here another process has to release the
+/// command first.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn nobody_waits_for_a_command_that_does_not_die() {
     ours_alone(|s| {
         start(s, "exit 0\n", &["--ready-timeout=10"], &[]);
         s.wait_file("st", "1:<W1>\n");
-        // PR_SET_PTRACER with any, and PTRACE_SEIZE: the tracer has to reap it before its parent can.
+        // prctl(PR_SET_PTRACER, any) and PTRACE_SEIZE: the tracer has to reap the process before its parent can.
         let tracer = "my $main = $$; syscall 157, 0x59616d61, -1, 0, 0, 0; if (!fork) { setpgrp 0, 0; \
                       syscall(101, 0x4206, $main, 0, 0) == 0 or die $!; open my $file, '>', 'tracer'; print $file \"$$\\n\"; \
                       close $file; sleep 1000; exit } open my $file, '>', 'command'; print $file \"$$\\n\"; close $file; sleep 1000";
@@ -234,7 +235,7 @@ fn nobody_waits_for_a_command_that_does_not_die() {
     });
 }
 
-/// However often it happens; what has been repaired is tried at once on HUP.
+/// Starts are tried again however often they fail. On HUP, a repaired one is tried at once.
 #[test]
 fn starts_that_fail_for_ever() {
     ours_alone(|s| {

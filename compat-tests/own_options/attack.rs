@@ -1,4 +1,4 @@
-//! What was found by trying to break `--upgrade`: what the way back leaves behind, and where it ended before.
+//! Faults that were found by attacking `--upgrade`: what the way back leaves behind, and where it ended too early.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,21 +13,21 @@ use super::upgrade::{
 };
 use crate::harness::ours_alone;
 
-/// Our program can't read its command line, and goes back to a shell, which can: it says what it finds.
+/// Our program can't read this command line and goes back to a shell, which can. Returns what the shell finds.
 fn what_comes_back_finds(script: &str, more: &[String]) -> String {
     let mut command = Command::new(binary());
     command.args(["-c", script]).args(more).env("START_SERVER_STATE", "100,102");
     with_state(STATE, SealFlag::all(), "/bin/sh", command).2
 }
 
-/// Each way back would leave one more descriptor to the superdaemon and its workers.
+/// Otherwise each way back would leave one more descriptor to the superdaemon and its workers.
 #[test]
 fn the_way_back_leaves_no_descriptor() {
     let said = what_comes_back_finds("cd /proc/self/fd && for fd in 100 102; do [ ! -e $fd ] || echo $fd; done", &[]);
     assert_eq!(said, "100\nUnknown option: c\n");
 }
 
-/// The kernel executes nothing with a variable of more than 128 KiB.
+/// The reason is shortened, as the kernel executes nothing with a variable of more than 128 KiB.
 #[test]
 fn the_way_back_with_a_long_reason() {
     let options: Vec<String> = (0..40).map(|_| format!("--{}", "x".repeat(5000))).collect();
@@ -35,7 +35,8 @@ fn the_way_back_with_a_long_reason() {
     assert!(said.starts_with("1024\n"), "{said}");
 }
 
-/// The process needs more memory than its rehearsal: it does more with the state than read it. Nobody dies of that.
+/// The process needs more memory than its rehearsal, as it does more than read the state. If there is too little, the
+/// upgrade is refused, and nothing dies.
 #[test]
 fn a_limit_of_memory() {
     ours_alone(|s| {
@@ -66,7 +67,7 @@ fn a_limit_of_memory() {
     });
 }
 
-/// The script would be the superdaemon, which knows nothing of that.
+/// Otherwise the script would become the superdaemon without knowing it.
 #[test]
 fn a_script_that_starts_the_program_as_its_child() {
     ours_alone(|s| {
@@ -90,7 +91,8 @@ fn a_script_that_starts_the_program_as_its_child() {
     });
 }
 
-/// The process at which `--ready=accepting` finds out whether it may look can't say that it is there: nobody waits for that.
+/// `--ready=accepting` starts a process to find out whether it may look at workers. If that process can't report, the
+/// superdaemon doesn't wait for it.
 #[test]
 fn a_probe_that_can_say_nothing() {
     ours_alone(|s| {
@@ -102,7 +104,7 @@ fn a_probe_that_can_say_nothing() {
     });
 }
 
-/// Where no answer can be written, that is the client's reason, at once: the program stays what it was.
+/// If the file for the answer can't be written, the client reports that at once, and the old program keeps running.
 #[test]
 fn a_full_disk_has_no_room_for_an_answer() {
     ours_alone(|s| {
@@ -120,7 +122,7 @@ fn a_full_disk_has_no_room_for_an_answer() {
         });
         let mut filler = fs::File::create(format!("{within}/filler")).unwrap();
         while filler.write_all(&[0; 512]).is_ok() {}
-        // Or the room would stay taken.
+        // While it is open, its space would not be freed.
         drop(filler);
         let enter = format!("nsenter --mount --target={}", s.superdaemon());
         s.prelude(&format!("exec {enter} sh -c 'cd \"$1\" && shift && exec \"$0\" \"$@\"' \"$0\" \"$PWD\" \"$@\""));

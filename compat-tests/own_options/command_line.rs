@@ -1,4 +1,4 @@
-//! Our own options are known by their full names alone, and what can't be is refused before anything is done.
+//! Our own options are known by their full names alone, and bad values are refused before anything is done.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ fn own() -> Vec<String> {
     own.filter_map(|arg| arg.get_long()).map(str::to_owned).collect()
 }
 
-/// Whatever isn't the full name behind two dashes means what it means to the original, and is told in the same words.
-/// Each has a value that shows in a message: the option takes none, or a number.
+/// Anything but two dashes and the full name means the same as to the original, with the same messages. Each option has
+/// a value that provokes a message: the option takes none, or a number.
 #[test]
 fn nothing_but_the_full_name_is_an_option_of_ours() {
     let names = own();
@@ -28,13 +28,13 @@ fn nothing_but_the_full_name_is_an_option_of_ours() {
         let capital = format!("{}{}", &other_case[..1], &name[1..]);
         options.extend([format!("--no-{name}"), format!("--{name}s=x"), format!("---{name}"), format!("-{name}=x")]);
         options.extend([&other_case, &capital].map(|name| format!("--{name}=x")));
-        // The others are names of ours.
+        // Without a dash in the name, this would be an option of ours.
         options.extend(name.contains('-').then(|| format!("--{underscores}=x")));
     }
-    // With POSIXLY_CORRECT these are words.
+    // With POSIXLY_CORRECT, these aren't options.
     options.extend(names.iter().map(|name| format!("+{name}=x")));
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    // Behind the lines of the original there may be some of ours: `own-option-mistyped` of the table.
+    // Lines of ours may follow those of the original, by the row `own-option-mistyped`.
     let run = |s: &mut Scenario, options: &[&str]| {
         let output = s.run_unrecorded(options);
         let lines = output.stderr.lines().filter(|line| !line.starts_with("Did you mean --"));
@@ -55,7 +55,7 @@ fn nothing_but_the_full_name_is_an_option_of_ours() {
     });
 }
 
-/// What is said of a command line, and its exit code.
+/// Options, the exit code, and the message.
 const REFUSED: &[(&[&str], &str, &str)] = &[
     (&["--ready="], "exit 1", "Option ready requires an argument\n"),
     (&["--ready", ""], "exit 255", "invalid ``ready'' value: (interval, notify or accepting)\n"),
@@ -128,7 +128,7 @@ const REFUSED: &[(&[&str], &str, &str)] = &[
     ),
 ];
 
-/// A socket that a start would remove, and a pid file that it would write, are as they were.
+/// A socket file that a start would remove, and a pid file that it would write, are left as they were.
 #[test]
 fn bad_values_are_refused_before_anything_is_done() {
     ours_alone(|s| {
@@ -156,7 +156,7 @@ fn bad_values_are_refused_before_anything_is_done() {
     });
 }
 
-/// `--restart` and `--stop` ask nothing of the options that are for a start, just as with the original's.
+/// `--restart` and `--stop` don't check options that are for a start, just as they don't check the original's.
 #[test]
 fn options_for_a_start_mean_nothing_to_other_requests() {
     ours_alone(|s| {
@@ -167,7 +167,7 @@ fn options_for_a_start_mean_nothing_to_other_requests() {
     });
 }
 
-/// The words of the original stay; where options of ours are in use or meant, another line follows.
+/// The original's messages stay; if options of ours are in use or meant, other lines follow.
 #[test]
 fn mistakes_are_explained_where_options_of_ours_are() {
     let ambiguous = "Option s is ambiguous (signal-on-hup, signal-on-term, status-file, stop)";

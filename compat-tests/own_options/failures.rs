@@ -1,4 +1,4 @@
-//! Why a new worker has failed to start: what is said of it where options of ours are in use, and what `--restart` says.
+//! Why a new worker has failed to start: what the log says if options of ours are in use, and what `--restart` says.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
 /// Runs a command line of ours, whichever program is the superdaemon.
 type Run = fn(&mut Scenario, &[&str]) -> Output;
 
-/// The worker is `sh worker`, of which a restart takes what the file holds then.
+/// The worker is `sh worker`. Each restart runs the current content of that file.
 fn start(s: &mut Scenario, options: &[&str]) {
     s.write("worker", "exec sleep 1000\n");
     let limits = ["--max-start-failures=1", "--interval=1"];
@@ -23,14 +23,14 @@ fn start(s: &mut Scenario, options: &[&str]) {
     s.wait("the first worker", |s| s.path("st").exists());
 }
 
-/// Deploys a worker that fails, and gives what `--restart` says.
+/// Deploys a worker that fails, and returns the reason that `--restart` gives.
 fn deploy(s: &mut Scenario, worker: &str) -> String {
     s.write("worker", worker);
     let output = s.run(&RESTART);
     assert_eq!(output.end, "exit 125");
     let reason =
         output.stderr.strip_prefix("the restart was given up, the old worker keeps running\n").expect(&output.stderr);
-    // The log has the first line of it, too.
+    // The log has the reason's first line, too.
     s.wait_line(reason.lines().next().unwrap());
     reason.to_owned()
 }
@@ -80,11 +80,11 @@ fn the_last_lines_of_the_log() {
     });
 }
 
-/// Asks for restarts that are not over in time, until one says what is `expected` of it. A single one may have seen less.
+/// Asks for restarts that don't finish in time, until one reports what is `expected`. A single one may have seen less.
 fn restart_until(s: &mut Scenario, run: Run, expected: impl Fn(&str) -> bool) {
     s.wait("a reason", |s| {
         let output = run(s, &[&RESTART[..], &["--restart-timeout=2"]].concat());
-        // On a machine that is busy enough, a worker may live for its interval before it has failed.
+        // On a very busy machine, a worker may survive its interval before it fails.
         if output.end == "exit 123" {
             return false;
         }
@@ -94,7 +94,7 @@ fn restart_until(s: &mut Scenario, run: Run, expected: impl Fn(&str) -> bool) {
     });
 }
 
-/// `generation 12` is `generation N`.
+/// Replaces `generation 12` by `generation N`.
 fn without_generations(text: &str) -> String {
     let mut parts = text.split("generation ");
     let first = parts.next().unwrap_or_default().to_owned();
@@ -102,7 +102,7 @@ fn without_generations(text: &str) -> String {
     rest.fold(first, |text, part| format!("{text}generation N{part}"))
 }
 
-/// A restart that continues when the time is over, with starts that fail again and again.
+/// A restart continues after its time is over, with starts that fail again and again.
 #[test]
 fn a_failure_that_is_tried_again() {
     ours_alone(|s| {
@@ -113,7 +113,7 @@ fn a_failure_that_is_tried_again() {
         restart_until(s, Scenario::run, |reason| {
             reason == "generation N has failed, waiting for generation N\nit has failed: exit 3\n"
         });
-        // It goes with the first worker that starts.
+        // The note is removed when a worker has started.
         assert!(s.path("st.failed").exists());
         s.write("worker", "exec sleep 1000\n");
         s.wait("another worker", |s| !s.path("st.failed").exists());
@@ -121,7 +121,8 @@ fn a_failure_that_is_tried_again() {
     });
 }
 
-/// Without options of ours there is no note, and none of the original's. The log tells, if it is a file.
+/// Neither the original nor ours without our own options writes a note. `--restart` finds the reason in the log, if
+/// that is a file.
 #[test]
 fn a_failure_that_only_the_log_tells_of() {
     fn tell(s: &mut Scenario, run: Run) {
@@ -130,7 +131,7 @@ fn a_failure_that_only_the_log_tells_of() {
         s.wait("the first worker", |s| s.path("st").exists());
         s.write("worker", "echo it is broken; kill -SEGV $$\n");
         restart_until(s, run, |reason| {
-            // A worker that has died shows its generation no longer.
+            // When the worker has died, its generation is unknown, so two wordings are possible.
             let expected = "generation N has failed, waiting for generation N\n\
                             it has failed: killed by SIGSEGV\nit is broken\n";
             let reason = reason.replace(" (core dumped)", "");
@@ -145,7 +146,7 @@ fn a_failure_that_only_the_log_tells_of() {
     original_alone(|s| tell(s, Scenario::run_other));
 }
 
-/// Who has to end.
+/// `--restart` names the worker that has to end.
 #[test]
 fn an_old_worker_that_does_not_end() {
     ours_alone(|s| {
@@ -163,7 +164,7 @@ fn an_old_worker_that_does_not_end() {
     });
 }
 
-/// A worker that was given up and doesn't end may be all that is left. It is not what a restart waits for.
+/// A worker that was given up and doesn't end may be the only one left. A restart doesn't take it for the new one.
 #[test]
 fn a_failed_worker_is_not_the_new_one() {
     ours_alone(|s| {
@@ -171,7 +172,7 @@ fn a_failed_worker_is_not_the_new_one() {
         let options = ["--ready=notify", "--ready-timeout=5", "--interval=6", "--", "$PROBE", "notify=READY=1"];
         s.start(&[&FILES[..], &options, &["G1=now", "G2=ign=TERM", "G3+=now"]].concat());
         s.wait_file("st", "1:<W1>\n");
-        // The death is found before the HUP is acted on, and so generation 2 is started where no other one is left.
+        // The death is found before the HUP is acted on, so generation 2 is started when no other worker is left.
         s.signal("STOP");
         s.signal_worker(1, "KILL");
         s.wait_dead(1);
@@ -180,7 +181,7 @@ fn a_failed_worker_is_not_the_new_one() {
         s.signal("CONT");
         s.wait_line("new worker <W2> is not ready in time, sending TERM");
         s.wait_file("st", "2:<W2>\n");
-        // A second later, in which it is looked at again and again.
+        // It starts a second later; meanwhile, the restart looks again and again.
         s.wait_worker(3);
         assert!(s.is_running(&restart));
         s.signal_worker(2, "KILL");
@@ -189,14 +190,14 @@ fn a_failed_worker_is_not_the_new_one() {
     });
 }
 
-/// Whether a stopped process will get this signal.
+/// Whether this signal is pending for a stopped process.
 fn is_pending(pid: i32, signal: Signal) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
     let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:")).expect("its signals");
     u64::from_str_radix(mask.trim(), 16).expect("a mask") & 1 << (signal as i32 - 1) != 0
 }
 
-/// What it lacks, and what it has written.
+/// The reason names what the worker lacks, and its last output.
 #[test]
 fn a_worker_that_is_never_ready() {
     ours_alone(|s| {
@@ -219,13 +220,13 @@ fn a_worker_that_is_never_ready() {
     });
 }
 
-/// A log that has become something to wait for is not waited for.
+/// A log that has become a FIFO, whose open(2) would block, keeps nobody waiting.
 #[test]
 fn a_log_that_becomes_a_fifo() {
     ours_alone(|s| {
         start(s, &["--log-file=log"]);
         s.write("worker", "rm log; mkfifo log; exit 3\n");
-        // Not by the scenario, which would read the log.
+        // Not run by the scenario, which would read the log.
         let output = Command::new(s.program())
             .args(RESTART)
             .arg("--restart-timeout=60")
@@ -240,7 +241,7 @@ fn a_log_that_becomes_a_fifo() {
     });
 }
 
-/// What the command of --approve has said.
+/// The reason includes the output of the command of --approve.
 #[test]
 fn a_worker_that_is_not_approved() {
     ours_alone(|s| {
@@ -255,7 +256,7 @@ fn a_worker_that_is_not_approved() {
     });
 }
 
-/// As a program says that knows nothing of `SERVER_STARTER_PORT`.
+/// A program that knows nothing of `SERVER_STARTER_PORT` fails this way.
 #[test]
 fn a_worker_that_listens_by_itself() {
     ours_alone(|s| {
@@ -280,13 +281,13 @@ fn a_worker_that_goes_into_the_background() {
         start(s, &[]);
         let reason = deploy(s, "sleep 1000 & echo $! >child; exit 0\n");
         assert_eq!(reason, "it has failed: exit 0, it went into the background: it must stay in the foreground\n");
-        // It was stopped with its parent.
+        // The process in the background was stopped with its parent.
         s.wait_dead_process("child");
         stop(s);
     });
 }
 
-/// With the original's options alone, nothing is said that it doesn't say.
+/// With the original's options alone, ours says nothing more than it does.
 #[test]
 fn nothing_more_without_options_of_ours() {
     ours_alone(|s| {
@@ -298,26 +299,26 @@ fn nothing_more_without_options_of_ours() {
     });
 }
 
-/// On a terminal, `--restart` shows what it waits for, and in the end what came of it; of a running original, too.
+/// On a terminal, `--restart` shows what it waits for, and in the end the result, also for a running original.
 #[test]
 fn a_restart_on_a_terminal() {
     ours_alone(|s| on_a_terminal(s, Scenario::program, Scenario::run));
     original_alone(|s| on_a_terminal(s, Scenario::other, Scenario::run_other));
 }
 
-/// Ctrl-C ends the command, and not the restart, and it says so.
+/// Ctrl-C ends the command, not the restart, and the command says so.
 #[test]
 fn an_interrupt_on_a_terminal() {
     ours_alone(|s| {
         s.start(&[&FILES[..], &["--ready=notify", "--", "$PROBE", "notify=READY=1", "G1=now"]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
-        // The new worker is never ready, so it is not over yet.
+        // The restart isn't over yet, as the new worker is not ready before USR2.
         let (directory, program) = (s.path("."), s.program().display().to_string());
         let restart = format!("echo $$ >restart; exec '{program}' {}", RESTART.join(" "));
         let command = format!("cd '{}'; sh -c \"{}\"; echo code $?", directory.display(), restart.replace('$', "\\$"));
         let screen = s.path("screen");
-        // Tests that run in the background of a shell were started with INT ignored.
+        // Tests may run in the background of a shell, which makes them ignore INT.
         let mut script = Command::new("env")
             .args(["--default-signal=INT", "script", "--quiet", "--flush", "--command", &command])
             .arg(&screen)
@@ -328,7 +329,7 @@ fn an_interrupt_on_a_terminal() {
         s.wait("a line", |_| shown().contains(" s: waiting for generation 2 to start"));
         let pid = fs::read_to_string(s.path("restart")).unwrap();
         crate::harness::send(pid.trim().parse().unwrap(), "INT");
-        script.wait().unwrap();
+        s.wait("the end of the restart", |_| script.try_wait().unwrap().is_some());
         assert!(shown().contains("to start\u{1b}[?7h\r\nthe restart continues\r\n"), "{:?}", shown());
         assert!(shown().contains("code 130\r\n"), "{:?}", shown());
         s.wait_worker(2);
@@ -340,7 +341,7 @@ fn an_interrupt_on_a_terminal() {
     });
 }
 
-/// `program` is ours, and so is what `run` runs.
+/// `program` returns ours, and `run` runs ours.
 fn on_a_terminal(s: &mut Scenario, program: fn(&Scenario) -> &Path, run: Run) {
     s.start(&[&FILES[..], &["--interval=1", "--", "$PROBE"]].concat());
     s.wait_worker(1);
@@ -360,7 +361,7 @@ fn on_a_terminal(s: &mut Scenario, program: fn(&Scenario) -> &Path, run: Run) {
         "{told:?}"
     );
     assert_eq!(lines[1], format!("127.0.0.1:{}: 0 refused by a full queue", s.port()));
-    // Where nobody looks, not a byte.
+    // Without a terminal, it writes nothing.
     let output = run(s, &RESTART);
     assert_eq!((output.end.as_str(), output.stdout.as_str(), output.stderr.as_str()), ("exit 0", "", ""));
     stop(s);

@@ -1,20 +1,22 @@
-//! What belongs to a worker, and ends with it, and what doesn't: whoever a worker has not started is left alone.
+//! Which processes belong to a worker and end with it. Processes that no worker has started are left alone.
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::unistd::Uid;
 
 use super::stop;
-use crate::harness::{Scenario, is_dead, ours_alone, send};
+use crate::harness::{Scenario, is_dead, ours_alone, send, with_argument};
 
-/// A worker that dies before it says that it is ready has failed, however slow the machine is.
+/// With `--ready=notify`, a worker that dies before it is ready has failed, however slow the machine is.
 const READY_AT_ONCE: [&str; 7] =
     ["--ready=notify", "--interval=0", "--status-file=st", "--", "$PROBE", "notify=READY=1", "now"];
 
-/// Waits for the file `go`, and leaves a process in a session of its own behind, whose pid is in the file `stranger`.
+/// A script that waits for the file `go`, and leaves behind a process in a session of its own, with its pid in the file
+/// `stranger`.
 const LEAVES_STRANGER: &str = "while ! test -e go; do sleep 0.02; done; \
                                setsid sh -c 'echo $$ >stranger.new; mv stranger.new stranger; exec sleep 1000' & exit 0";
 
@@ -39,7 +41,7 @@ fn wait_adopted(s: &mut Scenario, file: &str) {
     });
 }
 
-/// A restart with `--kill-timeout` neither waits for the stranger nor kills it, nor does the end.
+/// Neither a restart with `--kill-timeout` nor the shutdown waits for the stranger or kills it.
 fn restart_beside_stranger(s: &mut Scenario) {
     s.write("go", "");
     wait_adopted(s, "stranger");
@@ -53,11 +55,11 @@ fn restart_beside_stranger(s: &mut Scenario) {
     s.kill_process("stranger");
 }
 
-/// Two services share a socket, and the deploy of one fails: the other one and its worker serve on.
+/// Two services share a socket. When the deploy of one fails, the other one and its worker keep serving.
 #[test]
 fn a_second_service_on_the_same_socket_is_left_alone() {
     ours_alone(|s| {
-        // It is started after the superdaemon, and no child of it.
+        // The neighbour is started after the superdaemon, and is not its child.
         let neighbour = "use POSIX; if (!fork) { if (!fork) { $ENV{LISTEN_PID} = $$; open STDERR, '>', 'green'; \
                          open my $f, '>', 'neighbour'; print $f $$; close $f; \
                          exec $ARGV[0], '--from-systemd', '--interval=0', '--status-file=green-st', '--', 'sleep', '1000' } \
@@ -81,7 +83,7 @@ fn a_second_service_on_the_same_socket_is_left_alone() {
     });
 }
 
-/// What `kubectl exec` leaves in a container, where the superdaemon is PID 1: somebody else's process becomes its child.
+/// A process that `kubectl exec` leaves behind in a container becomes a child of the superdaemon, which is PID 1 there.
 #[test]
 fn what_is_left_in_a_container_is_left_alone() {
     ours_alone(|s| {
@@ -91,7 +93,7 @@ fn what_is_left_in_a_container_is_left_alone() {
             ("--map-root-user", ["-U", "--preserve-credentials"].as_slice())
         };
         s.prelude(&format!("exec unshare {root} --pid --fork --kill-child --mount-proc \"$0\" \"$@\""));
-        // Pids in there are small numbers, which other numbers have, too, so that none of them is waited for.
+        // Pids in there are small numbers that occur elsewhere, too, so no symbols are waited for.
         s.env("TMPDIR", "$DIR");
         s.start(&[&["--kill-timeout=2"], &READY_AT_ONCE[..]].concat());
         let serves = |s: &Scenario, begin: &str| {
@@ -127,7 +129,8 @@ fn children_of(pid: i32) -> Vec<i32> {
     children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// A restart, and the death of a worker, cost the same however many others there are: nobody but a worker's family is looked at.
+/// Restarts and deaths of workers cost the same however many other processes there are: only a worker's family is
+/// looked at.
 #[test]
 fn nobody_else_is_looked_at() {
     for options in [&["--kill-timeout=20", "--process-group"][..], &["--max-start-failures=5"], &["--ready=accepting"]]
@@ -149,7 +152,7 @@ fn nobody_else_is_looked_at() {
             }
             s.wait_rest();
             let trace = std::fs::read_to_string(s.path("trace")).expect("a trace");
-            // Neither the list of all processes is read nor what is known of these.
+            // Neither the list of all processes is read nor anything about these two.
             let others = ["\"/proc\"".to_owned(), "\"/proc/1/".to_owned(), format!("\"/proc/{}/", std::process::id())];
             let looks: Vec<&str> =
                 trace.lines().filter(|line| others.iter().any(|other| line.contains(other))).collect();
@@ -159,7 +162,7 @@ fn nobody_else_is_looked_at() {
     }
 }
 
-/// A start script has executed the superdaemon, and started something of its own before.
+/// The start script has started a process of its own before it executed the superdaemon.
 #[test]
 fn what_a_sidecar_leaves_behind_is_left_alone() {
     ours_alone(|s| {
@@ -194,7 +197,7 @@ fn what_a_log_command_leaves_behind_is_left_alone() {
     });
 }
 
-/// It has the environment of a worker, but no worker has started it.
+/// The process has the environment of a worker, but no worker has started it.
 #[test]
 fn what_a_command_of_approval_leaves_behind_is_left_alone() {
     ours_alone(|s| {
@@ -212,7 +215,8 @@ fn what_a_command_of_approval_leaves_behind_is_left_alone() {
     });
 }
 
-/// It has a session of its own and no environment, and its parent has ended after it was seen to be the worker's.
+/// The process has a session of its own and no environment, and its parent ends after the superdaemon has seen that it
+/// descends from the worker.
 #[test]
 fn whoever_was_seen_to_descend_from_a_worker_belongs_to_it() {
     ours_alone(|s| {
@@ -229,18 +233,18 @@ fn whoever_was_seen_to_descend_from_a_worker_belongs_to_it() {
         s.wait_line("worker <W1> has not ended in time, sending KILL");
         assert_eq!(s.wait_exit(), "exit 0");
         s.wait_dead_process("relative");
-        // The worker has been reaped already, and its number may be anybody's.
+        // The worker has already been reaped, so its pid may belong to any process.
         let kills = std::fs::read_to_string(s.path("trace")).expect("a trace");
         assert!(kills.contains(&format!("kill({}, SIGTERM)", s.worker_pid(1))), "{kills}");
         assert!(!kills.contains(&format!("kill({}, SIGKILL)", s.worker_pid(1))), "{kills}");
     });
 }
 
-/// Each forks the next one and exits, and none heeds TERM: nobody is left when the superdaemon has ended.
+/// Each process forks the next one and exits, and ignores TERM. None is left when the superdaemon has ended.
 #[test]
 fn what_keeps_forking_is_ended() {
     ours_alone(|s| {
-        // It ends by itself in the end, whatever becomes of this test.
+        // The chain ends by itself, even if this test fails.
         let chain = "$SIG{TERM} = 'IGNORE'; my $end = time + 120; \
                      while (time < $end) { exit if fork; select undef, undef, undef, $ARGV[0] }";
         s.write("chain.pl", chain);
@@ -250,13 +254,16 @@ fn what_keeps_forking_is_ended() {
         s.start(&[&["--kill-timeout=1", "--interval=0", "--status-file=st"], &worker[..]].concat());
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
+        let links = |s: &Scenario| with_argument(s, "chain.pl").into_iter().filter(|&pid| !is_dead(pid)).count();
+        s.wait("all three chains", |s| links(s) >= 3);
         s.signal("TERM");
         s.wait_line("worker <W1> has not ended in time, sending KILL");
         assert_eq!(s.wait_exit(), "exit 0");
+        assert_eq!(links(s), 0);
     });
 }
 
-/// The group of which it was the leader is there, so that a signal for that reaches somebody, but not the worker.
+/// The group that the worker led still exists, so a signal for the group reaches a process, but not the worker.
 #[test]
 fn a_worker_that_has_left_its_group_is_stopped() {
     ours_alone(|s| {
@@ -270,11 +277,11 @@ fn a_worker_that_has_left_its_group_is_stopped() {
     });
 }
 
-/// A stopped process doesn't act on a signal; the whole group continues with the worker.
+/// A stopped process doesn't act on a signal, so the whole group is continued, with the worker.
 #[test]
 fn a_stopped_group_is_continued() {
     ours_alone(|s| {
-        // Not in the foreground: a shell that waits for a vfork(2) can't be stopped.
+        // In the background, as a shell that waits for a vfork(2) can't be stopped.
         let program = "sleep 1000 & echo >up; wait; exit 0";
         s.start(&["--process-group", "--interval=0", "--status-file=st", "--", "sh", "-c", program]);
         s.wait_file("st", "1:<W1>\n");
@@ -294,7 +301,8 @@ fn a_stopped_group_is_continued() {
     });
 }
 
-/// Neither a start that takes its time nor the delay before old workers are stopped keeps the dead of a worker waiting.
+/// Neither a slow start nor the delay before old workers are stopped keeps dead processes of a worker waiting to be
+/// reaped.
 #[test]
 fn what_a_worker_leaves_behind_is_reaped_in_every_wait() {
     let waits: [(&[&str], &[&str], bool); 2] =
@@ -324,7 +332,7 @@ fn what_a_worker_leaves_behind_is_reaped_in_every_wait() {
     }
 }
 
-/// A worker that sends its first listener to the socket `stranger`, and stays.
+/// A worker that sends its first listener to the socket `stranger`, and keeps running.
 const SENDS_LISTENER: &str = "use POSIX; use Socket; \
      socket my $to, AF_UNIX, SOCK_DGRAM, 0 or die; connect $to, pack_sockaddr_un('stranger') or die; \
      my ($fd) = $ENV{SERVER_STARTER_PORT} =~ /=(\\d+)/; my $text = 'x'; my $vector = pack 'PQ', $text, 1; \
@@ -332,8 +340,9 @@ const SENDS_LISTENER: &str = "use POSIX; use Socket; \
      my $header = pack 'Q Q P Q P Q i x4', 0, 0, $vector, 1, $control, 24, 0; \
      syscall((POSIX::uname())[4] eq 'aarch64' ? 211 : 46, fileno $to, $header, 0) == 1 or die $!; sleep 1000";
 
-/// Waits for the listener that a worker sends.
+/// Waits for the listener that a worker sends, and takes it.
 fn receive_listener(socket: &UnixDatagram) -> OwnedFd {
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut space = nix::cmsg_space!([i32; 1]);
     let mut byte = [0];
     let mut parts = [IoSliceMut::new(&mut byte)];
@@ -350,7 +359,8 @@ fn receive_listener(socket: &UnixDatagram) -> OwnedFd {
     }
 }
 
-/// Whoever got a listener by a socket holds it when everything has ended. That is said; without options of ours, nothing is.
+/// A process that got a listener over a socket still holds it when everything has ended. With options of ours, the log
+/// says so.
 #[test]
 fn a_stranger_that_holds_a_listener_is_named_at_the_end() {
     for (options, is_named) in [(&["--kill-timeout=100"][..], true), (&["--max-start-failures=1"], true), (&[], false)]

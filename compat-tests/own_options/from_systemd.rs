@@ -1,9 +1,9 @@
-//! `--from-systemd`: listeners that a service manager has opened. `manager.pl` plays it.
+//! `--from-systemd`: listeners that a service manager has opened. `manager.pl` plays the manager.
 
 use super::stop;
 use crate::harness::{Scenario, compare, ours_alone};
 
-/// What is started from now on gets these listeners, and finds these variables already set.
+/// Programs that are started from now on get these listeners, and find these variables already set.
 fn hand_over(s: &mut Scenario, variables: &str, listeners: &str) {
     let variables = if variables.is_empty() { String::new() } else { format!("export {variables}; ") };
     s.prelude(&format!("{variables}exec perl \"$FIXTURES/manager.pl\" {listeners} -- \"$0\" \"$@\""));
@@ -35,7 +35,7 @@ fn listeners_are_taken_over_and_stay() {
     });
 }
 
-/// They stand in front of those of the command line, which get the descriptors they are wanted at.
+/// The manager's listeners come first; those of the command line get the descriptors that it asks for.
 #[test]
 fn ports_beside_them() {
     ours_alone(|s| {
@@ -64,7 +64,7 @@ fn they_are_something_to_listen_to() {
     });
 }
 
-/// The command of a log is not a worker, and a daemon has another pid.
+/// The command of a log doesn't get the listeners. A daemon does, though its pid isn't `LISTEN_PID`.
 #[test]
 fn with_a_log_in_the_background() {
     ours_alone(|s| {
@@ -81,7 +81,7 @@ fn with_a_log_in_the_background() {
     });
 }
 
-/// Without the option they are descriptors like any others, and the variables reach workers.
+/// Without the option, they are descriptors like any others, and the variables reach workers.
 #[test]
 fn without_the_option_nothing_is_taken() {
     compare(|s| {
@@ -93,14 +93,14 @@ fn without_the_option_nothing_is_taken() {
     });
 }
 
-/// The text is the C library's.
+/// The second half is the C library's text.
 const NO_SOCKET: &str = if cfg!(target_env = "musl") {
     "file descriptor 4:Not a socket"
 } else {
     "file descriptor 4:Socket operation on non-socket"
 };
 
-/// The manager's variables and listeners, what else is asked for, and the complaint.
+/// The manager's variables and listeners, further options, and the complaint.
 const REFUSED: [(&str, &str, &str, &str); 11] = [
     ("LISTEN_PID=1", "unix:$DIR/sock", "", "the listeners were passed to another process: LISTEN_PID is 1"),
     ("LISTEN_PID=x", "unix:$DIR/sock", "", "the listeners were passed to another process: LISTEN_PID is x"),

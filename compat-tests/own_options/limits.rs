@@ -1,4 +1,5 @@
-//! `--max-start-failures`, `--kill-timeout` and `--restart-timeout`: what is given up, and what keeps running then.
+//! `--max-start-failures`, `--kill-timeout` and `--restart-timeout`: what is given up, and what keeps running after
+//! that.
 
 use super::stop;
 use crate::harness::{Scenario, original_alone, ours_alone};
@@ -6,11 +7,11 @@ use crate::harness::{Scenario, original_alone, ours_alone};
 const FILES: [&str; 3] = ["--pid-file=pid", "--status-file=st", "--path=sock"];
 const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
 
-/// A worker that dies before it says that it is ready has failed, however slow the machine is.
+/// With `--ready=notify`, a worker that dies before it is ready has failed, however slow the machine is.
 const UNTIL_READY: [&str; 2] = ["--ready=notify", "--interval=0"];
 const READY_AT_ONCE: [&str; 4] = ["--", "$PROBE", "notify=READY=1", "now"];
 
-/// Starts a superdaemon whose sockets for workers are below its own directory.
+/// Starts a superdaemon whose sockets for workers are in the scenario's directory.
 fn start(s: &mut Scenario, options: &[&str], behaviours: &[&str]) {
     s.env("TMPDIR", "$DIR");
     s.start(&[&UNTIL_READY, &FILES[..], options, &READY_AT_ONCE, behaviours].concat());
@@ -30,7 +31,7 @@ fn a_restart_is_given_up() {
         s.wait_line("new worker <W3> seems to have failed to start, exit status:512");
         s.wait_line("giving up the restart, the old worker keeps running");
         assert_eq!((s.show("st"), s.show("st.failed")), ("1:<W1>\n".into(), "3\nit has failed: exit 2\n".into()));
-        // The old worker is the current one, not just one that is left.
+        // The old worker is the current one again.
         let output = s.run(&RESTART);
         assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""));
         s.wait_line("new worker is now running, sending TERM to old workers:<W1>");
@@ -41,7 +42,7 @@ fn a_restart_is_given_up() {
     });
 }
 
-/// Each failure has a note of its own, and a note that is left at the end goes, too.
+/// Each failure gets a new note, and the last note is removed at the end.
 #[test]
 fn a_restart_is_given_up_again() {
     ours_alone(|s| {
@@ -60,7 +61,7 @@ fn a_restart_is_given_up_again() {
     });
 }
 
-/// The worker that would have kept running is found dead when the restart is over, and replaced as any other.
+/// The worker that would have kept running is found dead when the restart is over, and is replaced like any other.
 #[test]
 fn a_restart_is_given_up_and_the_old_worker_is_dead() {
     ours_alone(|s| {
@@ -85,7 +86,8 @@ fn a_restart_is_given_up_and_the_old_worker_is_dead() {
     });
 }
 
-/// The new worker dies in the kill-old delay and can't be replaced: the old one has not been stopped yet.
+/// The new worker dies in the kill-old delay and can't be replaced. The old one keeps running, as it has not been
+/// stopped yet.
 #[test]
 fn a_restart_is_given_up_in_the_kill_old_delay() {
     ours_alone(|s| {
@@ -106,7 +108,7 @@ fn a_restart_is_given_up_in_the_kill_old_delay() {
     });
 }
 
-/// A superdaemon that was killed leaves its note; the next one removes it.
+/// A superdaemon that was killed leaves its note behind, and the next one removes it.
 #[test]
 fn a_note_that_is_left_over() {
     ours_alone(|s| {
@@ -119,7 +121,7 @@ fn a_note_that_is_left_over() {
     });
 }
 
-/// Without the option nothing is given up, and nothing tells so, whatever else has such a name.
+/// Without the option nothing is given up, so a file of that name is not a note.
 #[test]
 fn a_file_that_is_no_note() {
     ours_alone(|s| {
@@ -137,8 +139,8 @@ fn a_file_that_is_no_note() {
     });
 }
 
-/// With the interval alone, as the original has it. Five seconds: even on a slow machine the worker is dead when they
-/// end.
+/// With the interval alone, as in the original. It is five seconds, so that the worker is dead by its end even on a
+/// slow machine.
 #[test]
 fn a_restart_is_given_up_where_the_interval_decides() {
     ours_alone(|s| {
@@ -169,7 +171,7 @@ fn a_first_start_is_given_up() {
     }
 }
 
-/// A worker that is not ready in time is waited for, as it has the listeners.
+/// The superdaemon waits for the end of a worker that is not ready in time, as it has the listeners.
 #[test]
 fn a_first_start_that_takes_too_long_is_given_up() {
     ours_alone(|s| {
@@ -186,7 +188,7 @@ fn a_first_start_that_takes_too_long_is_given_up() {
     });
 }
 
-/// That a worker which has started dies is not a restart: nothing else would serve.
+/// The replacement of a worker that has died is tried without end, unlike a restart: nothing else would serve.
 #[test]
 fn a_dead_worker_is_replaced_without_a_limit() {
     ours_alone(|s| {
@@ -226,7 +228,7 @@ fn a_deaf_worker_is_killed_in_a_restart() {
 #[test]
 fn deaf_workers_are_killed_in_a_shutdown() {
     ours_alone(|s| {
-        // Nothing but the shutdown ends the first one.
+        // The worker ignores both signals, so only KILL can end it.
         start(s, &["--kill-timeout=5", "--signal-on-hup=USR1"], &["ign=USR1,TERM"]);
         s.wait_worker(1);
         s.wait_file("st", "1:<W1>\n");
@@ -239,8 +241,8 @@ fn deaf_workers_are_killed_in_a_shutdown() {
     });
 }
 
-/// Without the option it waits, as the original does: another worker, under a superdaemon with the option, is killed
-/// meanwhile.
+/// Without the option the superdaemon waits, as the original does. To show that there was time for a KILL, a worker of
+/// another superdaemon with the option is killed meanwhile.
 #[test]
 fn nobody_is_killed_unless_asked_for() {
     ours_alone(|s| {
@@ -257,7 +259,7 @@ fn nobody_is_killed_unless_asked_for() {
     });
 }
 
-/// Who is in the worker's process group, and deaf as well.
+/// A process in the worker's process group that ignores the signal, too, is killed with the worker.
 #[test]
 fn a_group_that_was_told_to_stop_is_killed() {
     let group = "trap '' TERM; sleep 1000 & echo $! >relative-$SERVER_STARTER_GENERATION; exec \"$@\"";
@@ -281,11 +283,12 @@ fn a_group_that_was_told_to_stop_is_killed() {
     });
 }
 
-/// The child of a worker, in a session of its own and deaf, whose parent is gone (`setsid sh ... &` in a subshell).
+/// The child of a worker, in a session of its own and ignoring TERM, whose parent has ended (`setsid sh ... &` in a
+/// subshell).
 const ESCAPED: &str = "(setsid sh -c 'trap \"\" TERM; echo $$ >relative-$SERVER_STARTER_GENERATION; exec sleep 1000' &) ; \
                        while ! test -s relative-$SERVER_STARTER_GENERATION; do sleep 0.01; done; exec \"$@\"";
 
-/// The first process has ended when it was asked to; what it has started is listed until it has got KILL.
+/// The worker's first process ends at once; what it has started keeps it in the status file until KILL.
 #[test]
 fn a_family_ends_with_its_worker() {
     ours_alone(|s| {
@@ -308,7 +311,7 @@ fn a_family_ends_with_its_worker() {
     });
 }
 
-/// What is left of a worker that died without being asked goes with the superdaemon at the latest.
+/// Processes that a worker left behind when it died by itself end with the superdaemon at the latest.
 #[test]
 fn a_family_does_not_outlive_the_superdaemon() {
     ours_alone(|s| {
@@ -324,7 +327,7 @@ fn a_family_does_not_outlive_the_superdaemon() {
         s.wait_file("st", "3:<W3>\n");
         s.signal("TERM");
         s.wait_report(3, "exit 0");
-        // Its own is asked to end by hand.
+        // The process of the last worker is ended by hand.
         s.kill_process("relative-3");
         assert_eq!(s.wait_exit(), "exit 0");
         s.wait_dead_process("relative-1");
@@ -332,7 +335,8 @@ fn a_family_does_not_outlive_the_superdaemon() {
     });
 }
 
-/// A worker that puts its server into the background is explained, and with a limit of failures nothing of it stays.
+/// When a worker puts its server into the background, the log explains it, and with `--max-start-failures` no process
+/// of it is left.
 #[test]
 fn what_a_worker_leaves_behind_is_told_and_stopped() {
     ours_alone(|s| {
@@ -354,7 +358,7 @@ fn what_a_worker_leaves_behind_is_told_and_stopped() {
     });
 }
 
-/// A start script that starts the server without exec.
+/// A start script runs the server without exec.
 #[test]
 fn a_process_group_is_stopped_whole() {
     let script = "sleep 1000 & echo $! >relative-$SERVER_STARTER_GENERATION; \"$@\"; exit 0";
@@ -375,7 +379,7 @@ fn a_process_group_is_stopped_whole() {
     });
 }
 
-/// The same line starts, and then deploys.
+/// The same command line starts, and then deploys.
 #[test]
 fn restart_or_start_does_what_is_needed() {
     ours_alone(|s| {
@@ -394,7 +398,7 @@ fn restart_or_start_does_what_is_needed() {
     });
 }
 
-/// Of ours and of the original, from the same files.
+/// Before the start, in a restart, and after a KILL.
 #[test]
 fn the_status_of_a_superdaemon_is_shown() {
     ours_alone(|s| {
@@ -442,7 +446,7 @@ fn the_status_of_a_superdaemon_is_shown() {
     });
 }
 
-/// What can't be read is neither dead nor gone.
+/// If the pid file can't be read, the superdaemon is not reported as dead or missing.
 #[test]
 fn the_status_may_be_unknown() {
     ours_alone(|s| {
@@ -494,7 +498,7 @@ fn a_restart_in_time() {
 #[test]
 fn a_restart_of_a_superdaemon_that_dies() {
     ours_alone(|s| {
-        // It leaves the sockets of its workers.
+        // A killed superdaemon leaves the sockets of its workers behind.
         s.env("TMPDIR", "$DIR");
         s.probe(&[&UNTIL_READY, &FILES[..]].concat(), &["notify=READY=1", "G1=now"]);
         s.wait_file("st", "1:<W1>\n");
@@ -514,7 +518,7 @@ fn a_restart_of_a_superdaemon_that_dies() {
     });
 }
 
-/// The original can't give a restart up, and so it never says so. All else is as with ours.
+/// The original can't give up a restart, so it never says so. Everything else is as with ours.
 #[test]
 fn restarts_of_the_original() {
     original_alone(|s| {

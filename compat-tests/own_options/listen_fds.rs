@@ -1,10 +1,10 @@
-//! `--listen-fds`: workers get their listeners as a service manager would pass them. Programs that speak that are in
-//! `deployments.rs`.
+//! `--listen-fds`: workers get their listeners as a service manager would pass them. `deployments.rs` has servers that
+//! understand this.
 
 use super::stop;
 use crate::harness::{Scenario, ours_alone};
 
-/// What this worker has been told, and that it is meant.
+/// Fails unless the variables of this worker are for its own pid, and have these values.
 #[track_caller]
 fn expect_hand_over(s: &Scenario, generation: usize, count: &str, names: &str) {
     let told = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"].map(|name| s.worker_env(generation, name));
@@ -60,7 +60,7 @@ fn successors_get_them() {
     });
 }
 
-/// What the superdaemon itself has open is out of their way.
+/// The superdaemon's own descriptors don't get in the way.
 #[test]
 fn with_everything_else_that_is_open() {
     for log in ["--log-file=log", "--log-file=| exec cat >log"] {
@@ -84,7 +84,7 @@ fn with_everything_else_that_is_open() {
     }
 }
 
-/// The manager's names for its listeners stay; its other variables were for the superdaemon.
+/// The manager's names for its listeners stay. Its other variables were for the superdaemon.
 #[test]
 fn from_a_manager_to_a_worker() {
     ours_alone(|s| {
@@ -103,7 +103,7 @@ fn from_a_manager_to_a_worker() {
     });
 }
 
-/// What somebody else was told doesn't reach workers beside what they are told.
+/// Variables that were meant for another process don't reach workers.
 #[test]
 fn variables_that_are_left_over() {
     ours_alone(|s| {
@@ -116,7 +116,7 @@ fn variables_that_are_left_over() {
     });
 }
 
-/// The listeners, and the complaint. Descriptor 4 is taken.
+/// Listeners, and the complaint. Descriptor 4 is taken.
 const REFUSED: [(&[&str], &str); 5] = [
     (&[], "--listen-fds: there is nothing to listen to"),
     (
@@ -145,14 +145,14 @@ fn what_cannot_be_side_by_side_is_refused() {
             assert!(output.stderr.trim_end().ends_with(complaint), "{complaint}: {}", output.stderr);
             assert_eq!(s.ls(), before);
         }
-        // One listener has its place below.
+        // One listener fits below descriptor 4.
         s.probe(&["--listen-fds", "--port=$PORT"], &[]);
         expect_hand_over(s, 1, "1", "$PORT");
         stop(s);
     });
 }
 
-/// What the envdir says of them counts for no worker (`envdir-own-names`).
+/// The envdir can't set these variables for workers (`envdir-own-names`).
 #[test]
 fn names_in_the_envdir() {
     ours_alone(|s| {

@@ -1,4 +1,4 @@
-//! A log that nobody reads for a while: what the divergence `blocked-log` does with the lines that don't fit.
+//! A log that nobody reads for a while: by the row `blocked-log`, lines that don't fit into the pipe are lost.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use start_server_compat::divergences::FILL;
 
 use crate::harness::{Scenario, ours_alone};
 
-/// How many lines were lost is said when somebody reads again.
+/// When somebody reads again, the log says how many lines were lost.
 #[test]
 fn blocked_log_that_is_read_again() {
     ours_alone(|s| {

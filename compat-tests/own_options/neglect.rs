@@ -1,4 +1,4 @@
-//! `--ready=accepting`: listeners that a worker leaves alone, though others rely on them.
+//! `--ready=accepting`: listeners that a worker doesn't serve, although others rely on them.
 
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use super::stop;
 use super::upgrade::{FILES, install_ours, start, upgrade};
 use crate::harness::{Scenario, ours_alone, send};
 
-/// Serves the listeners whose places stand in the file of its generation, or in `all`.
+/// Serves the listeners whose indexes are in the file of its generation, or else in `all`.
 const WORKER: [&str; 4] = [
     "--",
     "perl",
@@ -50,7 +50,7 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
-/// A new version that leaves a listener alone doesn't replace one that serves it.
+/// A new version that doesn't serve a listener doesn't replace one that does.
 #[test]
 fn all_listeners_of_the_old_worker_have_to_be_served() {
     ours_alone(|s| {
@@ -64,7 +64,7 @@ fn all_listeners_of_the_old_worker_have_to_be_served() {
             "it has failed: it is alive, but has not waited for a connection at sock, where the old worker does, after";
         assert!(said.contains(reason), "{said}");
         assert_eq!(restart(s), ("exit 0".into(), String::new()));
-        // The next program knows it, too.
+        // The program after an upgrade knows which listeners the old worker serves, too.
         install_ours(s);
         upgrade(s);
         s.write("4", "1");
@@ -74,7 +74,7 @@ fn all_listeners_of_the_old_worker_have_to_be_served() {
     });
 }
 
-/// Where nobody is left, one that serves anything is better than none.
+/// If no old worker is left, a new one that serves any listener is better than none.
 #[test]
 fn a_dead_worker_demands_nothing() {
     ours_alone(|s| {

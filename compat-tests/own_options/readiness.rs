@@ -1,4 +1,4 @@
-//! `--ready`: who is ready, who isn't, and what happens until then.
+//! `--ready`: which workers are ready, which are not, and what happens until then.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -8,13 +8,14 @@ use nix::unistd::Uid;
 use super::stop;
 use crate::harness::{Scenario, ours_alone};
 
-/// Without an interval, it is readiness alone that the superdaemon waits for.
+/// Without an interval, the superdaemon waits for readiness alone.
 const NOTIFY: [&str; 7] =
     ["--ready=notify", "--interval=0", "--pid-file=pid", "--status-file=st", "--", "$PROBE", "notify=READY=1"];
 const ACCEPTING: [&str; 7] =
     ["--ready=accepting", "--interval=0", "--port=$PORT", "--path=sock", "--status-file=st", "--", "$PROBE"];
 
-/// Starts a superdaemon whose sockets for workers are below its own directory, where nobody may leave a file.
+/// Starts a superdaemon whose sockets for workers are in the scenario's directory, where a file that is left would be
+/// noticed.
 fn start(s: &mut Scenario, options: &[&str], behaviours: &[&str]) {
     s.env("TMPDIR", "$DIR");
     s.start(&[options, behaviours].concat());
@@ -26,19 +27,19 @@ fn stop_and_leave_nothing(s: &mut Scenario) {
     assert_eq!(s.ls(), "");
 }
 
-/// The superdaemon has done all that it had to, and this is what came of it.
+/// Fails unless the superdaemon is at rest with this status file.
 fn rests_with(s: &mut Scenario, status: &str) {
     s.wait_rest();
     assert_eq!(s.show("st"), status);
 }
 
-/// Has a worker say what it has to say.
+/// Makes a worker send its message, and waits until it has.
 fn ask(s: &mut Scenario, generation: usize) {
     s.signal_worker(generation, "USR2");
     s.wait_report(generation, "said READY=1");
 }
 
-/// What another user of the machine could do who knew the name. Only root can become one.
+/// Another user of the machine who knew the socket's name could do this. Only root can become one.
 fn stranger_says_ready(s: &Scenario, generation: usize) {
     if !Uid::effective().is_root() {
         return;
@@ -92,7 +93,7 @@ fn a_descendant_may_say_it() {
     });
 }
 
-/// As with a `Type=notify` unit: systemd-notify is a child of the shell that becomes the worker.
+/// As in a `Type=notify` unit, systemd-notify is a child of the shell that becomes the worker.
 #[test]
 fn a_shell_may_say_it() {
     ours_alone(|s| {
@@ -109,8 +110,8 @@ fn a_shell_may_say_it() {
     });
 }
 
-/// As `systemd-notify --no-block` of a user, and other helpers that end at once: nobody knows them any more when the message
-/// is read.
+/// Like `systemd-notify --no-block` of a user, helpers may end at once: /proc no longer has them when their message is
+/// read.
 #[test]
 fn a_sender_may_have_ended() {
     ours_alone(|s| {
@@ -141,7 +142,7 @@ fn nobody_else_may_say_it() {
         s.wait_worker(2);
         stranger_says_ready(s, 2);
         rests_with(s, "1:<W1>\n");
-        // The old generation, at its own socket: the name of the new one it can't know.
+        // The old generation only knows its own socket.
         assert_ne!(s.notify_socket(1), s.notify_socket(2));
         ask(s, 1);
         rests_with(s, "1:<W1>\n");
@@ -153,7 +154,7 @@ fn nobody_else_may_say_it() {
     });
 }
 
-/// The superdaemon is root's, and so is the `su` that it starts: the worker proper has another user.
+/// The superdaemon and the `su` that it starts run as root, and the actual worker as another user.
 #[test]
 fn what_su_starts_may_say_it() {
     if !Uid::effective().is_root() {
@@ -189,7 +190,7 @@ fn a_worker_that_dies_before_it_is_ready_has_failed() {
     });
 }
 
-/// The one that is too late is an old worker until it has ended, and gets the signal for those.
+/// A worker that is too late counts as an old one until it has ended, and gets the signal for those.
 #[test]
 fn a_worker_that_is_not_ready_in_time_has_failed() {
     ours_alone(|s| {
@@ -210,8 +211,7 @@ fn a_worker_that_is_not_ready_in_time_has_failed() {
     });
 }
 
-/// Nothing else that a worker sends is of interest, but all of it is read at all times: a worker whose message nobody
-/// reads would stand still.
+/// Other messages of a worker are ignored, but always read: a worker whose messages nobody reads would block.
 #[test]
 fn a_talkative_worker_never_stands_still() {
     ours_alone(|s| {
@@ -239,7 +239,7 @@ fn a_talkative_worker_never_stands_still() {
 #[test]
 fn term_ends_the_wait_for_readiness() {
     ours_alone(|s| {
-        // The deadline passes if the wait isn't cut short.
+        // If the wait isn't cut short, the scenario's deadline passes.
         let options = [&["--ready-timeout=1000"], &NOTIFY[..]].concat();
         start(s, &options, &[]);
         stop_and_leave_nothing(s);
@@ -257,7 +257,7 @@ fn term_ends_the_wait_for_readiness() {
     });
 }
 
-/// What is asked for while a worker is not ready waits for it.
+/// A HUP that arrives while a new worker is not ready waits for it.
 #[test]
 fn hup_does_not_end_the_wait_for_readiness() {
     ours_alone(|s| {
@@ -276,7 +276,7 @@ fn hup_does_not_end_the_wait_for_readiness() {
     });
 }
 
-/// A new worker's socket is its own alone, whatever socket the superdaemon was given.
+/// Each worker gets a new socket, whatever socket the superdaemon was given.
 #[test]
 fn every_worker_has_a_socket_of_its_own() {
     ours_alone(|s| {
@@ -330,7 +330,7 @@ fn a_worker_that_never_accepts_is_not_ready_in_time() {
     });
 }
 
-/// The worker itself, in a blocking accept; it knows nothing of all this.
+/// A worker that sits in a blocking accept(2) and knows nothing of `--ready`.
 #[test]
 fn a_server_as_it_is() {
     ours_alone(|s| {
@@ -344,8 +344,8 @@ fn a_server_as_it_is() {
     });
 }
 
-/// A process with more capabilities in its permitted set than in the effective set of the superdaemon may not be looked
-/// at. Who isn't root can't have that.
+/// The superdaemon may not look at a process whose permitted capabilities exceed its own effective ones. Only root can
+/// arrange that.
 #[test]
 fn a_kernel_that_does_not_let_it_look_is_told_of_at_start() {
     if !Uid::effective().is_root() {
@@ -362,7 +362,7 @@ fn a_kernel_that_does_not_let_it_look_is_told_of_at_start() {
     });
 }
 
-/// What sees nothing, or strangers, without it.
+/// These options would see nothing, or other processes, without it.
 #[test]
 fn without_the_right_proc_it_is_refused_at_start() {
     let needs = "needs the /proc of its own pid namespace";
@@ -385,7 +385,7 @@ fn without_the_right_proc_it_is_refused_at_start() {
     }
 }
 
-/// After ten seconds a line says what is amiss, long before the time is over.
+/// After ten seconds, long before the time is over, the log says what the worker has not done yet.
 #[test]
 fn what_a_worker_has_not_done_is_said() {
     ours_alone(|s| {

@@ -1,17 +1,17 @@
-//! `--upgrade` while the program on disk shows that it can continue: whatever else happens is acted on as at any other time,
-//! and nothing of that program is left.
+//! The rehearsal of `--upgrade`, in which the program on disk shows that it can continue: meanwhile, events are acted
+//! on as at any other time, and no process of the rehearsal is left.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
 use super::stop;
 use super::upgrade::{FILES, UPGRADE, WORKER, binary, install_ours, install_text, program_of, start, upgrade};
-use crate::harness::{Begun, Output, Scenario, ours_alone};
+use crate::harness::{Begun, Output, Scenario, is_at_rest, ours_alone, with_argument};
 
-/// Says who it is, and hangs.
+/// A program that writes down its pid, and hangs.
 const HANGS: &str = "#!/bin/sh\necho $$ >tried\nexec sleep 1000\n";
 
-/// With one worker, and nothing to do.
+/// Starts a superdaemon with one worker, and waits until it is at rest.
 fn serve(s: &mut Scenario, options: &[&str], behaviours: &[&str]) {
     start(s, &[&FILES[..], &["--interval=0"], options, &WORKER, behaviours].concat());
     s.wait_worker(1);
@@ -19,7 +19,7 @@ fn serve(s: &mut Scenario, options: &[&str], behaviours: &[&str]) {
     s.wait_rest();
 }
 
-/// Begins an upgrade, whose program runs now. It has to say so in the file `tried`.
+/// Begins an upgrade, and waits until the program runs, which has to write its pid into the file `tried`.
 fn begin_upgrade(s: &mut Scenario, program: &str) -> Begun {
     install_text(s, program);
     let begun = s.begin(&UPGRADE);
@@ -71,7 +71,7 @@ fn a_hup_is_acted_on_at_once() {
     });
 }
 
-/// Its time runs also where nothing is awaited but the end of an interval.
+/// Its time also runs while the superdaemon waits for the end of an interval.
 #[test]
 fn an_interval_does_not_make_it_longer() {
     ours_alone(|s| {
@@ -88,7 +88,7 @@ fn an_interval_does_not_make_it_longer() {
     });
 }
 
-/// The new one continues from where a restart has led in the meantime.
+/// The new program continues with the worker of a restart that happened meanwhile.
 #[test]
 fn a_restart_before_the_new_program_continues() {
     ours_alone(|s| {
@@ -130,7 +130,7 @@ fn a_term_gives_it_up() {
     });
 }
 
-/// While the superdaemon waits for its last worker, too.
+/// Also while the superdaemon waits for its last worker.
 #[test]
 fn no_upgrade_of_one_that_is_stopping() {
     ours_alone(|s| {
@@ -147,7 +147,7 @@ fn no_upgrade_of_one_that_is_stopping() {
     });
 }
 
-/// It is no worker's, so a worker whose time is over doesn't take it along.
+/// The rehearsal belongs to no worker, so it isn't killed with a worker whose time is over.
 #[test]
 fn the_end_of_an_overdue_worker_leaves_it_alone() {
     ours_alone(|s| {
@@ -174,8 +174,13 @@ fn the_end_of_an_overdue_worker_leaves_it_alone() {
 fn two_upgrades_at_once_both_get_their_answer() {
     ours_alone(|s| {
         serve(s, &[], &[]);
-        let begun = begin_upgrade(s, "#!/bin/sh\necho $$ >tried\nsleep 1\nexit 7\n");
+        let begun = begin_upgrade(s, "#!/bin/sh\necho $$ >tried\nuntil [ -e go ]; do sleep 0.01; done\nexit 7\n");
         let another = s.begin(&UPGRADE);
+        // Both sleep: one waits for its answer, the other one for the end of that.
+        s.wait("two commands", |s| {
+            with_argument(s, "--upgrade").into_iter().filter(|&pid| is_at_rest(pid)).count() == 2
+        });
+        s.write("go", "");
         for begun in [begun, another] {
             let output = s.end(begun);
             check_refused(s, &output, "it has ended without an answer (exit 7)");
@@ -187,17 +192,18 @@ fn two_upgrades_at_once_both_get_their_answer() {
             assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""), "{}", s.said());
         }
         assert_eq!(s.said().matches("now runs version").count(), 1, "{}", s.said());
-        // One that was killed while it asked is in nobody's way.
+        // The file of a command that was killed while it asked gets in nobody's way.
         s.write("pid.upgrade", "");
         install_ours(s);
         upgrade(s);
         s.remove("tried");
+        s.remove("go");
         stop(s);
         assert_eq!(s.ls(), "");
     });
 }
 
-/// In its process group or out of it, with its parent or without.
+/// Starts processes in its process group and out of it, with a living parent and without.
 const FAMILY: &str = "#!/bin/sh
 sleep 1000 & echo $! >child
 (sleep 1000 & echo $! >grandchild)
@@ -225,7 +231,8 @@ fn nothing_that_it_has_started_is_left() {
     }
 }
 
-/// It isn't waited for, although what it has started could still answer.
+/// When the program has ended, its answer isn't waited for, although a process that it has started could still write
+/// one.
 #[test]
 fn what_outlives_it_is_not_left_either() {
     ours_alone(|s| {
@@ -255,7 +262,7 @@ fn what_outlives_it_is_not_left_either() {
     });
 }
 
-/// Nobody reads an answer that has an end again and again.
+/// After its end, the answer isn't read again and again.
 #[test]
 fn a_program_that_closes_its_answer_and_hangs() {
     ours_alone(|s| {
@@ -277,14 +284,14 @@ fn a_program_that_closes_its_answer_and_hangs() {
     });
 }
 
-/// In hundredths of a second.
+/// The superdaemon's, in hundredths of a second.
 fn cpu_time(s: &Scenario) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", s.superdaemon())).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     fields[11..=12].iter().map(|field| field.parse::<u64>().unwrap()).sum()
 }
 
-/// Why it has ended, as it says itself.
+/// The reason includes the program's own words.
 #[test]
 fn what_it_says_on_standard_error() {
     ours_alone(|s| {
@@ -295,11 +302,11 @@ fn what_it_says_on_standard_error() {
         s.wait_line("no \\u{1b} library");
         s.wait_line("at all");
         s.wait_line("it has ended without an answer (exit 127): no \\u{1b} library");
-        // Of more than it can be read nobody hears, but it isn't held up.
+        // Output that is too long is cut off, but doesn't block the program.
         install_text(s, "#!/usr/bin/perl\n$| = 1;\nprint STDERR \"x\\n\" for 1 .. 100_000;\nexit 5;\n");
         let output = s.run(&UPGRADE);
         check_refused(s, &output, "it has ended without an answer (exit 5): x");
-        // The reason is one line, and no long one.
+        // The reason is one short line.
         install_text(s, "#!/usr/bin/perl\nprint STDERR \"\\e\" x 4000;\nexit 6;\n");
         let output = s.run(&UPGRADE);
         let line = "\\u{1b}".repeat(200);
@@ -308,7 +315,7 @@ fn what_it_says_on_standard_error() {
     });
 }
 
-/// `visible-text`: neither in the log nor on the terminal.
+/// By `visible-text`, control characters get neither into the log nor to the terminal.
 #[test]
 fn answers_that_a_terminal_would_obey() {
     ours_alone(|s| {
@@ -320,7 +327,7 @@ fn answers_that_a_terminal_would_obey() {
         install_text(s, "#!/bin/sh\nexec yes >/proc/self/fd/${1##*,}\n");
         let output = s.run(&UPGRADE);
         check_refused(s, &output, "its answer is too long");
-        // By whoever may write where the pid file is.
+        // These answers are from somebody who can write to the directory of the pid file.
         for (forged, expected) in [
             ("refused \x1b[31mred\n", "\\u{1b}[31mred"),
             ("\x1b[31mred !\n", "the answer can't be understood:\\u{1b}[31mred !"),

@@ -1,6 +1,6 @@
-//! A short life each: a signal or a death at a random moment around a `--take-over` or an `--upgrade`, after which everything
-//! has to be as without. Some in every test run; `scripts/soak rounds N` does as many of each kind as it is told, and the same
-//! without a command, as the original loses signals of its own, too.
+//! Rounds are short lives with a signal or a death at a random moment around a `--take-over` or an `--upgrade`, after
+//! which everything has to be as it would be without the command. Each test run has a few; `scripts/soak rounds N` runs
+//! N of each kind, and as many without a command, as the original by itself loses signals, too.
 
 use std::fs;
 use std::process::Command;
@@ -12,13 +12,13 @@ use crate::harness::{Outcome, Scenario, is_dead, one, send};
 use crate::own_options::take_over::signals_of;
 use crate::random::{Random, setting};
 
-/// In every test run, of both commands together.
+/// Rounds in every test run, of both commands together.
 const FEW: u64 = 20;
 
-/// The command is over sooner or later than the signal comes.
+/// In microseconds: the signal may come after the end of the command, too.
 const LATEST: usize = 20_000;
 
-/// Between two signals.
+/// Between two signals, in microseconds.
 const LONGEST_GAP: usize = 15_000;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ enum Kind {
     Death,
     Term,
     Int,
-    /// Two that the original may lose by itself.
+    /// Two events, one of which the original may lose by itself.
     DeathAndHup,
     HupAndTerm,
 }
@@ -40,7 +40,7 @@ const KINDS: [Kind; 6] = [Kind::Hup, Kind::Death, Kind::Term, Kind::Int, Kind::D
 enum Mode {
     TakeOver,
     Upgrade,
-    /// Of the original, and no command.
+    /// The original without a command.
     Control,
 }
 
@@ -61,7 +61,7 @@ impl Kind {
         matches!(self, Self::Term | Self::Int | Self::HupAndTerm)
     }
 
-    /// What is sent to whom: to the superdaemon, or with KILL to its worker.
+    /// KILL is sent to the worker, the others to the superdaemon.
     fn signals(self) -> &'static [&'static str] {
         match self {
             Self::Hup => &["HUP"],
@@ -97,7 +97,8 @@ fn until(s: &mut Scenario, what: &str, is_there: impl Fn(&mut Scenario) -> bool)
     Ok(())
 }
 
-/// By a rename, and written by another process: what this one has open for writing, nobody can execute.
+/// Installs by a rename. Another process writes the file, as a file that this process has open for writing can't be
+/// executed.
 fn install(s: &Scenario) {
     let new = s.path("../new");
     let program = env!("CARGO_BIN_EXE_start_server");
@@ -147,7 +148,7 @@ fn live(s: &mut Scenario, round: &Round) -> Result<(), String> {
         until(s, "the end", |s| s.end_of_superdaemon().is_some())?;
     } else {
         if kind == Kind::DeathAndHup {
-            // ORDER: a worker that answers before the HUP is acted on is the last but one.
+            // ORDER: a worker that answers before the HUP is acted on is not the last one.
             until(s, "the HUP", |s| s.said().matches("received HUP").count() == 1)?;
         }
         until(s, "one newer worker that answers", |s| match workers(s)[..] {
@@ -181,14 +182,14 @@ fn run(rounds: &[Round]) -> Vec<String> {
     })
 }
 
-/// Other moments in each run, as `scripts/soak` wants as many as it can get.
+/// The seed differs in each run, so that `scripts/soak` tries as many moments as possible.
 fn random() -> Random {
     let seed = setting("ROUNDS_SEED", u64::from(std::process::id()));
     println!("ROUNDS_SEED={seed}");
     Random::new(seed)
 }
 
-/// What no program loses by itself.
+/// Only of the kinds that the original by itself doesn't lose.
 #[test]
 fn a_few_rounds() {
     let mut random = random();
@@ -203,8 +204,8 @@ fn a_few_rounds() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// As many as the variable says, none without it. What is lost without a command, too, is the original's; that it is lost
-/// more often with one, is not.
+/// As many as the variable says, none without it. Rounds that also go wrong without a command are the original's own
+/// fault; if more of them do with one, that is ours.
 #[test]
 fn many_rounds() {
     let count = usize::try_from(setting("ROUNDS", 0)).expect("a number of rounds");
@@ -218,12 +219,12 @@ fn many_rounds() {
             broken
         });
         let of_original = lost[0].len();
-        // Twice the square root is what chance may add; a single loss of a kind that is never lost without, is too many.
+        // Chance may add twice the square root. If none is lost without a command, a single loss is too many.
         let tolerated = if of_original == 0 { 0 } else { of_original + 2 * of_original.isqrt() + 1 };
         if lost[1].len() > tolerated {
             too_many.append(&mut lost[1]);
         }
-        // The original has no part in an upgrade.
+        // Upgrades may lose none, as the original has no part in them.
         too_many.append(&mut lost[2]);
     }
     assert!(too_many.is_empty(), "{}", too_many.join("\n"));

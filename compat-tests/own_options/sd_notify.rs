@@ -1,4 +1,4 @@
-//! `--sd-notify`: what a service manager hears. The test plays it.
+//! `--sd-notify`: the messages to a service manager, which the test plays.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -7,11 +7,11 @@ use std::time::Duration;
 use nix::time::{ClockId, clock_gettime};
 
 use super::stop;
-use crate::harness::{Scenario, compare, ours_alone, send};
+use crate::harness::{Scenario, beside, compare, ours_alone, send};
 
 const START: [&str; 4] = ["--sd-notify", "--status-file=st", "--", "$PROBE"];
 
-/// The manager's socket. What is started from now on is told of it.
+/// The manager's socket. Programs that are started from now on know of it.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -21,7 +21,7 @@ impl Manager {
     }
 
     fn at_abstract_address(s: &mut Scenario) -> Self {
-        // As unique as the scenario's directory.
+        // The scenario's directory makes the name unique.
         let name = s.path("manager").display().to_string();
         s.env("NOTIFY_SOCKET", &format!("@{name}"));
         let address = SocketAddr::from_abstract_name(name).expect("a name that isn't too long");
@@ -47,7 +47,7 @@ impl Manager {
         assert_eq!(self.hear(s), format!("STATUS=workers, as GENERATION:PID: {workers}\n"));
     }
 
-    /// A restart has begun, after `begin`.
+    /// Expects the message that a restart has begun, after `begin`.
     fn expect_reloading(&self, s: &Scenario, begin: Duration) {
         let message = self.hear(s);
         let time = message.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&message);
@@ -55,7 +55,7 @@ impl Manager {
         assert!(time >= begin.as_micros(), "{time} is before {}", begin.as_micros());
     }
 
-    /// Nothing has been said that wasn't heard.
+    /// Fails if there is another message.
     fn expect_silence(&self) {
         self.0.set_nonblocking(true).expect("a socket");
         let mut buffer = [0; 4096];
@@ -83,7 +83,7 @@ fn starts_restarts_and_the_end_are_told() {
                 let (old, new) = (generation - 1, generation);
                 s.wait_worker(generation);
                 manager.expect_workers(s, &format!("{old}:<W{old}> {new}:<W{new}>"));
-                // Not before the old one has ended.
+                // This comes only when the old worker has ended.
                 manager.expect(s, &[&format!("READY=1\nSTATUS=workers, as GENERATION:PID: {new}:<W{new}>\n")]);
             }
             stop(s);
@@ -96,7 +96,7 @@ fn starts_restarts_and_the_end_are_told() {
     }
 }
 
-/// Five seconds: even on a slow machine the worker is dead when the interval ends.
+/// The interval is five seconds, so that the worker is dead by its end even on a slow machine.
 #[test]
 fn ready_is_told_when_a_worker_has_started() {
     ours_alone(|s| {
@@ -128,7 +128,7 @@ fn a_restart_that_is_given_up_is_over() {
         manager.expect_workers(s, "1:<W1>");
         manager.expect(s, &["READY=1\n"]);
         s.wait_line("giving up the restart, the old worker keeps running");
-        // What the worker said went to a socket of its own.
+        // The worker's message went to a socket of its own.
         assert_ne!(s.notify_socket(1), s.path("manager"));
         stop(s);
         manager.expect(s, &["STOPPING=1\n"]);
@@ -145,7 +145,8 @@ fn a_first_start_that_is_given_up_is_never_ready() {
     });
 }
 
-/// Nothing ends an old worker that is deaf, so the reload is over though it may answer.
+/// An old worker that ignores TERM may never end, so the reload is over after five seconds, though that worker may
+/// still answer.
 #[test]
 fn a_reload_is_over_though_an_old_worker_stays() {
     ours_alone(|s| {
@@ -167,7 +168,7 @@ fn a_reload_is_over_though_an_old_worker_stays() {
     });
 }
 
-/// TERM in the interval of a restart.
+/// TERM comes while a restart waits for its new worker.
 #[test]
 fn a_shutdown_ends_a_reload() {
     ours_alone(|s| {
@@ -189,7 +190,7 @@ fn a_shutdown_ends_a_reload() {
     });
 }
 
-/// Whether anybody listens is the manager's business.
+/// It is up to the manager to listen.
 #[test]
 fn a_manager_that_is_not_there_is_no_error() {
     ours_alone(|s| {
@@ -203,7 +204,7 @@ fn a_manager_that_is_not_there_is_no_error() {
     });
 }
 
-/// A manager that never reads: its queue is full in the end, and nothing waits for it.
+/// The queue of a manager that never reads becomes full, and nothing waits for it.
 #[test]
 fn a_manager_that_does_not_read_is_not_waited_for() {
     ours_alone(|s| {
@@ -220,7 +221,7 @@ fn a_manager_that_does_not_read_is_not_waited_for() {
     });
 }
 
-/// Without the option, the variable is one like any other: workers have it, and the superdaemon says nothing there.
+/// Without the option, the variable is like any other: workers get it, and the superdaemon sends nothing.
 #[test]
 fn without_the_option_it_is_no_business_of_the_superdaemon() {
     compare(|s| {
@@ -237,7 +238,7 @@ fn without_the_option_it_is_no_business_of_the_superdaemon() {
 
 // --- listeners that the manager keeps
 
-/// Starts a superdaemon under a manager that starts it again when it is killed.
+/// Starts a superdaemon under a manager that restarts it when it is killed.
 fn start_with_store(s: &mut Scenario, args: &[&str]) {
     s.mkdir("manager");
     s.prelude("exec perl $FIXTURES/store.pl manager \"$0\" \"$@\"");
@@ -283,24 +284,20 @@ fn a_superdaemon_that_is_killed_loses_no_connection() {
             udp.recv(&mut [0; 100]).expect("an answer");
             println!("back after {:?}", before.elapsed());
         }
-        // Not one moment without a listener: connect(2) never fails.
+        // There is a listener at any moment, so connect(2) never fails.
         let refused = std::sync::atomic::AtomicUsize::new(0);
-        let is_over = std::sync::atomic::AtomicBool::new(false);
         let (port, path) = (s.port(), s.path("sock"));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
-                    let tcp = std::net::TcpStream::connect(("127.0.0.1", port)).is_err();
-                    let unix = std::os::unix::net::UnixStream::connect(&path).is_err();
-                    refused.fetch_add(usize::from(tcp) + usize::from(unix), std::sync::atomic::Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-            });
+        let client = || {
+            let tcp = std::net::TcpStream::connect(("127.0.0.1", port)).is_err();
+            let unix = std::os::unix::net::UnixStream::connect(&path).is_err();
+            refused.fetch_add(usize::from(tcp) + usize::from(unix), std::sync::atomic::Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        beside(client, || {
             for _ in 0..5 {
                 kill_all(s, 1);
                 s.wait_http("$PORT", "version 1");
             }
-            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         });
         assert_eq!(refused.into_inner(), 0);
         let log = std::fs::read_to_string(s.path("manager/log")).unwrap();
@@ -317,7 +314,7 @@ fn a_superdaemon_that_is_killed_loses_no_connection() {
     });
 }
 
-/// Descriptors are what they were, and what no option means any more is given up.
+/// The listeners get the numbers that they had before.
 #[test]
 fn kept_listeners_have_the_same_numbers() {
     ours_alone(|s| {
@@ -342,7 +339,7 @@ fn kept_listeners_have_the_same_numbers() {
     });
 }
 
-/// The manager holds listeners, and is not a process that a worker has left behind.
+/// The manager holds listeners, but isn't taken for a process that a worker has left behind.
 #[test]
 fn a_manager_that_keeps_listeners_is_left_alone() {
     ours_alone(|s| {
@@ -353,8 +350,8 @@ fn a_manager_that_keeps_listeners_is_left_alone() {
     });
 }
 
-/// The first worker is started and the last one stopped in no time; what the manager is to keep and to forget has one
-/// deadline together.
+/// The first worker is started and the last one stopped without delay. All messages about what the manager should keep
+/// or forget share one deadline.
 #[test]
 fn a_manager_that_does_not_read_costs_one_deadline() {
     ours_alone(|s| {
@@ -375,7 +372,7 @@ fn a_manager_that_does_not_read_costs_one_deadline() {
     });
 }
 
-/// A unit with `WatchdogSec=` lives as long as the superdaemon does what it has to.
+/// A unit with `WatchdogSec=` keeps running while the superdaemon works.
 #[test]
 fn the_watchdog_is_fed() {
     ours_alone(|s| {

@@ -1,5 +1,5 @@
-//! One program hands over to the next where descriptors, processes or bytes are used up, and where the next one can't read
-//! what it gets: the superdaemon keeps running, whatever comes of the command.
+//! One program hands over to the next while descriptors, processes or bytes are used up, or to one that can't read the
+//! state: the superdaemon keeps running, whether the command succeeds or not.
 
 use std::fs;
 use std::iter;
@@ -20,7 +20,7 @@ const WORKER: [&str; 3] = ["--", "perl", "$DIR/../worker.pl"];
 const UPGRADE: [&str; 2] = ["--upgrade", "--pid-file=pid"];
 const TAKE_OVER: [&str; 2] = ["--take-over", "--pid-file=pid"];
 
-/// More than a hand-over opens or forks at the same time.
+/// A hand-over opens fewer descriptors, and forks fewer processes, than this at the same time.
 const MOST_NEEDED: usize = 10;
 
 fn installed(s: &Scenario) -> PathBuf {
@@ -37,7 +37,8 @@ fn install(s: &Scenario) {
     fs::rename(new, installed(s)).unwrap();
 }
 
-/// What runs a program as the user to whom everything belongs: where limits count per user, one that has nothing else running.
+/// A command that runs a program as the user who owns everything. As limits may count per user, it is one who runs
+/// nothing else.
 fn as_user(s: &Scenario) -> Vec<String> {
     if !geteuid().is_root() {
         return Vec::new();
@@ -79,12 +80,12 @@ fn wait_generation(s: &mut Scenario, generation: u64) {
     s.wait_rest();
 }
 
-/// Sets a limit of the superdaemon, and gives what to set it to afterwards.
+/// Sets a limit of the superdaemon, and returns the limit before.
 fn limit(s: &Scenario, name: &str, soft: &str) -> String {
     let prlimit = |args: &[&str]| {
         let mut command = as_user(s);
         command.extend(["prlimit", "--pid", &s.superdaemon().to_string()].map(str::to_owned));
-        // Not even root may do it for another user without a capability.
+        // As that user: without a capability, not even root may do it for another user.
         let output = Command::new(&command[0]).args(&command[1..]).args(args).output().expect("prlimit(1)");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -94,8 +95,8 @@ fn limit(s: &Scenario, name: &str, soft: &str) -> String {
     before
 }
 
-/// Limits of descriptors: the first leaves a single free number (without any, the superdaemon can't even answer), each other
-/// one more.
+/// Limits of descriptors: the first leaves a single free number (without any, the superdaemon couldn't even answer),
+/// and each of the others leaves one more.
 fn scarce_descriptors(s: &Scenario) -> Vec<u64> {
     let entries = fs::read_dir(format!("/proc/{}/fd", s.superdaemon())).unwrap().flatten();
     let numbers: Vec<u64> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -108,7 +109,7 @@ fn is_alive(s: &mut Scenario) {
     assert_eq!(end, None, "{}", s.said());
 }
 
-/// Runs the command under each limit. It does its work, or says why not; the superdaemon keeps running.
+/// Runs the command under each limit. It succeeds or is refused, and the superdaemon keeps running.
 fn under_limits(s: &mut Scenario, name: &str, limits: impl Iterator<Item = u64>, command: &[&str]) {
     s.may_take_longer(Duration::from_secs(240));
     let is_upgrade = command[0] == "--upgrade";
@@ -127,10 +128,11 @@ fn under_limits(s: &mut Scenario, name: &str, limits: impl Iterator<Item = u64>,
         let what = format!("{name} {soft}: {}: {}{}", output.end, output.stderr, s.said());
         match output.end.as_str() {
             "exit 0" => done += usize::from(is_new),
-            "exit 124" | "exit 125" => refused += usize::from(!output.stderr.is_empty() && !is_new),
+            "exit 124" | "exit 125" => refused += 1,
             _ => panic!("{what}"),
         }
         assert_eq!(output.end == "exit 0", is_new, "{what}");
+        assert!(is_new || !output.stderr.is_empty(), "{what}");
         generation += 1;
         s.wait_rest();
         send(s.superdaemon(), "HUP");
@@ -165,7 +167,7 @@ fn an_upgrade_without_descriptors_that_waits_for_connections() {
     upgrades_without_descriptors(&["--ready=accepting"]);
 }
 
-/// Begins an upgrade and stops its rehearsal. None if that was too quick to be caught.
+/// Begins an upgrade and stops its rehearsal. None if the rehearsal was too quick.
 fn stopped_rehearsal(s: &mut Scenario) -> Option<(Begun, i32)> {
     let superdaemon = s.superdaemon();
     let children =
@@ -186,7 +188,7 @@ fn stopped_rehearsal(s: &mut Scenario) -> Option<(Begun, i32)> {
             s.end(command);
         }
     }
-    // It may have been over just before.
+    // The rehearsal may have ended just before the signal.
     let (command, pid) = found?;
     let is_stopped = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -204,7 +206,7 @@ fn stopped_rehearsal(s: &mut Scenario) -> Option<(Begun, i32)> {
     Some((command, pid))
 }
 
-/// There was room for the rehearsal, and then there isn't for the rest.
+/// There are enough descriptors for the rehearsal, but not for the rest.
 #[test]
 fn an_upgrade_whose_descriptors_are_used_up_meanwhile() {
     ours_alone(|s| {
@@ -213,8 +215,9 @@ fn an_upgrade_whose_descriptors_are_used_up_meanwhile() {
         start(s, &installed(s), &["--kill-timeout=60"]);
         let mut generation = 1;
         for more in 0..6 {
-            let (command, rehearsal) = iter::repeat_with(|| stopped_rehearsal(s)).flatten().next().expect("for ever");
-            // Numbers that the rehearsal has now are free behind it.
+            let (command, rehearsal) =
+                iter::repeat_with(|| stopped_rehearsal(s)).take(1000).flatten().next().expect("a rehearsal");
+            // The numbers that the rehearsal uses now are free after it.
             let least = scarce_descriptors(s)[0];
             let before = limit(s, "nofile", &(least + more).to_string());
             send(rehearsal, "CONT");
@@ -234,7 +237,7 @@ fn an_upgrade_whose_descriptors_are_used_up_meanwhile() {
     });
 }
 
-/// Only where the limit counts the processes of a user of its own.
+/// This needs a user of its own, whose processes the limit counts, and so root.
 #[test]
 fn an_upgrade_without_processes() {
     if !geteuid().is_root() {
@@ -271,7 +274,7 @@ fn a_take_over_without_processes() {
     });
 }
 
-/// Whatever has no room for the state: the signal that comes with the error would be the end of the original.
+/// No file has room for the state, and SIGXFSZ, which comes with the error, would end the original.
 #[test]
 fn a_take_over_with_a_limit_of_file_sizes() {
     original_alone(|s| {
@@ -292,8 +295,8 @@ fn a_take_over_with_a_limit_of_file_sizes() {
     });
 }
 
-/// A program that can't read the state it is executed with, and is its own way back, says so and ends. Nothing is removed, as
-/// another one may be using it.
+/// A program that can't read its state, and whose way back leads to itself, says so and ends. It removes nothing, as
+/// another process may be using the files.
 #[test]
 fn the_way_back_has_an_end() {
     ours_alone(|s| {
@@ -304,7 +307,7 @@ fn the_way_back_has_an_end() {
         s.stale_socket("sock");
         let before = s.ls();
         for state in ["99", "0", "6"] {
-            // Not sealed, but otherwise right.
+            // The state is valid, but not sealed.
             s.write("../state", "start_server state 1.0\ngeneration 1\nlast-restart 0\n");
             s.prelude(&format!(
                 "exec 5<\"$0\" 6<../state\nexport START_SERVER_STATE={state},5\nexec timeout -s KILL 30 \"$0\" \"$@\""

@@ -1,4 +1,4 @@
-//! `--stop-delay` and `--refuse-on-stop`: what clients find between a TERM and the end.
+//! `--stop-delay` and `--refuse-on-stop`: what happens to clients between a TERM and the end.
 
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,8 @@ fn serve(s: &mut Scenario, options: &[&str], behaviours: &[&str]) {
     s.wait_http("$PORT", "generation 1");
 }
 
-/// Until the time is over, all is as before: requests are answered, a HUP starts a worker, a death another one.
+/// Until the time is over, everything works as before: requests are answered, and a HUP or a death leads to another
+/// worker.
 #[test]
 fn workers_serve_on_after_a_term() {
     ours_alone(|s| {
@@ -30,7 +31,7 @@ fn workers_serve_on_after_a_term() {
         s.signal("HUP");
         s.wait_line("old worker <W2> died, status:0");
         assert_eq!(s.http_get("sock"), "generation 3\n");
-        // Whoever means it says it again.
+        // A second signal ends the delay.
         s.signal("INT");
         assert_eq!(s.wait_exit(), "exit 0");
         let said = s.said();
@@ -57,7 +58,7 @@ fn the_delay_comes_to_its_end() {
     }
 }
 
-/// Its end comes also while starts fail again and again.
+/// It also ends while starts fail again and again.
 #[test]
 fn the_delay_ends_a_start() {
     ours_alone(|s| {
@@ -69,7 +70,7 @@ fn the_delay_ends_a_start() {
     });
 }
 
-/// Nobody is served who could be told.
+/// No clients are served who could be asked to leave.
 #[test]
 fn without_a_worker_there_is_no_delay() {
     ours_alone(|s| {
@@ -80,7 +81,7 @@ fn without_a_worker_there_is_no_delay() {
     });
 }
 
-/// A restart that is under way comes to its end.
+/// A restart that is under way is finished.
 #[test]
 fn a_restart_goes_on_in_the_delay() {
     ours_alone(|s| {
@@ -95,7 +96,7 @@ fn a_restart_goes_on_in_the_delay() {
     });
 }
 
-/// The next program would know nothing of it.
+/// The next program would not know of the delay.
 #[test]
 fn no_upgrade_in_the_delay() {
     ours_alone(|s| {
@@ -115,7 +116,7 @@ fn connects(s: &Scenario) -> [bool; 2] {
     [TcpStream::connect(("127.0.0.1", s.port())).is_ok(), UnixStream::connect(s.path("sock")).is_ok()]
 }
 
-/// A worker that still has something to do keeps nobody waiting.
+/// Clients don't wait for a worker that is still busy.
 #[test]
 fn clients_are_refused_while_workers_end() {
     ours_alone(|s| {
@@ -133,7 +134,7 @@ fn clients_are_refused_while_workers_end() {
     });
 }
 
-/// In a restart, everybody is served.
+/// In a restart, all clients are served.
 #[test]
 fn no_client_is_refused_in_a_restart() {
     ours_alone(|s| {
@@ -147,7 +148,7 @@ fn no_client_is_refused_in_a_restart() {
     });
 }
 
-/// Who was in the queue when the TERM came gets an answer.
+/// Clients that were in the queue when the TERM came get an answer.
 #[test]
 fn who_has_connected_is_served() {
     for _ in 0..10 {
@@ -159,6 +160,7 @@ fn who_has_connected_is_served() {
             s.signal("TERM");
             for client in &mut clients {
                 use std::io::{Read, Write};
+                client.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
                 client.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("a connection");
                 let mut answer = String::new();
                 client.read_to_string(&mut answer).expect("an answer");

@@ -1,13 +1,13 @@
-//! A socket whose file goes away (`path-gone`), with options of ours and through the changes of programs.
+//! A socket whose file is removed (`path-gone`), with options of ours, upgrades and take-overs.
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::stop;
 use super::upgrade::{FILES, WORKER, install_ours, start, upgrade};
-use crate::harness::{Scenario, original_alone, ours_alone, send};
+use crate::harness::{Scenario, beside, original_alone, ours_alone, send};
 
 const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
 
@@ -21,7 +21,7 @@ fn hidden_links(s: &Scenario) -> usize {
     names.filter(|name| name.as_encoded_bytes().starts_with(b".sock")).count()
 }
 
-/// A worker is ready when it waits at the new socket.
+/// A worker is ready only when it waits at the new socket.
 #[test]
 fn ready_at_a_socket_that_is_new() {
     ours_alone(|s| {
@@ -39,7 +39,7 @@ fn ready_at_a_socket_that_is_new() {
     });
 }
 
-/// A worker that dies is replaced by one that clients reach.
+/// A worker that dies is replaced by one that clients can reach.
 #[test]
 fn a_death_mends_it() {
     ours_alone(|s| {
@@ -51,7 +51,7 @@ fn a_death_mends_it() {
     });
 }
 
-/// Several deploys of workers that remove the file, without a client that waits long.
+/// Several deploys of workers that remove the file, while nine in ten clients can connect.
 #[test]
 fn under_load() {
     ours_alone(|s| {
@@ -60,21 +60,14 @@ fn under_load() {
             $SIG{TERM} = sub { unlink 'sock'; exit }; while (1) { accept my $c, $l or next; close $c }";
         s.start(&[&FILES[..], &["--path=sock", "--interval=1", "--", "perl", "-e", worker]].concat());
         s.wait_file("st", "1:<W1>\n");
-        let (is_over, lost, all) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+        let (lost, all) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let path = s.path("sock");
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) {
-                    lost.fetch_add(usize::from(UnixStream::connect(&path).is_err()), Ordering::Relaxed);
-                    all.fetch_add(1, Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            });
-            for _ in 0..4 {
-                restart(s);
-            }
-            is_over.store(true, Ordering::Relaxed);
-        });
+        let client = || {
+            lost.fetch_add(usize::from(UnixStream::connect(&path).is_err()), Ordering::Relaxed);
+            all.fetch_add(1, Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        beside(client, || (0..4).for_each(|_| restart(s)));
         let (lost, all) = (lost.into_inner(), all.into_inner());
         println!("{lost} of {all} lost");
         assert!(lost * 10 < all, "{lost} of {all} lost");
@@ -83,7 +76,7 @@ fn under_load() {
     });
 }
 
-/// The second link is there until the old worker has ended, whichever program is there.
+/// The hidden link is kept until the old worker has ended, also across upgrades.
 #[test]
 fn an_upgrade_while_a_worker_ends() {
     ours_alone(|s| {
@@ -100,7 +93,7 @@ fn an_upgrade_while_a_worker_ends() {
         s.signal_worker(1, "KILL");
         s.wait_file("st", "2:<W2>\n");
         s.wait("the end of the link", |s| hidden_links(s) == 0);
-        // A socket that is new is known to the next program.
+        // The next program knows the new socket.
         s.remove("sock");
         restart(s);
         install_ours(s);
@@ -111,7 +104,7 @@ fn an_upgrade_while_a_worker_ends() {
     });
 }
 
-/// It was gone before.
+/// The file is removed before the take-over.
 #[test]
 fn a_take_over() {
     original_alone(|s| {
@@ -128,7 +121,7 @@ fn a_take_over() {
     });
 }
 
-/// The service manager gets the new socket, and the next superdaemon has it from there.
+/// The service manager gets the new socket, and passes it to the next superdaemon.
 #[test]
 fn a_manager_that_keeps_listeners() {
     ours_alone(|s| {
@@ -157,7 +150,7 @@ fn a_manager_that_keeps_listeners() {
     });
 }
 
-/// What can't be mended now is said once, and tried again with each start.
+/// If a new socket can't be made, the log says so once, and each start tries again.
 #[test]
 fn a_directory_that_is_gone() {
     ours_alone(|s| {
@@ -184,7 +177,7 @@ fn a_directory_that_is_gone() {
 #[test]
 fn no_descriptor_is_left_for_it() {
     ours_alone(|s| {
-        // The worker has what it needs.
+        // The worker gets a higher limit, as it needs more descriptors.
         let worker = ["--", "sh", "-c", "ulimit -S -n 100; exec \"$@\"", "sh", "$PROBE", "accept", "now"];
         s.start(&[&["--path=sock", "--interval=0", "--status-file=st"], &worker[..]].concat());
         s.wait_file("st", "1:<W1>\n");

@@ -1,20 +1,20 @@
-//! What an operator is told: `--show-status` and its exit codes, those of `--restart`, and `--end-without-worker`.
+//! Reports for operators: `--show-status` and its exit codes, those of `--restart`, and `--end-without-worker`.
 
 use super::stop;
 use crate::harness::{Output, Scenario, original_alone, ours_alone};
 
 const FILES: [&str; 2] = ["--pid-file=pid", "--status-file=st"];
 const RESTART: [&str; 3] = ["--restart", "--pid-file=pid", "--status-file=st"];
-/// By USR2, or at once.
+/// Workers become ready by USR2, or at once.
 const UNTIL_READY: [&str; 2] = ["--ready=notify", "--interval=0"];
 const NOTIFY: [&str; 3] = ["--", "$PROBE", "notify=READY=1"];
 
-/// Without the status file, unless it is one of the `options`.
+/// Runs `--show-status`, without the status file unless `options` name it.
 fn status(s: &mut Scenario, options: &[&str]) -> Output {
     s.run_unrecorded(&[&["--show-status", "--pid-file=pid"], options].concat())
 }
 
-/// The lines that begin with one of these words, up to the age, as `generation 1, pid <W1>, current`.
+/// Compares the lines of workers without their ages, as in `generation 1, pid <W1>, current`.
 #[track_caller]
 fn expect_workers(output: &Output, expected: &[&str]) {
     let lines = output.stdout.lines().filter(|line| line.starts_with("generation ") && line.contains(", pid "));
@@ -66,7 +66,7 @@ fn each_state_of_a_restart() {
     });
 }
 
-/// The worker that serves is not taken for the one that was refused, also in a status file that lists both.
+/// The worker that serves isn't mistaken for the one that was refused, although the status file lists both.
 #[test]
 fn a_refused_worker() {
     ours_alone(|s| {
@@ -84,7 +84,7 @@ fn a_refused_worker() {
         assert!(output.stdout.contains("\nthe last restart was given up "), "{}", output.stdout);
         let failed = "\nit has failed: it is alive, but has not sent READY=1 after ";
         assert!(output.stdout.contains(failed), "{}", output.stdout);
-        // It may still answer, so the restart is not over.
+        // The refused worker may still answer, so the restart is not over.
         assert!(s.is_running(&restart), "what was refused is still there");
         s.signal_worker(2, "KILL");
         assert_eq!(s.end(restart).end, "exit 125");
@@ -111,7 +111,8 @@ fn a_refused_worker_that_does_not_end_in_time() {
     });
 }
 
-/// The original, and whoever writes over its environment, seen from outside: nothing is made up.
+/// The original, and a worker that overwrites its environment, are seen from outside: what can't be seen is shown as
+/// unknown.
 #[test]
 fn what_can_be_seen_of_the_original() {
     original_alone(|s| {
@@ -203,7 +204,7 @@ fn a_probe() {
 
 // --- nobody serves
 
-/// The worker has died, and no other can be started: that is shown, and a deploy gets an answer.
+/// The worker has died, and no other can be started: the status shows that, and `--restart` ends with a reason.
 #[test]
 fn nobody_serves() {
     ours_alone(|s| {
@@ -221,14 +222,14 @@ fn nobody_serves() {
         let expected = "the restart was given up, and no worker serves\nit has failed: exit 3\n";
         assert_eq!(output.stderr, expected);
         s.wait_line("giving up the restart, no worker serves");
-        // It is tried again nevertheless, and answered again.
+        // It is tried again nevertheless, and the next restart gets an answer, too.
         assert_eq!(s.run(&RESTART).end, "exit 125");
         stop(s);
         assert_eq!(s.ls(), "");
     });
 }
 
-/// As an orchestrator wants it.
+/// With `--end-without-worker`, as orchestrators expect.
 #[test]
 fn the_end_when_nobody_serves() {
     for options in [&["--sd-notify"][..], &["--kill-timeout=60"]] {
@@ -245,7 +246,7 @@ fn the_end_when_nobody_serves() {
     }
 }
 
-/// A deploy that fails is none of that.
+/// A failed deploy leaves the old worker, so it is not the end.
 #[test]
 fn a_failed_deploy_is_not_the_end() {
     ours_alone(|s| {
@@ -263,8 +264,8 @@ fn a_failed_deploy_is_not_the_end() {
 
 // --- restarts without a status file, and their end
 
-/// Before there is a worker, there is no status file, and as in the original that is an error. With options of ours on either
-/// side it is waited for; also where the superdaemon has no status file at all.
+/// Before the first worker has started, there is no status file, which is an error as in the original. With options of
+/// ours on either side, the restart waits instead, even if the superdaemon has no status file at all.
 #[test]
 fn a_restart_before_the_first_worker() {
     ours_alone(|s| {
@@ -287,7 +288,8 @@ fn a_restart_before_the_first_worker() {
     });
 }
 
-/// A shutdown meanwhile: the superdaemon is gone, whichever of its files is seen to go first.
+/// If a shutdown comes meanwhile, the restart reports that the superdaemon has ended, whichever of its files disappears
+/// first.
 #[test]
 fn a_stop_during_a_restart() {
     ours_alone(|s| {

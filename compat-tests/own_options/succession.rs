@@ -1,5 +1,5 @@
-//! What one program hands to the next, as text: states of each version that later ones must read, and what is wrong with one
-//! is known at the rehearsal. `STATES=write` writes the states of this version to `compat-tests/states`.
+//! The state that one program hands to the next, as text. Later versions must read the states of each version, and the
+//! rehearsal must refuse a broken one. `STATES=write` writes the states of this version to `compat-tests/states`.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -20,10 +20,10 @@ use crate::harness::{Scenario, original_alone, ours_alone};
 
 const VERSION: &str = "1.3";
 
-/// Where the program finds the state and the place of its answer.
+/// The descriptors at which the program finds the state, and writes its answer.
 const STATE_AND_ANSWER: [RawFd; 2] = [400, 401];
 
-/// What a key's lines are: whether there may be only one, which fields are descriptors, and what can't be read.
+/// A key's lines: whether there may be only one, which field is a descriptor, and fields that can't be read.
 #[derive(Clone, Copy)]
 struct Key {
     name: &'static str,
@@ -44,7 +44,7 @@ const fn at(descriptor: usize, key: Key) -> Key {
     Key { descriptor: Some(descriptor), ..key }
 }
 
-/// Every key. One that is missing here makes a test fail.
+/// All keys. If one is missing here, a test fails.
 const KEYS: [Key; 33] = [
     single("generation", "x"),
     single("last-restart", "x"),
@@ -81,7 +81,7 @@ const KEYS: [Key; 33] = [
     many("family-foreign", "x"),
 ];
 
-/// The states of a version, each with the options of the superdaemon that had it.
+/// The states of a version, each with the options of its superdaemon.
 const STATES: [(&str, &[&str]); 3] = [
     (
         "everything",
@@ -135,13 +135,13 @@ fn field(line: &str, index: usize) -> &str {
     line.split(' ').nth(index + 1).unwrap_or("-")
 }
 
-/// The number in the field of a line that names a descriptor.
+/// The descriptor that a line names.
 fn descriptor_of(line: &str) -> Option<RawFd> {
     let index = KEYS.iter().find(|key| key.name == key_of(line))?.descriptor?;
     field(line, index).parse().ok()
 }
 
-/// What a state names, really open: the sockets listen, the files are locked.
+/// Real descriptors for all that a state names: the sockets listen, the files are locked.
 struct Opened {
     top: tempfile::TempDir,
     all: Vec<(RawFd, OwnedFd)>,
@@ -155,7 +155,7 @@ impl Opened {
             let Some(number) = descriptor_of(line) else { continue };
             let path = top.path().join(number.to_string());
             let locked = |file| Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
-            // A duplicate has the lock, too; a Flock that is dropped would give it up.
+            // The duplicate keeps the lock; dropping the Flock would release it.
             let copy = |lock: Flock<File>| {
                 let copy = lock.try_clone().unwrap().into();
                 std::mem::forget(lock);
@@ -185,7 +185,7 @@ fn sealed(text: &str) -> OwnedFd {
     memory.into()
 }
 
-/// What our program answers to a state, with what the state names open at its numbers.
+/// The answer of our program to a state, with the state's descriptors open at their numbers.
 fn rehearse(opened: &Opened, text: &str, options: &[&str]) -> String {
     let (answer, to_us) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let state = sealed(text);
@@ -197,7 +197,7 @@ fn rehearse(opened: &Opened, text: &str, options: &[&str]) -> String {
     pass_on(&mut command, named.chain(ours));
     drop(to_us);
     let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program");
-    // What is passed on has copies here.
+    // The command has copies of all descriptors that are passed on.
     drop(command);
     let mut answered = String::new();
     File::from(answer).read_to_string(&mut answered).unwrap();
@@ -207,7 +207,7 @@ fn rehearse(opened: &Opened, text: &str, options: &[&str]) -> String {
 
 const TOKEN: &str = "sesame";
 
-/// As the rehearsal gets it.
+/// A state as the rehearsal gets it.
 fn with_token(state: &str) -> String {
     format!("{state}token {TOKEN}\n")
 }
@@ -226,7 +226,7 @@ fn golden() -> Vec<(String, String, &'static [&'static str])> {
     states
 }
 
-/// What a superdaemon of this version has handed over can be read by each later one.
+/// The state of a superdaemon of any version can be read by each later one.
 #[test]
 fn states_of_each_version_are_read() {
     for (name, text, options) in golden() {
@@ -234,7 +234,7 @@ fn states_of_each_version_are_read() {
     }
 }
 
-/// Whatever another version has more than this one, and what it has less at the end of a line, is no obstacle.
+/// Unknown lines, and further fields at the end of lines, don't matter.
 #[test]
 fn states_of_a_newer_minor_version_are_read() {
     for (name, text, options) in golden().into_iter().filter(|(name, ..)| name.starts_with(VERSION)) {
@@ -264,13 +264,13 @@ fn a_broken_line_of_any_key_is_refused() {
     for (name, text, options) in golden() {
         let opened = Opened::of(&text);
         for key in &KEYS {
-            // The one that there is may be read first.
+            // The key's valid lines are removed, as they might be read first.
             let broken = format!("{}{} {}\n", without(&with_token(&text), key.name), key.name, key.broken);
             if !refused(&rehearse(&opened, &broken, options)) {
                 passed.push(format!("{name}: {} {}", key.name, key.broken));
             }
         }
-        // A line that ends too early, of each key that the state has.
+        // Each key of the state once more, as a line without fields.
         for key in text.lines().skip(1).map(key_of).collect::<BTreeSet<_>>() {
             let broken = with_token(&without(&text, key)) + key + "\n";
             if !["status-file", "failure-file"].contains(&key) && !refused(&rehearse(&opened, &broken, options)) {
@@ -296,7 +296,7 @@ fn a_second_line_of_what_there_is_once_is_refused() {
     assert!(passed.is_empty(), "not refused:\n{}", passed.join("\n"));
 }
 
-/// Two owners of one descriptor would close it twice, and the second time it may be somebody else's.
+/// Two owners of a descriptor would close it twice, and the second close may hit another file.
 #[test]
 fn a_descriptor_that_is_named_twice_is_refused() {
     let mut passed = Vec::new();
@@ -319,7 +319,7 @@ fn a_descriptor_that_is_named_twice_is_refused() {
     assert!(passed.is_empty(), "not refused:\n{}", passed.join("\n"));
 }
 
-/// A program that writes down what was handed over to it before it executes ours.
+/// Installs a program that saves the state that it gets before it executes ours.
 fn install_recorder(s: &mut Scenario, path: &Path) {
     let program = format!(
         "#!/bin/sh\ncase \"$1\" in --rehearse-state=*) ;; *) cat /proc/self/fd/${{START_SERVER_STATE%%,*}} >recorded ;; esac\n\
@@ -332,7 +332,7 @@ fn install_recorder(s: &mut Scenario, path: &Path) {
     s.remove("recorder");
 }
 
-/// Without what differs from run to run and from machine to machine.
+/// The state with fixed paths for those that differ from run to run and from machine to machine.
 fn anonymous(s: &Scenario, text: &str) -> String {
     let dir = s.path("").display().to_string();
     let dir = dir.trim_end_matches('/');
@@ -340,14 +340,14 @@ fn anonymous(s: &Scenario, text: &str) -> String {
     text.replace(dir, "/srv/app").replace(&top, "/srv").replace(binary(), "/usr/bin/start_server")
 }
 
-/// All that is known of how a state looks, it has; and whoever asks for it gets it written.
+/// Fails if the state has another version or an unknown key, and writes it if `STATES` asks for it.
 fn record(name: &str, text: &str) {
     let version = text.lines().next().expect("a version");
     assert_eq!(version, format!("start_server state {VERSION}"));
     text.lines().skip(1).for_each(|line| {
         known(key_of(line));
     });
-    // Each rehearsal has one of its own.
+    // The token differs in each rehearsal.
     let lines: Vec<&str> = text.lines().filter(|line| key_of(line) != "token").collect();
     let text = lines.join("\n") + "\n";
     if std::env::var("STATES").is_ok_and(|what| what == "write") {
@@ -355,7 +355,7 @@ fn record(name: &str, text: &str) {
     }
 }
 
-/// Upgrades to a recorder and gives what was recorded. The superdaemon is ours then, from another file.
+/// Upgrades to a recorder, and returns the recorded state. After that, the superdaemon is ours, from another file.
 fn recorded(s: &mut Scenario, args: &[&str]) -> String {
     let installed = s.path("../start_server");
     install_recorder(s, &installed);
@@ -388,7 +388,7 @@ fn strings(strings: &[String]) -> Vec<&str> {
     strings.iter().map(String::as_str).collect()
 }
 
-/// A worker that doesn't want to end, one that was not ready, the directory of the sockets, an alarm, a note.
+/// With a worker that doesn't end, one that has failed, the directory of sockets, an alarm, and a note.
 #[test]
 fn the_state_of_everything() {
     ours_alone(|s| {
@@ -437,7 +437,7 @@ fn the_state_of_a_superdaemon_with_a_log_command() {
     });
 }
 
-/// What strace(1) shows of the state that the command writes into the memory of the original.
+/// The state that the command writes into the memory of the original, as strace(1) shows it.
 #[test]
 fn the_state_of_the_original() {
     original_alone(|s| {

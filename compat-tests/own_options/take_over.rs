@@ -34,13 +34,13 @@ fn current(s: &Scenario) -> i32 {
     status.lines().next_back().unwrap().split_once(':').unwrap().1.parse().unwrap()
 }
 
-/// Our program, which is the other one here.
+/// Takes over with our program, which is the other one here.
 fn take_over(s: &mut Scenario, generation: usize) {
     let output = s.run_other(&TAKE_OVER);
     let pid = s.superdaemon();
     let mut expected =
         format!("start_server (pid:{pid}) now runs this program, generation {generation} keeps running\n");
-    // The log is a pipe then.
+    // The log is a pipe, in which a TERM can't be found.
     if s.path("logger").exists() {
         expected += "its log doesn't show whether it was told to stop before: if it was, stop it again\n";
     }
@@ -78,7 +78,7 @@ fn under_load(s: &mut Scenario, options: &[&str]) {
     let path = Load::begin(Address::Path(s.path("sock")), &[Client::New, Client::New]);
     let questions = Questions::begin(s.port());
     s.wait("answers", |_| port.has_seen(1) && path.has_seen(1));
-    // Of an interpreter that has not come to rest, nothing can be known.
+    // The restart makes sure that the interpreter is at rest, as nothing can be known of one that isn't.
     assert_eq!(s.run(&RESTART).end, "exit 0");
     wait_generation(s, 2);
     s.wait("answers", |_| port.has_seen(2) && path.has_seen(2));
@@ -87,7 +87,7 @@ fn under_load(s: &mut Scenario, options: &[&str]) {
     assert_eq!(current(s), worker);
     assert_eq!(status_line(s, "SigBlk"), signals[0]);
     live_on(s, 2);
-    // It is like any other superdaemon of ours now: the same program is no news.
+    // It is like any other superdaemon of ours now: an upgrade to the same program does nothing.
     assert_eq!(s.run_other(&["--upgrade", "--pid-file=pid"]).end, "exit 0");
     let (port, path, answered) = (port.end(), path.end(), questions.end());
     println!("TCP: {port}\nunix: {path}\nUDP: {answered} answers");
@@ -96,7 +96,7 @@ fn under_load(s: &mut Scenario, options: &[&str]) {
     }
     assert_eq!(s.run(&["--stop", "--pid-file=pid"]).end, "exit 0");
     s.wait_no_file("st");
-    // The command of a log writes it when it likes.
+    // The command of the log may write it later.
     s.wait("the last line of the log", |s| log(s).ends_with("exiting\n"));
 }
 
@@ -126,7 +126,7 @@ fn with_the_command_of_a_log() {
     });
 }
 
-/// In a container, the command has to be run inside.
+/// In a container, the command has to run inside.
 #[test]
 fn pid_1() {
     original_alone(|s| {
@@ -147,7 +147,7 @@ fn pid_1() {
             ),
             (said, "0\n")
         );
-        // Its pid is another one out here.
+        // Out here, it has another pid.
         let superdaemon = pid_outside(s);
         for (signal, generation) in [("HUP", 2), ("HUP", 3)] {
             send(superdaemon, signal);
@@ -163,7 +163,7 @@ fn pid_1() {
     });
 }
 
-/// What a worker gets is what the original gave it.
+/// Workers get the same as from the original.
 #[test]
 fn what_workers_get() {
     original_alone(|s| {
@@ -181,7 +181,7 @@ fn what_workers_get() {
         let found = |s: &Scenario, generation: usize| {
             let report = s.report_of(generation);
             let lines = report.lines().map(|line| line.replace("GENERATION=2", "GENERATION=1"));
-            // QUIRK: only from the second worker on (LIFE-011).
+            // QUIRK: set only from the second worker on (LIFE-011).
             let lines = lines.filter(|line| !line.starts_with("env AUTO_RESTART_INTERVAL="));
             lines
                 .filter(|line| ["env ", "fd ", "process ", "umask ", "cwd "].iter().any(|word| line.starts_with(word)))
@@ -192,7 +192,7 @@ fn what_workers_get() {
     });
 }
 
-/// One of ours is replaced by `--upgrade` alone, which waits for the end of a restart.
+/// A superdaemon of ours is only replaced by `--upgrade`.
 #[test]
 fn a_superdaemon_of_ours() {
     ours_alone(|s| {
@@ -200,14 +200,15 @@ fn a_superdaemon_of_ours() {
         s.start(&[&FILES[..], &LISTENERS, &options, &WORKER].concat());
         wait_generation(s, 1);
         s.wait_rest();
-        // In the middle of a restart, too.
+        // The same is said in the middle of a restart.
         send(s.superdaemon(), "HUP");
         s.wait_line("sleeping 2 secs before killing old workers");
         let output = s.run(&TAKE_OVER);
         let expected = "start_server (pid:<S>) already runs this program\n";
         assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", expected));
         let copy = s.path("../copy");
-        // By another process: a descriptor of this one that is open for writing would be in what other tests fork.
+        // Another process writes it, as forks of other tests would inherit a descriptor of this one that is open for
+        // writing.
         assert!(Command::new("cp").arg(program_of(s)).arg(&copy).status().unwrap().success());
         let output = Command::new(&copy).args(TAKE_OVER).current_dir(s.path(".")).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -219,13 +220,13 @@ fn a_superdaemon_of_ours() {
     });
 }
 
-/// Where a signal is that led to nothing: pending, blocked, or acted on by nobody.
+/// Shows where a lost signal is: pending, blocked, or gone.
 pub(super) fn signals_of(pid: i32) -> String {
     let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     format!("{}{}", read("status"), read("syscall"))
 }
 
-/// Says it of a superdaemon, if the test fails.
+/// Prints the signals of a superdaemon if the test fails.
 struct ToldAtFailure(i32);
 
 impl Drop for ToldAtFailure {
@@ -236,7 +237,7 @@ impl Drop for ToldAtFailure {
     }
 }
 
-/// Each HUP leads to exactly one restart, by whichever program.
+/// Each HUP leads to exactly one restart, by either program.
 #[test]
 fn a_hup_at_any_moment() {
     let mut random = Random::new(u64::from(std::process::id()));
@@ -258,7 +259,8 @@ fn a_hup_at_any_moment() {
             assert_eq!(output.end, "exit 0", "{}", output.stderr);
             wait_generation(s, 2);
             assert_eq!(s.said().matches("received HUP").count(), 1, "round {round}: {}", s.said());
-            // A worker without its handlers yet would leave a TERM to the original's.
+            // A worker that has not set its handlers yet would act on a TERM by those that it inherited from the
+            // original.
             s.wait_http("$PORT", "version 2");
             stop(s);
             assert_eq!(s.ls(), "");
@@ -266,7 +268,7 @@ fn a_hup_at_any_moment() {
     }
 }
 
-/// Wherever the command is killed, the original keeps running, and a second command does it.
+/// Wherever the command is killed, the superdaemon keeps running, and a later command succeeds.
 #[test]
 fn a_take_over_that_is_killed() {
     original_alone(|s| {
@@ -298,8 +300,8 @@ fn a_take_over_that_is_killed() {
             }
             kills += 1;
             assert!(kills < 100, "{call} calls, and no end");
-            // It keeps running, or has become this program at the last call, and blocks nothing; nor does a worker that it
-            // starts, or hold a file of the take-over.
+            // It keeps running, or has become this program at the last call, and blocks no signal. A worker that it
+            // starts blocks none either, and has no file of the take-over open.
             s.wait("no blocked signals", |s| status_line(s, "SigBlk").ends_with("\t0000000000000000"));
             s.wait_http("$PORT", &format!("version {generation}"));
             send(
@@ -326,7 +328,7 @@ fn a_take_over_that_is_killed() {
     });
 }
 
-/// What is refused keeps running as before.
+/// A superdaemon whose take-over is refused keeps running as before.
 fn refused(s: &mut Scenario, end: &str, reason: &str) {
     let before = ["SigBlk", "SigIgn", "SigCgt", "TracerPid"].map(|name| status_line(s, name));
     let program = program_of(s);
@@ -337,7 +339,7 @@ fn refused(s: &mut Scenario, end: &str, reason: &str) {
     assert_eq!(program_of(s), program);
 }
 
-/// A worker may be busy, and a job worker never listens.
+/// A worker may be busy, and one that processes jobs never listens.
 #[test]
 fn a_worker_that_is_not_seen_waiting() {
     for listeners in [&["--port=127.0.0.1:$PORT"][..], &[]] {
@@ -353,7 +355,8 @@ fn a_worker_that_is_not_seen_waiting() {
     }
 }
 
-/// A worker that is told to stop may accept connections all the same. The log tells, or the command that waits.
+/// A worker that was told to stop may still accept connections. Either the log shows that it was, or a `--stop` that
+/// waits.
 #[test]
 fn one_that_is_stopping() {
     original_alone(|s| {
@@ -406,7 +409,7 @@ fn a_start_that_always_fails() {
 #[test]
 fn options_that_do_not_match() {
     original_alone(|s| {
-        // A listener that it was started with.
+        // It inherits a listener that no option names.
         let inherit = "exec perl -MIO::Socket::INET -MFcntl -e '\
                        $l = IO::Socket::INET->new(Listen => 1, LocalAddr => \"127.0.0.1:0\") or die; \
                        fcntl $l, F_SETFD, 0; exec @ARGV' \"$0\" \"$@\"";
@@ -422,7 +425,7 @@ fn options_that_do_not_match() {
     });
 }
 
-/// plackup and its servers write over their environment. Without a status file nothing tells which generation they are.
+/// plackup and its servers overwrite their environment, so without a status file their generation is unknown.
 #[test]
 fn a_generation_that_is_not_known() {
     original_alone(|s| {
@@ -440,7 +443,7 @@ fn a_generation_that_is_not_known() {
 #[test]
 fn what_is_no_superdaemon() {
     original_alone(|s| {
-        // Gone.
+        // The process has ended.
         s.write("pid", "4000000\n");
         let output = s.run_other(&TAKE_OVER);
         assert_eq!(
@@ -449,7 +452,7 @@ fn what_is_no_superdaemon() {
         );
         s.remove("pid");
         assert_eq!(s.run_other(&TAKE_OVER).end, "exit 2");
-        // Something else that has locked a file with its pid in it.
+        // Another program has locked a file that contains its pid.
         let script = "use Fcntl ':flock'; open my $f, '>', 'pid'; $f->autoflush; print $f \"$$\\n\"; flock $f, LOCK_EX; sleep 100";
         let mut other =
             Command::new("perl").args(["-MIO::Handle", "-e", script]).current_dir(s.path(".")).spawn().unwrap();
@@ -470,7 +473,7 @@ fn what_is_no_superdaemon() {
     });
 }
 
-/// Another user's, one that is traced by somebody else, and a path that doesn't lead to the program.
+/// A superdaemon that another process traces, and one of another user.
 #[test]
 fn who_may_not() {
     original_alone(|s| {

@@ -1,4 +1,4 @@
-//! What the Debian package says of superdaemons that run when it is installed.
+//! `--list-updates`, by which the Debian package reports the superdaemons that run when it is installed.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use super::stop;
 use super::upgrade::{WORKER, binary, install_ours, start};
 use crate::harness::{Scenario, original_alone, ours_alone};
 
-/// The line about the superdaemon.
+/// The line about the scenario's superdaemon.
 fn said_of(s: &Scenario, program: &str) -> String {
     let output = Command::new(program).arg("--list-updates").output().expect("it can be run");
     assert!(output.status.success() && output.stderr.is_empty());
@@ -18,7 +18,7 @@ fn said_of(s: &Scenario, program: &str) -> String {
     line.map(names).unwrap_or_default()
 }
 
-/// Every way to spell the option that the original knows.
+/// In every spelling of the option that the original knows.
 #[test]
 fn of_the_original() {
     let to_update = "start_server: to update process <S>: start_server --take-over --pid-file=";
@@ -53,7 +53,7 @@ fn of_the_original() {
     });
 }
 
-/// One whose program has been replaced.
+/// A superdaemon is listed once its program has been replaced.
 #[test]
 fn of_ours() {
     ours_alone(|s| {

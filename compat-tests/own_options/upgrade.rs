@@ -30,7 +30,7 @@ pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_start_server")
 }
 
-/// What stands beside the scenario's directory. Files there are none of the scenario's.
+/// The installed program, beside the scenario's directory, whose listings it stays out of.
 fn installed(s: &Scenario) -> std::path::PathBuf {
     s.path("../start_server")
 }
@@ -42,7 +42,8 @@ fn install(s: &Scenario, write: impl FnOnce(&Path)) {
     fs::rename(new, installed(s)).unwrap();
 }
 
-/// By another process: what this one has open for writing, a fork of another test has open, too, and nobody can execute it.
+/// Another process writes the file: if this one did, a fork of another test could hold it open for writing, too, and it
+/// could not be executed.
 fn copy_file(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
 }
@@ -67,7 +68,7 @@ pub fn install_text(s: &Scenario, text: &str) {
     install_bytes(s, text.as_bytes());
 }
 
-/// Starts a superdaemon from an installed program. Commands are of the program that is built.
+/// Starts a superdaemon from an installed copy. Commands run the built program.
 pub fn start(s: &mut Scenario, args: &[&str]) {
     install_ours(s);
     s.prelude("exec \"$DIR/../start_server\" \"$@\"");
@@ -80,7 +81,7 @@ pub fn upgrade(s: &mut Scenario) {
     assert_eq!((output.end.as_str(), output.stderr.as_str()), ("exit 0", ""), "{}", s.said());
 }
 
-/// What is open, by number: files by their names, pipes and sockets as such.
+/// The superdaemon's descriptors, by number. Pipes are only shown as such.
 pub fn descriptors(s: &Scenario) -> BTreeMap<String, String> {
     let entries = fs::read_dir(format!("/proc/{}/fd", s.superdaemon())).unwrap().flatten();
     let link = |path: &Path| fs::read_link(path).map_or_else(|error| error.to_string(), |to| to.display().to_string());
@@ -119,7 +120,7 @@ fn everything_continues() {
         }
         let log = fs::read_to_string(s.path("log")).unwrap();
         assert_eq!(log.matches(&format!(") now runs version {}\n", env!("CARGO_PKG_VERSION"))).count(), 3, "{log}");
-        // What a worker finds around itself is what the first one did.
+        // A worker finds the same surroundings as the first one.
         assert_eq!(s.run(&RESTART).end, "exit 0");
         s.wait_file("st", "2:<W2>\n");
         s.wait_worker(2);
@@ -148,7 +149,7 @@ fn the_same_program_is_no_news() {
         s.signal("USR2");
         s.wait_rest();
         assert!(!s.said().contains("now runs"), "{}", s.said());
-        // A signal alone, from whoever, does what --upgrade does, and leaves no file.
+        // The signal alone does what --upgrade does, and leaves no file.
         install_ours(s);
         s.signal("USR2");
         s.wait_line("now runs version");
@@ -158,7 +159,7 @@ fn the_same_program_is_no_news() {
     });
 }
 
-/// The path is the one it was started by, not where that led to then.
+/// The path is the one by which the superdaemon was started, not the target that its link had then.
 #[test]
 fn a_link_that_leads_elsewhere() {
     ours_alone(|s| {
@@ -179,7 +180,8 @@ fn a_link_that_leads_elsewhere() {
     });
 }
 
-/// Each is reported, and the old one keeps running: it restarts its worker, and is upgraded when there is a program that can.
+/// Each is refused with its reason, and the old program keeps running: it restarts its worker, and is upgraded when
+/// there is a program that works.
 #[test]
 fn programs_that_cannot_go_on() {
     ours_alone(|s| {
@@ -210,11 +212,11 @@ fn programs_that_cannot_go_on() {
         refused(s, "Permission denied");
         fs::remove_dir(installed(s)).unwrap();
         install_bytes(s, &fs::read(binary()).unwrap()[..60_000]);
-        // The kernel finds out when it is too late to come back.
+        // The kernel notices this when it is too late to return from the exec.
         refused(s, "it has ended without an answer (signal 11)");
         install_text(s, "#!/no/interpreter\n");
         refused(s, "No such file or directory");
-        // As a loader ends that doesn't find a library.
+        // A loader that doesn't find a library ends like this.
         install_text(s, "#!/bin/sh\nexit 127\n");
         refused(s, "it has ended without an answer (exit 127)");
         install_text(s, "#!/usr/bin/perl\nuse POSIX; POSIX::abort();\n");
@@ -224,12 +226,12 @@ fn programs_that_cannot_go_on() {
         // Not `>&`: a shell may know no descriptor above 9.
         install_text(s, "#!/bin/sh\necho yes >/proc/self/fd/${1##*,}\n");
         refused(s, "yes");
-        // With a child that keeps the answer open.
+        // Its child keeps the answer open.
         install_text(s, "#!/bin/sh\nsleep 1000 & echo $! >slept; wait\n");
         refused(s, "it has not answered within 10 seconds");
         s.wait_dead_process("slept");
         s.remove("slept");
-        // The original stumbles over the first argument, before it touches anything.
+        // The original refuses the first argument, before it touches anything.
         let original = s.other().to_owned();
         copy(s, &original);
         refused(s, "it has ended without an answer (exit 1): Unknown option: rehearse-state");
@@ -243,8 +245,8 @@ fn programs_that_cannot_go_on() {
     });
 }
 
-/// Runs our program with a state at descriptor 100, where it answers at 101, and a program to go back to at 102. Its exit
-/// code, its answer, and what it says.
+/// Runs our program with a state at descriptor 100, its answer at 101, and a program to go back to at 102. Returns its
+/// exit code, its answer and its output.
 pub fn with_state(state: &str, seals: SealFlag, way_back: &str, mut command: Command) -> (Option<i32>, String, String) {
     let memory = File::from(memfd_create(c"state", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap());
     (&memory).write_all(state.as_bytes()).unwrap();
@@ -263,8 +265,8 @@ pub fn with_state(state: &str, seals: SealFlag, way_back: &str, mut command: Com
     )
 }
 
-/// Gives the command descriptors at certain numbers; it keeps copies of them as long as it lives. Those are at higher
-/// numbers than any that is asked for: one that was in the way would lead elsewhere before it is taken.
+/// Gives the command descriptors at certain numbers. The command keeps copies of them, at higher numbers than any that
+/// is asked for, as a copy in the way would be replaced before its turn.
 pub fn pass_on<'a>(command: &mut Command, descriptors: impl Iterator<Item = (RawFd, BorrowedFd<'a>)>) {
     const COPIES: RawFd = 500;
     let copy = |(number, fd): (RawFd, BorrowedFd)| {
@@ -276,7 +278,8 @@ pub fn pass_on<'a>(command: &mut Command, descriptors: impl Iterator<Item = (Raw
         (number, copy)
     };
     let copies: Vec<(RawFd, OwnedFd)> = descriptors.map(copy).collect();
-    // SAFETY: dup2(2) and fcntl(2) are async-signal-safe, and what this process has at these numbers, its child doesn't need.
+    // SAFETY: dup2(2) and fcntl(2) are async-signal-safe, and the child doesn't need what this process has at these
+    // numbers.
     #[expect(unsafe_code)]
     unsafe {
         command.pre_exec(move || {
@@ -303,7 +306,7 @@ fn a_rehearsal_reads_the_state() {
     };
     let good = ["--", "worker"];
     assert_eq!(rehearse(STATE, SealFlag::all(), &good), (Some(0), "sesame".into()));
-    // A newer minor version says more than is known here.
+    // A newer minor version has lines that are unknown here.
     let newer = STATE.replace("1.0", "1.9").replace("token", "what-is-new 1 2 3\ngeneration-of-that 4\ntoken");
     assert_eq!(rehearse(&newer, SealFlag::all(), &good), (Some(0), "sesame".into()));
     for (state, seals, args, expected) in [
@@ -329,8 +332,7 @@ fn a_rehearsal_reads_the_state() {
     }
 }
 
-/// A program that was rehearsed, and can't read the state after all, gives way to the one that was there before. The test
-/// has /bin/echo there.
+/// If the new program can't read the state after all, it executes the one before it, which is /bin/echo in this test.
 #[test]
 fn the_way_back() {
     let mut command = Command::new(binary());
@@ -340,7 +342,7 @@ fn the_way_back() {
     assert_eq!((code, said.as_str()), (Some(0), expected));
 }
 
-/// The variable is set by another start_server and nobody else.
+/// Only another start_server may set the variable.
 #[test]
 fn a_variable_that_means_nothing() {
     ours_alone(|s| {
@@ -358,7 +360,7 @@ fn a_variable_that_means_nothing() {
     });
 }
 
-/// What is told of each worker is the same before and after.
+/// `--show-status` shows the same of each worker before and after.
 #[test]
 fn what_is_shown() {
     ours_alone(|s| {
@@ -392,7 +394,7 @@ fn what_is_shown() {
     });
 }
 
-/// The time of a KILL that was set before is the same after.
+/// A KILL that was due before comes at the same time.
 #[test]
 fn a_kill_that_was_due() {
     ours_alone(|s| {
@@ -444,7 +446,7 @@ fn a_worker_that_dies_meanwhile_and_requests_that_come_in() {
                 s.wait_line(&format!("worker <W{}> died unexpectedly with status:9, restarting", generation - 1));
             }
         }
-        // Exactly one restart for each.
+        // There was exactly one restart for each HUP.
         assert_eq!(s.said().matches("received HUP").count(), 15, "{}", s.said());
         install_ours(s);
         let begun = s.begin(&UPGRADE);
@@ -493,7 +495,7 @@ fn the_command_of_a_log_continues() {
         let before = descriptors(s);
         install_ours(s);
         upgrade(s);
-        // The answer comes before the file that it is in is closed.
+        // The answer comes before its file is closed.
         s.wait_rest();
         assert_eq!(descriptors(s), before);
         assert_eq!(s.run(&RESTART).end, "exit 0");
@@ -504,13 +506,13 @@ fn the_command_of_a_log_continues() {
     });
 }
 
-/// A tick of automatic restarts that is running, and one that comes later.
+/// Both the running interval of automatic restarts and later ones.
 #[test]
 fn automatic_restarts_go_on() {
     ours_alone(|s| {
         let options = ["--enable-auto-restart", "--auto-restart-interval=1", "--kill-old-delay=0", "--interval=0"];
         start(s, &[&FILES[..], &options, &WORKER].concat());
-        // Not until they are ready: each is stopped after a second.
+        // Not until workers have reported, as each is stopped after a second.
         for generation in 1..=3 {
             s.wait_line(&format!("starting new worker <W{generation}>"));
             install_ours(s);
@@ -521,7 +523,7 @@ fn automatic_restarts_go_on() {
     });
 }
 
-/// It can't, and says what can.
+/// The original can't be upgraded; the message names `--take-over`.
 #[test]
 fn the_original_is_left_alone() {
     original_alone(|s| {
@@ -536,7 +538,7 @@ fn the_original_is_left_alone() {
     });
 }
 
-/// Tries to get the lock of the pid file, until the end. How often it could have been had.
+/// Tries to lock the pid file again and again. Returns how often it could.
 fn steal_lock(path: &Path, is_over: mpsc::Receiver<()>) -> thread::JoinHandle<usize> {
     let path = path.to_owned();
     thread::spawn(move || {
@@ -580,7 +582,7 @@ fn a_hundred_upgrades_under_load() {
             }
         }
         s.wait_rest();
-        // The descriptor that keeps the status file has moved with each restart.
+        // The descriptor of the status file gets another number with each restart.
         let numbers = |all: &BTreeMap<String, String>| {
             all.values().filter(|to| !to.ends_with("/st")).cloned().collect::<Vec<_>>()
         };

@@ -1,6 +1,6 @@
-// Looks at the clock where Perl would be too slow. Each command writes a line to a fifo:
+// Reads the clock where Perl would be too slow. Each command writes lines to a FIFO:
 //
-//   clock exec FIFO PROGRAM ...    "exec PID NANOSECONDS", and becomes PROGRAM; it may open as many files as are allowed
+//   clock exec FIFO PROGRAM ...    "exec PID NANOSECONDS", and executes PROGRAM, which may open as many files as possible
 //   clock connect FIFO PORT        "ready PID 0", and "connect PID NANOSECONDS" once 127.0.0.1:PORT takes a connection
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@ int main(int argc, char **argv) {
     if (fifo < 0) return 2;
     if (!strcmp(argv[1], "exec")) {
         struct rlimit files;
-        // Whoever runs the benchmark may have left some open.
+        // Descriptors may be inherited from whoever runs the benchmark.
         for (int fd = 3; fd < 1024; fd++)
             if (fd != fifo) close(fd);
         getrlimit(RLIMIT_NOFILE, &files);

@@ -1,4 +1,4 @@
-// Other processes that do nothing: as many as the argument says, until standard input ends. Says "ready" when they are there.
+// Starts as many idle processes as the argument says, until standard input ends. Prints "ready" when they run.
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -10,7 +10,7 @@ int main(int argc, char **argv) {
         int pid = fork();
         if (pid < 0) return 1;
         if (!pid) {
-            // A reader of its own: all see the end.
+            // Each reads by itself, so all see the end.
             while (read(0, &byte, 1) > 0) {}
             _exit(0);
         }

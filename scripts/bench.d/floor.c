@@ -1,6 +1,6 @@
-// The floor: a superdaemon that does no more than fork and exec need. It knows --port=HOST:PORT, --interval, --pid-file,
-// --status-file and --envdir, checks nothing, and tells nothing. It reads an envdir as start_server does, so that it can be
-// compared there, too.
+// The floor: a superdaemon that does only what fork and exec need. It knows --port=HOST:PORT, --interval, --pid-file,
+// --status-file and --envdir, checks nothing, and logs nothing. It reads an envdir as start_server does, so that this
+// can be compared, too.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -39,7 +39,7 @@ static void listen_to(char *port) {
     end += sprintf(end, "%s%s=%d", listeners++ ? ";" : "", port, fd);
 }
 
-// The names and values stay in two buffers, which grow to what they have to hold and are used again.
+// Names and values are kept in two buffers, which grow as needed and are used again.
 static char **read_envdir(void) {
     static char *text, **array;
     static size_t size, room;
@@ -126,7 +126,7 @@ int main(int argc, char **argv) {
         sigaction(caught[i], &(struct sigaction){.sa_handler = note}, NULL);
     start_worker(++program);
     write_status();
-    // Blocked but for the wait: unlike start_server, a worker started on HUP inherits that.
+    // The signals are blocked except in the wait, and unblocked before a worker is started, which would inherit that.
     sigemptyset(&blocked);
     for (unsigned i = 0; i < sizeof caught / sizeof *caught; i++) sigaddset(&blocked, caught[i]);
     sigprocmask(SIG_BLOCK, &blocked, &before);

@@ -1,11 +1,11 @@
-// The worker that measures: its first act is a look at the clock. Then it finds out whether it has what it was promised, and
-// writes a line to a fifo:
+// The worker that measures. It reads the clock first. Then it checks what it has got, and writes a line to a FIFO:
 //
 //   worker PID PARENT GENERATION LISTENERS VARIABLES NANOSECONDS
 //
-// LISTENERS counts the sockets of SERVER_STARTER_PORT that do listen, VARIABLES the variables that begin with BENCH_.
+// LISTENERS is the number of sockets in SERVER_STARTER_PORT that listen, VARIABLES that of variables that begin with
+// BENCH_.
 //
-//   worker FIFO [lingers] [ready]    lingers: TERM doesn't end it; ready: it says READY=1 to its NOTIFY_SOCKET
+//   worker FIFO [lingers] [ready]    lingers: TERM doesn't end it; ready: it sends READY=1 to its NOTIFY_SOCKET
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -54,7 +54,7 @@ int main(int argc, char **argv) {
     if (write(fifo, line, length) != length) return 1;
     close(fifo);
     if (says_ready && !say_ready()) return 1;
-    // Waits as a server does, which --take-over wants to see.
+    // Waits as a server does, for --take-over.
     for (;;) {
         if (first < 0) pause();
         else close(accept(first, NULL, NULL));

@@ -51,8 +51,10 @@ impl<'a> Delay<'a> {
     fn told(&self, report: &Report, note: Option<FailureNote>) -> Standstill {
         let awaited = self.awaited;
         let all = |posts: &[Post]| {
-            let all = report.workers.iter().filter(|worker| posts.contains(&worker.post));
-            all.map(|worker| (worker.generation, worker.pid)).collect::<BTreeMap<u64, Pid>>()
+            let mut all = BTreeMap::new();
+            let meant = report.workers.iter().filter(|worker| posts.contains(&worker.post));
+            all.extend(meant.map(|worker| (worker.generation, worker.pid)));
+            all
         };
         let current = report.current().map(|worker| worker.generation);
         let started = current.filter(|&current| current >= awaited);

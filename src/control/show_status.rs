@@ -114,9 +114,7 @@ fn told(pid: Pid, report: Report) -> Status {
         kill_in: worker.kill.map(|time| time.saturating_sub(now)),
         ..described(Some(worker.generation), worker.pid, state(worker.post))
     };
-    let mut workers: Vec<WorkerStatus> =
-        report.workers.into_iter().filter(|worker| lives(worker.pid, pid)).map(worker).collect();
-    workers.sort_by_key(|worker| worker.generation);
+    let workers = in_order(report.workers.into_iter().filter(|worker| lives(worker.pid, pid)).map(worker).collect());
     let queues = sock_diag::queues();
     let listener = |(fd, name): &(RawFd, Vec<u8>)| {
         let queue = Process::Pid(pid).descriptor(*fd).socket().and_then(|inode| queues.get(&inode));
@@ -225,6 +223,11 @@ fn seen_workers(superdaemon: Pid, listed: Option<&BTreeMap<u64, Pid>>) -> Vec<Wo
         let state = if has_not_started { WorkerState::Starting } else { WorkerState::Unknown };
         workers.push(described(generation, child, state));
     }
+    in_order(workers)
+}
+
+/// By generation; those without a known one come last.
+fn in_order(mut workers: Vec<WorkerStatus>) -> Vec<WorkerStatus> {
     workers.sort_by_key(|worker| worker.generation.unwrap_or(u64::MAX));
     workers
 }

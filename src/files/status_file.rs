@@ -36,7 +36,9 @@ pub(crate) fn workers(path: &Path) -> BTreeMap<u64, Pid> {
 
 /// The workers in the content of a status file.
 pub(crate) fn workers_in(content: &[u8]) -> BTreeMap<u64, Pid> {
-    lines(content).filter_map(|(digits, pid)| Some((parse(digits)?, parse(pid)?))).collect()
+    let mut workers = BTreeMap::new();
+    workers.extend(lines(content).filter_map(|(digits, pid)| Some((parse::<u64>(digits)?, parse::<Pid>(pid)?))));
+    workers
 }
 
 /// The lines that begin with `DIGITS:`, which is all that makes a line one of a worker: the digits, and what follows.

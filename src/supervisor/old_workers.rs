@@ -81,9 +81,9 @@ impl OldWorkers {
 
     /// In the order in which they are named and signalled: sorted as strings, `13` before `4` (LIFE-063).
     pub(super) fn pids(&self) -> Vec<Pid> {
-        let mut pids: Vec<Pid> = self.0.keys().copied().collect();
-        pids.sort_unstable_by_key(ToString::to_string);
-        pids
+        let mut pids: Vec<(String, Pid)> = self.0.keys().map(|pid| (pid.to_string(), *pid)).collect();
+        pids.sort_unstable();
+        pids.into_iter().map(|(_, pid)| pid).collect()
     }
 
     /// A worker gets its stop signal.

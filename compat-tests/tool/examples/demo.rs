@@ -1,4 +1,4 @@
-//! README's picture, and whether what README says of it is true: `scripts/demo` runs this.
+//! Draws README's picture, and checks what README says about it. `scripts/demo` runs this.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use start_server_compat::harness::Programs;
 
 /// What clients see of deploys, with four ways to restart a server
 ///
-/// Deploys a good version, a broken one and another good one, while clients ask 80 times a second, in four ways at a time: kill
-/// and start, the original, start_server with the original's options, and start_server --ready=accepting. Then it checks what
-/// README says of that, and exits with 1 if it isn't true. The programs are START_SERVER_PERL and START_SERVER_RUST, or the
-/// original in PATH and target/debug/start_server.
+/// Deploys a good version, a broken one and another good one, while clients ask 80 times a second, in four ways at the
+/// same time: kill and start, the original, start_server with the original's options, and start_server
+/// --ready=accepting. Then it checks what README says about that, and exits with 1 if it isn't true. The programs are
+/// START_SERVER_PERL and START_SERVER_RUST, or else the original in PATH and target/debug/start_server.
 #[derive(Parser)]
 #[expect(clippy::doc_markdown, reason = "these comments are the help")]
 #[command(name = "scripts/demo", max_term_width = 100)]
 struct Options {
-    /// Draw it, too: docs/demo.svg
+    /// Also draw the picture, such as docs/demo.svg
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

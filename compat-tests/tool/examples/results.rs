@@ -1,4 +1,4 @@
-//! Writes the results into docs/conformance.md: `scripts/docs --results` runs this, with three reports in JSON.
+//! Writes the results into docs/conformance.md. `scripts/docs --results` runs this with three reports in JSON.
 
 use std::path::Path;
 use std::process::ExitCode;

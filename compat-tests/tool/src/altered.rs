@@ -1,4 +1,5 @@
-//! Copies of the original with another text in its module or script: the tests of the tests. perl-fixtures/mutants.txt has them.
+//! Mutants, which test the tests: copies of the original with another text in its module or script.
+//! perl-fixtures/mutants.txt lists them.
 
 use std::fs::{self, Permissions};
 use std::mem;
@@ -11,15 +12,15 @@ use crate::harness::Programs;
 
 const MUTANTS: &str = include_str!("../../../perl-fixtures/mutants.txt");
 
-/// What is altered in a copy, and what has to notice.
+/// A change of the original, and the scenarios that have to notice it.
 #[derive(Default)]
 pub struct Mutant {
     pub name: String,
-    /// Each of them is broken: a scenario that names it has to differ.
+    /// The rules that it breaks. For each, a scenario that names it has to differ.
     pub rules: Vec<String>,
-    /// The scenarios that are run, where not all are that name a rule.
+    /// The scenarios to run, if not all those that name one of its rules.
     pub scenarios: Vec<String>,
-    /// How a line of the difference begins.
+    /// The beginning of a line that the difference must have.
     pub notices: Option<String>,
     substitutions: Vec<Substitution>,
 }
@@ -44,7 +45,7 @@ pub fn unbreakable() -> Vec<(&'static str, &'static str)> {
 }
 
 impl Mutant {
-    /// The one of this name.
+    /// The mutant of this name.
     pub fn of(name: &str) -> Self {
         mutants().into_iter().find(|mutant| mutant.name == name).expect("a mutant of this name")
     }
@@ -56,7 +57,7 @@ impl Mutant {
         for line in block.trim_end_matches('\n').lines() {
             let (key, rest) = line.split_once(' ').unwrap_or((line, ""));
             let words = || rest.split(' ').map(str::to_owned).collect();
-            // A new pair begins behind the end of the last one.
+            // The first key after the `+` lines begins a new pair.
             if is_complete && key != "+" {
                 mutant.substitutions.push(mem::take(&mut substitution));
                 is_complete = false;
@@ -93,7 +94,8 @@ pub struct Altered {
 }
 
 impl Altered {
-    /// Makes a copy of the original, a script, and of the installed module. Every `text` has to be in it.
+    /// Makes a copy of the original script and of the installed module, with `text` replaced in the module, which must
+    /// contain it.
     pub fn of(original: &Path, text: &str, replacement: &str) -> Self {
         let substitution = Substitution { in_script: false, text: text.into(), replacement: replacement.into() };
         Self::by(original, &[substitution])

@@ -1,4 +1,4 @@
-//! What got worse since a report in JSON: only scenarios that both runs have are looked at.
+//! Finds what got worse since an earlier report in JSON. Only scenarios that both runs have count.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,7 +54,7 @@ impl Baseline {
                 let (id, grade) = (aspect.id(), finding.grades.get(&aspect));
                 let was = before.grades.get(id).copied().unwrap_or(100.0);
                 let is = grade.map_or(was, |grade| per_cent(grade.masked));
-                // By more than the last digit.
+                // A difference in the last digit doesn't count.
                 if is < was - 0.15 {
                     worse.push(format!("{name}: {id}: {is:.1}, was {was:.1}"));
                 }

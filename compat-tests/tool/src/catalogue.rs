@@ -1,10 +1,10 @@
-//! All scenarios, with what their comments say of them; and the rules of the original that they show.
+//! All scenarios, with the sentences and rules from their comments, and the texts of the rules.
 
 use std::collections::BTreeMap;
 
 use crate::{connections, scenarios};
 
-/// What the macro `scenarios!` makes.
+/// A module's scenarios, from the macro `scenarios!`.
 pub struct Module {
     pub(crate) path: &'static str,
     pub(crate) source: &'static str,
@@ -15,9 +15,9 @@ pub struct Entry {
     /// `sockets::a_port_is_tcp`
     pub name: String,
     pub run: fn(),
-    /// What it shows, in a sentence.
+    /// A sentence that says what it shows.
     pub sentence: String,
-    /// The rules it shows.
+    /// The rules that it shows.
     pub rules: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ fn comments(source: &str) -> BTreeMap<&str, String> {
     comments
 }
 
-/// Without the rules in front of it. Where there is nothing else, the name says it.
+/// The comment without the rules before it. If nothing is left, the name is used.
 fn sentence(name: &str, comment: &str) -> String {
     let comment = comment.trim();
     let without_rules =
@@ -79,7 +79,7 @@ fn sentence(name: &str, comment: &str) -> String {
     format!("{first}{}{end}", letters.as_str())
 }
 
-/// The words of a comment, as rules stand in it.
+/// The words of a comment, without the punctuation around them.
 pub fn words(comment: &str) -> impl Iterator<Item = &str> {
     comment.split_whitespace().map(|word| word.trim_matches([',', ':', '.', ';', '(', ')']))
 }

@@ -1,5 +1,5 @@
-//! Whether a connection is lost, which is what a superdaemon is for: those that wait in the queue of a listener, and those
-//! that come all the time. The worker is one that doesn't lose any itself.
+//! Whether connections are lost, which a superdaemon exists to prevent: those that wait in a listener's queue, and
+//! those that arrive all the time. The worker itself loses none.
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -20,21 +20,21 @@ scenarios! {
     it_can_be_started_again_at_once
 }
 
-/// No answer takes so long, however busy the machine is.
+/// No answer takes this long, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
 const RESTARTS: u64 = 5;
 
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// With both listeners. Of the worker, `exception` is done first, in shell.
+/// Starts a superdaemon with both listeners. The worker first runs the shell commands in `exception`.
 fn start(s: &mut Scenario, exception: &str) {
     let worker = format!("{exception}; exec \"$@\"");
     let listeners = ["--port=127.0.0.1:$PORT", "--path=app.sock", "--status-file=st"];
     s.start(&[&listeners[..], &["--", "sh", "-c", &worker, "sh", "perl", "$FIXTURES/three_ways.pl"]].concat());
 }
 
-/// Waits until there is this generation, and no other.
+/// Waits until this generation is the only one.
 fn wait_generation(s: &mut Scenario, generation: u64) {
     let only = format!("{generation}:");
     s.wait(&format!("generation {generation} alone"), |s| {
@@ -71,7 +71,7 @@ fn tell_what_became_of(s: &mut Scenario, waiting: Vec<(&str, Box<dyn Stream>)>) 
     }
 }
 
-/// The first worker accepts nothing, so whoever connects waits.
+/// The first worker accepts nothing, so clients wait.
 fn those_who_wait_are_served_after_a_restart() {
     compare(|s| {
         start(s, "[ $SERVER_STARTER_GENERATION != 1 ] || exec sleep 1000");
@@ -112,7 +112,7 @@ fn those_who_wait_are_served_when_the_worker_is_replaced() {
     });
 }
 
-/// Whoever still waits at the end learns of it, and nobody else can come.
+/// Clients that still wait at the end are told, and no others can connect.
 fn those_who_wait_are_told_when_it_stops() {
     compare(|s| {
         start(s, "exec sleep 1000");
@@ -126,8 +126,8 @@ fn those_who_wait_are_told_when_it_stops() {
     });
 }
 
-/// Clients ask without a pause, at a port and at a unix socket: none is refused, none is left without an answer, and none is
-/// answered by a generation that was gone before it came.
+/// Clients keep asking at a port and at a unix socket: none is refused or left without an answer, and none is answered
+/// by a generation that had ended before it connected.
 fn none_is_lost_over_five_restarts() {
     compare(|s| {
         start(s, ":");
@@ -171,12 +171,12 @@ fn tell_figures(s: &mut Scenario, name: &str, figures: &Figures) {
     }
 }
 
-/// S10: what the first one's connections leave behind at the port (`TIME_WAIT`) keeps nobody from listening to it.
+/// S10: connections of the first superdaemon that linger at the port (`TIME_WAIT`) keep nobody from listening to it.
 fn it_can_be_started_again_at_once() {
     compare(|s| {
         start(s, ":");
         wait_generation(s, 1);
-        // The server closes first, so the port is where something is left.
+        // The server closes first, so its side of the connection stays in TIME_WAIT.
         let waiting = connect(s);
         tell_what_became_of(s, waiting);
         s.term();

@@ -1,4 +1,4 @@
-//! What clients see of a good deploy, a broken one and a repair, with four ways to restart a server: README's picture.
+//! README's picture: what clients see of a good deploy, a broken one and a repair, with four ways to restart a server.
 
 mod picture;
 
@@ -14,13 +14,13 @@ use tempfile::TempDir;
 use crate::harness::{Port, Programs, directory, end_all_in, send};
 use crate::load::Address;
 
-/// Between two requests to a row.
+/// The time between two requests to a row.
 const PERIOD: Duration = Duration::from_micros(12_500);
 const LENGTH: Duration = Duration::from_secs(16);
-/// To a client, an answer that takes longer is a failure.
+/// Clients treat a slower answer as a failure.
 const PATIENCE: Duration = Duration::from_secs(3);
 const LATE: Duration = Duration::from_millis(500);
-/// Until the first version answers, however busy the machine is.
+/// The first version answers within this time, however busy the machine is.
 const START: Duration = Duration::from_secs(60);
 
 const APP: &str = include_str!("../../../perl-fixtures/demo_app.pl");
@@ -45,12 +45,12 @@ enum Outcome {
 }
 
 struct Request {
-    /// In the picture it is where it was due: a busy machine is late with some.
+    /// The picture shows a request when it was due, as a busy machine is late with some.
     due: Duration,
     outcome: Outcome,
 }
 
-/// What became of the requests to each of the rows.
+/// The outcome of the requests to each row.
 pub struct Demo {
     rows: Vec<Seen>,
 }
@@ -62,7 +62,7 @@ struct Seen {
     codes: Vec<Option<i32>>,
 }
 
-/// What README says of it.
+/// A claim of README, and whether it is true.
 pub struct Claim {
     pub text: &'static str,
     pub is_true: bool,
@@ -78,17 +78,17 @@ struct Row {
 }
 
 enum Running {
-    /// The server itself; the next one is started when this one has ended.
+    /// The server itself. The next one starts when this one has ended.
     Server(Option<JoinHandle<Child>>),
     /// The superdaemon.
     Hup(Child),
-    /// The superdaemon, and the program that is told `--restart`.
+    /// The superdaemon, and the program to run with `--restart`.
     Restart(Child, PathBuf),
 }
 
 impl Demo {
-    /// Takes 20 seconds, times `slowness`: only the application needs as long as before, so that on a machine too busy for the
-    /// clients' patience a request that waits can still be told from one that is lost.
+    /// Takes 20 seconds, times `slowness`. The application's own time doesn't change, so that even on a busy machine, a
+    /// request that waits can be told from one that is lost.
     pub fn run(programs: &Programs, slowness: u32) -> Self {
         let top = directory().expect("a temporary directory");
         fs::write(top.path().join("app.pl"), APP).expect("the application");
@@ -108,7 +108,7 @@ impl Demo {
 
     pub fn claims(&self) -> Vec<Claim> {
         let [kill, original, same, ready] = &*self.rows else { panic!("there are four rows") };
-        // With what was asked a little earlier, and is still in the queue.
+        // Including requests from just before, which are still in the queue.
         let broken = DEPLOYS[1].at.saturating_sub(Duration::from_millis(100));
         let end = LENGTH * 2;
         let is_served = |row: &Seen| row.requests.iter().any(|request| request.outcome.version() == Some(3));
@@ -257,7 +257,7 @@ impl Row {
     fn deploy(&mut self, version: &str) {
         set_version(&self.directory, version);
         match &mut self.running {
-            // What a script of two lines does: wait for the end, then start.
+            // As a script of two lines would: wait for the end, then start.
             Running::Server(server_before) => {
                 let mut old = server_before.take().and_then(|thread| thread.join().ok()).expect("a server");
                 let (directory, mut next) = (self.directory.clone(), server(&self.directory, self.port.number));
@@ -278,7 +278,7 @@ impl Row {
         }
     }
 
-    /// Nothing of it is left.
+    /// Ends all processes of the row.
     fn end(self) -> Seen {
         let code = |mut restart: Child| restart.wait().ok().and_then(|status| status.code());
         let codes = self.restarts.into_iter().map(code).collect();

@@ -1,5 +1,5 @@
-//! What differs on purpose: the rows of the table in docs/differences.md. Each has a scenario of its name that shows
-//! both behaviours, so that a row that isn't true any more fails.
+//! The differences on purpose: each row of the table in docs/differences.md has a scenario of its name that shows both
+//! behaviours, and fails when the row is no longer true.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -133,14 +133,15 @@ scenarios! {
 /// A worker that stops its superdaemon, so that a scenario can wait for the end of either program.
 const STOPS_AT_ONCE: [&str; 4] = ["--", "sh", "-c", "kill -TERM $PPID; exec sleep 1000"];
 
-/// What can't be executed is tried again and again: a scenario comes to its end in the interval of the next attempt.
+/// A program that can't be executed is tried again and again. This gives a scenario time to end before the next
+/// attempt.
 const FAILS_SLOWLY: &str = "--interval=3";
 /// The second worker fails in its interval also where a machine is so busy that the probe would take longer.
 const SECOND_FAILS: [&str; 5] = ["--", "sh", "-c", "[ $SERVER_STARTER_GENERATION != 2 ] || exit 1; exec \"$@\"", "sh"];
 
 const FAILED: &str = "new worker <W1> seems to have failed to start, exit status:65280";
 
-/// That a program can't be executed, up to the reason: the next message may follow in the same line.
+/// The message that a program can't be executed, up to its reason: the next message may follow on the same line.
 fn too_long_in(said: &str) -> String {
     let begin = said.find("failed to exec").unwrap_or(said.len());
     let end = said[begin..].find("too long").map_or(said.len(), |length| begin + length + "too long".len());
@@ -176,7 +177,7 @@ fn differ(
     differ_in(Shown::Transcript, scenario, of_original, of_ours);
 }
 
-/// As `differ`, for what is cut off at any moment, or where several processes say something at the same time.
+/// As `differ`, for output that may be cut off at any moment, or to which several processes write at the same time.
 fn differ_seen(
     scenario: impl Fn(&mut Scenario) -> String + Sync,
     of_original: &dyn Predicate<str>,
@@ -200,7 +201,7 @@ fn differ_in(
             if ours != theirs && of_ours.eval(ours) {
                 (Verdict::OnPurpose, is_as_described)
             } else if ours == theirs || of_original.eval(ours) {
-                // Another program in our place may do as the original does, though where pids are seen not to the letter.
+                // Another program in our place may do the same as the original, though pids in its text may differ.
                 (Verdict::Equal, false)
             } else {
                 (Verdict::Different, false)
@@ -247,13 +248,13 @@ fn errno_leftover() {
     differ(|s| s.run(&["--port=$PORT", "--port=80x", "--", "$PROBE"]).end, &eq("exit 29"), &eq("exit 255"));
 }
 
-/// Lets some seconds pass: those in which workers of another superdaemon fail to start.
+/// Waits some seconds, while the workers of another superdaemon fail to start.
 fn pass_time(s: &mut Scenario, seconds: u32) {
     let clock = format!("[ $SERVER_STARTER_GENERATION -gt {seconds} ] || exit; kill -TERM $PPID; exec sleep 1000");
     s.run_unrecorded(&["--", "sh", "-c", &clock]);
 }
 
-/// G9: the original proceeds to the port, which nobody could listen to.
+/// G9: the original accepts the number, and complains about the port.
 fn big_integers() {
     let refused = |value: &str| format!("Value \"{value}\" invalid for option interval (number expected)\n");
     let (past_32_bits, past_64_bits) = ("4294967297", "18446744073709551616");
@@ -316,7 +317,7 @@ fn fd_clash() {
     };
     differ(
         |s| {
-            // Where the first socket comes to lie without the option: 4 in the original, 3 in ours.
+            // The number of the first socket without the option is 4 in the original, 3 in ours.
             let own = ["3", "4"].map(|fd| open_for_worker(s, &[&format!("--port=$PORT={fd}")], fd));
             let twice = open_for_worker(s, &["--port=$PORT=7", "--port=$PORT2=7"], "7");
             format!("{}; {}; {twice}", own[0], own[1])
@@ -326,7 +327,7 @@ fn fd_clash() {
     );
 }
 
-/// Two ports with so many zeros in front that the variable takes more than 128 KiB.
+/// Two ports have so many leading zeros that the variable is longer than 128 KiB.
 fn env_too_big() {
     let zeros = "0".repeat(70_000);
     differ_seen(
@@ -406,7 +407,7 @@ fn special_files() {
         |s| {
             let open_fifos = ["pid", "st"].map(|name| {
                 mkfifo(&s.path(name), Mode::from_bits_truncate(0o644)).expect("a fifo");
-                // With somebody at the other end, to open it for writing doesn't block.
+                // With a reader, opening it for writing doesn't block.
                 OpenOptions::new().read(true).write(true).open(s.path(name)).expect("an open fifo")
             });
             let pid_file = s.run(&[&["--pid-file=pid"], &STOPS_AT_ONCE[..]].concat()).end;
@@ -456,7 +457,7 @@ fn failed_child_of_a_daemon() {
     );
 }
 
-/// LIFE-107 P5: the superdaemon ends while somebody waits for its restart. Its status file goes before it does.
+/// LIFE-107 P5: the superdaemon ends while `--restart` waits. It removes its status file before it ends.
 fn restart_ends_with_its_superdaemon() {
     differ(
         |s| {
@@ -494,7 +495,7 @@ fn failed_child_with_too_much_to_pass_on() {
     );
 }
 
-/// U8: another process has taken the name of the socket over when the superdaemon ends.
+/// U8: when the superdaemon ends, its socket's file belongs to another process.
 fn own_files_only() {
     differ(
         |s| {
@@ -526,8 +527,8 @@ fn pid_lock_first() {
     );
 }
 
-/// LIFE-081: whoever waits for the lock, as `--stop` does, looks at what is left. Of the original that is a race, so it
-/// has many sockets to remove and several chances to be seen; of ours it must be nothing each time.
+/// LIFE-081: a process that waits for the lock, as `--stop` does, looks for files that are left. In the original that
+/// is a race, so it has many sockets to remove, and several rounds; ours must leave nothing in any of them.
 fn lock_released_last() {
     let sockets: Vec<String> = (0..800).map(|number| format!("--path={number}.sock")).collect();
     let mut args = vec!["--pid-file=pid", "--status-file=st", "--interval=0"];
@@ -535,7 +536,7 @@ fn lock_released_last() {
     args.extend(["--", "$PROBE"]);
     differ_seen(
         |s| {
-            // Ours comes to the last round.
+            // Ours needs all rounds.
             s.may_take_longer(Duration::from_secs(30));
             for _ in 0..20 {
                 s.start(&args);
@@ -575,7 +576,7 @@ fn stale_pid() {
     );
 }
 
-/// Somebody who may read the pid file has locked it: that makes no superdaemon of the process that has the pid now.
+/// A process that may read the pid file has locked it, which doesn't make a superdaemon of the process with that pid.
 fn stale_pid_with_a_lock_of_somebody_else() {
     differ(
         |s| {
@@ -584,7 +585,7 @@ fn stale_pid_with_a_lock_of_somebody_else() {
             let file = File::open(s.path("pid")).expect("a pid file");
             let _lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("a lock that nobody has");
             let stop = s.begin(&["--stop", "--pid-file=pid"]);
-            // The original's waits for the lock then.
+            // After the signal, the original's command waits for the lock.
             s.wait("the signal or the end", |s| s.report_of(1).contains("got TERM") || !s.is_running(&stop));
             s.report_of(1)
         },
@@ -593,8 +594,8 @@ fn stale_pid_with_a_lock_of_somebody_else() {
     );
 }
 
-/// LIFE-104 LIFE-105 LIFE-106: generation 2 fails. The original still waits for it when generation 4 is there, and
-/// learns of the end only from the status file's.
+/// LIFE-104 LIFE-105 LIFE-106: generation 2 fails. The original still waits for it when generation 4 serves, and only
+/// ends because the status file is removed.
 fn restart_ends() {
     differ(
         |s| {
@@ -615,7 +616,7 @@ fn restart_ends() {
     );
 }
 
-/// LIFE-065: both signals are there when the superdaemon continues.
+/// LIFE-065: both signals are pending when the superdaemon continues.
 fn never_drop_term() {
     differ(
         |s| {
@@ -637,7 +638,7 @@ fn never_drop_term() {
     );
 }
 
-/// LIFE-056 LIFE-068 LIFE-152: a TERM that waits with a HUP.
+/// LIFE-056 LIFE-068 LIFE-152: a TERM that is pending with a HUP.
 fn term_first() {
     differ_seen(
         |s| {
@@ -686,7 +687,7 @@ fn term_first_in_a_failing_restart() {
     );
 }
 
-/// LIFE-047 LIFE-049 LIFE-057 LIFE-074: a signal in the interval of a worker that is dead already.
+/// LIFE-047 LIFE-049 LIFE-057 LIFE-074: a signal in the interval of a worker that is already dead.
 fn whole_interval() {
     differ(
         |s| {
@@ -712,7 +713,7 @@ fn whole_interval() {
     );
 }
 
-/// U2 LIFE-085: a second start, whatever else it is given, leaves the first one serving, and says why.
+/// U2 LIFE-085: a second start, whatever its other options, leaves the first one serving, and says why it fails.
 fn live_socket() {
     let second = |s: &mut Scenario, options: &[&str]| {
         s.start(&["--path=app.sock", "--interval=0", "--", "perl", "$FIXTURES/httpd.pl"]);
@@ -734,13 +735,13 @@ fn live_socket() {
     }
 }
 
-/// U2: a socket that may not be connected to, by somebody who isn't root.
+/// U2: a socket to which its user may not connect.
 fn live_socket_of_which_nothing_is_known() {
     let as_nobody = if Uid::effective().is_root() { "setpriv --reuid=65534 --regid=65534 --clear-groups" } else { "" };
     differ(
         |s| {
             s.stale_socket("app.sock");
-            // The program's own directory may be closed to others.
+            // Another user may not be able to enter the program's own directory.
             let copy = "cp \"$0\" program; chmod 755 program; chmod 000 app.sock; chmod 777 .";
             s.prelude(&format!("{copy}; exec {as_nobody} ./program \"$@\""));
             let said = s.run(&[&["--path=app.sock"], &STOPS_AT_ONCE[..]].concat()).stderr;
@@ -782,7 +783,7 @@ fn closed_standard_fds() {
     );
 }
 
-/// LIFE-071: the original is killed, and leaves its worker.
+/// LIFE-071: the original is killed, and its worker keeps running.
 fn quit_stops() {
     differ(
         |s| {
@@ -812,14 +813,14 @@ fn stray_signals() {
     }
 }
 
-/// Of signals that come at once, the lower number acts first.
+/// Sends a signal and TERM at once. Of pending signals, the lower number is delivered first.
 fn both_at_once(s: &mut Scenario, signal: &str) {
     for signal in ["STOP", signal, "TERM", "CONT"] {
         s.signal(signal);
     }
 }
 
-/// L1 LIFE-124: a log that has been renamed is opened anew by the next start of a worker.
+/// L1 LIFE-124: the next start of a worker opens a renamed log again.
 fn stray_signals_and_a_log_that_is_renamed() {
     differ(
         |s| {
@@ -836,7 +837,7 @@ fn stray_signals_and_a_log_that_is_renamed() {
     );
 }
 
-/// L1 LIFE-124: and by USR1.
+/// L1 LIFE-124: USR1 opens a renamed log again.
 fn stray_signals_and_a_log_that_is_to_be_opened() {
     differ(
         |s| {
@@ -851,8 +852,8 @@ fn stray_signals_and_a_log_that_is_to_be_opened() {
     );
 }
 
-/// A worker that shuts its listener down instead of closing it, as some servers do in a graceful stop: nobody can
-/// connect any more.
+/// A worker shuts its listener down instead of closing it, as some servers do in a graceful stop: nobody can connect
+/// any more.
 fn shut_listener() {
     differ(
         |s| {
@@ -910,7 +911,7 @@ fn path_gone() {
 const REMOVES: &str = "my $g = $ENV{SERVER_STARTER_GENERATION}; \
     $SIG{TERM} = sub { unlink 'app.sock', $g == 2 ? glob '.app.sock.*' : (); exit }; open my $up, '>', \"up$g\"; sleep 1000";
 
-/// The same when a worker ends.
+/// A worker that ends removes the file.
 fn path_gone_with_a_worker() {
     differ(
         |s| {
@@ -929,7 +930,7 @@ fn path_gone_with_a_worker() {
     );
 }
 
-/// What can't be put back isn't hidden from `--restart`, and the next restart mends it.
+/// If the file can't be put back, `--restart` reports that, and the next restart makes a new one.
 fn path_gone_is_no_success() {
     differ(
         |s| {
@@ -983,13 +984,13 @@ fn path_gone_to_another() {
     );
 }
 
-/// LIFE-148: the original waits for what the fifo has to say, and hears of no signal meanwhile.
+/// LIFE-148: the original waits for data from the FIFO, before it has any handlers for signals.
 fn envdir_files() {
     differ(
         |s| {
             s.mkdir("env");
             mkfifo(&s.path("env/FIFO"), Mode::S_IRWXU).expect("a fifo");
-            // It has a writer, who writes nothing.
+            // The FIFO has a writer, which writes nothing.
             let _fifo = OpenOptions::new().read(true).write(true).open(s.path("env/FIFO")).expect("a fifo");
             s.start(&["--envdir=env", "--", "sleep", "1000"]);
             // Ours says so when it starts a worker; the original isn't heard of.
@@ -1038,7 +1039,7 @@ fn envdir_files_that_are_too_long() {
 pub const FILL: &str = "use Fcntl; fcntl STDERR, F_SETFL, O_WRONLY | O_NONBLOCK; \
     for (1 .. 1024) { syswrite STDERR, '.' x 4096 or last } fcntl STDERR, F_SETFL, O_WRONLY";
 
-/// A command that doesn't read the log, which the first worker has filled. The original waits in write(2) for ever.
+/// The log's command doesn't read the log, which the first worker has filled. The original waits in write(2) for ever.
 fn blocked_log() {
     differ(
         |s| {
@@ -1073,7 +1074,7 @@ fn is_writing_to_log(s: &Scenario) -> bool {
     numbers.iter().any(|number| call.starts_with(&format!("{number} 0x2 ")))
 }
 
-/// A log that may not grow: the original is killed by XFSZ, and leaves its worker.
+/// The log has reached the file size limit: the original is killed by XFSZ, and its worker keeps running.
 fn file_size() {
     differ(
         |s| {
@@ -1094,7 +1095,7 @@ fn file_size() {
     );
 }
 
-/// LIFE-051: HUPs that come in an interval.
+/// LIFE-051: HUPs that arrive in an interval.
 fn whole_interval_and_many_hups() {
     differ_seen(
         |s| {
@@ -1103,7 +1104,7 @@ fn whole_interval_and_many_hups() {
             s.serve(&["--interval=5"], &[]);
             for _ in 0..3 {
                 s.signal("HUP");
-                // So that the next one is a signal of its own.
+                // At rest, the superdaemon has taken this one, so the next one doesn't merge with it.
                 s.wait_rest();
             }
             s.wait_worker(3);
@@ -1138,7 +1139,7 @@ fn envdir_retry() {
     );
 }
 
-/// F2: the worker is in the superdaemon's group, and leads none.
+/// F2: the worker is in the superdaemon's group, and doesn't lead one.
 fn no_such_group() {
     differ_seen(
         |s| {
@@ -1155,7 +1156,7 @@ fn no_such_group() {
     );
 }
 
-/// LIFE-018: nobody else continues it, so the original waits for ever.
+/// LIFE-018: nobody else continues the worker, so the original waits for ever.
 fn stopped_worker() {
     let state = |pid: i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -1293,7 +1294,7 @@ fn status_errors_later() {
     );
 }
 
-/// X3 LIFE-091: what could not be written is written when it can be, though nothing else happens.
+/// X3 LIFE-091: a status that could not be written is written when it can be, even if nothing else happens.
 fn status_errors_that_pass() {
     differ(
         |s| {
@@ -1315,7 +1316,7 @@ fn status_errors_that_pass() {
     );
 }
 
-/// LIFE-092: a limit of zero bytes instead of a disk that is full. Logger and worker are not limited.
+/// LIFE-092: a limit of zero bytes takes the place of a full disk. Logger and worker are not limited.
 fn status_errors_of_a_full_disk() {
     differ(
         |s| {
@@ -1339,7 +1340,7 @@ fn fork_failure() {
     let as_nobody = if Uid::effective().is_root() { "setpriv --reuid=$port --regid=$port --clear-groups" } else { "" };
     differ_seen(
         |s| {
-            // The program's own directory may be closed to others.
+            // Another user may not be able to enter the program's own directory.
             let copy = format!("port={}; cp \"$0\" program; chmod 755 program", s.port());
             s.prelude(&format!("{copy}; exec prlimit --nproc=1 {as_nobody} ./program \"$@\""));
             s.start(&["--", "sleep", "1000"]);

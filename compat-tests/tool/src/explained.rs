@@ -1,5 +1,5 @@
-//! The lines that differ because of a row of docs/differences.md, for each scenario that shows one: `explained.txt` has them,
-//! as `start_server-compat --explain` prints them.
+//! The lines that differ because of a row of docs/differences.md, for each scenario that shows one. `explained.txt` has
+//! them as `start_server-compat --explain` prints them.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use crate::run::{Finding, State};
 
 const TEXT: &str = include_str!("explained.txt");
 
-/// What is longer differs before that.
+/// Longer lines differ before this length.
 const LONGEST: usize = 200;
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// What is explained in a scenario.
+    /// The explained lines of a scenario.
     pub fn of(scenario: &str) -> Self {
         let mut explained = Self::default();
         let lines = TEXT.lines().skip_while(|line| line.strip_prefix("# ") != Some(scenario)).skip(1);
@@ -45,7 +45,7 @@ impl Explained {
     }
 }
 
-/// Without what differs from run to run: numbers, and which of the workers it is.
+/// The line without parts that differ from run to run: numbers, and which worker it is about.
 pub fn general(line: &str) -> String {
     let mut general = String::new();
     let mut rest = line;
@@ -61,14 +61,14 @@ pub fn general(line: &str) -> String {
     (general + rest).replace('\n', "\\n").chars().take(LONGEST).collect()
 }
 
-/// The text of `explained.txt`, as these findings make it.
+/// The text of `explained.txt` that follows from these findings.
 pub fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings.iter().filter(|finding| finding.state == State::OnPurpose) {
         let _ = writeln!(text, "# {}", finding.name);
         let changes = diff(&finding.reference.lines, &finding.candidate.lines);
         let graded = changes.iter().filter(|(mark, line)| *mark != ' ' && line.kind != Kind::Step);
-        // Of a descriptor there are two grades.
+        // A descriptor is graded with and without its number.
         let lines: BTreeSet<String> = graded
             .flat_map(|(mark, line)| {
                 [without_numbers(line), line.text.clone()].map(|text| format!("{mark}{}\n", general(&text)))

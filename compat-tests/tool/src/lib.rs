@@ -1,7 +1,8 @@
-//! Runs every scenario on the original `start_server` and on another one, side by side, and compares what could be observed.
+//! Runs every scenario on the original `start_server` and on another one, side by side, and compares what can be
+//! observed.
 //!
-//! Scenarios need Linux: the harness and the probe worker look at processes through /proc. What needs none of them runs
-//! elsewhere, too, so this compiles there, but for what wouldn't.
+//! Scenarios need Linux: the harness and the probe worker look at processes through /proc. Tests that run no scenarios
+//! also run elsewhere, so everything that can compile there does.
 
 #[macro_use]
 mod table;

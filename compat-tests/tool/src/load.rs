@@ -1,5 +1,4 @@
-//! The load: a few clients that ask without a pause worth mentioning, and note each request that was not answered as it
-//! should have been.
+//! The load: a few clients that ask with short pauses, and note each request that was not answered properly.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,12 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Between two requests of a client: enough requests to meet every moment of a restart, and a machine that still
-/// answers.
+/// The pause between two requests of a client: short enough to meet every moment of a restart, and long enough not to
+/// overload the machine.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How often a client uses a connection. Starman closes none that is used all the time, not even when it is to leave.
+/// How often a client uses a connection. Starman never closes one that is constantly used, not even when it was told to
+/// leave.
 const REQUESTS_OF_A_CONNECTION: u64 = 50;
-/// An answer that takes longer is lost. No server is that slow, but one that hangs is.
+/// An answer that takes longer is lost. Only a server that hangs is that slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
@@ -27,8 +27,8 @@ pub enum Address {
 }
 
 impl Address {
-    /// One request, on a connection of its own: the version that answers. Neither the connection nor any part of the answer may
-    /// take longer than `patience`.
+    /// Makes one request on a new connection, and returns the version that answered. Neither the connection nor any
+    /// part of the answer may take longer than `patience`.
     pub fn ask(&self, patience: Duration) -> io::Result<u64> {
         let mut connection = Connection { stream: self.connect(patience)?, oldest: 0, requests: 0 };
         connection.ask("/", false).map(|answer| answer.version).map_err(|failure| failure.error)
@@ -53,32 +53,31 @@ impl Address {
 /// How a client asks.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Client {
-    /// Each request on a connection of its own.
+    /// Each request on a new connection.
     New,
     /// Many requests on one connection, as long as the worker keeps it open.
     KeepAlive,
-    /// As `New`, for what takes the worker two seconds.
+    /// As `New`, with requests that take the worker two seconds.
     Slow,
 }
 
-/// What became of the requests.
+/// The outcome of all requests.
 #[derive(Clone, Default)]
 pub struct Figures {
     pub answered: u64,
-    /// Of these, on a connection that was kept.
+    /// Those of them on a kept connection.
     pub on_kept: u64,
-    /// Requests on a kept connection that was closed before a byte of the answer came. That is how a kept connection
-    /// ends, and a client asks again on a new one (RFC 9112, 9.3.1). Such a request isn't lost, unless the second try
-    /// is.
+    /// Requests on a kept connection that was closed before a byte of the answer came. Kept connections end like that,
+    /// and a client asks again on a new one (RFC 9112, 9.3.1). Such a request is only lost if the second try is.
     pub asked_again: u64,
-    /// Why, of each that got no answer or not all of it, except for those in `dropped`.
+    /// The reason for each request without a complete answer, except for those in `dropped`.
     pub lost: Vec<String>,
-    /// Why, of each that was the first on a connection which the worker then closed without a byte of the answer.
+    /// The reason for each first request on a connection that the worker closed without a byte of the answer.
     pub dropped: Vec<String>,
     /// Answers of a version that was retired before the connection was made.
     pub stale: Vec<String>,
     pub versions: BTreeSet<u64>,
-    /// From the first attempt of a request, the connection included, to the end of its answer.
+    /// The time from a request's first attempt to connect to the end of its answer.
     pub longest_wait: Duration,
 }
 
@@ -93,7 +92,7 @@ impl fmt::Display for Figures {
     }
 }
 
-/// The clients, until `end`.
+/// The clients, which ask until `end`.
 pub struct Load {
     shared: Arc<Shared>,
     clients: Vec<JoinHandle<()>>,
@@ -152,7 +151,7 @@ impl Drop for Load {
     }
 }
 
-/// The clients of a UDP port: each asks again and again, and every question is answered.
+/// The clients of a UDP port. They ask again and again, and panic if a question isn't answered.
 pub struct Questions {
     is_over: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
@@ -232,7 +231,7 @@ impl Shared {
     }
 
     fn connect(&self) -> io::Result<Connection> {
-        // ORDER: what is retired after this may still answer.
+        // ORDER: a version that is retired after this may still answer.
         let oldest = self.oldest.load(SeqCst);
         let stream = self.address.connect(PATIENCE)?;
         Ok(Connection { stream, oldest, requests: 0 })
@@ -255,7 +254,7 @@ struct Answer {
 }
 
 struct Failure {
-    /// Not a byte of the answer came: the worker has closed the connection.
+    /// The worker closed the connection without a byte of the answer.
     was_silent: bool,
     error: io::Error,
 }
@@ -265,7 +264,7 @@ impl Connection {
         self.requests += 1;
         let mut answer = Vec::new();
         self.exchange(path, keep, &mut answer).map_err(|error| {
-            // An answer that does not come in time is not a connection that was closed.
+            // A timeout doesn't mean that the connection was closed.
             let is_closed = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
             Failure { was_silent: answer.is_empty() && is_closed, error }
         })

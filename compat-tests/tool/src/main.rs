@@ -21,49 +21,50 @@ use start_server_compat::subject::{self, Subject};
 
 /// Runs scenarios on two programs, side by side, and reports where they differ.
 ///
-/// The reference is the start_server of Perl's Server::Starter; the candidate is any program that means to be one. Each
-/// scenario is graded by what is observed in it: exit codes, messages, descriptors and so on. 100 means that all of a kind is
-/// equal. The exit code is 0 if nothing differs but on purpose, 1 if something does (with --baseline, if something got worse),
-/// and 2 if there is nothing to compare.
+/// The reference is the start_server of Perl's Server::Starter; the candidate is any program that is meant to replace
+/// it. Each scenario gets a grade for each kind of observation: exit codes, messages, descriptors and so on. 100 means
+/// that all of a kind are equal. The exit code is 0 if all differences are on purpose, 1 if others are found (with
+/// --baseline, if something got worse), and 2 if nothing can be compared.
 #[derive(Parser)]
 #[expect(clippy::doc_markdown, reason = "these comments are the help")]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 #[command(version, about, max_term_width = 100, args_override_self = true)]
 struct Options {
-    /// The program that is looked at
+    /// The program to compare with the reference
     #[arg(long, value_name = "PATH")]
     candidate: Option<PathBuf>,
-    /// The program that is right [default: the original in PATH]
+    /// The program that sets the standard [default: the original in PATH]
     #[arg(long, value_name = "PATH")]
     reference: Option<PathBuf>,
-    /// Compare the reference with itself, as a test of machine and tool
+    /// Compare the reference with itself, to test the machine and this tool
     #[arg(long = "self", conflicts_with = "candidate")]
     itself: bool,
-    /// What is written to standard output: text, markdown, html, json, junit or badge
+    /// The format of standard output: text, markdown, html, json, junit or badge
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = format_of)]
     format: Format,
-    /// Write a report to a file, too; can be given several times
+    /// Also write a report to a file; can be repeated
     #[arg(long, value_name = "FORMAT:FILE")]
     report: Vec<String>,
-    /// All differences, not just the ten that explain most; in JSON, transcripts
+    /// Show all differences, not just the ten that explain most; in JSON, include transcripts
     #[arg(long)]
     verbose: bool,
-    /// How long the candidate may take at least where the reference took less; it grows with the load of the machine
+    /// Time that each wait for the candidate has at least, however fast the reference was; it grows with the load of
+    /// the machine
     #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
     wait: Duration,
-    /// How many scenarios run at a time [default: 20]
+    /// Number of scenarios that run at the same time [default: 20]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// A report in JSON: only what got worse since then is an error
+    /// An earlier report in JSON: only fail if something got worse since then
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Name the scenarios, and what they show
+    /// List the scenarios, with what they show
     #[arg(long)]
     list: bool,
     /// Print the lines that differ on purpose, in the form of explained.txt
     #[arg(long, hide = true)]
     explain: bool,
-    /// Parts of names, such as "sockets" or "lifecycle::hup_stops"; without any, all scenarios are run
+    /// Parts of names, such as "sockets" or "lifecycle::hup_stops"; without any, all scenarios run
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
 }
@@ -100,7 +101,7 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     let programs = Programs { original: reference.path.clone(), ours: candidate.path.clone() };
     let machine = subject::machine();
     let runner = Runner { programs, patience: options.wait, at_a_time: options.jobs.map(usize::from) };
-    // What a scenario fails with is in the report.
+    // Panics of scenarios are in the report.
     panic::set_hook(Box::new(|_| ()));
     let findings = runner.run(scenarios);
     drop(panic::take_hook());
@@ -120,12 +121,12 @@ fn run(options: &Options) -> Result<ExitCode, String> {
     for (name, format, file) in &mut files {
         file.write_all(report.in_format(*format).as_bytes()).map_err(|error| format!("{name}: {error}"))?;
     }
-    // Whoever has read enough may close the pipe.
+    // A reader that has seen enough may close the pipe.
     let _ = std::io::stdout().write_all(report.in_format(options.format).as_bytes());
     verdict(&findings, baseline.as_ref())
 }
 
-/// Those whose names have one of the parts.
+/// The scenarios whose names contain one of the parts.
 fn chosen(parts: &[String]) -> Result<Vec<Entry>, String> {
     let mut all = catalogue::all();
     for part in parts {
@@ -137,7 +138,7 @@ fn chosen(parts: &[String]) -> Result<Vec<Entry>, String> {
     Ok(all)
 }
 
-/// Opened before anything is run.
+/// The file of a report, which is opened before anything is run.
 fn file_of(report: &str) -> Result<(&str, Format, File), String> {
     let (format, name) = report.split_once(':').ok_or_else(|| format!("--report={report}: it is FORMAT:FILE"))?;
     let format = Format::of(format)?;
@@ -161,7 +162,7 @@ fn subjects(options: &Options) -> Result<(Subject, Subject), String> {
     Ok((reference, candidate))
 }
 
-/// As it can be given to a shell again.
+/// The command line, quoted for a shell.
 fn command() -> String {
     let quoted = std::env::args().map(|word| {
         let is_plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_=./:,+@%".contains(c));

@@ -1,4 +1,4 @@
-//! Runs scenarios, and what differs again before it is believed.
+//! Runs scenarios, and repeats those that differ before it reports a difference.
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
@@ -14,13 +14,13 @@ use crate::harness::{Comparison, Programs, Transcript, Verdict, difference, judg
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum State {
     Equal,
-    /// Different, and as docs/differences.md says.
+    /// Different as docs/differences.md says.
     OnPurpose,
-    /// Different twice, or where most scenarios are.
+    /// Different twice, or once if most scenarios are.
     Different,
-    /// Different, but not when it ran again.
+    /// Different, but not when it was repeated.
     Unsteady,
-    /// The reference itself did not come to the end.
+    /// The scenario failed with the reference itself.
     NotComparable,
 }
 
@@ -38,13 +38,13 @@ impl State {
     }
 }
 
-/// What is known of a scenario at the end.
+/// The final result of a scenario.
 pub struct Finding {
     pub name: String,
     pub sentence: String,
     pub rules: Vec<String>,
     pub state: State,
-    /// Why the reference did not come to its end.
+    /// Why the scenario failed with the reference.
     pub reason: String,
     /// Reasons and lines that differ.
     pub difference: String,
@@ -53,17 +53,17 @@ pub struct Finding {
     pub grades: Grades,
 }
 
-/// So many at a time: they wait much more than they compute.
+/// How many scenarios run at a time: they wait much more than they compute.
 const AT_A_TIME: usize = 20;
-/// If more than so many have to run again, they do so all at once.
+/// If more than this many have to be repeated, they don't run one by one.
 const ONE_BY_ONE: usize = 24;
-/// In how many more runs, and how much more patiently, it is looked at again.
+/// How often scenarios are repeated, and how many times longer their waits may take then.
 const AGAIN: usize = 2;
 const MORE_PATIENCE: u32 = 3;
 
 pub struct Runner {
     pub programs: Programs,
-    /// Of each wait, at least.
+    /// The least time that each wait has.
     pub patience: Duration,
     pub at_a_time: Option<usize>,
 }
@@ -82,7 +82,7 @@ impl Runner {
         let mut looks: Vec<Vec<Look>> = scenarios.iter().map(|_| Vec::new()).collect();
         let at_a_time = self.at_a_time.unwrap_or(AT_A_TIME);
         self.look(&scenarios, &all, at_a_time, self.patience, &mut looks);
-        // Where most of so many differ, that is another program and no busy machine.
+        // If most of many scenarios differ, the reason is another program, not a busy machine.
         let different = looks.iter().flatten().filter(|look| look.verdict == Verdict::Different).count();
         let again = if different > ONE_BY_ONE && 2 * different > looks.len() { 0 } else { AGAIN };
         for _ in 0..again {
@@ -139,19 +139,19 @@ fn progress(ended: usize, of: usize) {
 }
 
 impl Look {
-    /// Where it counts what a scenario returns, transcripts may end a little earlier or later.
+    /// If only the text that a scenario returns counts, transcripts may end a little earlier or later.
     fn has_equal_transcripts(&self) -> bool {
         self.comparisons.iter().all(|comparison| comparison.reference.transcript == comparison.candidate.transcript)
     }
 
-    /// How much is alike, for the choice of one that is shown.
+    /// How similar both sides are. The most similar look is shown.
     fn likeness(&self, name: &str) -> f64 {
         let grades = grades::of_scenario(name, &self.comparisons);
         grades.values().map(|grade| grade.masked + grade.strict).sum::<f64>()
     }
 }
 
-/// Whether it has to run again.
+/// Whether a scenario has to be repeated.
 fn is_open(looks: &[Look]) -> bool {
     let is_equal = |look: &Look| look.verdict == Verdict::Equal;
     match state(looks) {
@@ -161,7 +161,7 @@ fn is_open(looks: &[Look]) -> bool {
     }
 }
 
-/// What it came to, if that is known.
+/// The state that follows from the looks, if they suffice.
 fn state(looks: &[Look]) -> Option<State> {
     let count = |verdict: Verdict| looks.iter().filter(|look| look.verdict == verdict).count();
     let as_good = looks.iter().find_map(|look| match look.verdict {
@@ -179,13 +179,13 @@ fn state(looks: &[Look]) -> Option<State> {
 }
 
 fn finding(entry: Entry, looks: Vec<Look>) -> Finding {
-    // Known from one look only, if there was no other.
+    // If there was only one look, it decides.
     let is_different = looks.iter().any(|look| look.verdict == Verdict::Different);
     let state = state(&looks).unwrap_or(if is_different { State::Different } else { State::NotComparable });
     let verdict = match state {
         State::Equal => Verdict::Equal,
         State::OnPurpose => Verdict::OnPurpose,
-        // What was different once is what there is to look at.
+        // For an unsteady scenario, the difference is shown.
         State::Different | State::Unsteady => Verdict::Different,
         State::NotComparable => Verdict::NotComparable,
     };

@@ -1,4 +1,4 @@
-//! The two programs, and where they are compared: what every report says of them.
+//! The two programs and the machine, as every report describes them.
 
 use std::env;
 use std::fs;
@@ -15,17 +15,17 @@ use crate::harness::{digest, send};
 
 pub struct Subject {
     pub path: PathBuf,
-    /// The first line that `--version` says.
+    /// The first line that `--version` prints.
     pub version: String,
-    /// SHA-256
+    /// SHA-256.
     pub digest: String,
 }
 
-/// In which `--version` has to have said something.
+/// How long `--version` may take to print its line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Subject {
-    /// Tries the program. The message says why it can't be compared.
+    /// Tries the program. An error says why it can't be compared.
     pub fn of(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         let path = std::path::absolute(path).map_err(|error| format!("{shown}: {error}"))?;
@@ -57,7 +57,7 @@ fn version(path: &Path) -> io::Result<String> {
     let mut child = command.process_group(0).spawn()?;
     let output = child.stdout.take().expect("it is a pipe");
     let (sender, receiver) = mpsc::channel();
-    // In a thread that nobody waits for: whatever has the other end may keep it open.
+    // Nobody waits for this thread, as a process with the other end of the pipe may keep it open.
     thread::spawn(move || {
         let mut line = String::new();
         let _ = BufReader::new(output.take(4096)).read_line(&mut line);

@@ -1,5 +1,4 @@
-/// The table of a module's scenarios, with the file that they stand in. One that is forgotten is never used, and that is a
-/// warning.
+/// The table of a module's scenarios, with their file. If one is forgotten, the compiler warns that it is never used.
 macro_rules! scenarios {
     ($file:literal: $($name:ident)*) => {
         pub(crate) const SCENARIOS: crate::catalogue::Module = crate::catalogue::Module {

@@ -1,10 +1,11 @@
-//! The page of a report, as chromium shows it on a narrow screen, without scripts, in the light and in the dark.
+//! The page of a report, as chromium shows it on a narrow screen without scripts, in the light and the dark colour
+//! scheme.
 
 use std::fs;
 
 use assert_cmd::Command;
 
-/// A frame of this width, in which no script of the page runs. What is measured stands in the dump.
+/// A frame of 390 pixels in which the page's script doesn't run. The measurements become the title in the dump.
 const FRAME: &str = r#"<!DOCTYPE html><iframe width="390" height="800" frameborder="0" sandbox="allow-same-origin" srcdoc="PAGE"></iframe>
 <script>
 document.querySelector("iframe").onload = event => {
@@ -37,7 +38,7 @@ fn in_a_browser() {
         let title = dump.split("<title>").nth(1).and_then(|rest| rest.split("</title>").next()).expect("a title");
         let measured: Vec<&str> = title.split('|').collect();
         let [width, filter, transcripts, background, colour] = measured[..] else { panic!("{title}") };
-        // Nothing is wider than the screen, and what needs a script isn't there.
+        // Nothing is wider than the screen, and the filter, which needs a script, is hidden.
         assert_eq!((width, filter), ("390", "false"));
         assert!(transcripts.parse::<u32>().is_ok_and(|count| count > 1), "{title}");
         assert_eq!((background, colour), (back, text));

@@ -1,4 +1,5 @@
-//! `start_server-compat` as a program: its verdicts, formats and exit codes, and that nothing outlasts it.
+//! `start_server-compat` as a program: its verdicts, formats and exit codes, and that no process or directory outlives
+//! it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +15,7 @@ use start_server_compat::altered::{Altered, Mutant};
 use start_server_compat::harness::{perl_script_in_path, send};
 use tempfile::TempDir;
 
-/// On a busy machine equal programs may be far apart.
+/// The candidate gets much time, as on a busy machine equal programs may take very different times.
 fn compat(args: &[&str]) -> Command {
     let mut tool = Command::new(env!("CARGO_BIN_EXE_start_server-compat"));
     tool.arg("--wait=60").args(args);
@@ -25,7 +26,7 @@ fn original() -> PathBuf {
     perl_script_in_path().expect("the original: scripts/install-oracle")
 }
 
-/// A program of its own, and its directory.
+/// Makes a program. Returns its directory, and the option for it.
 fn program(content: &str) -> (TempDir, String) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("start_server");
@@ -35,7 +36,7 @@ fn program(content: &str) -> (TempDir, String) {
     (dir, candidate)
 }
 
-/// A copy of the original in which a text of its module is another one.
+/// A copy of the original with a text of its module replaced.
 fn altered(text: &str, replacement: &str) -> (Altered, String) {
     let altered = Altered::of(&original(), text, replacement);
     let candidate = format!("--candidate={}", altered.program().display());
@@ -52,7 +53,7 @@ fn of_the_original_and_itself() {
         .stdout(contains(verdicts).and(contains(full)).and(ends_with("\n\n2 equal, 0 on purpose, 0 different\n")));
 }
 
-/// The original without `--dir`: what is different, and nothing else, stands in each of the formats, of one run.
+/// The original without `--dir`. Each format has exactly what differs in the one run.
 #[test]
 fn of_a_program_that_ignores_an_option() {
     let (dir, candidate) =
@@ -122,12 +123,12 @@ fn of_a_program_that_does_nothing() {
         .stdout(contains("0 equal, 0 on purpose, 1 different\n"));
 }
 
-/// A `start_server` that is another one on purpose.
+/// An implementation that differs on purpose.
 fn small() -> String {
     format!("--candidate={}/../../perl-fixtures/small_start_server.pl", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The worker gets what it should, but the messages are others, and no signal is as it should be.
+/// The worker gets what it should, but the messages and the signals differ.
 #[test]
 fn of_another_implementation() {
     let output = compat(&[&small(), "without_a_listener", "command_line::repetition"]).assert().code(1);
@@ -152,7 +153,7 @@ fn of_another_implementation() {
     assert!(report.lines().count() <= 200);
 }
 
-/// Neither floods the report, nor keeps anybody waiting for long.
+/// It neither floods the report nor delays it for long.
 #[test]
 fn of_a_program_that_never_stops_writing() {
     let (_dir, candidate) = program("#!/bin/sh\nexec yes 'starting now' >&2\n");
@@ -161,7 +162,7 @@ fn of_a_program_that_never_stops_writing() {
     assert!(report.contains("+!!! it writes without end") && report.lines().count() <= 200, "{report}");
 }
 
-/// A listener that is opened anew at each HUP: whoever waits in its queue is lost.
+/// A listener that is opened anew at each HUP loses the clients in its queue.
 #[test]
 fn of_a_program_that_loses_connections() {
     let altered = Altered::as_mutant(&original(), &Mutant::of("listeners that are opened anew"));
@@ -173,7 +174,7 @@ fn of_a_program_that_loses_connections() {
         .stdout(contains("+who waited at the port: reset\n"));
 }
 
-/// Messages that look like Perl's own are its own only where Perl says them.
+/// Messages that only look like Perl's own are not removed.
 #[test]
 fn of_programs_that_say_too_much() {
     let starting = r#"print STDERR "start_server (pid:$$) starting now...\n";"#;
@@ -212,7 +213,7 @@ fn what_got_worse_since_a_report_in_json() {
         compat(&[&first, &report, scenario, "repetition"]).output().expect("a report");
         compat(&[&second, &with_baseline, scenario]).assert().code(code).stderr(contains(message));
     }
-    // Inside of a scenario that was different already.
+    // A grade got worse in a scenario that was already different.
     compat(&[&small(), &report, scenario]).assert().code(1);
     let better = fs::read_to_string(&baseline).expect("the baseline").replace("\"signals\":50.0", "\"signals\":75.0");
     fs::write(&baseline, better).expect("the baseline");
@@ -222,7 +223,7 @@ fn what_got_worse_since_a_report_in_json() {
     compat(&["--self", &with_baseline, scenario]).assert().code(2).stderr(contains("is no report in JSON"));
 }
 
-/// One page that needs nothing else, in which everything that differs can be found.
+/// The page needs no other files, and has everything that differs.
 #[test]
 fn as_a_page() {
     let output =
@@ -269,7 +270,7 @@ fn is_refused_when_there_is_nothing_to_compare() {
     }
 }
 
-/// What can't be had on a machine is nobody's fault.
+/// If the machine lacks something, that doesn't count as a difference.
 #[test]
 fn what_is_not_comparable_is_no_difference() {
     let (dir, _) = program("#!/bin/sh\necho 'unshare failed: Operation not permitted' >&2\nexit 1\n");
@@ -290,7 +291,7 @@ fn explains_itself() {
     compat(&["--list"]).assert().code(0).stdout(contains(list)).stderr(is_empty());
 }
 
-/// Neither a process nor a directory is left, whatever ends it.
+/// No process and no directory is left, whichever signal ends the tool.
 #[test]
 fn nothing_outlasts_it() {
     for signal in ["TERM", "INT", "HUP", "KILL"] {

@@ -1,4 +1,4 @@
-//! The picture: a row of bars for each way, a colour for each version.
+//! The picture has a row of bars for each way to restart, and a colour for each version.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const ROW: usize = 62;
 const TOP: usize = 62;
 const HEIGHT: usize = 36;
 
-/// Classes, and what they are called. From the bottom of a bar to its top.
+/// Classes and their names, from the bottom of a bar to its top.
 const KINDS: [(&str, &str); 5] = [
     ("version1", "version 1"),
     ("version2", "version 2"),
@@ -36,7 +36,7 @@ const STYLE: &str = r#"<title>What clients see of deploys</title>
 "#;
 
 pub fn of(rows: &[Seen]) -> String {
-    // Nothing can fail that is written into a text.
+    // Writing to a string can't fail.
     draw(rows).unwrap_or_default()
 }
 

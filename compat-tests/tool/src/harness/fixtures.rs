@@ -1,4 +1,4 @@
-//! The programs in Perl that workers are. They are a part of this one, and written to where a scenario runs.
+//! The workers in Perl. They are a part of this program, which writes them to where a scenario runs.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ const FIXTURES: &[(&str, &str)] = fixtures![
     "versioned_prefork.pl"
 ];
 
-/// Writes all of them into a directory, which is made for them.
+/// Creates a directory with all of them.
 pub fn write(directory: &Path) {
     fs::create_dir(directory).expect("the directory of the fixtures");
     for (name, content) in FIXTURES {

@@ -1,5 +1,5 @@
-//! A process that ends what scenarios have started, and removes their directories, when this one has ended before it could: by
-//! a signal, as a rule.
+//! A process that ends what scenarios have started, and removes their directories, if this one ends before it can do
+//! so, usually by a signal.
 
 use std::collections::hash_map::RandomState;
 use std::env;
@@ -12,9 +12,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tempfile::TempDir;
 
-/// A directory of its own. What has to do with it ends with this process, and it goes.
+/// A new temporary directory. When this process ends, the directory is removed, and processes that run in it are ended.
 pub fn directory() -> io::Result<TempDir> {
-    // ORDER: its name is told before it is there, as this process may be killed between the two.
+    // ORDER: the guard gets the name before the directory exists, as this process may be killed between the two.
     let name = format!(".tmp{:08x}", RandomState::new().hash_one(process::id()) >> 32);
     watch(&env::temp_dir().join(&name));
     tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir()
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use crate::harness::process::running_in;
 
-    /// Each of them forks the next one and exits, or starts a child that dies at once.
+    /// One process forks the next one and exits, again and again; another starts children that die at once.
     #[test]
     fn what_forks_for_ever_ends_with_the_tests() {
         let dir = tempfile::tempdir().expect("a temporary directory");

@@ -1,4 +1,4 @@
-//! As much of an HTTP client as it takes to see who answers.
+//! A minimal HTTP client, to see which worker answers.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::transcript::text_of;
 
-/// Before a scenario asks again. Its own deadline would not end a read.
+/// For a read, before the scenario asks again. The scenario's own deadline would not end a read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The body of the answer to `GET /` on a port of this machine.

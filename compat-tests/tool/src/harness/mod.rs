@@ -1,5 +1,5 @@
-//! The ways to run a scenario: `compare` wants equal transcripts, `both` hands out what each side saw, and `ours_alone`
-//! is for what the original doesn't have.
+//! The ways to run a scenario: `compare` requires equal transcripts, `both` returns what each side saw, and
+//! `ours_alone` is for options that the original doesn't have.
 
 mod fixtures;
 mod guard;
@@ -23,14 +23,14 @@ use std::thread;
 pub use guard::directory;
 use pace::Pace;
 pub use ports::Port;
-pub use process::{end_all_in, is_at_rest, is_dead, send};
+pub use process::{end_all_in, is_at_rest, is_dead, running_in, send};
 pub use programs::{Programs, perl_script_in_path};
 pub use scenario::{Begun, Output, Scenario, digest};
 pub use transcript::{Kind, Line, Transcript, diff, excerpt, whole};
 pub use verdict::{Comparison, Verdict, judge};
 use verdict::{compared, hand_over};
 
-/// What one program did with a scenario.
+/// The outcome of a scenario with one program.
 #[derive(Clone)]
 pub struct Outcome<T> {
     pub transcript: Transcript,
@@ -47,7 +47,7 @@ impl<T> Outcome<T> {
 }
 
 impl Outcome<String> {
-    /// With nothing in the transcript but what the scenario returned.
+    /// Only what the scenario returned, as the transcript.
     fn seen(&self) -> Self {
         let mut transcript = Transcript::default();
         for line in self.result.iter().flat_map(|seen| seen.lines()) {
@@ -80,8 +80,8 @@ pub fn compare(scenario: impl Fn(&mut Scenario) + Sync) {
     println!("{}", original.transcript.text());
 }
 
-/// Runs `scenario` on both programs and fails unless it returns the same text. For what comes in any order: the transcripts
-/// may differ, and only the text is looked at.
+/// Runs `scenario` on both programs and fails unless it returns the same text. This is for events that may come in any
+/// order: the transcripts may differ, only the texts are compared.
 pub fn compare_seen(scenario: impl Fn(&mut Scenario) -> String + Sync) {
     let (original, ours) = both(scenario);
     let are_equal = original.result.is_ok() && original.result == ours.result;
@@ -91,8 +91,8 @@ pub fn compare_seen(scenario: impl Fn(&mut Scenario) -> String + Sync) {
     }
 }
 
-/// Runs `scenario` on both programs. `verdict` says what the texts that it returns mean, the original's first, and whether
-/// that is what it should be.
+/// Runs `scenario` on both programs. `verdict` gets the texts that it returns, the original's first, and returns the
+/// verdict and whether that is right.
 pub fn judged(
     shown: Shown,
     scenario: impl Fn(&mut Scenario) -> String + Sync,
@@ -119,7 +119,7 @@ pub fn ours_alone(scenario: impl Fn(&mut Scenario)) {
     succeed(&one(false, scenario));
 }
 
-/// Runs `scenario` on the original, for what our program can do with it as the other one.
+/// Runs `scenario` on the original, with our program as the other one: for what ours can do to a running original.
 pub fn original_alone(scenario: impl Fn(&mut Scenario)) {
     succeed(&one(true, scenario));
 }
@@ -133,7 +133,7 @@ fn succeed(Outcome { transcript, result }: &Outcome<()>) {
     println!("{text}");
 }
 
-/// What a program does with `scenario`: with `of_original` the original, otherwise ours.
+/// Runs `scenario` on the original, or on ours.
 pub fn one<T>(of_original: bool, scenario: impl Fn(&mut Scenario) -> T) -> Outcome<T> {
     let (Programs { original, ours }, _) = compared();
     if of_original {
@@ -143,8 +143,8 @@ pub fn one<T>(of_original: bool, scenario: impl Fn(&mut Scenario) -> T) -> Outco
     }
 }
 
-/// Runs `scenario` on both programs at the same time: (original, ours). Where somebody judges, ours may take only so much
-/// longer than the original.
+/// Runs `scenario` on both programs at the same time, and returns (original, ours). If the comparison is judged with a
+/// patience, ours may take only that much longer than the original.
 pub fn both<T: Send>(scenario: impl Fn(&mut Scenario) -> T + Sync) -> (Outcome<T>, Outcome<T>) {
     let (programs, patience) = compared();
     let (of_reference, of_candidate) = Pace::pair(patience);
@@ -173,7 +173,7 @@ pub fn failure<T>(original: &Outcome<T>, ours: &Outcome<T>) -> String {
     )
 }
 
-/// Why a scenario did not come to its end, and the lines that differ.
+/// Why a scenario failed on either side, and the lines that differ.
 pub fn difference<T>(original: &Outcome<T>, ours: &Outcome<T>) -> String {
     let reason = |mark: char, outcome: &Outcome<T>| {
         outcome.result.as_ref().err().map_or(String::new(), |message| format!("{mark}!!! {message}\n"))

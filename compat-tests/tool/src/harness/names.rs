@@ -62,8 +62,8 @@ impl Names {
         self.texts.iter().fold(text.to_owned(), |text, (value, symbol)| text.replace(value, symbol))
     }
 
-    /// `TERM to all workers:99,101` lists pids as sorted text, so its order depends on how many digits a pid has.
-    /// This checks the order where it can be checked, on the pids, and then shows the symbols in their own order.
+    /// `TERM to all workers:99,101` lists pids sorted as text, so the order depends on how many digits a pid has. The
+    /// order can only be checked on the pids: if it is right, the symbols are shown in an order of their own.
     fn pid_list_of_line(&self, line: &str) -> String {
         let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
         let Some((head, list)) = line.rsplit_once(" workers:") else {

@@ -1,16 +1,17 @@
-//! How long one waits. Where two programs run side by side, what the reference took says how fast the machine is.
+//! How long waits may take. If two programs run side by side, the time that the reference took says how fast the
+//! machine is.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// Of a wait, on a machine that isn't busy. A whole scenario may take much longer.
+/// For one wait, on a machine that isn't busy. A whole scenario may take much longer.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// So many times what the reference took may the candidate take, besides the time that everybody has.
+/// The candidate may take this many times as long as the reference, in addition to the time that every wait has.
 const TIMES: u32 = 10;
 
-/// What the reference has taken so far.
+/// The waits of the reference so far.
 #[derive(Default)]
 pub struct Progress {
     waits: Vec<Duration>,
@@ -23,19 +24,19 @@ pub enum Pace {
     #[default]
     Alone,
     Reference(Arc<Mutex<Progress>>),
-    /// With what every wait may take at least.
+    /// With the least time that every wait has.
     Candidate(Arc<Mutex<Progress>>, Duration),
 }
 
 impl Pace {
-    /// For the reference and for the candidate.
+    /// The pace of the reference, and that of the candidate.
     pub fn pair(at_least: Option<Duration>) -> (Self, Self) {
         let progress = Arc::<Mutex<Progress>>::default();
         let candidate = at_least.map_or(Self::Alone, |at_least| Self::Candidate(Arc::clone(&progress), at_least));
         (Self::Reference(progress), candidate)
     }
 
-    /// What the wait of this number may take, for all that is known now.
+    /// How long the wait of this number may take, as far as is known now.
     pub fn patience(&self, number: usize) -> Duration {
         let Self::Candidate(progress, at_least) = self else {
             return DEADLINE.mul_f64(slowness());
@@ -49,7 +50,7 @@ impl Pace {
         at_least.mul_f64(slowness()) + took * TIMES
     }
 
-    /// The next wait has come to its end.
+    /// To be called at the end of each wait.
     pub fn has_waited(&self, took: Duration) {
         if let Self::Reference(progress) = self {
             progress.lock().expect("nobody panics with it").waits.push(took);
@@ -63,8 +64,7 @@ impl Pace {
     }
 }
 
-/// How many times as long everything takes where this many processes want to run: 1 as long as it is what scenarios do
-/// themselves.
+/// How many times longer everything takes at the current load: 1 for a load that the scenarios themselves cause.
 fn slowness() -> f64 {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What Perl says about itself, and no other language could: the divergences `perl-tail` and `perl-warnings`. It is removed
-//! from what a Perl script says, and only where it names one of the files that a `start_server` in Perl consists of: a
+//! Perl's words about itself, which no other language could say: the rows `perl-tail` and `perl-warnings`. They are
+//! removed from the output of a Perl script, but only if they name one of the files of a `start_server` in Perl: a
 //! worker may be written in Perl, too.
 
 use std::fs;
@@ -8,16 +8,16 @@ use std::path::Path;
 
 use super::transcript::Line;
 
-/// Warnings of the interpreter; each takes a line of its own.
+/// Warnings of the interpreter, each on a line of its own.
 const WARNINGS: [&str; 4] =
     ["Use of uninitialized value", "sleep() with negative argument", "Can't exec \"", "isn't numeric in "];
 
-/// What the original is made of, besides the script.
+/// The modules of the original, besides the script.
 const MODULES: [&str; 4] = ["/Server/Starter.pm", "/Getopt/Long.pm", "/Pod/Usage.pm", "/Socket.pm"];
 
-/// For what one program says.
+/// For the output of one program.
 pub struct Noise {
-    /// The script's name; None if the program is no Perl.
+    /// The script's name; None if the program isn't a Perl script.
     script: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl Noise {
         Self { script: is_perl.then(name) }
     }
 
-    /// The line without the interpreter's ` at FILE line N.`; None if nothing else was in it.
+    /// The line without the interpreter's ` at FILE line N.`; None if it had nothing else.
     pub fn removed_from(&self, line: Line) -> Option<Line> {
         let Some((message, file)) = message_and_file(&line.text) else {
             return Some(line);
@@ -39,7 +39,7 @@ impl Noise {
         if !self.is_of_the_program(file) {
             return Some(line);
         }
-        // The tail of a message that ends in a newline of its own stands on the next line.
+        // If a message ends in a newline, its tail is on the next line.
         let is_noise = message.is_empty() || WARNINGS.iter().any(|warning| message.contains(warning));
         let text = message.to_owned();
         (!is_noise).then_some(Line { text, ..line })
@@ -55,7 +55,7 @@ impl Noise {
     }
 }
 
-/// If `line` has a tail: ` at FILE line N.` or ` at FILE line N, <$fh> line N.`.
+/// The message and the file of a line with a tail, ` at FILE line N.` or ` at FILE line N, <$fh> line N.`.
 fn message_and_file(line: &str) -> Option<(&str, &str)> {
     let (message, tail) = line.strip_suffix('.')?.rsplit_once(" at ")?;
     let (file, place) = tail.split_once(" line ")?;

@@ -11,15 +11,14 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 /// A port of the scenario that holds this.
 pub struct Port {
     pub number: u16,
-    /// An abstract unix socket: like ports, its name is unique in a network namespace, so this also keeps off scenarios
-    /// of other test processes.
+    /// An abstract unix socket. Like a port, its name is unique in a network namespace, so this also keeps scenarios of
+    /// other test processes away.
     _claim: UnixDatagram,
 }
 
 impl Port {
-    /// A free port, outside the range from which the kernel picks ports of outgoing connections, and away from the pids
-    /// of this run: a pid that equals a port could not be told from it in a transcript. Many machines have no pids
-    /// above 32768.
+    /// A free port, outside the range from which the kernel picks ports for outgoing connections, and away from the
+    /// pids of this run, as a transcript can't tell a pid from an equal port. Many machines have no pids above 32768.
     pub fn claim() -> Self {
         let near_our_pids = (40_000..66_000).contains(&process::id());
         let base = if near_our_pids { 10_000 } else { 61_000 };
@@ -39,14 +38,14 @@ fn abstract_address(name: &str) -> io::Result<SocketAddr> {
     <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name)
 }
 
-/// Elsewhere no scenario is run.
+/// Scenarios run on Linux alone.
 #[cfg(not(target_os = "linux"))]
 fn abstract_address(_: &str) -> io::Result<SocketAddr> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Whether a socket has this port. Asked without opening one: a process that another thread has just forked would have
-/// it, too, for a moment longer.
+/// Whether a socket has this port. This opens none to find out, as a process that another thread has just forked would
+/// hold it a moment longer.
 fn is_in_use(number: u16) -> bool {
     ["tcp", "tcp6", "udp", "udp6"].iter().any(|table| {
         let sockets = fs::read_to_string(format!("/proc/net/{table}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A process the harness started, its output, and the end of every process a scenario leaves behind.
+//! A process that the harness started, its output, and the end of all processes that a scenario leaves behind.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use super::transcript::{announced_first, text_of};
 
-/// No more is read of an output. No program that does what it should writes as much.
+/// No more than this is read of an output. No program that works writes as much.
 const LONGEST_OUTPUT: usize = 1 << 18;
 
 pub struct Process {
@@ -27,7 +27,7 @@ pub struct Process {
 impl Process {
     /// Starts `command` in a process group of its own, with its output in two files below `records`.
     ///
-    /// Files, because no thread has to read them and an orphan that still holds them keeps nobody waiting.
+    /// Files need no thread that reads them, and an orphan that still holds them keeps nobody waiting.
     pub fn start(command: &mut Command, records: &Path, name: &str) -> Self {
         let stdout = records.join(format!("{name}.stdout"));
         let stderr = records.join(format!("{name}.stderr"));
@@ -49,7 +49,7 @@ impl Process {
         announced_first(&text_of(&beginning(&self.stderr)))
     }
 
-    /// Whether it has written more than anybody reads.
+    /// Whether it has written more than is read.
     pub fn floods(&self) -> bool {
         [&self.stdout, &self.stderr].iter().any(|path| beginning(path).len() == LONGEST_OUTPUT)
     }
@@ -79,12 +79,12 @@ pub fn send(pid: i32, name: &str) {
     }
 }
 
-/// Asleep, or stopped by a signal.
+/// Whether a process is asleep, or stopped by a signal.
 pub fn is_at_rest(pid: i32) -> bool {
     matches!(state(pid), Some('S' | 'T'))
 }
 
-/// Ended; its parent may not have reaped it.
+/// Whether a process has ended, even if its parent has not reaped it.
 pub fn is_dead(pid: i32) -> bool {
     matches!(state(pid), None | Some('Z' | 'X'))
 }
@@ -94,8 +94,8 @@ fn state(pid: i32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// How many of the processes in `dir` or below it sleep in flock(2) because somebody else has the file's lock. The file's
-/// number alone doesn't say that it is this one: a file system elsewhere may have the same.
+/// How many of the processes in `dir` or below it sleep in flock(2) because another process has the file's lock. The
+/// inode number alone doesn't identify the file, as another file system may have the same.
 pub fn wanting_lock(dir: &Path, path: &Path) -> usize {
     let Ok(metadata) = fs::metadata(path) else {
         return 0;
@@ -109,14 +109,14 @@ pub fn wanting_lock(dir: &Path, path: &Path) -> usize {
 }
 
 /// The processes whose working directory is `dir` or below it. `dir` is a scenario's own temporary directory, so they
-/// are the scenario's: also workers of workers and daemons, whose pids nobody told us.
+/// belong to the scenario, including daemons and workers of workers, whose pids the harness doesn't know.
 pub fn running_in(dir: &Path) -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("/proc").flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|&pid| runs_in(dir, pid)).collect()
 }
 
-/// KILL to all of them. One may be starting another just now, so it takes more than one look.
+/// Kills all of them. It takes more than one look, as one may just be starting another.
 pub fn end_all_in(dir: &Path) {
     for pid in iter::repeat_with(|| running_in(dir)).take(1000).take_while(|pids| !pids.is_empty()).flatten() {
         send(pid, "KILL");

@@ -1,4 +1,4 @@
-//! Which two programs are compared.
+//! The two programs that are compared.
 
 use std::env;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{self, Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// What is compared where `START_SERVER_RUST` names nothing else.
+/// The program to compare if `START_SERVER_RUST` names no other.
 static OURS: OnceLock<PathBuf> = OnceLock::new();
 
 #[derive(Clone)]
@@ -16,12 +16,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// The program to compare if no variable names another one: whoever builds it knows where it is.
+    /// Sets the program to compare if no variable names another one. Only the caller knows where it was built.
     pub fn ours_is(path: &Path) {
         OURS.get_or_init(|| path.to_owned());
     }
 
-    /// Without the original there is nothing to compare with: that is a failure, never a skipped test.
+    /// A missing original is a failure, never a skipped test.
     pub fn find() -> Self {
         let original = program_of("START_SERVER_PERL").or_else(perl_script_in_path);
         let ours = program_of("START_SERVER_RUST").or_else(|| OURS.get().cloned());
@@ -41,15 +41,15 @@ impl Programs {
     }
 }
 
-/// The program that a variable names, by an absolute path: scenarios run elsewhere.
+/// The program that a variable names. The path is made absolute, as scenarios run in other directories.
 fn program_of(variable: &str) -> Option<PathBuf> {
     let path = PathBuf::from(env::var_os(variable)?);
     assert!(path.is_file(), "{variable}: there is no program {}", path.display());
     Some(path::absolute(path).expect("a path that isn't empty"))
 }
 
-/// Not just any `start_server`: ours may be installed, too, and equals itself. Our Debian package moves the original
-/// away.
+/// A script named `start_server`: ours, which may be installed, too, isn't a script. Our Debian package renames the
+/// original to `start_server.perl`.
 pub fn perl_script_in_path() -> Option<PathBuf> {
     let found = ["start_server", "start_server.perl"].into_iter().flat_map(which::which_all).flatten();
     found.into_iter().find(|path| fs::read(path).is_ok_and(|content| content.starts_with(b"#!")))

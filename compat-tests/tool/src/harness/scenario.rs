@@ -1,5 +1,5 @@
-//! What a scenario can do to one program and wait for. Everything it does goes into the transcript; nothing in it
-//! sleeps: each wait ends with what it waits for, or fails at the deadline.
+//! What a scenario can do to one program, and wait for. All steps go into the transcript. There are no fixed sleeps:
+//! each wait ends when its condition is true, or fails at its deadline.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -32,7 +32,7 @@ use super::workers::Worker;
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// So much of a file goes into a transcript.
+/// Longer files go into a transcript as a digest.
 const LONGEST_FILE: usize = 1 << 16;
 
 /// What a command that has ended said, with symbols for values.
@@ -51,8 +51,8 @@ pub struct Scenario {
     other: PathBuf,
     /// Holds `dir` and, beside it, the records: outputs and the probe's reports.
     top: TempDir,
-    /// The working directory of everything, and the only place that arguments may name: as root the original removes
-    /// whatever is at the paths it gets.
+    /// The working directory of everything, and the only place that arguments may name: as root, the original removes
+    /// whatever is at the paths that it gets.
     dir: PathBuf,
     ports: [Port; 3],
     env: BTreeMap<OsString, OsString>,
@@ -69,15 +69,15 @@ pub struct Scenario {
     pace: Pace,
     /// How many waits there were.
     waits: usize,
-    /// What a wait may take besides.
+    /// How much longer each wait may take.
     allowance: Duration,
-    /// Whether what happens may be the doing of the other program.
+    /// Whether a failure may be the fault of the other program.
     has_run_other: bool,
 }
 
 impl Scenario {
     pub fn new(program: &Path, other: &Path, pace: Pace) -> Self {
-        // The user's may be another, and what tests and superdaemons make has the modes that they expect.
+        // Scenarios expect the modes that follow from this umask; the user may have another.
         umask(Mode::from_bits_truncate(0o022));
         let top = guard::directory().expect("a temporary directory");
         let dir = top.path().join("dir");
@@ -116,10 +116,10 @@ impl Scenario {
         self.prelude = self.expand(shell).into_string().expect("shell commands in UTF-8");
     }
 
-    /// For everything started from now on: strace(1) with these options from the first call on. It is no parent of what it
-    /// traces, and may end later.
+    /// For everything started from now on: strace(1) with these options, from the first call on. It is not the parent
+    /// of the process that it traces, and may end later than that.
     pub fn strace(&mut self, options: &str) {
-        // It would end by ALRM what it can't trace within 3 seconds.
+        // By ALRM, strace would end a process that it can't trace within 3 seconds.
         self.prelude(&format!("trap '' ALRM; exec strace -D -qq {options} \"$0\" \"$@\""));
     }
 
@@ -139,41 +139,41 @@ impl Scenario {
         fs::remove_file(self.path(name)).expect("a file to remove");
     }
 
-    /// Fails where a module of Perl isn't installed, before anybody waits for what it does.
+    /// Fails if a Perl module isn't installed, instead of waiting in vain for what it does.
     pub fn need_module(&self, module: &str) {
         let perl = Command::new("perl").arg(format!("-M{module}")).args(["-e", "1"]).stderr(Stdio::null()).status();
         assert!(perl.is_ok_and(|status| status.success()), "Perl's module {module} isn't installed");
     }
 
-    /// Fails where a name has no address, as in a root directory without /etc/hosts.
+    /// Fails if a host name has no address, as on a system without /etc/hosts.
     pub fn need_host(&self, name: &str) {
         let perl = Command::new("perl").args(["-e", "exit !gethostbyname shift", name]).status();
         assert!(perl.is_ok_and(|status| status.success()), "the host {name} has no address");
     }
 
-    /// Fails where the kernel, or a container, has no IPv6.
+    /// Fails if the kernel, or the container, has no IPv6.
     pub fn need_ipv6(&self) {
         assert!(UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok(), "there is no IPv6");
     }
 
-    /// Fails where no process may be traced.
+    /// Fails if processes can't be traced.
     pub fn need_tracing(&self) {
         let strace = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
         assert!(strace.is_ok_and(|status| status.success()), "nothing can be traced by strace");
     }
 
-    /// Where the library is that lets programs see another wall clock. Fails where there is none.
+    /// The path of libfaketime, which shows programs another wall clock. Fails if it is missing.
     pub fn need_wall_clock(&self) -> PathBuf {
         libraries("faketime/libfaketime.so.1").next().expect("libfaketime is missing")
     }
 
-    /// Creates a file that somebody has locked, until the lock is dropped.
+    /// Creates a file that is locked until the lock is dropped.
     pub fn lock(&mut self, name: &str) -> Flock<fs::File> {
         let file = fs::File::create(self.path(name)).expect("a file of the scenario");
         Flock::lock(file, FlockArg::LockExclusiveNonblock).expect("a lock that nobody has")
     }
 
-    /// What a superdaemon that was killed leaves behind.
+    /// Creates a socket file as a killed superdaemon leaves it behind.
     pub fn stale_socket(&mut self, name: &str) {
         let path = self.path(name);
         drop(UnixListener::bind(&path).expect("a unix socket"));
@@ -194,7 +194,7 @@ impl Scenario {
         self.superdaemons.push(Process::start(&mut command, self.top.path(), &name));
     }
 
-    /// Starts a superdaemon with the probe as its worker, and waits until that is there.
+    /// Starts a superdaemon with the probe as its worker, and waits for the worker's report.
     pub fn probe(&mut self, options: &[&str], behaviours: &[&str]) {
         self.start(&[options, &["--", "$PROBE"], behaviours].concat());
         self.wait_worker(1);
@@ -206,7 +206,7 @@ impl Scenario {
         self.wait_file("st", "1:<W1>\n");
     }
 
-    /// TERM, and the end.
+    /// Sends TERM, and waits for the end.
     pub fn term(&mut self) -> String {
         self.signal("TERM");
         self.wait_exit()
@@ -218,7 +218,7 @@ impl Scenario {
         self.end(command)
     }
 
-    /// Like `run`, with the other one of the two programs.
+    /// Like `run`, with the other of the two programs.
     pub fn run_other(&mut self, args: &[&str]) -> Output {
         let command = self.begin_other(args);
         self.end(command)
@@ -253,7 +253,7 @@ impl Scenario {
         self.commands[*index].end().is_none()
     }
 
-    /// Like `run`, but what it says stays out of the transcript.
+    /// Like `run`, but nothing goes into the transcript.
     pub fn run_unrecorded(&mut self, args: &[&str]) -> Output {
         let length = self.steps.lines.len();
         let output = self.run(args);
@@ -277,7 +277,7 @@ impl Scenario {
     }
 
     fn command<'a>(&self, program: &Path, args: impl Iterator<Item = &'a [u8]>) -> Command {
-        // A job in the background may ignore INT and QUIT, and a shell can't change that.
+        // A job in the background may have been started with INT and QUIT ignored, which a shell can't change.
         let mut command = Command::new("/usr/bin/env");
         command
             .args(["--default-signal", "/bin/sh", "-c"])
@@ -294,7 +294,7 @@ impl Scenario {
         command
     }
 
-    /// Sends a signal (a name without `SIG`) to the superdaemon when it is at rest: the original loses one that comes
+    /// Sends a signal (a name without `SIG`) to the superdaemon when it is at rest: the original loses one that arrives
     /// just before it starts to wait (the divergence `never-drop-term`).
     pub fn signal(&mut self, name: &str) {
         self.wait_rest();
@@ -361,7 +361,7 @@ impl Scenario {
         let path = self.top.path().join(format!("superdaemon{}.stderr", self.superdaemons.len()));
         let mut ended = false;
         self.wait(&format!("line {text:?} or the end"), |s| {
-            // ORDER: a last line comes before the end.
+            // ORDER: the end is checked first, as a last line may be written just before it.
             ended = s.superdaemons.last_mut().expect("a superdaemon was started").end().is_some();
             s.find_line(&path, text).is_some() || ended
         });
@@ -370,7 +370,7 @@ impl Scenario {
         found.is_some()
     }
 
-    /// Waits until the superdaemon sleeps: it has acted on whatever has been sent to it.
+    /// Waits until the superdaemon sleeps, as it has acted on everything that was sent to it before.
     pub fn wait_rest(&mut self) {
         self.wait("the superdaemon to rest", |s| is_at_rest(s.superdaemon()));
     }
@@ -391,7 +391,7 @@ impl Scenario {
         });
     }
 
-    /// Waits for the end of the process that was announced as worker of this number, though it may never have become one.
+    /// Waits for the end of the process that was announced as the worker of this number, even if it never became one.
     pub fn wait_announced_end(&mut self, number: usize) {
         self.wait(&format!("the end of what is announced as worker {number}"), |s| {
             let said = s.announcements();
@@ -400,7 +400,7 @@ impl Scenario {
         });
     }
 
-    /// Waits until so many processes wait for the lock of a file.
+    /// Waits until this many processes wait for the lock of a file.
     pub fn wait_lock_is_wanted(&mut self, name: &str, by: usize) {
         self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.dir, &s.path(name)) == by);
     }
@@ -473,7 +473,7 @@ impl Scenario {
         });
     }
 
-    /// One program may rightly take so much longer than the other.
+    /// Allows this much more time for each wait from now on.
     pub fn may_take_longer(&mut self, time: Duration) {
         self.allowance = time;
     }
@@ -487,7 +487,7 @@ impl Scenario {
         let mut rounds = 0;
         while !is_there(self) {
             rounds += 1;
-            // Looked at before the condition: what the last process did must still be seen.
+            // Checked before the condition, so that the effects of the last process are still seen.
             let nothing_runs = rounds % 50 == 0 && self.nothing_runs();
             assert!(
                 !nothing_runs || is_there(self),
@@ -502,7 +502,7 @@ impl Scenario {
         self.pace.has_waited(begin.elapsed());
     }
 
-    /// An ending process loses its working directory before its end can be waited for, so both are looked at.
+    /// A process that ends loses its working directory before it can be waited for, so both are checked.
     fn nothing_runs(&mut self) -> bool {
         let mut started = self.superdaemons.iter_mut().chain(&mut self.commands);
         started.all(|process| process.end().is_some()) && running_in(&self.dir).is_empty()
@@ -510,12 +510,12 @@ impl Scenario {
 
     // --- looking
 
-    /// Something that was seen; it goes into the transcript.
+    /// Adds an observation to the transcript.
     pub fn observe(&mut self, kind: Kind, line: &str) {
         self.steps.push(kind, line);
     }
 
-    /// What the superdaemon has said so far, with symbols for values, and with Perl's words about itself.
+    /// The superdaemon's standard error so far, with symbols for values, and with Perl's words about itself.
     pub fn said(&self) -> String {
         self.names().apply(&self.superdaemons.last().map_or_else(String::new, Process::stderr))
     }
@@ -557,20 +557,20 @@ impl Scenario {
         self.names().apply(&listing)
     }
 
-    /// KILL to the process whose pid a file holds.
+    /// Kills the process whose pid a file holds.
     pub fn kill_process(&mut self, file: &str) {
         let pid = fs::read_to_string(self.path(file)).expect("a file with a pid");
         let pid = Pid::from_raw(pid.trim().parse().expect("a pid"));
         kill(pid, Signal::SIGKILL).expect("it runs");
     }
 
-    /// What the worker of this generation has reported.
+    /// The report of the worker of this generation.
     pub fn report_of(&self, generation: usize) -> String {
         let worker = self.workers().into_iter().find(|worker| worker.generation == generation.to_string());
         worker.map_or_else(String::new, |worker| worker.lines.join("\n"))
     }
 
-    /// A variable of a worker's environment, with symbols for values (but not for fds).
+    /// A variable of a worker's environment, with symbols for values (but not for descriptors).
     pub fn worker_env(&self, generation: usize, name: &str) -> Option<String> {
         self.worker(generation).env(name).map(|value| self.names().apply(value))
     }
@@ -592,7 +592,7 @@ impl Scenario {
 
     // --- the end
 
-    /// Ends everything that still runs, and gives the transcript.
+    /// Ends everything that still runs, and returns the transcript.
     pub fn finish(mut self) -> Transcript {
         // Nobody changes any more what is looked at. ORDER: before any of them is killed, as another one may wait for its lock.
         let daemon = self.daemon.map(|(daemon, _)| daemon);
@@ -627,7 +627,7 @@ impl Scenario {
             observed.push_text(Kind::Messages, &superdaemon.stdout());
         }
         let mut workers = self.workers();
-        // Of workers that start at the same time, any may report first.
+        // Workers that start at the same time may report in any order.
         workers.sort_by_key(|worker| worker.generation.parse::<u64>().ok());
         for worker in workers {
             observed.push(Kind::Life, format!("===== worker {}", worker.generation));
@@ -640,12 +640,13 @@ impl Scenario {
 
     // --- what is known
 
-    /// The pid of the superdaemon.
+    /// The program under test.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// The other program is a copy from here on, for users who may not enter where it was built, a home of root's.
+    /// From now on, the other program is a copy, for users who can't enter the directory where it was built, such as
+    /// root's home.
     pub fn copy_other(&mut self) {
         let copy = self.path("../program");
         assert!(Command::new("cp").arg(&self.other).arg(&copy).status().expect("cp(1)").success());
@@ -699,7 +700,7 @@ impl Scenario {
         let mut names = Names::default();
         names.text(self.dir.to_str().expect("a temporary path is UTF-8"), "$DIR");
         names.text(self.top.path().to_str().expect("a temporary path is UTF-8"), "$TOP");
-        // Each machine has its own.
+        // PATH differs from machine to machine.
         if let Some(path) = std::env::var("PATH").ok().filter(|path| path.contains('/')) {
             names.text(path, "$PATH");
         }
@@ -722,7 +723,7 @@ impl Scenario {
         for worker in self.workers() {
             names.pid(&worker.pid, format!("<W{}>", worker.generation));
         }
-        // A worker that is not a probe, or never got as far as reporting, is known by its announcement.
+        // A worker that isn't a probe, or has not reported, is known by its announcement.
         let announcements = self.announcements();
         let announced = announcements.lines().filter_map(|line| line.strip_prefix(ANNOUNCEMENT));
         for (generation, pid) in (1..).zip(announced) {
@@ -748,7 +749,7 @@ impl Scenario {
         self.workers().into_iter().map(|worker| (worker.generation, worker.pid)).collect()
     }
 
-    /// What a listener answers right now; None if it doesn't.
+    /// The answer of a listener right now; None if it doesn't answer.
     pub fn body(&self, listener: &str) -> Option<String> {
         let body = match listener {
             "$PORT" => http::body_from_port(self.port()),
@@ -763,7 +764,7 @@ impl Scenario {
             return OsString::from_vec(text.as_bytes().to_vec());
         };
         let dir = self.dir.to_str().expect("a temporary path is UTF-8");
-        // `$PORT` is a prefix of the others, so it comes last.
+        // `$PORT` is a prefix of the other two, so it comes last.
         utf8.replace("$DIR", dir)
             .replace("$FIXTURES", self.fixtures().to_str().expect("a temporary path is UTF-8"))
             .replace("$PORT2", &self.ports[1].number.to_string())
@@ -787,7 +788,7 @@ fn kind_of_wait(what: &str) -> Kind {
     what.split_once(" = ").map(|(name, _)| name).filter(is_name).map_or(Kind::Life, kind_of_file)
 }
 
-/// A line of a worker's report, by how it begins.
+/// The kind of a line of a worker's report, by its beginning.
 fn kind_of_report(line: &str) -> Kind {
     let begins = |with: &[&str]| with.iter().any(|word| line.starts_with(word));
     if begins(&["fd "]) {
@@ -801,7 +802,7 @@ fn kind_of_report(line: &str) -> Kind {
     }
 }
 
-/// Where libraries of this name are: distributions have them in directories of the processor.
+/// The paths of a library: distributions have them in a directory for each processor.
 fn libraries(name: &str) -> impl Iterator<Item = PathBuf> {
     let lib = Path::new("/usr/lib");
     let below = fs::read_dir(lib).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -814,6 +815,6 @@ fn libraries(name: &str) -> impl Iterator<Item = PathBuf> {
 pub fn digest(path: &Path) -> Option<String> {
     let output = Command::new("sha256sum").arg("--").arg(path).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    // Of a name with a backslash the line begins with one.
+    // If the name has a backslash, the line begins with one.
     Some(text.trim_start_matches('\\').split(' ').next()?.to_owned()).filter(|digest| digest.len() == 64)
 }

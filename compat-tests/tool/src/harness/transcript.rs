@@ -1,4 +1,4 @@
-//! What was observed of one program: lines, each of a kind; and the difference of two such lists.
+//! What was observed of one program, as lines of a kind each, and the difference of two such lists.
 
 use std::fmt::Write as _;
 use std::iter;
@@ -8,10 +8,10 @@ use similar::{Algorithm, DiffOp, capture_diff_slices, group_diff_ops};
 use super::names::Names;
 use super::perl_noise::Noise;
 
-/// What a line tells about.
+/// What a line is about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Kind {
-    /// What became of those who were connected.
+    /// What happened to clients that were connected.
     Connections,
     /// How a command ended.
     Exit,
@@ -24,7 +24,7 @@ pub enum Kind {
     Status,
     Life,
     Liveness,
-    /// What the scenario does, and headings: the same on both sides as long as nothing else differs.
+    /// Steps of the scenario, and headings: equal on both sides as long as nothing else differs.
     Step,
 }
 
@@ -58,7 +58,7 @@ impl Transcript {
         }
     }
 
-    /// With symbols for values, and without what Perl says about itself.
+    /// With symbols for values, and without Perl's words about itself.
     #[must_use]
     pub fn finish(self, names: &Names, noise: &Noise) -> Self {
         // `worker 2` is a generation where the harness says it.
@@ -69,14 +69,14 @@ impl Transcript {
             Line { text, ..line }
         });
         let mut lines: Vec<Line> = with_symbols.filter_map(|line| noise.removed_from(line)).collect();
-        // Of workers that are told to stop at the same time, any may end first.
+        // Workers that are told to stop at the same time may end in any order.
         for deaths in lines.chunk_by_mut(|one, other| is_of_stop(one) && is_of_stop(other)) {
             deaths.sort_by(|one, other| one.text.cmp(&other.text));
         }
         Self { lines }
     }
 
-    /// As people read it.
+    /// As text for people.
     pub fn text(&self) -> String {
         self.lines.iter().fold(String::new(), |mut text, line| {
             let _ = writeln!(text, "{}", line.text);
@@ -90,7 +90,7 @@ impl Transcript {
         format!("{:016x}", self.text().bytes().fold(0xcbf2_9ce4_8422_2325, step))
     }
 
-    /// Whether no worker was left at the end.
+    /// Whether no probe worker was left at the end.
     pub fn leaves_nobody(&self) -> bool {
         self.lines.windows(2).any(|lines| lines[0].text == LEFT_RUNNING && lines[1].text == LEFT_FILES)
     }
@@ -104,7 +104,7 @@ fn is_of_stop(line: &Line) -> bool {
 pub const LEFT_RUNNING: &str = "===== left running";
 pub const LEFT_FILES: &str = "===== left files";
 
-/// The lines of both: `-` and a line only `left` has, `+` and one only `right` has.
+/// The lines of both, with `-` if only `left` has it, and `+` if only `right` has it.
 pub fn diff<'a>(left: &'a [Line], right: &'a [Line]) -> Vec<(char, &'a Line)> {
     changes(&operations(left, right), left, right)
 }
@@ -126,12 +126,12 @@ fn changes<'a>(operations: &[DiffOp], left: &'a [Line], right: &'a [Line]) -> Ve
     operations.iter().flat_map(of_operation).collect()
 }
 
-/// A difference as text, with all lines.
+/// The difference as text, with all lines.
 pub fn whole(left: &Transcript, right: &Transcript) -> String {
     text_of_changes(&diff(&left.lines, &right.lines))
 }
 
-/// The lines that differ, and three on either side of them.
+/// The difference as text, with three lines around each change.
 pub fn excerpt(left: &Transcript, right: &Transcript) -> String {
     let operations = operations(&left.lines, &right.lines);
     if operations.iter().all(|operation| matches!(operation, DiffOp::Equal { .. })) {

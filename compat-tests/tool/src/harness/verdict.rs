@@ -1,4 +1,4 @@
-//! What a comparison came to.
+//! The result of a comparison.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -10,22 +10,22 @@ pub enum Verdict {
     Equal,
     /// Different, and as the table in docs/differences.md says.
     OnPurpose,
-    /// The reference did not come to its end.
+    /// The scenario failed with the reference.
     NotComparable,
     Different,
 }
 
 pub struct Comparison {
     pub verdict: Verdict,
-    /// Whether the original and this repository's program do this: what is on purpose, too, is as it should be.
+    /// Whether the original and this repository's program should do this. Differences on purpose are right, too.
     pub is_right: bool,
-    /// What the scenario returned on either side, where that is what counts.
+    /// What the scenario returned on either side, if that decides.
     pub seen: String,
     pub reference: Outcome<()>,
     pub candidate: Outcome<()>,
 }
 
-/// Whoever wants to know what comparisons come to, instead of a panic.
+/// Collects comparisons, which would panic without it.
 struct Judge {
     programs: Programs,
     patience: Option<Duration>,
@@ -36,8 +36,9 @@ thread_local! {
     static JUDGE: RefCell<Option<Judge>> = const { RefCell::new(None) };
 }
 
-/// What the comparisons of `scenario` come to on these programs. With `patience`, the candidate isn't waited for as long as
-/// the reference is, but so long at least. The second value is the message of a panic outside of the comparisons.
+/// The comparisons of `scenario` with these programs. With `patience`, each wait for the candidate has that time and a
+/// multiple of what the reference took, instead of the full deadline. The second value is the message of a panic
+/// outside of the comparisons.
 pub fn judge(programs: &Programs, patience: Option<Duration>, scenario: fn()) -> (Vec<Comparison>, Result<(), String>) {
     let judge = Judge { programs: programs.clone(), patience, comparisons: Vec::new() };
     JUDGE.set(Some(judge));
@@ -52,7 +53,7 @@ pub fn compared() -> (Programs, Option<Duration>) {
     judged.unwrap_or_else(|| (Programs::find(), None))
 }
 
-/// Hands a comparison to whoever judges. False if nobody does.
+/// Hands a comparison to the judge. False if there is none.
 pub fn hand_over<T>(
     verdict: Verdict,
     is_right: bool,

@@ -1,4 +1,4 @@
-//! What the probe workers reported: `perl-fixtures/probe.pl` appends lines `PID TEXT` to one file.
+//! The reports of the probe workers: `perl-fixtures/probe.pl` appends lines `PID TEXT` to one file.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// All workers that have reported, in the order they started.
+    /// All workers that have reported, in the order in which they started.
     pub fn read_all(reports: &Path) -> Vec<Self> {
         let mut workers: Vec<Self> = Vec::new();
         let text = text_of(&fs::read(reports).unwrap_or_default());
@@ -33,7 +33,7 @@ impl Worker {
         self.lines.iter().find_map(|line| line.strip_prefix("env ")?.strip_prefix(name)?.strip_prefix('='))
     }
 
-    /// The report: what is open comes first, in the order of the numbers.
+    /// The lines of the report, with open descriptors first.
     pub fn describe(&self) -> impl Iterator<Item = &str> {
         let is_fd = |line: &&String| line.starts_with("fd ");
         let (fds, rest): (Vec<&String>, Vec<&String>) = self.lines.iter().partition(is_fd);

@@ -1,4 +1,4 @@
-//! The mean of all grades, for the "endpoint" of shields.io.
+//! The mean of all grades, for an endpoint badge of shields.io.
 
 use serde_json::json;
 

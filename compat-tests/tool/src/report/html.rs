@@ -1,4 +1,4 @@
-//! One page that needs nothing from elsewhere, and no scripts: with one, what differs can be filtered.
+//! A page that needs no other files, and works without scripts. With its script, differences can be filtered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use crate::grades::{Aspect, Grade, shown};
 use crate::harness::{Transcript, diff};
 use crate::run::{Finding, State};
 
-/// So much of a transcript is shown.
+/// Longer transcripts are cut off.
 const LONGEST: usize = 400;
 
 const LEGEND: &str = "<p>Each scenario does the same with both programs, side by side, and notes what can be observed. \
@@ -105,13 +105,13 @@ fn scenario(finding: &Finding, rules: &BTreeMap<&str, String>) -> String {
     )
 }
 
-/// The text of a rule, with what is code in it.
+/// The text of a rule, with its code marked up.
 fn prose(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts.map(|(i, part)| if i % 2 == 1 { format!("<code>{}</code>", escaped(part)) } else { escaped(part) }).collect()
 }
 
-/// Each side with those of its lines marked that the other one doesn't have.
+/// Both sides, each with the lines marked that the other one doesn't have.
 fn sides(reference: &Transcript, candidate: &Transcript) -> (String, String) {
     let changes = diff(&reference.lines, &candidate.lines);
     let side = |mark: char, tag: &str| {
@@ -139,7 +139,7 @@ fn filter(report: &Report) -> String {
     )
 }
 
-/// What is neither equal nor different.
+/// Scenarios that are neither equal nor different.
 fn others(report: &Report) -> String {
     let list = |title: &str, items: Vec<String>| {
         let items = items.concat();

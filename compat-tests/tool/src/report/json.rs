@@ -1,5 +1,5 @@
-//! For programs, and as a baseline: a line for each scenario, with digests of both transcripts. Transcripts are in it only if
-//! they are asked for.
+//! For programs, and as a baseline: a line for each scenario, with digests of both transcripts. Transcripts are only
+//! included on request.
 
 use serde_json::{Map, Value, json};
 

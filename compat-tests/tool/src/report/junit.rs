@@ -1,4 +1,4 @@
-//! For whatever shows the results of tests.
+//! For programs that show test results.
 
 use std::fmt::Write;
 

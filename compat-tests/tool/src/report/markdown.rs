@@ -1,4 +1,4 @@
-//! For a page of a forge.
+//! For pages of code hosts.
 
 use std::fmt::Write;
 

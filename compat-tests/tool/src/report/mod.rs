@@ -1,4 +1,4 @@
-//! What a run came to, in several formats.
+//! The results of a run, in several formats.
 
 mod badge;
 mod html;
@@ -20,7 +20,7 @@ pub struct Report<'a> {
     pub candidate: &'a Subject,
     pub machine: String,
     pub date: String,
-    /// How the same can be had again.
+    /// The command line that made the report.
     pub command: String,
     pub verbose: bool,
     pub findings: &'a [Finding],
@@ -50,7 +50,7 @@ impl Format {
     }
 }
 
-/// What a reader has to know who has never seen a report.
+/// An explanation for readers who have never seen a report.
 const LEGEND: &str = "\
 A scenario runs the same steps on both programs. A grade says how much of what the reference shows the candidate shows, too, in
 per cent. It leaves out what is known to be different on purpose in the program that this tool comes with; strict counts it.
@@ -61,9 +61,9 @@ per cent. It leaves out what is known to be different on purpose in the program 
   $PROBE  a worker that writes down what it finds around itself (fd, env, signals), and what happens to it (ready, got TERM)
 ";
 
-/// So many causes explain what has to be done first.
+/// How many causes a report shows, as the first ones to work on.
 const CAUSES: usize = 10;
-/// So many lines of a difference.
+/// How many lines of a difference a report shows.
 const LINES: usize = 12;
 
 impl Report<'_> {
@@ -94,7 +94,7 @@ impl Report<'_> {
         self.of_state(state).count()
     }
 
-    /// `3 equal, 1 on purpose, 0 different`, and what else there is.
+    /// `3 equal, 1 on purpose, 0 different`, and other states if there are any.
     fn summary(&self) -> String {
         let is_told =
             |state: &State| !matches!(state, State::Unsteady | State::NotComparable) || self.count(*state) > 0;
@@ -102,7 +102,7 @@ impl Report<'_> {
         told.map(|state| format!("{} {}", self.count(state), state.name())).collect::<Vec<_>>().join(", ")
     }
 
-    /// What can't be compared, by its reason.
+    /// The scenarios that can't be compared, by reason.
     fn reasons(&self) -> BTreeMap<&str, Vec<&str>> {
         let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for finding in self.of_state(State::NotComparable) {
@@ -148,7 +148,7 @@ fn so_many_scenarios(count: usize) -> String {
     if count == 1 { "1 scenario".to_owned() } else { format!("{count} scenarios") }
 }
 
-/// XML has no way to write control characters, and a terminal obeys them. Masks of signals are told by the signals' names.
+/// XML can't contain control characters, and a terminal obeys them. Masks of signals become names.
 fn printable(text: &str) -> String {
     let text = &*causes::with_names_of_signals(text);
     let mut printable = String::with_capacity(text.len());
@@ -165,7 +165,7 @@ fn printable(text: &str) -> String {
     printable
 }
 
-/// For XML and HTML.
+/// Text for XML and HTML.
 fn escaped(text: &str) -> String {
     printable(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -7,7 +7,7 @@ use crate::catalogue;
 use crate::grades::shown;
 use crate::run::State;
 
-/// So much of a line.
+/// Longer lines are cut off.
 const WIDTH: usize = 150;
 
 pub fn report(report: &Report) -> String {
