@@ -1,7 +1,8 @@
 # Runs in a test machine, as root: whole lives of the program, beside the original. Prints a line for each test, and the
 # totals at the end.
 #
-#   guest.pl               the tests; ROUNDS, RESTRICTIONS and ONLY in the environment say how many, what else, and which
+#   guest.pl               the tests; ROUNDS, RESTRICTIONS and ONLY in the environment say how many, what else, and which;
+#                          with SCENARIOS, those of start_server-compat instead
 #   guest.pl WORKER ...    one of the workers at the end of this file
 #   guest.pl loopback      makes a new network usable
 #   guest.pl off           ends the machine
@@ -22,6 +23,8 @@ my ($ours, $original, $fixtures) = ("$here/start_server", "/usr/bin/start_server
 my ($processor, $rounds) = ((POSIX::uname())[4], $ENV{ROUNDS} || 20);
 # An emulated processor is slow, and nothing waits for this long unless something is wrong.
 my ($patience, $short) = (120, 30);
+# What makes a slow machine slower.
+my $busy = 15;
 my %worker = (waits => \&wait_by, family => \&family, silent => sub { sleep 1000 while 1 },
     loopback => \&loopback, off => \&off);
 if (@ARGV) {
@@ -36,25 +39,45 @@ my @files = ("--pid-file=pid", "--status-file=st");
 my @three_ways = ("--", "perl", "$fixtures/three_ways.pl");
 print "on Linux ", (POSIX::uname())[2], " $processor, ", libc(), ", Perl $^V\n";
 
-both("start, HUP, --restart, a death, --show-status, --stop", \&life);
-test("--ready=accepting, a worker that waits by $_", root => \&accepting, $_) for ways();
-test("--ready=accepting", user => \&accepting, "epoll_pwait");
-both("--ready=notify", \&notify);
-test("never ready by --ready=$_: --restart exits with 125", root => \&never_ready, $_) for qw(accepting notify);
-both("--kill-timeout ends whole families", \&families);
-both("--upgrade under load", \&upgrade);
-both("listeners that the manager keeps", \&store);
-if ($may_be_taken_over) {
-    both("--take-over under load", \&take_over);
-    test("--take-over and $_ at random moments, $rounds rounds", root => \&at_random, $_) for qw(HUP TERM);
-} else {
-    test("--take-over is refused", root => \&take_over_is_refused);
-}
-
-restrict() if $ENV{RESTRICTIONS};
+defined $ENV{SCENARIOS} ? scenarios() : lives();
 print "$passed passed, $failed failed\n";
 
 # --- the tests
+
+sub lives {
+    both("start, HUP, --restart, a death, --show-status, --stop", \&life);
+    test("--ready=accepting, a worker that waits by $_", root => \&accepting, $_) for ways();
+    test("--ready=accepting", user => \&accepting, "epoll_pwait");
+    both("--ready=notify", \&notify);
+    test("never ready by --ready=$_: --restart exits with 125", root => \&never_ready, $_) for qw(accepting notify);
+    both("--kill-timeout ends whole families", \&families);
+    both("--upgrade under load", \&upgrade);
+    both("listeners that the manager keeps", \&store);
+    if ($may_be_taken_over) {
+        both("--take-over under load", \&take_over);
+        test("--take-over beside $busy busy processes", user => \&take_over_on_a_busy_machine);
+        test("--take-over and $_ at random moments, $rounds rounds", root => \&at_random, $_) for qw(HUP TERM);
+    } else {
+        test("--take-over is refused", root => \&take_over_is_refused);
+    }
+    restrict() if $ENV{RESTRICTIONS};
+}
+
+# On both programs, by the tool. Its report is for the machine's log.
+sub scenarios {
+    my $before = time;
+    # More at a time would only make them slower.
+    open my $report, "-|", "$here/start_server-compat", "--candidate=$ours", "--jobs=2", "--verbose", $ENV{SCENARIOS}
+        or die "start_server-compat: $!\n";
+    my $summary = "";
+    while (<$report>) {
+        print;
+        chomp($summary = $_) if /\S/;
+    }
+    my $is_ok = close $report;
+    $is_ok ? $passed++ : $failed++;
+    printf "%s the scenarios: %s (%.1f s)\n", $is_ok ? "ok" : "FAILED", $summary, time - $before;
+}
 
 sub life {
     start($ours, @files, listeners(), "--interval=0", @three_ways);
@@ -211,6 +234,25 @@ sub take_over {
     answers("version 5");
     is("refused connections", $load->(), 0);
     stop();
+}
+
+# A machine that is slow is no reason to refuse it.
+sub take_over_on_a_busy_machine {
+    start($original, @files, listeners(), "--interval=0", @three_ways);
+    generation(1);
+    answers("version 1");
+    rest();
+    my @busy = map { fork_with(sub { alarm 10 * $patience; 1 while 1 }) } 1 .. $busy;
+    my $before = time;
+    my ($code, $said) = run($ours, "--take-over", "--pid-file=pid");
+    my $took = time - $before;
+    kill "KILL", @busy;
+    is("--take-over", "$code $said", "0 start_server (pid:$pid) now runs this program, generation 1 keeps running\n");
+    kill "HUP", $pid;
+    generation(2);
+    answers("version 2");
+    stop();
+    return sprintf "%.1f s", $took;
 }
 
 # How a take-over ends, and in what state the superdaemon is, whatever comes in at whichever moment.

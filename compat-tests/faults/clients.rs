@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use super::{
-    ERRORS, MOST_OCCURRENCES, NEVER, Signal, Step, after_the_end, answering, is_at_rest, send, status_is_true, until,
+    ERRORS, Lives, MOST_OCCURRENCES, NEVER, Signal, Step, after_the_end, answering, is_at_rest, is_injected, send,
+    status_is_true, until,
 };
 use crate::harness::{Outcome, Output, Scenario, one};
 
@@ -68,10 +70,10 @@ fn run(s: &mut Scenario, client: usize, output: &Path, injection: &str) -> Outpu
 
 /// Start, the client with its fault, HUP, TERM. If the client ends with 0, its work is done; otherwise it gives a
 /// reason. The superdaemon obeys signals, whatever happened to the client.
-fn live(s: &mut Scenario, fault: &Fault) -> Result<(), String> {
+fn live(s: &mut Scenario, fault: &Fault, trace: &Path) -> Result<(), String> {
     let mut newest = 0;
     start(s, &mut newest)?;
-    let Output { end, stdout, stderr } = run(s, fault.client, Path::new("/dev/null"), &fault.injection());
+    let Output { end, stdout, stderr } = run(s, fault.client, trace, &fault.injection());
     let failed = |what: &str| Err(format!("{what}: {end}, {stdout}{stderr}"));
     match end.as_str() {
         "signal 9" if fault.is_kill => {}
@@ -157,7 +159,7 @@ fn no_fault_of_a_client_harms_anybody() {
         return;
     }
     let (only, only_call) = (std::env::var("FAULTS_SET").ok(), std::env::var("FAULTS_CALL").ok());
-    let mut all_broken = Vec::new();
+    let mut lives = Lives::default();
     for client in (0..CLIENTS.len()).filter(|&client| only.as_deref().is_none_or(|only| only == CLIENTS[client].0)) {
         let mut all = faults(client);
         all.retain(|fault| only_call.as_deref().is_none_or(|call| call == fault.call));
@@ -165,11 +167,13 @@ fn no_fault_of_a_client_harms_anybody() {
             let step = (all.len() / SAMPLE).max(1);
             all = all.into_iter().skip(step / 2).step_by(step).take(SAMPLE).collect();
         }
-        let begin = std::time::Instant::now();
-        let broken = super::run_all(&all, Fault::name, |fault| one(false, |s| live(s, fault)));
-        let (lives, count, seconds) = (all.len(), broken.len(), begin.elapsed().as_secs());
-        println!("{}: {lives} lives, {count} with a broken promise, {seconds} s", CLIENTS[client].0);
-        all_broken.extend(broken);
+        let begin = Instant::now();
+        let of_client = Lives::run(&all, Fault::name, |fault, trace| {
+            let outcome = one(false, |s| live(s, fault, trace));
+            (outcome, fault.is_kill || is_injected(trace))
+        });
+        of_client.report(CLIENTS[client].0, begin);
+        lives.add(of_client);
     }
-    assert!(all_broken.is_empty(), "{}", all_broken.join("\n"));
+    lives.check(false);
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::unistd::geteuid;
 
@@ -342,4 +343,53 @@ fn a_signal_before_the_command_is_killed() {
         }
     }
     assert!(stops.get() > 10, "{} stops", stops.get());
+}
+
+/// A library for the original's environment. It makes the copy do what the C statements say before it comes to the
+/// rehearsal.
+fn delay(s: &mut Scenario, statements: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let source = format!(
+        "#include <string.h>\n#include <time.h>\n#include <unistd.h>\n\
+         __attribute__((constructor)) static void delay(int argc, char **argv) {{\n\
+         if (argc > 1 && strncmp(argv[1], \"--rehearse-state=\", 17) == 0) {{ {statements} }}\n}}\n"
+    );
+    fs::write(directory.path().join("delay.c"), source).unwrap();
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o", "delay.so", "delay.c"]).current_dir(&directory);
+    assert!(compiler.status().expect("cc").success());
+    let library = directory.path().join("delay.so");
+    s.prelude(&format!("export LD_PRELOAD={}; exec \"$0\" \"$@\"", library.display()));
+    start(s);
+    s.prelude("");
+    s.may_take_longer(Duration::from_secs(60));
+    directory
+}
+
+/// Longer than a copy may sleep. On a slow or busy machine, it is like this.
+#[test]
+fn a_copy_that_is_at_work() {
+    original_alone(|s| {
+        let work = "struct timespec begin, now; clock_gettime(CLOCK_MONOTONIC, &begin); \
+                    do clock_gettime(CLOCK_MONOTONIC, &now); while (now.tv_sec < begin.tv_sec + 7);";
+        let _library = delay(s, work);
+        let begin = Instant::now();
+        let (code, text) = take_over(s);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(cfg!(target_feature = "crt-static") || begin.elapsed() > Duration::from_secs(6));
+        restarts_and_ends(s);
+    });
+}
+
+/// A static program loads no library.
+#[cfg(not(target_feature = "crt-static"))]
+#[test]
+fn a_copy_that_hangs() {
+    original_alone(|s| {
+        let _library = delay(s, "for (;;) pause();");
+        let (code, text) = take_over(s);
+        assert!(code == Some(125) && text.ends_with("it has not answered in time\n"), "{code:?} {text}");
+        assert!(!is_ours(s));
+        restarts_and_ends(s);
+    });
 }

@@ -224,6 +224,11 @@ impl Process {
         line.split_ascii_whitespace().next()?.parse().ok()
     }
 
+    /// Whether it has the processor, or would get further with more of that or a faster disk.
+    pub(crate) fn is_at_work(self) -> bool {
+        self.read("stat").is_ok_and(|stat| matches!(field_of(&stat, 0), Some('R' | 'D')))
+    }
+
     pub(crate) fn blocks(self, signal: c_int) -> bool {
         self.signals("SigBlk").is_ok_and(|set| contains(set, signal))
     }

@@ -16,6 +16,7 @@ use crate::stderr::{say, visible};
 use crate::succession::{REHEARSAL, VARIABLE};
 use crate::sys::{self, Pid};
 use crate::system::{ProgramPart, State, rehearsal};
+use crate::take_over::patience::Patience;
 use crate::take_over::predecessor::{Predecessor, held};
 use crate::take_over::stopping::{Told, is_told};
 use crate::take_over::tracee::{Files, Tracee, word};
@@ -26,8 +27,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How long the rehearsal may take, during which the superdaemon stands still.
 const REHEARSAL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long this program may take to start.
-const ARRIVAL: Duration = Duration::from_secs(10);
+/// How long this program may take to start. Nothing can be done but wait.
+const ARRIVAL: Duration = Duration::from_secs(60);
 
 /// How long to wait before another look at something that has just changed.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -66,13 +67,14 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
     let predecessor = Predecessor::look(pid, pid_file).map_err(refusal)?;
     predecessor.check_program(&program).map_err(refusal)?;
 
-    let end = Instant::now() + LIMIT;
+    let patience = Patience::of(LIMIT);
     let mut tracee = Tracee::seize(pid).map_err(untraceable)?;
     let mut seen = None;
-    while Instant::now() < end {
+    // It begins anew if a signal arrives, which is no reason to lose patience.
+    while !patience.is_over(|| true) {
         // Stopping this program, for example by Ctrl-Z, would leave the other one stopped.
         let blocked = sys::block_all();
-        if !tracee.work_off(end).map_err(untraceable)? {
+        if !tracee.work_off(patience).map_err(untraceable)? {
             break;
         }
         // It runs while files are read that might be slow.
@@ -94,7 +96,7 @@ fn take_over_process(pid: Pid, pid_file: &Path) -> Result<(), Error> {
         };
         refuse_if(told).map_err(refusal)?;
         look.state.program = ProgramPart { path: Some(program.as_os_str().as_bytes().to_vec()) };
-        if !tracee.stop(end).map_err(untraceable)? {
+        if !tracee.stop(patience).map_err(untraceable)? {
             break;
         }
         // ORDER: from here on, nothing changes any more.
@@ -215,11 +217,11 @@ fn hand_over(tracee: &mut Tracee, predecessor: &Predecessor, program: &Path, sta
     let files = Files { names: [of_state, of_answer], state, length, numbers };
 
     let failure = |(what, errno)| Failure::of(what)(errno);
-    let end = Instant::now() + REHEARSAL_LIMIT;
-    let said = tracee.rehearse(&files, rehearsal, end).map_err(failure)?;
+    let patience = Patience::of(REHEARSAL_LIMIT);
+    let said = tracee.rehearse(&files, rehearsal, patience).map_err(failure)?;
     if said != token {
         let reason = match said.as_slice() {
-            [] if Instant::now() >= end => b"it has not answered in time".to_vec(),
+            [] if patience.is_over(|| false) => b"it has not answered in time".to_vec(),
             [] => b"it has ended without an answer".to_vec(),
             said => visible(said),
         };
@@ -261,7 +263,7 @@ impl Strings<'_> {
 fn wait_for_arrival(pid: Pid) -> Option<()> {
     let end = Instant::now() + ARRIVAL;
     while !Process::Pid(pid).catches(libc::SIGUSR2) || Process::Pid(pid).blocks(libc::SIGCHLD) {
-        if Instant::now() >= end || sys::kill(pid, 0) == Err(Errno::ESRCH) {
+        if Instant::now() >= end || Process::Pid(pid).is_zombie() {
             return None;
         }
         sleep(Duration::from_millis(1));

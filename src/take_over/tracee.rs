@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use libc::{c_int, c_long, c_ulong, c_void, iovec};
 use nix::errno::Errno;
@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::proc::{Pid, Process};
 use crate::stderr::say;
 use crate::sys;
+use crate::take_over::patience::Patience;
 use crate::take_over::registers::{self, Registers};
 use crate::take_over::routine::{self, Call};
 
@@ -138,38 +139,38 @@ impl Tracee {
     /// Makes it handle all signals that it has not handled. Perl may have noted a signal between its last look and its
     /// wait: either in the interpreter, which looks when wait(2) is interrupted, or in the list of the original, which
     /// looks when a signal arrives. Afterwards it waits again, and runs. False if it doesn't before `end`.
-    pub(super) fn work_off(&mut self, end: Instant) -> Result<bool, Errno> {
+    pub(super) fn work_off(&mut self, patience: Patience) -> Result<bool, Errno> {
         self.is_disturbed = false;
         // ORDER: the interpreter takes ALRM before TERM, and forgets that there is another one.
-        if !self.stop(end)? {
+        if !self.stop(patience)? {
             return Ok(false);
         }
         let is_heard = self.blocked() & 1 << (libc::SIGALRM - 1) == 0;
         self.let_go(0)?;
-        if !self.wait_until_waiting(end)? {
+        if !self.wait_until_waiting(patience)? {
             return Ok(false);
         }
         // One of these is forgotten if HUP or ALRM came with it. Sending it twice does no harm.
         if let Some(signal) = self.told {
-            self.send(signal, end)?;
+            self.send(signal, patience)?;
             self.told = None;
         }
         if is_heard {
-            self.send(libc::SIGALRM, end)?;
+            self.send(libc::SIGALRM, patience)?;
         }
-        self.wait_until_waiting(end)
+        self.wait_until_waiting(patience)
     }
 
     /// Sends it a signal, and waits until it has got that and waits again.
-    fn send(&mut self, signal: c_int, end: Instant) -> Result<(), Errno> {
+    fn send(&mut self, signal: c_int, patience: Patience) -> Result<(), Errno> {
         let signals = self.signals;
         // Nobody else reaps a traced process before this process has seen its end, so it still has its number.
         sys::kill(self.pid, signal)?;
-        while self.signals == signals && Instant::now() < end {
+        while self.signals == signals && !self.is_over(patience) {
             self.pass_signals_on()?;
             std::thread::sleep(LOOK);
         }
-        self.wait_until_waiting(end).map(drop)
+        self.wait_until_waiting(patience).map(drop)
     }
 
     /// Whether a signal has arrived since [`Self::work_off`] began.
@@ -177,9 +178,10 @@ impl Tracee {
         self.is_disturbed
     }
 
-    /// Stops it while it waits in the call that the original is idle in. False if it doesn't wait before `end`.
-    pub(super) fn stop(&mut self, end: Instant) -> Result<bool, Errno> {
-        while self.wait_until_waiting(end)? {
+    /// Stops it while it waits in the call that the original is idle in. False if it doesn't wait before `patience` is
+    /// over.
+    pub(super) fn stop(&mut self, patience: Patience) -> Result<bool, Errno> {
+        while self.wait_until_waiting(patience)? {
             // ORDER: one interrupt, and nothing else before its stop: a second one would stop the process again before
             // it has executed a single instruction.
             self.request(libc::PTRACE_INTERRUPT, 0, 0)?;
@@ -200,21 +202,25 @@ impl Tracee {
             }
             self.resume(0)?;
             std::thread::sleep(LOOK);
-            if Instant::now() >= end {
+            if self.is_over(patience) {
                 break;
             }
         }
         Ok(false)
     }
 
-    fn wait_until_waiting(&mut self, end: Instant) -> Result<bool, Errno> {
+    fn is_over(&self, patience: Patience) -> bool {
+        patience.is_over(|| Process::Pid(self.pid).is_at_work())
+    }
+
+    fn wait_until_waiting(&mut self, patience: Patience) -> Result<bool, Errno> {
         loop {
             // A traced process stops at each signal, and has to be continued.
             self.pass_signals_on()?;
             if self.is_waiting()? {
                 return Ok(true);
             }
-            if Instant::now() >= end {
+            if self.is_over(patience) {
                 return Ok(false);
             }
             std::thread::sleep(LOOK);
@@ -300,12 +306,13 @@ impl Tracee {
     }
 
     /// Makes a copy of it execute a program with the state and an open file for the answer, and returns that when the
-    /// program has exited. At `end` the copy is killed. The process is stopped all the time, and its signals wait.
+    /// program has exited. When `patience` is over, the copy is killed. The process is stopped all the time, and its
+    /// signals wait.
     pub(super) fn rehearse(
         &mut self,
         files: &Files,
         [path, arguments, environment]: Program,
-        end: Instant,
+        patience: Patience,
     ) -> Result<Vec<u8>, Failed> {
         const COPY: &str = "start a copy of itself";
         let Numbers { answer, .. } = files.numbers;
@@ -347,7 +354,7 @@ impl Tracee {
                 }
                 Ok(())
             },
-            Some((wait, end)),
+            Some((wait, patience)),
         )?;
         if is_executed { Err((COPY, Errno::EIO)) } else { Ok(said) }
     }
@@ -404,13 +411,13 @@ impl Tracee {
         Ok(calls)
     }
 
-    /// Makes it perform a list of calls, and reports each by its index and its result. At a given moment, kills the child
-    /// that a given call waits for. True if it has executed a program.
+    /// Makes it perform a list of calls, and reports each by its index and its result. When a given patience is over, kills
+    /// the child that a given call waits for. True if it has executed a program.
     fn run(
         &mut self,
         calls: &[Call],
         mut tell: impl FnMut(&Self, usize, u64) -> Result<(), Failed>,
-        limit: Option<(usize, Instant)>,
+        limit: Option<(usize, Patience)>,
     ) -> Result<bool, Failed> {
         let failed = |errno| ("be traced", errno);
         self.begin(calls).map_err(failed)?;
@@ -418,7 +425,7 @@ impl Tracee {
         let (mut outcome, mut before) = (Ok(()), 0);
         loop {
             let limit = |tracee: &Self, index| match limit {
-                Some((wait, end)) if wait == index => tracee.kill_at(end, before),
+                Some((wait, patience)) if wait == index => tracee.wait_or_kill(before, patience),
                 _ => Ok(()),
             };
             let (index, result) = match self.step(list, limit) {
@@ -475,13 +482,13 @@ impl Tracee {
         sys::exit_now(code)
     }
 
-    /// Waits for the end of a call that waits for `child`, which is killed at `end`.
-    fn kill_at(&self, end: Instant, child: u64) -> Result<(), Errno> {
+    /// Waits for the end of a call that waits for `child`, which is killed when `patience` is over.
+    fn wait_or_kill(&self, child: u64, patience: Patience) -> Result<(), Errno> {
+        let child = Pid::try_from(child).unwrap_or(Pid::MAX);
         let mut is_killed = false;
         while self.look()?.is_none() {
-            if !is_killed && Instant::now() >= end {
+            if !is_killed && patience.is_over(|| Process::Pid(child).is_at_work()) {
                 is_killed = true;
-                let child = Pid::try_from(child).unwrap_or(Pid::MAX);
                 // Its parent reaps it as soon as it exits.
                 let is_it = || Process::Pid(child).parent() == Some(self.pid);
                 let _ = sys::kill_if(child, libc::SIGKILL, is_it);
@@ -745,11 +752,11 @@ impl Drop for Tracee {
     fn drop(&mut self) {
         /// How long to try to undo what it was made to do. What is left does no harm.
         const LIMIT: Duration = Duration::from_millis(500);
-        let end = Instant::now() + LIMIT;
-        while self.stopped.is_some() || !self.is_held && self.stop(end) == Ok(true) {
+        let patience = Patience::of(LIMIT);
+        while self.stopped.is_some() || !self.is_held && self.stop(patience) == Ok(true) {
             match self.clean_up() {
                 // A signal has arrived, and it runs.
-                Err(Errno::EINTR) if self.stopped.is_none() && Instant::now() < end => {}
+                Err(Errno::EINTR) if self.stopped.is_none() && !self.is_over(patience) => {}
                 _ => break,
             }
         }
