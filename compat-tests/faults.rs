@@ -378,7 +378,7 @@ fn is_at_rest(s: &mut Scenario) -> bool {
 fn faults(of_original: bool, set: usize) -> Vec<Fault> {
     let trace = tempfile::NamedTempFile::new().expect("a temporary file");
     let strace = format!("-o {}", trace.path().display());
-    let Outcome { result, transcript } = one(of_original, |s| {
+    let Outcome { result, transcript, .. } = one(of_original, |s| {
         let _manager = start(s, set, &strace);
         let mut newest = 0;
         for signal in [None, Some("HUP"), Some("KILL"), Some("HUP")] {
@@ -503,7 +503,7 @@ pub fn run_all<F: Sync>(
         for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(fault) = { next.lock().expect("no panic").next() } {
-                    let Outcome { result, transcript } = outcome_of(fault);
+                    let Outcome { result, transcript, .. } = outcome_of(fault);
                     let failure = match result {
                         Ok(Ok(())) => continue,
                         Ok(Err(failure)) | Err(failure) => failure,

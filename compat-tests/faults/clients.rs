@@ -114,7 +114,7 @@ fn end_of(s: &mut Scenario) -> Result<(), String> {
 /// loader's.
 fn faults(client: usize) -> Vec<Fault> {
     let trace = tempfile::NamedTempFile::new().expect("a temporary file");
-    let Outcome { result, transcript } = one(false, |s| {
+    let Outcome { result, transcript, .. } = one(false, |s| {
         start(s, &mut 0)?;
         let Output { end, stderr, .. } = run(s, client, trace.path(), "");
         send(s.superdaemon(), Signal::SIGTERM);

@@ -429,7 +429,7 @@ fn faults(index: usize) -> Vec<Fault> {
         return FILTERED.iter().map(|(call, ..)| fault(call, 1, What::Error)).collect();
     }
     let trace = tempfile::NamedTempFile::new().expect("a temporary file");
-    let Outcome { result, transcript } = one(set.is_take_over(), |s| {
+    let Outcome { result, transcript, .. } = one(set.is_take_over(), |s| {
         start(s, set, None);
         newer(s, "the start", &mut (0, 0))?;
         reach(s, "a true status file", status_is_true)?;

@@ -14,9 +14,8 @@ const END: &str = "<!-- end of results -->\n";
 const BEGIN_OTHERS: &str = "<!-- others: written by `scripts/docs --results NAME=REPORT ...` -->\n";
 const END_OTHERS: &str = "<!-- end of others -->\n";
 
-/// So far may a run be from the page: where something differs on purpose, up to three scenarios of a hundred end at another
-/// moment. What they have to show is checked by themselves.
-const TOLERANCE: f64 = 3.0;
+/// So far may a run be from the page.
+const TOLERANCE: f64 = 0.5;
 
 /// The reports that the page shows.
 pub struct Reports {

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use super::transcript::text_of;
+use super::transcript::{announced_first, text_of};
 
 /// No more than this is read of an output. No program that works writes as much.
 const LONGEST_OUTPUT: usize = 1 << 18;
@@ -48,7 +48,7 @@ impl Process {
     }
 
     pub fn stderr(&self) -> String {
-        text_of(&beginning(&self.stderr, LONGEST_OUTPUT))
+        announced_first(&text_of(&beginning(&self.stderr, LONGEST_OUTPUT)))
     }
 
     /// Whether it has written more than is read.

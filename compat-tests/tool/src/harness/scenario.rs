@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::{Ipv6Addr, UdpSocket};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -28,16 +28,13 @@ use super::pace::Pace;
 use super::perl_noise::Noise;
 use super::ports::Port;
 use super::process::{Process, end_all_in, is_at_rest, is_dead, is_flooded, read, running_in, send, wanting_lock};
-use super::transcript::{Kind, LEFT_FILES, LEFT_RUNNING, Transcript, text_of};
+use super::transcript::{ANNOUNCEMENT, Kind, LEFT_FILES, LEFT_RUNNING, Transcript, announced_first, text_of};
 use super::workers::Worker;
 
 const POLL: Duration = Duration::from_millis(5);
 
 /// Longer files go into a transcript as a digest.
 const LONGEST_FILE: usize = 1 << 16;
-
-/// What the pid of a worker follows.
-const ANNOUNCEMENT: &str = "starting new worker ";
 
 /// What a command that has ended said, with symbols for values.
 pub struct Output {
@@ -196,7 +193,12 @@ impl Scenario {
 
     /// Creates a socket file as a killed superdaemon leaves it behind.
     pub fn stale_socket(&mut self, name: &str) {
-        drop(UnixListener::bind(self.path(name)).expect("a unix socket"));
+        let path = self.path(name);
+        drop(UnixListener::bind(&path).expect("a unix socket"));
+        // What another thread has just forked has it open, too, until it executes its program.
+        while UnixStream::connect(&path).is_ok() {
+            thread::sleep(POLL);
+        }
     }
 
     // --- running programs
@@ -423,6 +425,15 @@ impl Scenario {
         self.wait(&format!("the lock of {name} to be wanted by {by}"), |s| wanting_lock(&s.dir, &s.path(name)) == by);
     }
 
+    /// KILL to all that were announced as workers: also to those that will never report.
+    pub fn kill_announced(&mut self) {
+        let said = self.announcements();
+        let pids = said.lines().filter_map(|line| line.strip_prefix(ANNOUNCEMENT)?.parse().ok());
+        for pid in pids.filter(|&pid| !is_dead(pid)) {
+            send(pid, "KILL");
+        }
+    }
+
     fn wait_line_of(&mut self, path: &Path, text: &str) {
         let mut found = None;
         self.wait(&format!("line {text:?}"), |s| {
@@ -435,7 +446,7 @@ impl Scenario {
     /// The number of the first line with `text`, after those already waited for.
     fn find_line(&self, path: &Path, text: &str) -> Option<usize> {
         let seen = self.lines_seen.get(path).copied().unwrap_or(0);
-        let content = self.names().apply(&text_of(&read(path)));
+        let content = self.names().apply(&announced_first(&text_of(&read(path))));
         let mut lines = content.split_inclusive('\n').skip(seen);
         Some(seen + lines.position(|line| line.ends_with('\n') && line.contains(text))?)
     }
@@ -555,10 +566,10 @@ impl Scenario {
             let digest = digest(&path).unwrap_or_default();
             self.steps.push(kind, format!("{length} bytes, sha256 {digest}"));
         } else {
-            self.steps.push_text(kind, &text_of(&content));
+            self.steps.push_text(kind, &announced_first(&text_of(&content)));
         }
         self.step("---");
-        self.names().apply(&text_of(&content))
+        self.names().apply(&announced_first(&text_of(&content)))
     }
 
     /// The files of the scenario's directory, with type and mode; they go into the transcript.
@@ -619,7 +630,13 @@ impl Scenario {
 
     /// Ends everything that still runs, and returns the transcript.
     pub fn finish(mut self) -> Transcript {
+        // Nobody changes any more what is looked at. ORDER: before any of them is killed, as another one may wait for its lock.
+        let daemon = self.daemon.map(|(daemon, _)| daemon);
+        let started: Vec<i32> = self.superdaemons.iter().map(Process::pid).chain(daemon).collect();
         let running = running_in(&self.dir);
+        for &pid in started.iter().filter(|pid| running.contains(pid)) {
+            send(pid, "STOP");
+        }
         if self.is_flooded() {
             // Whoever reads what grows comes to no end.
             end_all_in(&self.dir);
@@ -643,8 +660,7 @@ impl Scenario {
         }
         let names = self.names();
         // ORDER: superdaemons first, which would have a word to say on the end of their workers.
-        let daemon = self.daemon.map(|(daemon, _)| daemon);
-        for pid in self.superdaemons.iter().map(Process::pid).chain(daemon).filter(|pid| running.contains(pid)) {
+        for pid in started.into_iter().filter(|pid| running.contains(pid)) {
             send(pid, "KILL");
         }
         end_all_in(&self.dir);
@@ -745,31 +761,31 @@ impl Scenario {
             if number == 0 { format!("<{letter}>") } else { format!("<{letter}{}>", number + 1) }
         };
         for (number, process) in self.superdaemons.iter().enumerate() {
-            names.number(&process.pid(), numbered('S', number));
+            names.pid(&process.pid(), numbered('S', number));
         }
         for (number, process) in self.commands.iter().enumerate() {
-            names.number(&process.pid(), numbered('C', number));
+            names.pid(&process.pid(), numbered('C', number));
         }
         if let Some((daemon, session)) = self.daemon {
-            names.number(&daemon, "<D>");
-            names.number(&session, "<session of D>");
+            names.pid(&daemon, "<D>");
+            names.pid(&session, "<session of D>");
         }
         for worker in self.workers() {
-            names.number(&worker.pid, format!("<W{}>", worker.generation));
+            names.pid(&worker.pid, format!("<W{}>", worker.generation));
         }
         // A worker that isn't a probe, or has not reported, is known by its announcement.
         let announcements = self.announcements();
         let announced = announcements.lines().filter_map(|line| line.strip_prefix(ANNOUNCEMENT));
         for (generation, pid) in (1..).zip(announced) {
             if !names.knows(pid) {
-                names.number(&pid, format!("<W{generation}>"));
+                names.pid(&pid, format!("<W{generation}>"));
             }
         }
         names
     }
 
     fn announcements(&self) -> String {
-        let log = text_of(&read(&self.path("log")));
+        let log = announced_first(&text_of(&read(&self.path("log"))));
         self.superdaemons.iter().map(Process::stderr).chain([log]).collect()
     }
 

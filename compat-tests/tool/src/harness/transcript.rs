@@ -61,7 +61,13 @@ impl Transcript {
     /// With symbols for values, and without Perl's words about itself.
     #[must_use]
     pub fn finish(self, names: &Names, noise: &Noise) -> Self {
-        let with_symbols = self.lines.into_iter().map(|line| Line { text: names.apply(&line.text), kind: line.kind });
+        // `worker 2` is a generation where the harness says it.
+        let is_of_harness = |line: &Line| matches!(line.kind, Kind::Life | Kind::Liveness | Kind::Step);
+        let with_symbols = self.lines.into_iter().map(|line| {
+            let is_known = is_of_harness(&line) && !line.text.starts_with("process ");
+            let text = if is_known { names.apply_without_pids(&line.text) } else { names.apply(&line.text) };
+            Line { text, ..line }
+        });
         let mut lines: Vec<Line> = with_symbols.filter_map(|line| noise.removed_from(line)).collect();
         // Workers that are told to stop at the same time may end in any order.
         for deaths in lines.chunk_by_mut(|one, other| is_of_stop(one) && is_of_stop(other)) {
@@ -145,6 +151,31 @@ fn text_of_changes(changes: &[(char, &Line)]) -> String {
     })
 }
 
+/// What the pid of a worker follows.
+pub const ANNOUNCEMENT: &str = "starting new worker ";
+
+/// What a superdaemon says, with the announcement of a worker before the message of that worker's process that it can't execute
+/// its program: two processes say these, so either may come first. The message may have no newline.
+pub fn announced_first(text: &str) -> String {
+    let (mut ordered, mut held) = (String::new(), String::new());
+    for line in text.split_inclusive('\n') {
+        let is_failure = line.starts_with("failed to exec");
+        match line.find(ANNOUNCEMENT).filter(|_| is_failure) {
+            Some(position) => {
+                ordered += &line[position..];
+                held += &line[..position];
+            }
+            None if held.ends_with('\n') && line.starts_with(ANNOUNCEMENT) => ordered += line,
+            None => {
+                ordered += &std::mem::take(&mut held);
+                let to = if is_failure && line.ends_with('\n') { &mut held } else { &mut ordered };
+                *to += line;
+            }
+        }
+    }
+    ordered + &held
+}
+
 /// Bytes as text; what isn't UTF-8 is shown as `\xNN`, so that no two different outputs look alike.
 pub fn text_of(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -153,4 +184,24 @@ pub fn text_of(bytes: &[u8]) -> String {
         text.push_str(&chunk.invalid().escape_ascii().to_string());
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_announced_before_it_fails() {
+        let as_it_is =
+            "starting new worker 1\nfailed to exec p:No\nnew worker 1 seems to have failed\nstarting new worker 2\n";
+        assert_eq!(announced_first(as_it_is), as_it_is);
+        for (text, expected) in [
+            ("failed to exec p:No\nstarting new worker 1\nbye\n", "starting new worker 1\nfailed to exec p:No\nbye\n"),
+            ("failed to exec pNostarting new worker 1\nbye\n", "starting new worker 1\nfailed to exec pNobye\n"),
+            ("failed to exec pNostarting new worker 1\n", "starting new worker 1\nfailed to exec pNo"),
+            ("starting new worker 1\nfailed to exec pNo", "starting new worker 1\nfailed to exec pNo"),
+        ] {
+            assert_eq!(announced_first(text), expected);
+        }
+    }
 }

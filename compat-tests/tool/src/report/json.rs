@@ -41,7 +41,7 @@ fn scenario(finding: &crate::run::Finding, verbose: bool) -> Value {
     if !finding.rules.is_empty() {
         value["rules"] = json!(finding.rules);
     }
-    let less = less_than_all(&finding.grades);
+    let less = less_than_all(&finding.grades, |grade| grade.masked);
     if !less.is_empty() {
         value["grades"] = Value::Object(less);
     }
@@ -49,6 +49,7 @@ fn scenario(finding: &crate::run::Finding, verbose: bool) -> Value {
         value["reason"] = json!(printable(&finding.reason));
     }
     if verbose {
+        value["strict"] = Value::Object(less_than_all(&finding.grades, |grade| grade.strict));
         value["difference"] = json!(printable(&finding.difference));
         value["reference"] = json!(printable(&finding.reference.text()));
         value["candidate"] = json!(printable(&finding.candidate.text()));
@@ -57,7 +58,7 @@ fn scenario(finding: &crate::run::Finding, verbose: bool) -> Value {
 }
 
 /// The grades below 100.
-fn less_than_all(grades: &Grades) -> Map<String, Value> {
-    let less = grades.iter().filter(|(_, grade)| grade.masked < 1.0);
-    less.map(|(aspect, grade)| (aspect.id().to_owned(), json!(per_cent(grade.masked)))).collect()
+fn less_than_all(grades: &Grades, part: fn(&Grade) -> f64) -> Map<String, Value> {
+    let less = grades.iter().filter(|(_, grade)| part(grade) < 1.0);
+    less.map(|(aspect, grade)| (aspect.id().to_owned(), json!(per_cent(part(grade))))).collect()
 }
