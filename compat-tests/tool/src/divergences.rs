@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -548,13 +549,16 @@ fn lock_released_last() {
             for _ in 0..20 {
                 s.start(&args);
                 s.wait_worker(1);
-                let pid_file = File::open(s.path("pid")).expect("a pid file");
+                let (pid_file, dir) = (File::open(s.path("pid")).expect("a pid file"), s.path("."));
                 s.signal("TERM");
-                let lock = Flock::lock(pid_file, FlockArg::LockShared);
-                let left = fs::read_dir(s.path(".")).expect("the scenario's directory").count();
-                drop(lock);
+                // A pause would be too late, so this thread waits, if need be until the scenario's end ends the lock.
+                let look = thread::spawn(move || {
+                    let _lock = Flock::lock(pid_file, FlockArg::LockShared);
+                    fs::read_dir(dir).map_or(0, Iterator::count)
+                });
+                s.wait("the lock", |_| look.is_finished());
                 s.wait_exit();
-                if left > 0 {
+                if look.join().expect("no panic") > 0 {
                     return "files are left".to_owned();
                 }
             }
