@@ -127,6 +127,7 @@ impl<'a> System<'a> {
         if let Some(file) = &self.files.pid {
             file.remove();
         }
+        self.files.board = self.reporter.into_board();
         self.files
     }
 

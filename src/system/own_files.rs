@@ -59,10 +59,11 @@ pub(crate) struct Files {
     pub(crate) status: Option<StatusFile>,
     pub(crate) failure: Option<FailureFile>,
     pub(crate) log: Option<LogFile>,
-    /// Where the report goes, if it already has a descriptor.
-    pub(crate) board: Option<Board>,
-    /// Dropped last: `--stop` waits for its lock (`lock-released-last`).
+    /// Dropped after the other files: `--stop` waits for its lock (`lock-released-last`).
     pub(crate) pid: Option<PidFile>,
+    /// Where the report goes, if it already has a descriptor. Dropped last: without it, a superdaemon that still has its
+    /// lock would look like one that doesn't report, and so may serve.
+    pub(crate) board: Option<Board>,
 }
 
 impl Files {

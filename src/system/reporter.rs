@@ -41,6 +41,11 @@ impl Reporter {
         Self { board: board.or_else(Board::new), report, is_behind: false }
     }
 
+    /// What is published stays as it is.
+    pub(super) fn into_board(self) -> Option<Board> {
+        self.board
+    }
+
     /// `detail`: what is known about the last failure.
     pub(super) fn tell(&mut self, news: News, detail: Option<&[u8]>) {
         let report = &mut self.report;
