@@ -21,10 +21,10 @@ use crate::take_over::predecessor::{Predecessor, held};
 use crate::take_over::stopping::{Told, is_told};
 use crate::take_over::tracee::{Files, Tracee, word};
 
-/// How long a superdaemon may be busy, for example starting a worker.
+/// How long a superdaemon may be kept from being idle, for example by the start of a worker; longer if it works (`Patience`).
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the rehearsal may take, during which the superdaemon stands still.
+/// The same for the rehearsal, during which the superdaemon stands still.
 const REHEARSAL_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long this program may take to start. Nothing can be done but wait.

@@ -164,6 +164,18 @@ fn stopped(s: &mut Scenario) -> String {
     said[..begin + length].to_owned() + &end
 }
 
+/// What is said up to the start of the third worker. The first one ignores TERM, and has got it if that was said.
+fn said_up_to_the_third(s: &mut Scenario) -> String {
+    s.wait_line("starting new worker <W3>");
+    s.signal("STOP");
+    s.wait_worker(3);
+    let said = s.said();
+    if said.contains("\nkilling old workers") {
+        s.wait_report(1, "got TERM");
+    }
+    said
+}
+
 /// Waits for a file that a worker makes when it handles signals.
 fn wait_up(s: &mut Scenario, generation: usize) {
     s.wait(&format!("worker {generation} to be up"), |s| s.path(&format!("up{generation}")).exists());
@@ -710,14 +722,7 @@ fn whole_interval() {
             s.signal("HUP");
             s.wait_announced_end(2);
             s.signal("ALRM");
-            s.wait_line("starting new worker <W3>");
-            s.signal("STOP");
-            s.wait_worker(3);
-            let said = s.said();
-            if said.contains("\nkilling old workers") {
-                s.wait_report(1, "got TERM");
-            }
-            said
+            said_up_to_the_third(s)
         },
         &contains("killing old workers\nworker <W2> died unexpectedly with status:256, restarting\n"),
         &contains("new worker <W2> seems to have failed to start, exit status:256\nstarting new worker <W3>\n"),
@@ -1245,14 +1250,7 @@ fn alive_after_delay() {
             s.wait_worker(2);
             s.wait_line("sleeping 5 secs before killing old workers");
             s.signal_worker(2, "KILL");
-            s.wait_line("starting new worker <W3>");
-            s.signal("STOP");
-            s.wait_worker(3);
-            let said = s.said();
-            if said.contains("\nkilling old workers") {
-                s.wait_report(1, "got TERM");
-            }
-            said
+            said_up_to_the_third(s)
         },
         &contains("\nkilling old workers\nworker <W2> died unexpectedly with status:9, restarting\n"),
         &contains("before killing old workers\nworker <W2> died unexpectedly with status:9, restarting\n"),

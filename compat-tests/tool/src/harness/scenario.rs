@@ -34,7 +34,7 @@ use super::workers::Worker;
 const POLL: Duration = Duration::from_millis(5);
 
 /// Longer files go into a transcript as a digest.
-const LONGEST_FILE: usize = 1 << 16;
+const LONGEST_SHOWN: usize = 1 << 16;
 
 /// What a command that has ended said, with symbols for values.
 pub struct Output {
@@ -196,9 +196,11 @@ impl Scenario {
         let path = self.path(name);
         drop(UnixListener::bind(&path).expect("a unix socket"));
         // What another thread has just forked has it open, too, until it executes its program.
-        while UnixStream::connect(&path).is_ok() {
+        let is_stale = (0..10_000).any(|_| {
             thread::sleep(POLL);
-        }
+            UnixStream::connect(&path).is_err()
+        });
+        assert!(is_stale, "somebody listens at {name}");
     }
 
     // --- running programs
@@ -562,7 +564,7 @@ impl Scenario {
         let is_binary = content.contains(&0);
         if is_flooded(&path) {
             self.steps.push(kind, format!("more than {} bytes", content.len()));
-        } else if is_binary || content.len() > LONGEST_FILE {
+        } else if is_binary || content.len() > LONGEST_SHOWN {
             let digest = digest(&path).unwrap_or_default();
             self.steps.push(kind, format!("{length} bytes, sha256 {digest}"));
         } else {
